@@ -1,0 +1,54 @@
+"""Randomness as a function of (seed, position), never of workers, batches or process count.
+
+A position is where a value stands in the work (the image number in a run, the prompt's
+number, the pair's id). Equal seed and position give equal values, whatever else was drawn.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MASK = (1 << 64) - 1
+
+
+def key(*parts: object) -> int:
+    """A 63-bit integer that depends on every part and on their order (sha256 of their texts)."""
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(*parts: object) -> np.random.Generator:
+    """A NumPy generator that is a function of its parts alone (Philox, keyed by `key`)."""
+    return np.random.Generator(np.random.Philox(key=key(*parts)))
+
+
+def uniforms(seed: int, *positions: NDArray[np.integer] | int) -> NDArray[np.float64]:
+    """Uniform numbers in (0, 1), one for every element of the broadcast positions.
+
+    SplitMix64 finaliser over the positions, one round a coordinate (Steele et al. 2014).
+    """
+    state = np.asarray(seed & _MASK, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        for position in positions:
+            state = state + np.asarray(position).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+            state = state + np.uint64(0x9E3779B97F4A7C15)
+            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state = state ^ (state >> np.uint64(31))
+    return ((state >> np.uint64(11)).astype(np.float64) + 0.5) / float(1 << 53)
+
+
+def id_uniforms(ids: list[str], *parts: object) -> NDArray[np.float64]:
+    """Uniform numbers in (0, 1), one an id, independent of the order and of the other ids."""
+    prefix = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
+    out = np.empty(len(ids))
+    for i, name in enumerate(ids):
+        digest = hashlib.blake2b(name.encode(), key=prefix[:32], digest_size=8).digest()
+        out[i] = (int.from_bytes(digest, "big") >> 11) + 0.5
+    return out / float(1 << 53)
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of `count` rows in one epoch: a permutation that depends on (seed, epoch)."""
+    return generator("order", seed, epoch).permutation(count)

@@ -1,0 +1,148 @@
+"""Fits the tiny tokenizer: reconstruction loss, exponential-average codebooks, revival of dead codes."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alchemist import stateless
+from alchemist.tokenizer import Tokenizer, TokenizerConfig, to_float
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How the tokenizer is fitted; `images` counts images seen, repeats included."""
+
+    images: int
+    batch: int
+    learning_rate: float
+    seed: int
+
+
+WARMUP_STEPS = 100  # steps without quantisation, before k-means starts the codebooks
+KEEP = 0.99  # of the codebooks' running counts and sums, a step
+REVIVE_EVERY = 100
+
+
+def reconstruction_loss(painted: Tensor, images: Tensor) -> Tensor:
+    """MSE + 0.5 L1 + 0.25 L1 of the horizontal and vertical differences."""
+    error = painted - images
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return error.square().mean() + 0.5 * error.abs().mean() + 0.25 * edges
+
+
+class Codebooks:
+    """Exponential averages of the vectors that each code stands for (van den Oord et al. 2017, A.1)."""
+
+    def __init__(self, model: Tokenizer) -> None:
+        self.model = model
+        self.counts = torch.ones(model.codebooks.shape[:2])
+        self.sums = model.codebooks.clone()
+
+    def start(self, features: Tensor, rng: torch.Generator) -> None:
+        """k-means from random members, scale by scale, on (N, grid^2, channels) features."""
+        total = torch.zeros_like(features)
+        for k in range(len(self.model.config.scales)):
+            vectors = (self.model._down(k) @ (features - total)).flatten(0, 1)
+            pick = torch.randint(len(vectors), (self.model.config.codes,), generator=rng)
+            self.model.codebooks[k] = vectors[pick]
+            sample = vectors[torch.randperm(len(vectors), generator=rng)[:30_000]]
+            for _ in range(8):
+                sums, counts = self._tally(k, sample, self.model.nearest(k, sample))
+                seen = counts > 0
+                self.model.codebooks[k][seen] = sums[seen] / counts[seen, None]
+            index = self.model.nearest(k, self.model._down(k) @ (features - total))
+            total = total + self.model._up(k) @ self.model.codebooks[k][index]
+        self.counts.fill_(1)
+        self.sums.copy_(self.model.codebooks)
+
+    def _tally(self, k: int, vectors: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        sums = torch.zeros_like(self.model.codebooks[k]).index_add_(0, index, vectors)
+        counts = torch.zeros(self.model.config.codes).index_add_(0, index, torch.ones(len(index)))
+        return sums, counts
+
+    @torch.no_grad()
+    def update(self, features: Tensor, maps: list[Tensor], revive: bool, rng: torch.Generator) -> None:
+        """One step of the averages; codes hardly used are moved onto members of this batch."""
+        total = torch.zeros_like(features)
+        for k, index in enumerate(maps):
+            vectors = (self.model._down(k) @ (features - total)).flatten(0, 1)
+            total = total + self.model._up(k) @ self.model.codebooks[k][index]
+            sums, counts = self._tally(k, vectors, index.flatten())
+            self.counts[k].mul_(KEEP).add_(counts, alpha=1 - KEEP)
+            self.sums[k].mul_(KEEP).add_(sums, alpha=1 - KEEP)
+            fair = len(vectors) / self.model.config.codes
+            if revive:
+                dead = (self.counts[k] < 0.03 * fair).nonzero().flatten()
+                dead = dead[: len(vectors) // 4]
+                pick = torch.randperm(len(vectors), generator=rng)[: len(dead)]
+                self.counts[k][dead] = 0.3 * fair
+                self.sums[k][dead] = vectors[pick] * 0.3 * fair
+            self.model.codebooks[k] = self.sums[k] / self.counts[k].clamp_min(1e-5)[:, None]
+
+
+def fit(
+    config: TokenizerConfig,
+    fit_config: FitConfig,
+    images: NDArray[np.uint8],
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Iterator[tuple[int, float, Tokenizer]]:
+    """Fits on (N, R, R, 3) uint8 images; yields (images seen, loss, EMA model) every 100 steps.
+
+    The yielded model is the exponential average of the weights with the current codebooks.
+    """
+    torch.manual_seed(fit_config.seed)
+    model = Tokenizer(config).to(memory_format=torch.channels_last)
+    ema = Tokenizer(config).to(memory_format=torch.channels_last)
+    ema.load_state_dict(model.state_dict())
+    books = Codebooks(model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=fit_config.learning_rate, weight_decay=1e-4)
+    rng = torch.Generator().manual_seed(fit_config.seed)
+    steps = fit_config.images // fit_config.batch
+    per_epoch = len(images) // fit_config.batch
+    order = np.empty(0, dtype=np.int64)
+    for step in range(steps):
+        if step % per_epoch == 0:
+            order = stateless.epoch_order(fit_config.seed, step // per_epoch, len(images))
+        start = step % per_epoch * fit_config.batch
+        batch = to_float(torch.from_numpy(images[order[start : start + fit_config.batch]]))
+        flips = stateless.uniforms(fit_config.seed, step, np.arange(fit_config.batch)) < 0.5
+        batch = torch.where(torch.from_numpy(flips)[:, None, None, None], batch.flip(-1), batch)
+        batch = batch.to(memory_format=torch.channels_last)
+        rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / 100)
+        for group in optimiser.param_groups:
+            group["lr"] = fit_config.learning_rate * rate
+        if step == WARMUP_STEPS:
+            picks = torch.from_numpy(images[order[:4096]])
+            with torch.no_grad():
+                books.start(torch.cat([model.features(to_float(p)) for p in picks.split(256)]), rng)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            features = model.features(batch)
+            total, commit = features, torch.zeros(())
+            if step >= WARMUP_STEPS:
+                with torch.no_grad(), torch.autocast("cpu", enabled=False):
+                    maps, coded = model.quantise(features.detach())
+                total = features + (coded - features).detach()
+                commit = F.mse_loss(features, coded)
+            painted = model.paint(total)
+        loss = reconstruction_loss(painted, batch) + 0.25 * commit
+        if perceptual is not None:
+            loss = loss + perceptual(painted, batch)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        if step >= WARMUP_STEPS:
+            books.update(features.detach(), maps, step % REVIVE_EVERY == 0 and step < 0.8 * steps, rng)
+        with torch.no_grad():
+            decay = min(0.999, (step + 1) / (step + 10))
+            for slow, fast in zip(ema.parameters(), model.parameters(), strict=True):
+                slow.lerp_(fast, 1 - decay)
+        if step % 100 == 99 or step == steps - 1:
+            ema.codebooks.copy_(model.codebooks)
+            yield (step + 1) * fit_config.batch, float(loss.detach()), ema

@@ -1,0 +1,50 @@
+"""What every stage does alike: read its sections of params.yaml, tell mistakes in a sentence."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+import yaml
+
+from alchemist.refusal import Refusal
+from alchemist.settings import Settings, parse
+
+P = ParamSpec("P")
+S = TypeVar("S", bound=Settings)
+PARAMS = Path("params.yaml")
+
+
+def section(key: str) -> Any:
+    """The value at a dotted key of params.yaml. Raises Refusal where there is none."""
+    try:
+        value = yaml.safe_load(PARAMS.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise Refusal(f"{PARAMS} cannot be read: {' '.join(str(error).split())}.") from None
+    parent = str(PARAMS)
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            names = ", ".join(str(name) for name in value) if isinstance(value, dict) else "no keys"
+            raise Refusal(f"{key} is missing; {parent} has {names}.")
+        value, parent = value[part], part
+    return value
+
+
+def block(kind: type[S], key: str) -> S:
+    """The block of params.yaml at a dotted key, checked."""
+    return parse(kind, section(key), key)
+
+
+def stage(run: Callable[P, None]) -> None:
+    """Runs a stage's function as a command; a person's mistake ends it with one sentence."""
+
+    @functools.wraps(run)
+    def told(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            run(*args, **kwargs)
+        except (Refusal, FileNotFoundError) as error:
+            typer.echo(f"error: {error}", err=True)
+            raise SystemExit(1) from None
+
+    typer.run(told)
