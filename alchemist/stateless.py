@@ -7,7 +7,8 @@ number, the pair's id). Equal seed and position give equal values, whatever else
 import hashlib
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 _MASK = (1 << 64) - 1
 
@@ -39,14 +40,14 @@ def uniforms(seed: int, *positions: NDArray[np.integer] | int) -> NDArray[np.flo
     return ((state >> np.uint64(11)).astype(np.float64) + 0.5) / float(1 << 53)
 
 
-def id_uniforms(ids: list[str], *parts: object) -> NDArray[np.float64]:
-    """Uniform numbers in (0, 1), one an id, independent of the order and of the other ids."""
-    prefix = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
-    out = np.empty(len(ids))
-    for i, name in enumerate(ids):
-        digest = hashlib.blake2b(name.encode(), key=prefix[:32], digest_size=8).digest()
-        out[i] = (int.from_bytes(digest, "big") >> 11) + 0.5
-    return out / float(1 << 53)
+def id_uniforms(ids: ArrayLike, *parts: object) -> NDArray[np.float64]:
+    """Uniform numbers in (0, 1), one an id, independent of the order and of the other ids.
+
+    `ids` is a list, array or column of str. SipHash of the UTF-8 bytes (`pandas.util.hash_array`),
+    then `uniforms` keyed by the parts: 30 million ids take some seconds.
+    """
+    names = np.asarray(ids, dtype=object)
+    return uniforms(key(*parts), pd.util.hash_array(names, categorize=False))
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:

@@ -5,11 +5,16 @@ of the up-sampled codes. Idea: Tian et al. 2024 (VAR), Ma et al. 2024 (STAR). Th
 are our own. Layout of a token row: scale after scale, row-major inside a scale.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from alchemist import files
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,13 @@ class Tokenizer(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        width, half = config.width, config.width // 2
+        width = config.width
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(2),
-            nn.Conv2d(12, half, 3, padding=1),
-            _Residual(half),
+            nn.Conv2d(12, 32, 3, padding=1),
+            nn.ReLU(),
             nn.PixelUnshuffle(2),
-            nn.Conv2d(4 * half, width, 1),
+            nn.Conv2d(128, width, 1),
             _Residual(width),
             _Residual(width),
             nn.Conv2d(width, config.channels, 1),
@@ -82,15 +87,18 @@ class Tokenizer(nn.Module):
             _Residual(width),
         )
         self.corners = nn.Conv2d(width, 3, 1)
+        painter = nn.Conv2d(32, 4, 3, padding=1)
+        nn.init.constant_(painter.bias[3:], -2.0)  # start from the background alone
         self.painter = nn.Sequential(
-            nn.Conv2d(width, 4 * half, 1),
+            nn.Conv2d(width, 4 * 48, 1),
             nn.PixelShuffle(2),
-            _Residual(half),
-            nn.Conv2d(half, 4 * 32, 1),
+            nn.Conv2d(48, 48, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(48, 4 * 32, 1),
             nn.PixelShuffle(2),
             nn.Conv2d(32, 32, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(32, 4, 3, padding=1),
+            painter,
         )
         grid = config.scales[-1]
         self.codebooks: Tensor
@@ -114,13 +122,17 @@ class Tokenizer(nn.Module):
         book = self.codebooks[k]
         return (book.square().sum(1) - 2 * vectors @ book.T).argmin(-1)
 
+    def codes_of(self, k: int, index: Tensor) -> Tensor:
+        """Up-sampled codes of scale k: (B, side_k^2) indices to (B, grid^2, channels)."""
+        return self._up(k) @ self.codebooks[k][index]
+
     def quantise(self, features: Tensor) -> tuple[list[Tensor], Tensor]:
         """Residual quantisation: the index maps [(B, side^2)] and the sum of their codes."""
         total = torch.zeros_like(features)
         maps = []
         for k in range(len(self.config.scales)):
             index = self.nearest(k, self._down(k) @ (features - total))
-            total = total + self._up(k) @ self.codebooks[k][index]
+            total = total + self.codes_of(k, index)
             maps.append(index)
         return maps, total
 
@@ -143,9 +155,7 @@ class Tokenizer(nn.Module):
     def total(self, tokens: Tensor) -> Tensor:
         """(B, L) token indices to the (B, grid^2, channels) sum of their up-sampled codes."""
         maps = tokens.split([side * side for side in self.config.scales], 1)
-        return torch.stack(
-            [self._up(k) @ self.codebooks[k][index] for k, index in enumerate(maps)]
-        ).sum(0)
+        return torch.stack([self.codes_of(k, index) for k, index in enumerate(maps)]).sum(0)
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
@@ -165,7 +175,7 @@ class Tokenizer(nn.Module):
         )
         inputs = []
         for k, index in enumerate(maps[:-1]):
-            total = total + self._up(k) @ self.codebooks[k][index]
+            total = total + self.codes_of(k, index)
             inputs.append(self.next_input(k + 1, total))
         return torch.cat(inputs, 1)
 
@@ -178,3 +188,20 @@ def to_float(images: Tensor) -> Tensor:
 def to_uint8(images: Tensor) -> Tensor:
     """float (B, 3, R, R) in [-1, 1] to uint8 (B, 3, R, R)."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def save(tokenizer: Tokenizer, folder: Path, **facts: Any) -> None:
+    """Writes weights.safetensors and card.json (sizes and facts) into a folder, and its manifest."""
+    weights = {name: value.contiguous() for name, value in tokenizer.state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
+    files.write_json(folder / "card.json", {**facts, "config": asdict(tokenizer.config)})
+    files.write_manifest(folder)
+
+
+def load(folder: Path) -> Tokenizer:
+    """The frozen tokenizer of a folder. Raises Refusal where its files are not what was written."""
+    files.check_manifest(folder)
+    config = files.read_json(folder / "card.json")["config"]
+    tokenizer = Tokenizer(TokenizerConfig(**{**config, "scales": tuple(config["scales"])}))
+    tokenizer.load_state_dict(load_file(folder / "weights.safetensors"))
+    return tokenizer.eval().requires_grad_(False)

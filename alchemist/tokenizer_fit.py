@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,17 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alchemist import stateless
+from alchemist.scratch import Scratch
+from alchemist.settings.budget import FitSettings
+from alchemist.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.tokenizer import Tokenizer, TokenizerConfig, to_float
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How the tokenizer is fitted; `images` counts images seen, repeats included."""
-
-    images: int
-    batch: int
-    learning_rate: float
-    seed: int
 
 
 WARMUP_STEPS = 100  # steps without quantisation, before k-means starts the codebooks
@@ -86,15 +78,27 @@ class Codebooks:
             self.model.codebooks[k] = self.sums[k] / self.counts[k].clamp_min(1e-5)[:, None]
 
 
+@torch.no_grad()
+def psnr(model: Tokenizer, images: Tensor, batch: int = 250) -> float:
+    """Mean over images of the peak signal-to-noise ratio of their reconstructions, in dB."""
+    ratios = []
+    for part in images.split(batch):
+        error = model.decode(model.encode(part)).float() - (part + 1) * 127.5
+        ratios.append(10 * torch.log10(255**2 / error.square().mean((1, 2, 3)).clamp_min(1e-3)))
+    return float(torch.cat(ratios).mean())
+
+
 def fit(
     config: TokenizerConfig,
-    fit_config: FitConfig,
+    fit_config: FitSettings,
     images: NDArray[np.uint8],
-    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None,
+    scratch: Scratch,
 ) -> Iterator[tuple[int, float, Tokenizer]]:
-    """Fits on (N, R, R, 3) uint8 images; yields (images seen, loss, EMA model) every 100 steps.
+    """Fits on (N, R, R, 3) uint8 images; yields (images seen, loss, averaged model) every 100 steps.
 
-    The yielded model is the exponential average of the weights with the current codebooks.
+    The yielded model is the exponential average of the weights with the current codebooks. All
+    randomness is a function of (seed, step), so that a killed fit goes on where it was.
     """
     torch.manual_seed(fit_config.seed)
     model = Tokenizer(config).to(memory_format=torch.channels_last)
@@ -102,11 +106,18 @@ def fit(
     ema.load_state_dict(model.state_dict())
     books = Codebooks(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=fit_config.learning_rate, weight_decay=1e-4)
-    rng = torch.Generator().manual_seed(fit_config.seed)
+    first = 0
+    if held := scratch.load():
+        first = held[1]["step"]
+        model.load_state_dict(under(held[0], "model"))
+        ema.load_state_dict(under(held[0], "ema"))
+        books.counts, books.sums = held[0]["counts"], held[0]["sums"]
+        load_optimiser(optimiser, held[0], "adam")
     steps = fit_config.images // fit_config.batch
     per_epoch = len(images) // fit_config.batch
-    order = np.empty(0, dtype=np.int64)
-    for step in range(steps):
+    order = stateless.epoch_order(fit_config.seed, first // per_epoch, len(images))
+    for step in range(first, steps):
+        rng = torch.Generator().manual_seed(stateless.key("codes", fit_config.seed, step))
         if step % per_epoch == 0:
             order = stateless.epoch_order(fit_config.seed, step // per_epoch, len(images))
         start = step % per_epoch * fit_config.batch
@@ -130,9 +141,8 @@ def fit(
                 total = features + (coded - features).detach()
                 commit = F.mse_loss(features, coded)
             painted = model.paint(total)
-        loss = reconstruction_loss(painted, batch) + 0.25 * commit
-        if perceptual is not None:
-            loss = loss + perceptual(painted, batch)
+            seen = perceptual(painted, batch) if perceptual is not None else torch.zeros(())
+        loss = reconstruction_loss(painted, batch) + 0.25 * commit + fit_config.perceptual * seen
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -143,6 +153,17 @@ def fit(
             decay = min(0.999, (step + 1) / (step + 10))
             for slow, fast in zip(ema.parameters(), model.parameters(), strict=True):
                 slow.lerp_(fast, 1 - decay)
+        if scratch.due():
+            scratch.save(
+                {
+                    **over(model.state_dict(), "model"),
+                    **over(ema.state_dict(), "ema"),
+                    "counts": books.counts,
+                    "sums": books.sums,
+                    **optimiser_tensors(optimiser, "adam"),
+                },
+                {"step": step + 1},
+            )
         if step % 100 == 99 or step == steps - 1:
             ema.codebooks.copy_(model.codebooks)
             yield (step + 1) * fit_config.batch, float(loss.detach()), ema

@@ -17,13 +17,13 @@ PARAMS = Path("params.yaml")
 
 
 def section(key: str) -> Any:
-    """The value at a dotted key of params.yaml. Raises Refusal where there is none."""
+    """The value at a dotted key of params.yaml ("" for all of it). Raises Refusal where there is none."""
     try:
         value = yaml.safe_load(PARAMS.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise Refusal(f"{PARAMS} cannot be read: {' '.join(str(error).split())}.") from None
     parent = str(PARAMS)
-    for part in key.split("."):
+    for part in key.split(".") if key else ():
         if not isinstance(value, dict) or part not in value:
             names = ", ".join(str(name) for name in value) if isinstance(value, dict) else "no keys"
             raise Refusal(f"{key} is missing; {parent} has {names}.")

@@ -1,0 +1,132 @@
+"""A block of `pools:`: where the image-caption pairs come from and how they are split."""
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from alchemist.refusal import Refusal
+from alchemist.settings import Settings, parse
+
+
+class SharesSettings(Settings):
+    """Probability of each planted kind, in the order of `alchemist.emoji_pool.KINDS`."""
+
+    informative: float = Field(ge=0, le=1, description="one or two objects, a true caption")
+    plain: float = Field(ge=0, le=1, description="near-blank, its object tiny or absent")
+    chaotic: float = Field(ge=0, le=1, description="6 to 12 overlapping objects and noise")
+    mismatched: float = Field(ge=0, le=1, description="an informative image with the caption of another")
+    degraded: float = Field(ge=0, le=1, description="blurred, JPEG-compressed or of low resolution")
+    duplicate: float = Field(ge=0, le=1, description="near copies of a few informative pairs")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "SharesSettings":
+        total = sum(self.model_dump().values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares should sum to 1, and they sum to {total:.7g}")
+        return self
+
+
+class MetaValidationSettings(Settings):
+    """The split on which a rater's proxy is validated."""
+
+    pairs: int = Field(ge=1)
+    source: Literal["mixture", "clean"] = Field(
+        description="mixture: the shares of the pool, as in the paper; clean: informative pairs alone"
+    )
+
+
+class CleanSettings(Settings):
+    """A held-out split of informative pairs alone."""
+
+    pairs: int = Field(ge=1)
+
+
+class EmojiPool(Settings):
+    """A pool composed from OpenMoji artwork, with flaws planted like those of a web crawl."""
+
+    format: Literal["emoji"]
+    seed: int = Field(ge=0)
+    resolution: int = Field(ge=16, le=128, multiple_of=4, description="pixels of a side")
+    # A mismatched caption names none of the one or two objects shown, so it takes a third.
+    concepts: int = Field(ge=3, description="distinct objects; the first 64 can be told apart at 16 pixels")
+    shares: SharesSettings
+    pairs: int = Field(ge=1, description="pairs of the split pool, the one that is pruned")
+    meta_validation: MetaValidationSettings
+    evaluation: CleanSettings = Field(description="reference images and prompts of the evaluation")
+    scorer: CleanSettings = Field(description="pairs on which the CLIP-Score model is fitted")
+    shard_pairs: int = Field(ge=1, description="images a shard file")
+
+
+class ColumnsSettings(Settings):
+    """Names of a parquet file's columns."""
+
+    image: str = Field(min_length=1, description="encoded image bytes, or a struct with a field bytes")
+    caption: str = Field(min_length=1)
+    id: str | None = Field(min_length=1, description="null: file name and row number")
+
+
+class SplitSettings(Settings):
+    """Shares of the groups that are held out; the rest is the split pool."""
+
+    meta_validation: float = Field(ge=0, lt=1)
+    evaluation: float = Field(ge=0, lt=1)
+    scorer: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _leave_a_pool(self) -> "SplitSettings":
+        total = self.meta_validation + self.evaluation + self.scorer
+        if total >= 1:
+            raise ValueError(f"the shares should sum to less than 1, and they sum to {total:.7g}")
+        return self
+
+
+class UserPool(Settings):
+    """A pool read from a person's own files."""
+
+    format: Literal["folder", "webdataset", "parquet"]
+    path: str = Field(min_length=1, description="a folder; for webdataset and parquet also one file")
+    resolution: int = Field(ge=16, le=1024, multiple_of=4, description="pixels of a side, after the crop")
+    seed: int = Field(ge=0, description="of the split")
+    splits: SplitSettings
+    group: Literal["parent"] | None = Field(
+        description="parent: images of one folder share a split; null: every id is its own group"
+    )
+    licence: str = Field(min_length=1, pattern=r"\S", description="free text, kept in the pool's card")
+    columns: ColumnsSettings | None = Field(description="parquet only, otherwise null")
+    shard_pairs: int = Field(ge=1, description="images a shard file")
+
+    # A value that the format would ignore is refused, so that none is silently without effect.
+    @field_validator("group")
+    @classmethod
+    def _group_of_folder(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("format", "folder") != "folder":
+            raise ValueError("it should be null, because only format folder has parent folders")
+        return value
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_of_parquet(
+        cls, value: ColumnsSettings | None, info: ValidationInfo
+    ) -> ColumnsSettings | None:
+        source = info.data.get("format")  # absent if it was refused itself
+        if source == "parquet" and value is None:
+            raise ValueError("it should be a block with the keys image, caption, id for format parquet")
+        if source in ("folder", "webdataset") and value is not None:
+            raise ValueError(f"it should be null, because format {source} has no columns")
+        return value
+
+
+FORMATS: dict[str, type[EmojiPool] | type[UserPool]] = {
+    "emoji": EmojiPool,
+    "folder": UserPool,
+    "webdataset": UserPool,
+    "parquet": UserPool,
+}
+
+
+def pool_settings(value: Any, where: str) -> EmojiPool | UserPool:
+    """The block at `where`, by its format. Raises Refusal for an unknown format."""
+    source = value.get("format") if isinstance(value, dict) else None
+    if not isinstance(source, str) or source not in FORMATS:
+        raise Refusal(f"{where}.format is {source!r}; legal values are {', '.join(FORMATS)}.")
+    return parse(FORMATS[source], value, where)

@@ -1,0 +1,23 @@
+"""Refuses a wrong params.yaml before any other stage runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alchemist import files
+from alchemist.settings.grid import check
+from stages.common import section, stage
+
+
+def run(out: Annotated[Path, typer.Option(help="JSON to write; its content never changes")]) -> None:
+    """Checks all of params.yaml. What it writes is constant, so that an edit reruns no other stage."""
+    params = check(section(""))
+    cells = len(params.grid.models) * len(params.grid.seeds)
+    cells *= 1 + len(params.grid.selections) * len(params.grid.ratios)
+    print(f"params.yaml is sound: pool {params.pool}, scale {params.scale}, {cells} cells")
+    files.write_json(out, {"params": "checked"})
+
+
+if __name__ == "__main__":
+    stage(run)

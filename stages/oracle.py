@@ -1,0 +1,39 @@
+"""Rates a planted pool by its truth, as the upper bound of every rater: python -m stages.oracle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from alchemist.files import whole
+from alchemist.refusal import Refusal
+from alchemist.truth import read_truth
+from stages.common import stage
+
+
+def run(
+    pool: Annotated[Path, typer.Option(help="folder of the prepared pool")],
+    out: Annotated[Path, typer.Option(help="parquet of id and rating")],
+) -> None:
+    """Rates informative pairs 1 and all others 0: the upper bound that no real rater can see."""
+    truth = read_truth(pool)
+    if len(truth) == 0:
+        raise Refusal(
+            f"{pool} has no planted truth, so nothing can be rated by it; "
+            "take oracle out of the grid, or choose a planted pool."
+        )
+    index = pd.read_parquet(pool / "index.parquet", columns=["id", "split", "status"])
+    usable = index.loc[(index["split"] == "pool") & (index["status"] == "ok"), ["id"]]
+    rated = usable.merge(truth, on="id", how="left", validate="one_to_one")
+    if rated["kind"].isna().any():
+        missing = rated.loc[rated["kind"].isna(), "id"].iloc[0]
+        raise Refusal(f"{pool} has no planted kind for id {missing!r}; run the stage prepare again.")
+    rated["rating"] = (rated["kind"] == "informative").astype("float64")
+    with whole(out) as draft:
+        rated[["id", "rating"]].to_parquet(draft, index=False)
+    typer.echo(f"oracle rates {int(rated['rating'].sum()):,} of {len(rated):,} pairs informative")
+
+
+if __name__ == "__main__":
+    stage(run)

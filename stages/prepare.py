@@ -1,0 +1,41 @@
+"""Reads or composes the pool: pairs, splits, and a reason for every pair that cannot be used."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from alchemist.files import whole_folder
+from alchemist.ingest import expected, licence, rows
+from alchemist.pool_store import write_pool
+from alchemist.settings.pool import pool_settings
+from stages.common import section, stage
+
+
+def prepare(
+    pool: Annotated[str, typer.Option(help="a block of pools: in params.yaml", metavar="NAME")],
+    out: Annotated[Path, typer.Option(help="folder that the pool is written to", metavar="FOLDER")],
+) -> None:
+    """Writes the pool's shards, index, planted truth and card as one folder."""
+    settings = pool_settings(section(f"pools.{pool}"), f"pools.{pool}")
+    facts = {"pool": pool, "licence": licence(settings), "settings": settings.model_dump()}
+    progress = tqdm(
+        rows(settings, os.cpu_count() or 1), desc="prepare", unit=" pairs", total=expected(settings)
+    )
+    with whole_folder(out) as draft, progress:
+        card = write_pool(draft, progress, settings.resolution, settings.shard_pairs, facts)
+    total: Counter[str] = Counter()
+    for split, counts in card["counts"].items():
+        total.update(counts)
+        typer.echo(f"{split:<12}{counts.get('ok', 0):>10,} ok")
+    for reason, count in sorted(total.items()):
+        if reason != "ok":
+            typer.echo(f"{'rejected':<12}{count:>10,} {reason}")
+    typer.echo(f"wrote {card['pairs']:,} pairs, {card['ok']:,} of them ok, to {out}")
+
+
+if __name__ == "__main__":
+    stage(prepare)

@@ -1,0 +1,33 @@
+"""Keeps a part of a rated pool by the law of one selection: python -m stages.prune."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from alchemist.files import whole
+from alchemist.samplers import select
+from alchemist.settings.selection import SelectionSettings
+from stages.common import block, stage
+
+
+def run(
+    ratings: Annotated[Path, typer.Option(help="parquet of id and rating, higher first")],
+    selection: Annotated[str, typer.Option(help="name of the block in `selections`")],
+    ratio: Annotated[float, typer.Option(help="share to keep, larger than 0 and at most 1")],
+    out: Annotated[Path, typer.Option(help="parquet of the kept ids, sorted")],
+) -> None:
+    """Keeps round(ratio * N) ids of a rating table by the law of a selection."""
+    settings = block(SelectionSettings, f"selections.{selection}")
+    table = pd.read_parquet(ratings, columns=["id", "rating"])
+    kept = select(table, ratio, settings)
+    with whole(out) as draft:
+        kept.to_frame("id").to_parquet(draft, index=False)
+    typer.echo(
+        f"{selection} keeps {len(kept):,} of {len(table):,} pairs ({settings.sampler} on {settings.rater})"
+    )
+
+
+if __name__ == "__main__":
+    stage(run)

@@ -1,0 +1,73 @@
+"""The CLIP-Score model and the reference features of the evaluation set, once for all cells."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from alchemist import clip_score, features, files, pool_store, stateless
+from alchemist.pool_store import read_index
+from alchemist.refusal import Refusal
+from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
+from stages.common import block, stage
+
+HELD_OUT = 0.1  # of the split `scorer`, by group: the figures of the scorer are measured on it
+
+
+def run(
+    pool: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
+    scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
+    out: Annotated[Path, typer.Option(help="folder to write")],
+) -> None:
+    """Trains the LiT scorer (or fetches the published one) and takes the reference features."""
+    evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
+    settings = block(ScorerSettings, f"scales.{scale}.scorer")
+    torch.set_flush_denormal(True)
+    files.check_manifest(pool)
+    index = read_index(pool)
+    index = index[index["status"] == "ok"]
+    pairs, references = (index[index["split"] == name] for name in ("scorer", "evaluation"))
+    if len(references) < 2:
+        raise Refusal(f"{pool} has {len(references)} usable pairs in the split evaluation; distances need 2.")
+    by = features.extractor(evaluate.features, evaluate.feature_size)
+    card: dict[str, object] = {
+        "evaluate": evaluate.model_dump(include={"clip", "features", "feature_size"}),
+        "references": len(references),
+    }
+    with files.whole_folder(out) as draft:
+        if evaluate.clip == LIT:
+            places = stateless.id_uniforms(list(pairs["group"]), "scorer held out", settings.seed)
+            train, held = pairs[places >= HELD_OUT], pairs[places < HELD_OUT]
+            if len(held) < 2:
+                raise Refusal(f"{pool} has {len(pairs)} usable pairs in the split scorer; that is too few.")
+            scorer = clip_score.fit_lit(pool_store.images(pool, train), list(train["caption"]), settings)
+            figures = clip_score.figures(
+                scorer, pool_store.images(pool, held), list(held["caption"]), settings.seed, evaluate.batch
+            )
+            clip_score.save_lit(scorer, draft)
+            card |= {
+                "scorer": "LiT: EfficientNet-Lite0 (ImageNet, locked) and all-MiniLM-L6-v2 (locked)",
+                "settings": settings.model_dump(),
+                "pairs": {"trained": len(train), "held_out": len(held)},
+                "figures": {
+                    "unit": "100 x cosine, mean over the held-out tenth of the split scorer",
+                    **figures,
+                },
+            }
+            told = ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
+            print(f"{evaluate.clip_name} on {len(held)} held-out pairs: {told}")
+        else:
+            # Fetched here, so that no cell has to, and a run without a network ends before any training.
+            clip_score.load_published(evaluate.clip)
+            card["scorer"] = f"open_clip {evaluate.clip}"
+        reference = features.extract(pool_store.images(pool, references), by, evaluate.batch)
+        np.save(draft / "reference.npy", reference)
+        files.write_json(draft / "card.json", card)
+        files.write_manifest(draft)
+    print(f"wrote {out}: {len(references)} reference features ({evaluate.features}), scorer {evaluate.clip}")
+
+
+if __name__ == "__main__":
+    stage(run)

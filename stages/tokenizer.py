@@ -1,0 +1,78 @@
+"""The image tokenizer: the fitted one that the repo holds, or with `refit: true` a new one."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from alchemist import files, pool_store, tokenizer, tokenizer_fit
+from alchemist.perceptual import Perceptual
+from alchemist.pool_store import read_index
+from alchemist.refusal import Refusal
+from alchemist.settings.budget import TokenizerSettings
+from alchemist.settings.pool import EmojiPool, pool_settings
+from alchemist.tokenizer import TokenizerConfig, to_float
+from stages.common import block, section, stage
+
+# The fit sees mostly clean compositions, as published tokenizers do; never those of the pool.
+FIT_SHARES = {"informative": 0.8, "plain": 0.07, "chaotic": 0.06, "degraded": 0.07}
+
+
+def _images(settings: EmojiPool | object, pool: Path, count: int) -> NDArray[np.uint8]:
+    """Fresh compositions for a composed pool, the pool's own images for a person's pool."""
+    if isinstance(settings, EmojiPool):
+        return pool_store.compose_images(settings, "tokenizer", FIT_SHARES, count)
+    index = read_index(pool)
+    usable = index[(index["split"] == "pool") & (index["status"] == "ok")]
+    return pool_store.images(pool, usable.head(count))
+
+
+def run(
+    pool_name: Annotated[str, typer.Option(help="name of the pool in params.yaml")],
+    pool: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
+    asset: Annotated[Path, typer.Option(help="folder of the fitted tokenizer that the repo holds")],
+    out: Annotated[Path, typer.Option(help="folder to write")],
+) -> None:
+    """Copies the fitted tokenizer, or fits one."""
+    settings = block(TokenizerSettings, "tokenizer")
+    source = pool_settings(section(f"pools.{pool_name}"), f"pools.{pool_name}")
+    if not settings.refit:
+        fitted = tokenizer.load(asset)
+        if fitted.config.resolution != source.resolution:
+            raise Refusal(
+                f"pools.{pool_name}.resolution is {source.resolution}; the tokenizer {asset} works at "
+                f"{fitted.config.resolution} pixels: use that, or set tokenizer.refit to true."
+            )
+        with files.whole_folder(out) as draft:
+            shutil.copytree(asset, draft, dirs_exist_ok=True)
+        print(f"wrote {out} from {asset}")
+        return
+    fit = settings.fit
+    images = _images(source, pool, fit.pairs)
+    config = TokenizerConfig(resolution=source.resolution, codes=fit.codes, width=fit.width)
+    torch.set_flush_denormal(True)
+    started = time.perf_counter()
+    with tqdm(total=fit.images, unit="img", desc="fit tokenizer", mininterval=2) as bar:
+        distance = Perceptual() if fit.perceptual else None
+        for seen, loss, fitted in tokenizer_fit.fit(config, fit, images, distance):
+            bar.set_postfix_str(f"loss {loss:.4f}")
+            bar.update(seen - bar.n)
+    index = read_index(pool)
+    held = index[(index["split"] == "evaluation") & (index["status"] == "ok")]
+    wanted = to_float(torch.from_numpy(pool_store.images(pool, held)))
+    fitted.eval()
+    psnr = tokenizer_fit.psnr(fitted, wanted)
+    with files.whole_folder(out) as draft:
+        facts = {"fit": fit.model_dump(), "seconds": round(time.perf_counter() - started), "psnr": psnr}
+        tokenizer.save(fitted, draft, **facts, torch=torch.__version__)
+    print(f"wrote {out}: PSNR {psnr:.2f} dB on {len(held)} held-out images")
+
+
+if __name__ == "__main__":
+    stage(run)

@@ -1,0 +1,96 @@
+"""One cell: a generator trained on one subset, with averaged weights at the stated checkpoints."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from alchemist import files, tokenizer, training
+from alchemist.encoded import Encoded
+from alchemist.family import StarGenerator
+from alchemist.scratch import Scratch, fingerprint
+from alchemist.settings.budget import TrainSettings
+from alchemist.settings.model import StarSettings
+from stages.common import block, stage
+
+
+def run(
+    encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
+    tokenizer_folder: Annotated[Path, typer.Option("--tokenizer", help="folder that stage tokenizer wrote")],
+    model: Annotated[str, typer.Option(help="name of the model in params.yaml")],
+    seed: Annotated[int, typer.Option(help="of weights, order and dropout", min=0)],
+    scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
+    out: Annotated[Path, typer.Option(help="folder to write")],
+    scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")],
+    subset: Annotated[Path | None, typer.Option(help="ids that stage prune chose; none: the full pool")] = None,
+) -> None:
+    """Trains one cell. Killed, it goes on when the same command runs again."""
+    torch.set_flush_denormal(True)
+    size = block(StarSettings, f"models.{model}")
+    settings = block(TrainSettings, f"scales.{scale}.train")
+    data = Encoded(encoded)
+    pool = data.split("pool")
+    rows = pool if subset is None else data.find(pd.read_parquet(subset)["id"])
+    generator = StarGenerator(size, tokenizer.load(tokenizer_folder), seed)
+    points = training.points(settings, len(rows) / len(pool))
+    mark = fingerprint(
+        size=size.model_dump(),
+        settings=settings.model_dump(),
+        seed=seed,
+        rows=files.sha256(subset) if subset else "full",
+        data=files.sha256(encoded / files.MANIFEST),
+        torch=torch.__version__,
+    )
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        generator.losses(data.batch(rows[:1]))
+    with (
+        Scratch(scratch, mark) as held,
+        tqdm(total=points[-1].images, unit="img", desc=out.name, mininterval=1) as bar,
+    ):
+
+        def keep(seen: int, averaged: StarGenerator) -> None:
+            with files.whole(held.folder / f"ema-{seen:09d}.safetensors") as draft:
+                save_file(averaged.state_dict(), draft)
+
+        def tick(images: int, words: str) -> None:
+            bar.set_postfix_str(words, refresh=False)
+            bar.update(images)
+
+        print(f"{out.name}: {len(rows)} of {len(pool)} pairs, {points[-1].images} images; state in {held.folder}")
+        stops = [point.images for point in points]
+        log = training.train(generator, data, rows, settings, seed, stops, held, keep, tick)
+        with files.whole_folder(out) as draft:
+            for images in stops:
+                name = f"ema-{images:09d}.safetensors"
+                (draft / name).write_bytes((held.folder / name).read_bytes())
+            pd.DataFrame(log).to_json(draft / "log.jsonl", orient="records", lines=True)
+            files.write_json(
+                draft / "run.json",
+                {
+                    "model": model,
+                    "seed": seed,
+                    "subset_pairs": len(rows),
+                    "pool_pairs": len(pool),
+                    "parameters": sum(p.numel() for p in generator.parameters()),
+                    "batch": settings.batch,
+                    "points": [{"images": p.images, "names": list(p.names)} for p in points],
+                    "train_seconds": log[-1]["seconds"],
+                    # A backward pass costs twice a forward pass.
+                    "train_flops": 3.0 * flops.get_total_flops() * points[-1].images,
+                    "versions": {"torch": torch.__version__, "numpy": np.__version__},
+                    "threads": torch.get_num_threads(),
+                },
+            )
+            files.write_manifest(draft)
+        held.clear()
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    stage(run)

@@ -1,0 +1,61 @@
+"""Which files of the repo a script runs: python -m tests.closure stages.train prints them as dvc.yaml deps.
+
+Reads the source, imports nothing. Imports inside functions count, and so do the __init__.py of
+every package on the way, because an edit of any of them may change what the script computes.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def module_file(name: str, root: Path) -> Path | None:
+    """The file of a module of the repo; None for one that lies elsewhere."""
+    base = root.joinpath(*name.split("."))
+    for path in (base / "__init__.py", base.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def imported(path: Path, root: Path) -> Iterator[str]:
+    """Dotted names that a file imports. `from a import b` gives a and a.b, since b may be a module."""
+    place = path.relative_to(root).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # One dot is the package of the file, each further dot the package above.
+            package = place[: len(place) - node.level] if node.level else ()
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (str(name.value) for name in node.args[:1] if isinstance(name, ast.Constant))
+
+
+def closure(script: Path, root: Path = ROOT) -> set[str]:
+    """Paths, relative to the repo, of a script and of all files of the repo that it imports."""
+    found: set[Path] = set()
+    start = ".".join(script.relative_to(root).with_suffix("").parts)
+    names = [start.removesuffix(".__init__")]
+    while names:
+        parts = names.pop().split(".")
+        for end in range(1, len(parts) + 1):  # importing a.b.c runs a and a.b first
+            path = module_file(".".join(parts[:end]), root)
+            if path is not None and path not in found:
+                found.add(path)
+                names.extend(imported(path, root))
+    return {path.relative_to(root).as_posix() for path in found}
+
+
+if __name__ == "__main__":
+    for module in sys.argv[1:]:
+        print(
+            "\n".join(
+                f"      - {path}" for path in sorted(closure(ROOT / (module.replace(".", "/") + ".py")))
+            )
+        )

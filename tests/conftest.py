@@ -1,0 +1,48 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from alchemist import encoded, stateless
+from alchemist.encoded import Encoded
+from alchemist.settings.model import StarSettings
+from alchemist.star import Text
+from alchemist.tokenizer import Tokenizer, TokenizerConfig
+
+torch.set_num_threads(1)
+
+TINY = StarSettings(family="star", depth=2, width=64, heads=2, drop_path=0.0, activation="gelu")
+
+
+@pytest.fixture(scope="session")
+def codes() -> Tokenizer:
+    """A small tokenizer with random weights; spec: 1, 2, 4 and 64 codes."""
+    torch.manual_seed(0)
+    config = TokenizerConfig(resolution=16, scales=(1, 2, 4), codes=64, channels=8, width=16)
+    return Tokenizer(config).eval().requires_grad_(False)
+
+
+def random_text(count: int, seed: int = 0, length: int = 5, width: int = 384) -> Text:
+    rng = torch.Generator().manual_seed(seed)
+    mask = torch.arange(length) < torch.randint(2, length + 1, (count, 1), generator=rng)
+    states = torch.randn(count, length, width, generator=rng) * mask[..., None]
+    return Text(states, mask, states.sum(1) / mask.sum(1, keepdim=True))
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, codes: Tokenizer) -> Encoded:
+    """120 encoded pairs of random tokens: 80 of the pool, 20 of meta_val and of evaluation each."""
+    folder = tmp_path_factory.mktemp("encoded")
+    rng = stateless.generator("test data")
+    count = 120
+    rows = pd.DataFrame(
+        {
+            "id": [f"pair-{i:03d}" for i in range(count)],
+            "split": ["pool"] * 80 + ["meta_val"] * 20 + ["evaluation"] * 20,
+            "text": rng.integers(1, 12, count),
+        }
+    )
+    states = [rng.normal(size=(2 + i % 4, 384)).astype(np.float16) for i in range(12)]
+    tokens = rng.integers(0, codes.config.codes, (count, codes.config.tokens)).astype(np.uint16)
+    encoded.write(folder, rows, tokens, states)
+    return Encoded(folder)

@@ -1,0 +1,299 @@
+"""dvc.yaml tells the truth, and every part of the house stays in its room: see tests/house.py.
+
+Each check is asked of this repo, where it should find nothing, and of a miniature repo with one
+planted defect, where it should find that one.
+"""
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from closure import ROOT, closure
+from house import (
+    LIGHT,
+    cell_complaints,
+    deps_complaints,
+    field_complaints,
+    index_complaints,
+    leaf_complaints,
+    params_complaints,
+    path_complaints,
+    room_complaints,
+    script,
+    stages,
+    torch_complaints,
+    truth_complaints,
+)
+
+Check = Callable[[Path], list[str]]
+CHECKS: list[Check] = [
+    deps_complaints,
+    path_complaints,
+    params_complaints,
+    leaf_complaints,
+    field_complaints,
+    cell_complaints,
+    room_complaints,
+    truth_complaints,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_repo_holds(check: Check) -> None:
+    assert check(ROOT) == []
+
+
+@pytest.mark.parametrize("stage", LIGHT)
+def test_light_stages_import_no_torch(stage: str) -> None:
+    assert torch_complaints(ROOT, f"stages.{stage}") == []
+
+
+def test_every_script_is_a_stage() -> None:
+    run = {script(body) for body in stages(ROOT).values()}
+    assert run == {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "common"}
+
+
+def test_index_says_nothing_of_the_kind(tmp_path: Path) -> None:
+    from alchemist.pool_store import Row, write_pool
+
+    images = np.random.default_rng(0).integers(256, size=(8, 4, 4, 3), dtype=np.uint8)
+    for kind in ("informative", "plain"):
+        rows = [Row(f"id{i}", "a caption", "pool", f"g{i}", images[i], "", kind) for i in range(8)]
+        (tmp_path / kind).mkdir()
+        write_pool(tmp_path / kind, rows, 4, 100, {})
+        assert index_complaints(tmp_path / kind) == []
+    informative, plain = (
+        (tmp_path / kind / "index.parquet").read_bytes() for kind in ("informative", "plain")
+    )
+    assert informative == plain
+
+
+# ------------------------------------------------------------------------ the checks can fail
+
+HEALTHY = {
+    "params.yaml": """
+        scale: tiny
+        grid: {ratios: [0.5, 0.2], seeds: [0, 1]}
+        scales:
+          tiny: {train: {images: 10}}
+          paper: {train: {images: 1000}}
+        selections:
+          first: {drop: 1}
+        report: {title: x}
+    """,
+    "dvc.yaml": """
+        stages:
+          train:
+            matrix: {ratio: "${grid.ratios}", seed: "${grid.seeds}"}
+            cmd: >-
+              python -m stages.train --scale ${scale} --pool data/pool --pick first
+              --out data/m/${item.ratio}-${item.seed}
+            params: ["scales.${scale}.train", "selections.first"]
+            deps:
+              - alchemist/__init__.py
+              - alchemist/deep.py
+              - alchemist/method.py
+              - alchemist/settings/__init__.py
+              - alchemist/settings/budget.py
+              - stages/__init__.py
+              - stages/common.py
+              - stages/train.py
+              - data/pool
+            outs: ["data/m/${item.ratio}-${item.seed}"]
+          report:
+            cmd: python -m stages.report --models data/m --out reports
+            params: [scale, scales, report]
+            deps:
+              - alchemist/truth.py
+              - stages/report.py
+              - data/m
+              - stages/common.py
+              - alchemist/__init__.py
+              - stages/__init__.py
+            outs: [{reports: {cache: false}}]
+    """,
+    "alchemist/__init__.py": "",
+    "alchemist/settings/__init__.py": "",
+    "alchemist/settings/budget.py": """
+        class Budget(Base):
+            images: int
+            kind: Literal["only"]
+    """,
+    "alchemist/method.py": """
+        def step(budget):
+            from .deep import half
+            return half(budget.images)
+    """,
+    "alchemist/deep.py": "def half(x): return x / 2",
+    "alchemist/truth.py": "FILE = 'truth.parquet'",
+    "stages/__init__.py": "",
+    "stages/common.py": "def block(kind, key): return section(key)\ndef section(key): ...",
+    "stages/train.py": """
+        from alchemist import method
+        from alchemist.settings.budget import Budget
+        from stages.common import block, section
+
+        def run(scale: str, which: Annotated[str, Option("--pick")]):
+            method.step(block(Budget, f"scales.{scale}.train"))
+            section(f"selections.{which}")
+    """,
+    "stages/report.py": """
+        from alchemist.truth import FILE
+        from stages.common import block, section
+
+        def run(models, out):
+            scale = section("scale")
+            for name in ["tiny"]:
+                section(f"scales.{name}.train")
+            section("report")
+    """,
+}
+
+
+@dataclass(frozen=True)
+class Defect:
+    """In `file`, `old` becomes `new` (which is appended where `old` is empty); `check` should say `says`."""
+
+    check: Check
+    file: str
+    old: str
+    new: str
+    says: tuple[str, ...]
+
+
+def mini(root: Path, defect: Defect | None = None) -> Path:
+    """A miniature repo, healthy but for one defect."""
+    for name, indented in HEALTHY.items():
+        text = textwrap.dedent(indented)
+        if defect is not None and name == defect.file:
+            assert not defect.old or text.count(defect.old) == 1
+            text = text.replace(defect.old, defect.new) if defect.old else f"{text}\n{defect.new}"
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_a_healthy_miniature_passes_every_check(tmp_path: Path) -> None:
+    root = mini(tmp_path)
+    assert {check.__name__: check(root) for check in CHECKS} == {check.__name__: [] for check in CHECKS}
+
+
+def d(check: Check, file: str, old: str, new: str, /, *says: str) -> Defect:
+    return Defect(check, file, old, new, says)
+
+
+LAZY = "\ndef f():\n    import yaml\n"
+DEFECTS = [
+    # an import that is lazy and relative, and a package that is only passed through
+    d(deps_complaints, "dvc.yaml", "      - alchemist/deep.py\n", "",
+      "train: alchemist/deep.py is imported but is no dep"),
+    d(deps_complaints, "dvc.yaml", "- alchemist/__init__.py\n      - stages/__init__.py\n    outs",
+      "- x\n    outs",
+      "report: alchemist/__init__.py is imported but is no dep",
+      "report: stages/__init__.py is imported but is no dep"),
+    d(deps_complaints, "dvc.yaml", "- data/m\n", "- data/m\n      - alchemist/deep.py\n",
+      "report: alchemist/deep.py is a dep but is not imported"),
+    d(deps_complaints, "dvc.yaml", "- data/m\n", "- data/m\n      - stages/report.py\n",
+      "report: stages/report.py is a dep twice"),
+    d(deps_complaints, "dvc.yaml", "-m stages.report", "report.py", "report: cmd runs no script of stages/"),
+    d(path_complaints, "dvc.yaml", "      - data/pool\n", "",
+      "train: data/pool is in cmd but is neither dep nor out"),
+    d(params_complaints, "dvc.yaml", ', "selections.first"', "",
+      "train: reads selections.first, which is not in params"),
+    d(params_complaints, "dvc.yaml", '"selections.first"', '"selections.first", report',
+      "train: lists report, which it does not read"),
+    # the right pattern, but another option's value
+    d(params_complaints, "dvc.yaml", '"scales.${scale}.train"', '"scales.${other}.train"',
+      "train: reads scales.${scale}.train, which is not in params",
+      "train: lists scales.${other}.train, which it does not read"),
+    # of other files nothing is read, and of the whole file neither
+    d(params_complaints, "dvc.yaml", '"selections.first"', '"selections.first", {other.yaml: [x]}',
+      "train: lists other.yaml:['x'], which it does not read"),
+    d(params_complaints, "dvc.yaml", '"selections.first"', '"selections.first", {params.yaml: }',
+      "train: lists , which it does not read"),
+    # a loop over all scales, of which one cell tracks one
+    d(params_complaints, "dvc.yaml", "[scale, scales, report]", '[scale, "scales.${item.x}.train", report]',
+      "report: reads scales.?.train, which is not in params",
+      "report: lists scales.${item.x}.train, which it does not read"),
+    d(params_complaints, "stages/report.py", "", "section(key())",
+      "report: stages/report.py reads a key that is neither text nor f-string"),
+    d(leaf_complaints, "params.yaml", "", "unread: {deep: 1}", "params.yaml: nothing reads unread.deep"),
+    d(leaf_complaints, "params.yaml", "first: {drop: 1}", "first: {drop: 1}\n  second: {drop: 2}",
+      "params.yaml: nothing reads selections.second.drop"),
+    d(field_complaints, "alchemist/settings/budget.py", "images: int", "images: int\n    forgotten: int",
+      "alchemist/settings/budget.py: nothing uses Budget.forgotten"),
+    d(cell_complaints, "params.yaml", "seeds: [0, 1]", "seeds: [0, 0]",
+      "train@0.5-0 names 2 cells", "train@0.2-0 names 2 cells"),
+    d(cell_complaints, "params.yaml", "ratios: [0.5, 0.2]", "ratios: [0.5, 0.50]",
+      "train@0.5-0 names 2 cells", "train@0.5-1 names 2 cells"),
+    d(room_complaints, "alchemist/deep.py", "", LAZY, "alchemist/deep.py: imports yaml"),
+    d(room_complaints, "alchemist/deep.py", "", "from dvc.api import x",
+      "alchemist/deep.py: imports dvc.api"),
+    d(room_complaints, "alchemist/deep.py", "", "print(1)", "alchemist/deep.py: prints"),
+    d(truth_complaints, "alchemist/deep.py", "", "from alchemist import truth",
+      "stages/train.py: reaches alchemist/truth.py"),
+    d(truth_complaints, "dvc.yaml", "- data/pool\n", "- data/pool\n      - data/pool/truth.parquet\n",
+      "train: depends on data/pool/truth.parquet"),
+    d(truth_complaints, "alchemist/deep.py", "", "PATH = 'data/truth.parquet'",
+      "alchemist/deep.py: names truth.parquet"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.says[0])
+def test_a_check_finds_its_defect(tmp_path: Path, defect: Defect) -> None:
+    assert tuple(defect.check(mini(tmp_path, defect))) == defect.says
+
+
+def test_a_block_that_is_taken_as_a_whole_uses_its_fields(tmp_path: Path) -> None:
+    inner = "class Outer:\n    shares: Inner\nclass Inner:\n    plain: float\n"
+    root = mini(tmp_path, d(field_complaints, "alchemist/settings/budget.py", "", inner))
+    deep = root / "alchemist" / "deep.py"
+    deep.write_text("def half(settings): return settings.model_dump(), settings.shares")
+    assert field_complaints(root) == ["alchemist/settings/budget.py: nothing uses Inner.plain"]
+    deep.write_text("def half(settings): return settings.shares.model_dump()")
+    assert field_complaints(root) == []
+
+
+def test_the_whole_of_params_may_be_tracked_by_who_reads_it_but_covers_no_leaf(tmp_path: Path) -> None:
+    root = mini(tmp_path, d(params_complaints, "dvc.yaml", "[scale, scales, report]", "[{params.yaml: }]"))
+    (root / "stages" / "report.py").write_text("from stages.common import section\nsection('')\n")
+    assert params_complaints(root) == []
+    assert leaf_complaints(root) == ["params.yaml: nothing reads report.title"]
+
+
+def test_torch_is_found_behind_another_module(tmp_path: Path) -> None:
+    root = mini(tmp_path, d(room_complaints, "alchemist/deep.py", "", "import torch"))
+    (root / "torch.py").write_text("")
+    (root / "stages" / "check.py").write_text("import alchemist.deep\n")
+    (root / "stages" / "lazy.py").write_text("def f():\n    import alchemist.deep\n")
+    assert torch_complaints(root, "stages.check") == ["stages.check: imports torch"]
+    assert torch_complaints(root, "stages.lazy") == []
+    assert torch_complaints(root, "stages.missing")[0].startswith("stages.missing: cannot be imported")
+
+
+def test_a_kind_column_is_found(tmp_path: Path) -> None:
+    columns = ["id", "caption", "split", "group", "status", "reason", "shard", "row"]
+    pd.DataFrame({name: ["x"] for name in [*columns, "kind"]}).to_parquet(tmp_path / "index.parquet")
+    assert index_complaints(tmp_path) == ["index.parquet: column kind"]
+
+
+def test_closure_follows_every_form_of_import(tmp_path: Path) -> None:
+    for name, text in {
+        "p/__init__.py": "from . import base",
+        "p/base.py": "",
+        "p/a.py": "import p.q.b",
+        "p/q/__init__.py": "",
+        "p/q/b.py": "from ..c import thing\nfrom .. import d",
+        "p/c.py": "import importlib\nimportlib.import_module('p.e')",
+        "p/d.py": "import p.a",  # a cycle
+        "p/e.py": "import os, numpy",
+        "p/unused.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    names = {"__init__", "base", "a", "q/__init__", "q/b", "c", "d", "e"}
+    assert closure(tmp_path / "p" / "a.py", tmp_path) == {f"p/{name}.py" for name in names}
