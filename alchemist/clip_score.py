@@ -13,7 +13,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from alchemist import files, stateless
 from alchemist.features import lite0
+from alchemist.precision import fast_dtype
 from alchemist.refusal import Refusal
 from alchemist.settings.evaluation import LIT, ScorerSettings
 
@@ -55,8 +56,9 @@ class Scorer:
         return 100.0 if self.lit else 1.0
 
     def precision(self) -> Any:
-        """bf16 for LiT, whose projections were fitted to such features; float32 for published ones."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.lit else nullcontext()
+        """bf16, where it is fast, for LiT, which was fitted so; float32 for published models."""
+        fast = fast_dtype(self.device.type)
+        return torch.autocast(self.device.type, dtype=fast, enabled=self.lit and fast is torch.bfloat16)
 
 
 def score(scorer: Scorer, images: NDArray[np.uint8], captions: list[str], batch: int) -> NDArray[np.float64]:

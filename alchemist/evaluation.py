@@ -12,9 +12,9 @@ from alchemist import clip_score, features
 from alchemist.clip_score import Scorer
 from alchemist.encoded import Encoded
 from alchemist.family import StarGenerator
-from alchemist.metrics import Moments, frechet_distance, kernel_distance
+from alchemist.metrics import Moments, frechet_distance, kernel_distance, moments
+from alchemist.precision import autocast
 from alchemist.settings.evaluation import EvaluateSettings
-from alchemist.training import autocast
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def generate(
         text = data.batch(chosen).text
         null = data.null(len(chosen), text.states.shape[1])
         numbers = np.arange(start, start + len(chosen))
-        with autocast("bf16"):
+        with autocast("auto"):
             parts.append(
                 generator.sample(text, null, numbers, settings.seed, settings.guidance, settings.top_p)
             )
@@ -75,4 +75,35 @@ def figures(
         settings.kid_name: kid,
         f"{settings.kid_name}_sd": spread,
         settings.clip_name: float(clip_score.score(scorer, images, captions, settings.batch).mean()),
+    }
+
+
+def floors(
+    real: NDArray[np.floating],
+    tokenized: NDArray[np.floating],
+    images: NDArray[np.uint8],
+    coded: NDArray[np.uint8],
+    captions: list[str],
+    scorer: Scorer,
+    settings: EvaluateSettings,
+) -> dict[str, float]:
+    """What a perfect generator would score, and one that only the tokenizer limits, at the same n.
+
+    `real` and `tokenized` are features of the evaluation split before and after the tokenizer,
+    the prompts' pairs last; `images` and `coded` are those of the prompts alone.
+    """
+    n = settings.images
+    references = moments(real[:-n])
+    kid, _ = kernel_distance(
+        real[-n:], real[:-n], settings.kid_subsets, settings.kid_subset_size, settings.seed
+    )
+    return {
+        settings.fd_name: frechet_distance(real[-n:], references),
+        f"{settings.fd_name}_tokenized": frechet_distance(tokenized[-n:], moments(tokenized[:-n])),
+        "fd_reconstruction": frechet_distance(tokenized[-n:], references),
+        settings.kid_name: kid,
+        settings.clip_name: float(clip_score.score(scorer, images, captions, settings.batch).mean()),
+        f"{settings.clip_name}_reconstruction": float(
+            clip_score.score(scorer, coded, captions, settings.batch).mean()
+        ),
     }

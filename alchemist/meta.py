@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from alchemist import stateless
 from alchemist.encoded import Batch, Encoded
 from alchemist.family import StarGenerator
+from alchemist.precision import autocast
 from alchemist.rater import Rater, Reference, Weights, batch_weights, rate
 from alchemist.scratch import Scratch
 from alchemist.settings.budget import RateSettings
 from alchemist.settings.rater import MetaRater
 from alchemist.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.training import (
-    autocast,
     clock,
     drop_path,
     dropped_captions,

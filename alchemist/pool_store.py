@@ -24,6 +24,7 @@ from alchemist.refusal import Refusal
 SPLITS = ("pool", "meta_val", "evaluation", "scorer")
 INDEX = "index.parquet"
 CARD = "card.json"
+TRUTH = "truth.parquet"
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("id", "caption", "split", "group", "status", "reason")]
     + [("shard", pa.int32()), ("row", pa.int32())]
@@ -84,7 +85,6 @@ def write_pool(
         pd.read_parquet(folder / INDEX, columns=["id", "group", "split", "status"]), hashes, codes
     )
 
-    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(folder / "truth.parquet", index=False)
     card = {
         **facts,
         "resolution": resolution,
@@ -94,6 +94,8 @@ def write_pool(
     }
     files.write_json(folder / CARD, card)
     files.write_manifest(folder)
+    # Outside the manifest: the stage moves it to a folder that raters and trainers do not get.
+    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(folder / TRUTH, index=False)
     return card
 
 

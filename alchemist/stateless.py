@@ -37,7 +37,7 @@ def uniforms(seed: int, *positions: NDArray[np.integer] | int) -> NDArray[np.flo
             state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             state = state ^ (state >> np.uint64(31))
-    return ((state >> np.uint64(11)).astype(np.float64) + 0.5) / float(1 << 53)
+    return ((state >> np.uint64(12)).astype(np.float64) + 0.5) / float(1 << 52)
 
 
 def id_uniforms(ids: ArrayLike, *parts: object) -> NDArray[np.float64]:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from alchemist.precision import autocast
+
 TEXT_WIDTH = 384
 
 
@@ -40,7 +42,7 @@ def caption_states(
         for row, i in enumerate(chosen):
             ids[row, : len(pieces[i])] = torch.tensor(pieces[i])
             mask[row, : len(pieces[i])] = 1
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast("auto"):
             hidden = network(input_ids=ids, attention_mask=mask).last_hidden_state.float()
         for row, i in enumerate(chosen):
             states[i] = hidden[row, : len(pieces[i])].numpy().astype(np.float16)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alchemist import stateless
+from alchemist.precision import autocast
 from alchemist.scratch import Scratch
 from alchemist.settings.budget import FitSettings
 from alchemist.state import load_optimiser, optimiser_tensors, over, under
@@ -78,14 +79,17 @@ class Codebooks:
             self.model.codebooks[k] = self.sums[k] / self.counts[k].clamp_min(1e-5)[:, None]
 
 
-@torch.no_grad()
-def psnr(model: Tokenizer, images: Tensor, batch: int = 250) -> float:
-    """Mean over images of the peak signal-to-noise ratio of their reconstructions, in dB."""
-    ratios = []
-    for part in images.split(batch):
-        error = model.decode(model.encode(part)).float() - (part + 1) * 127.5
-        ratios.append(10 * torch.log10(255**2 / error.square().mean((1, 2, 3)).clamp_min(1e-3)))
-    return float(torch.cat(ratios).mean())
+def reconstruct(model: Tokenizer, images: NDArray[np.uint8], batch: int = 250) -> NDArray[np.uint8]:
+    """Images (N, R, R, 3) after encoding and decoding."""
+    parts = [model.decode(model.encode(to_float(part))) for part in torch.from_numpy(images).split(batch)]
+    return torch.cat(parts).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def psnr(model: Tokenizer, images: NDArray[np.uint8]) -> float:
+    """Mean over images (N, R, R, 3) of their reconstructions' peak signal-to-noise ratio, in dB."""
+    error = reconstruct(model, images).astype(np.float64) - images
+    squares = np.square(error).mean((1, 2, 3)).clip(1e-3)
+    return float((10 * np.log10(255**2 / squares)).mean())
 
 
 def fit(
@@ -132,7 +136,7 @@ def fit(
             picks = torch.from_numpy(images[order[:4096]])
             with torch.no_grad():
                 books.start(torch.cat([model.features(to_float(p)) for p in picks.split(256)]), rng)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast("auto"):
             features = model.features(batch)
             total, commit = features, torch.zeros(())
             if step >= WARMUP_STEPS:

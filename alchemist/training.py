@@ -5,12 +5,10 @@ killed goes on exactly where it was, and a checkpoint holds no random state (aft
 2024, EDM2).
 """
 
-import contextlib
 import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,17 +18,13 @@ from torch import Tensor, nn
 from alchemist import stateless
 from alchemist.encoded import Encoded
 from alchemist.family import StarGenerator
+from alchemist.precision import autocast
 from alchemist.scratch import Scratch
 from alchemist.settings.budget import TrainSettings
 from alchemist.star import no_decay
 from alchemist.state import load_optimiser, optimiser_tensors, over, under
 
 LOG_EVERY_STEPS = 25
-
-
-def autocast(precision: str) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 products where asked for, float32 otherwise."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def rows_at(rows: NDArray[np.int64], seed: int, first: int, count: int) -> NDArray[np.int64]:

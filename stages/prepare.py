@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from alchemist.files import whole_folder
 from alchemist.ingest import expected, licence, rows
-from alchemist.pool_store import write_pool
+from alchemist.pool_store import TRUTH, write_pool
 from alchemist.settings.pool import pool_settings
 from stages.common import section, stage
 
@@ -18,15 +18,17 @@ from stages.common import section, stage
 def prepare(
     pool: Annotated[str, typer.Option(help="a block of pools: in params.yaml", metavar="NAME")],
     out: Annotated[Path, typer.Option(help="folder that the pool is written to", metavar="FOLDER")],
+    truth_out: Annotated[Path, typer.Option(help="folder of the planted kinds", metavar="FOLDER")],
 ) -> None:
-    """Writes the pool's shards, index, planted truth and card as one folder."""
+    """Writes the pool's shards, index and card as one folder, and what was planted as another."""
     settings = pool_settings(section(f"pools.{pool}"), f"pools.{pool}")
     facts = {"pool": pool, "licence": licence(settings), "settings": settings.model_dump()}
     progress = tqdm(
         rows(settings, os.cpu_count() or 1), desc="prepare", unit=" pairs", total=expected(settings)
     )
-    with whole_folder(out) as draft, progress:
+    with whole_folder(out) as draft, whole_folder(truth_out) as truth, progress:
         card = write_pool(draft, progress, settings.resolution, settings.shard_pairs, facts)
+        (draft / TRUTH).replace(truth / TRUTH)
     total: Counter[str] = Counter()
     for split, counts in card["counts"].items():
         total.update(counts)

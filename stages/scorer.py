@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import typer
 
-from alchemist import clip_score, features, files, pool_store, stateless
+from alchemist import clip_score, evaluation, features, files, pool_store, stateless, tokenizer, tokenizer_fit
 from alchemist.pool_store import read_index
 from alchemist.refusal import Refusal
 from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
@@ -18,6 +18,7 @@ HELD_OUT = 0.1  # of the split `scorer`, by group: the figures of the scorer are
 
 def run(
     pool: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
+    tokenizer_folder: Annotated[Path, typer.Option("--tokenizer", help="folder that stage tokenizer wrote")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
 ) -> None:
@@ -29,8 +30,11 @@ def run(
     index = read_index(pool)
     index = index[index["status"] == "ok"]
     pairs, references = (index[index["split"] == name] for name in ("scorer", "evaluation"))
-    if len(references) < 2:
-        raise Refusal(f"{pool} has {len(references)} usable pairs in the split evaluation; distances need 2.")
+    if len(references) < 2 * evaluate.images:
+        raise Refusal(
+            f"scales.{scale}.evaluate.images is {evaluate.images}; the evaluation split has {len(references)} "
+            f"pairs, so at most {len(references) // 2} is legal."
+        )
     by = features.extractor(evaluate.features, evaluate.feature_size)
     card: dict[str, object] = {
         "evaluate": evaluate.model_dump(include={"clip", "features", "feature_size"}),
@@ -60,10 +64,17 @@ def run(
             print(f"{evaluate.clip_name} on {len(held)} held-out pairs: {told}")
         else:
             # Fetched here, so that no cell has to, and a run without a network ends before any training.
-            clip_score.load_published(evaluate.clip)
+            scorer = clip_score.load_published(evaluate.clip)
             card["scorer"] = f"open_clip {evaluate.clip}"
-        reference = features.extract(pool_store.images(pool, references), by, evaluate.batch)
-        np.save(draft / "reference.npy", reference)
+        images = pool_store.images(pool, references)
+        coded = tokenizer_fit.reconstruct(tokenizer.load(tokenizer_folder), images)
+        real = features.extract(images, by, evaluate.batch)
+        tokenized = features.extract(coded, by, evaluate.batch)
+        np.save(draft / "reference.npy", real)
+        np.save(draft / "reference_tokenized.npy", tokenized)
+        prompts = slice(len(images) - evaluate.images, None)
+        words = list(references["caption"])[prompts]
+        card["floors"] = evaluation.floors(real, tokenized, images[prompts], coded[prompts], words, scorer, evaluate)
         files.write_json(draft / "card.json", card)
         files.write_manifest(draft)
     print(f"wrote {out}: {len(references)} reference features ({evaluate.features}), scorer {evaluate.clip}")

@@ -1,5 +1,6 @@
 """The image tokenizer: the fitted one that the repo holds, or with `refit: true` a new one."""
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -12,22 +13,24 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from alchemist import files, pool_store, tokenizer, tokenizer_fit
+from alchemist.ingest import compose_images
 from alchemist.perceptual import Perceptual
 from alchemist.pool_store import read_index
 from alchemist.refusal import Refusal
+from alchemist.scratch import Scratch, fingerprint
 from alchemist.settings.budget import TokenizerSettings
-from alchemist.settings.pool import EmojiPool, pool_settings
-from alchemist.tokenizer import TokenizerConfig, to_float
+from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
+from alchemist.tokenizer import TokenizerConfig
 from stages.common import block, section, stage
 
 # The fit sees mostly clean compositions, as published tokenizers do; never those of the pool.
 FIT_SHARES = {"informative": 0.8, "plain": 0.07, "chaotic": 0.06, "degraded": 0.07}
 
 
-def _images(settings: EmojiPool | object, pool: Path, count: int) -> NDArray[np.uint8]:
+def _images(settings: EmojiPool | UserPool, pool: Path, count: int) -> NDArray[np.uint8]:
     """Fresh compositions for a composed pool, the pool's own images for a person's pool."""
     if isinstance(settings, EmojiPool):
-        return pool_store.compose_images(settings, "tokenizer", FIT_SHARES, count)
+        return compose_images(settings, "tokenizer", FIT_SHARES, count, os.cpu_count() or 1)
     index = read_index(pool)
     usable = index[(index["split"] == "pool") & (index["status"] == "ok")]
     return pool_store.images(pool, usable.head(count))
@@ -38,6 +41,7 @@ def run(
     pool: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
     asset: Annotated[Path, typer.Option(help="folder of the fitted tokenizer that the repo holds")],
     out: Annotated[Path, typer.Option(help="folder to write")],
+    scratch: Annotated[Path, typer.Option(help="folder for the state of a fit in progress")],
 ) -> None:
     """Copies the fitted tokenizer, or fits one."""
     settings = block(TokenizerSettings, "tokenizer")
@@ -58,16 +62,18 @@ def run(
     config = TokenizerConfig(resolution=source.resolution, codes=fit.codes, width=fit.width)
     torch.set_flush_denormal(True)
     started = time.perf_counter()
-    with tqdm(total=fit.images, unit="img", desc="fit tokenizer", mininterval=2) as bar:
-        distance = Perceptual() if fit.perceptual else None
-        for seen, loss, fitted in tokenizer_fit.fit(config, fit, images, distance):
-            bar.set_postfix_str(f"loss {loss:.4f}")
-            bar.update(seen - bar.n)
+    mark = fingerprint(fit=fit.model_dump(), pool=files.sha256(pool / files.MANIFEST), torch=torch.__version__)
+    with Scratch(scratch, mark) as state:
+        print(f"fits on {len(images)} images; state in {state.folder}")
+        with tqdm(total=fit.images, unit="img", desc="fit tokenizer", mininterval=2) as bar:
+            distance = Perceptual() if fit.perceptual else None
+            for seen, loss, fitted in tokenizer_fit.fit(config, fit, images, distance, state):
+                bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+                bar.update(seen - bar.n)
+        state.clear()
     index = read_index(pool)
     held = index[(index["split"] == "evaluation") & (index["status"] == "ok")]
-    wanted = to_float(torch.from_numpy(pool_store.images(pool, held)))
-    fitted.eval()
-    psnr = tokenizer_fit.psnr(fitted, wanted)
+    psnr = tokenizer_fit.psnr(fitted.eval(), pool_store.images(pool, held))
     with files.whole_folder(out) as draft:
         facts = {"fit": fit.model_dump(), "seconds": round(time.perf_counter() - started), "psnr": psnr}
         tokenizer.save(fitted, draft, **facts, torch=torch.__version__)

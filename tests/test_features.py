@@ -11,7 +11,7 @@ from cleanfid.resize import make_resizer
 from PIL import Image
 
 from alchemist import emoji_pool, stateless
-from alchemist.features import FEATURES, extract, extractor, lite0
+from alchemist.features import FEATURES, Lite0Features, extract, extractor, folded, lite0
 from alchemist.metrics import frechet_distance, kernel_distance
 from alchemist.refusal import Refusal
 from alchemist.settings import parse
@@ -65,6 +65,20 @@ def test_every_packaged_tensor_is_in_the_network():
     # Roles, told apart by their values, not by their order: no variance is negative, most means are.
     assert all((v >= 0).all() for k, v in state.items() if k.endswith("running_var"))
     assert all((v < 0).any() for k, v in state.items() if k.endswith("running_mean"))
+
+
+def test_folding_the_batch_norms_leaves_the_function(images):
+    x = (torch.from_numpy(images[:4]).permute(0, 3, 1, 2).float() - 127) / 128
+    plain, fast = lite0(), folded(lite0())
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in fast.modules())
+    assert torch.allclose(fast(x), plain(x), atol=1e-4)
+
+
+def test_bf16_features_stay_near_those_of_float32(lite, images):
+    x = torch.from_numpy(np.stack([lite.resize(image) for image in images[:20]])).permute(0, 3, 1, 2)
+    exact = lite0()((x - 127) / 128)
+    assert torch.cosine_similarity(lite.network(x), exact).min() > 0.98
+    assert torch.allclose(Lite0Features(torch.float32)(x), exact, atol=1e-4)
 
 
 def test_features_are_those_of_cleanfid_on_the_same_images_as_png(lite, images, tmp_path):

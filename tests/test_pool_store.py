@@ -144,7 +144,7 @@ def test_missing_tables_are_refused(tmp_path):
 def test_the_manifest_finds_a_changed_shard(tmp_path):
     write_pool(tmp_path, some_rows(3), 16, 7, {})
     assert set(files.check_manifest(tmp_path)["files"]) == {
-        "images-00000.npy", "index.parquet", "truth.parquet", "card.json",
+        "images-00000.npy", "index.parquet", "card.json",
     }  # fmt: skip
     path = tmp_path / "images-00000.npy"
     content = bytearray(path.read_bytes())
@@ -174,6 +174,7 @@ def test_an_emoji_pool_is_byte_identical_on_every_run(tmp_path):
 def run_stage(folder, pool, block):
     (folder / "params.yaml").write_text(json.dumps({"pools": {pool: block}}))
     command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
+    command += ["--truth-out", "data/truth"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -211,7 +212,7 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "data/pool/index.parquet").read_bytes() == before
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["pool"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["pool", "truth"]
 
 
 def test_the_stage_needs_no_torch():

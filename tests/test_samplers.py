@@ -176,6 +176,15 @@ def test_gsample_draws_one_id_by_equation_11() -> None:
     assert stats.chisquare(hits, seeds * gauss(8, 40, 30)).pvalue > LEVEL
 
 
+def test_order_of_ties_and_draw_are_independent() -> None:
+    table, seeds = ladder(6).assign(rating=1.0), 1500
+    hits = np.zeros(6)
+    for seed in range(seeds):
+        kept = select(table, 1 / 6, settings("gsample", seed, sigma=40.0))[0]
+        hits[round(percentile_ranks(table, seed)[kept] / 20)] += 1
+    assert stats.chisquare(hits, seeds * gauss(6, 50, 40)).pvalue > LEVEL
+
+
 def test_gsample_draws_sets_as_successive_draws_without_replacement() -> None:
     table, seeds = ladder(6), 4000
     exact = set_chances(gauss(6, 50, 25), 3)
@@ -254,6 +263,15 @@ def test_far_tails_do_not_underflow(sampler: str, sigma: float) -> None:
     if sigma > 1e-6:  # so narrow that the nearest ranks win
         ranks = percentile_ranks(table, seed=0)
         assert (ranks[kept] - 60).abs().max() < (ranks.drop(kept)[lambda r: r > 25.1] - 60).abs().min() + 0.2
+
+
+def test_hashing_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pool(100, levels=3)
+    for sampler in SAMPLERS:
+        whole = select(table, 0.3, settings(sampler))
+        with monkeypatch.context() as small:
+            small.setattr("alchemist.samplers._PIECE", 7)
+            assert list(select(table, 0.3, settings(sampler))) == list(whole)
 
 
 def test_other_seeds_draw_other_ids() -> None:

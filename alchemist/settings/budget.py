@@ -50,7 +50,7 @@ class TrainSettings(Settings):
     checkpoints: tuple[float, ...] = Field(
         description="further checkpoints as fractions of images, beside equal epochs and equal images"
     )
-    precision: Literal["bf16", "fp32"]
+    precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 where it is fast")
 
 
 class RateSettings(Settings):
@@ -66,4 +66,4 @@ class RateSettings(Settings):
     caption_dropout: float = Field(ge=0, le=1)
     reference_group: int = Field(ge=1, description="pairs of the pool against which every pair is rated")
     score_batch: int = Field(ge=1)
-    precision: Literal["bf16", "fp32"]
+    precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 where it is fast")
