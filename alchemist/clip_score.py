@@ -171,7 +171,7 @@ def fit_lit(images: NDArray[np.uint8], captions: list[str], settings: ScorerSett
         logits = (logit_scale.exp() * a @ b.T).masked_fill(same, -1e4)
         loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         with torch.no_grad():
             logit_scale.clamp_(0, math.log(100))

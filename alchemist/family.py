@@ -53,9 +53,11 @@ class StarGenerator(nn.Module):
     def losses(self, batch: Batch, keep: Tensor | None = None) -> Tensor:
         """Mean cross-entropy over the L tokens of each pair, uniform over tokens: (B,)."""
         logits = self.logits(batch, keep)
-        return F.cross_entropy(logits.flatten(0, 1), batch.tokens.flatten(), reduction="none").view(
-            batch.tokens.shape
-        ).mean(1)
+        return (
+            F.cross_entropy(logits.flatten(0, 1), batch.tokens.flatten(), reduction="none")
+            .view(batch.tokens.shape)
+            .mean(1)
+        )
 
     @torch.no_grad()
     def sample(

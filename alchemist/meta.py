@@ -45,9 +45,9 @@ def upper_weight(settings: MetaRater, step: int, steps: int) -> float:
     return max(0.0, settings.upper_weight - settings.upper_decay * epoch)
 
 
-def rater_loss(weights: Tensor, credits: Tensor) -> Tensor:
+def rater_loss(weights: Tensor, credit: Tensor) -> Tensor:
     """sum_i W_i c_i with the credits held fixed: descending it is eq. 9 when c_i = L_i."""
-    return (weights * credits.detach()).sum()
+    return (weights * credit.detach()).sum()
 
 
 def proxy_losses(
@@ -111,9 +111,14 @@ class MetaState:
 
 
 def meta_step(
-    state: MetaState, validation: Batch, train: Batch, upper: float, settings: MetaRater, budget: RateSettings,
+    state: MetaState,
+    validation: Batch,
+    train: Batch,
+    upper: float,
+    settings: MetaRater,
+    budget: RateSettings,
     keeps: tuple[Tensor | None, Tensor | None] = (None, None),
-) -> tuple[Tensor, Tensor, Weights]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Weights]:
     """One step of both networks; gives the validation losses, the credits and the weights.
 
     Passes: one forward and backward of the proxy over both batches (forward alone over the train
@@ -123,16 +128,16 @@ def meta_step(
         features = state.rater.features(train, keeps[1])
     weights = batch_weights(state.rater, features, settings.group, settings.bound)
     with autocast(budget.precision):
-        losses, credits = proxy_losses(state.proxy, validation, train, upper, keeps[0])
+        losses, credit = proxy_losses(state.proxy, validation, train, upper, keeps[0])
     state.proxy_adam.zero_grad(set_to_none=True)
-    proxy_loss(losses, credits, weights.shares, upper).backward()
+    proxy_loss(losses, credit, weights.shares, upper).backward()
     nn.utils.clip_grad_norm_(state.proxy.parameters(), budget.clip)
     state.rater_adam.zero_grad(set_to_none=True)
-    rater_loss(weights.rating, credits).backward()
+    rater_loss(weights.rating, credit).backward()
     nn.utils.clip_grad_norm_(state.rater.parameters(), budget.clip)
     state.proxy_adam.step()
     state.rater_adam.step()
-    return losses.detach(), credits.detach(), weights
+    return losses.detach(), credit.detach(), weights
 
 
 def meta_train(
@@ -148,8 +153,8 @@ def meta_train(
 ) -> list[dict[str, float]]:
     """Trains proxy and rater in place on the rows of the pool and of the validation split.
 
-    The log it returns has, every few steps: images, seconds, u, the mean losses, the effective sample size of the
-    weights as a share of the batch, the gate, and the correlation of weight and proxy loss.
+    The log it returns has, every few steps: images, seconds, u, the mean losses, the effective sample
+    size of the weights as a share of the batch, the gate, and the correlation of weight and proxy loss.
     """
     state = MetaState(
         proxy,
@@ -186,7 +191,7 @@ def meta_train(
             for group in adam.param_groups:
                 group["lr"] = peak * warmth
         upper = upper_weight(settings, step, steps)
-        losses, credits, weights = meta_step(
+        losses, credit, weights = meta_step(
             state, batches[0], batches[1], upper, settings, budget, (keeps[0], keeps[1])
         )
         if step % LOG_EVERY_STEPS == 0 or step == steps - 1:
@@ -197,16 +202,16 @@ def meta_train(
                     "seconds": before + elapsed(),
                     "upper_weight": upper,
                     "validation_loss": float(losses.mean()),
-                    "train_loss": float(credits.mean()),
-                    "train_loss_sd": float(credits.std()),
+                    "train_loss": float(credit.mean()),
+                    "train_loss_sd": float(credit.std()),
                     "effective_sample_share": float(1 / shares.square().sum() / size),
                     "gate": float(weights.gate.detach()),
                     "weight_loss_correlation": float(
-                        torch.corrcoef(torch.stack([shares, credits]))[0, 1].nan_to_num()
+                        torch.corrcoef(torch.stack([shares, credit]))[0, 1].nan_to_num()
                     ),
                 }
             )
-        tick(size, f"val {float(losses.mean()):.3f}, train {float(credits.mean()):.3f}")
+        tick(size, f"val {float(losses.mean()):.3f}, train {float(credit.mean()):.3f}")
         if scratch.due():
             scratch.save(state.tensors(), {"step": step + 1, "log": log, "seconds": before + elapsed()})
     return log

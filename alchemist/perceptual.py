@@ -47,7 +47,7 @@ class Perceptual(nn.Module):
             self.stages.append(nn.Sequential(*layers))
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188])[:, None, None])
         self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450])[:, None, None])
-        self.requires_grad_(False).to(memory_format=torch.channels_last)
+        self.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _normalised(self, x: Tensor) -> list[Tensor]:
         x = (x - self.get_buffer("mean")) / self.get_buffer("std")

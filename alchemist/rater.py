@@ -51,11 +51,11 @@ class Rater(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """Instance logits (B,) of pooled features."""
-        return self.instance(features).squeeze(-1)  # type: ignore[no-any-return]
+        return self.instance(features).squeeze(-1)
 
     def gate(self, mean: Tensor, variance: Tensor) -> Tensor:
         """Group gates in (0, 1) from (…, C) means and biased variances."""
-        return self.group(torch.cat([mean, variance], -1)).squeeze(-1)  # type: ignore[no-any-return]
+        return self.group(torch.cat([mean, variance], -1)).squeeze(-1)
 
 
 def soften(centred: Tensor, bound: float | None) -> Tensor:

@@ -6,6 +6,7 @@ through cross-attention, from the caption's own text states. No row of a batch s
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -176,6 +177,9 @@ class Star(nn.Module):
                 if name == "head.weight":
                     parameter.data.mul_(0.02)
 
+    def _layers(self) -> list[Block]:
+        return cast(list[Block], list(self.blocks))
+
     def _angles(self, first: int, last: int) -> tuple[Tensor, Tensor]:
         return self.get_buffer("cosine")[first:last], self.get_buffer("sine")[first:last]
 
@@ -198,7 +202,7 @@ class Star(nn.Module):
         x = torch.cat([self._first(text), self.embed(inputs)], 1)
         x = x + self.level[self.get_buffer("level_of")]
         caption_mask = padding_mask(text.mask)
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self._layers()):
             x, _ = block(
                 x,
                 block.caption_kv(text.states),
@@ -215,7 +219,7 @@ class Star(nn.Module):
 
     def start_cache(self, text: Text) -> "Cache":
         """What sampling keeps between scales for one batch of captions."""
-        captions = [block.caption_kv(text.states) for block in self.blocks]
+        captions = [block.caption_kv(text.states) for block in self._layers()]
         return Cache(captions, padding_mask(text.mask), [None] * len(self.blocks))
 
     def step(self, k: int, inputs: Tensor | None, text: Text, cache: "Cache") -> Tensor:
@@ -224,7 +228,7 @@ class Star(nn.Module):
         x = x + self.level[k]
         first = sum(side * side for side in self.scales[:k])
         angles = self._angles(first, first + x.shape[1])
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self._layers()):
             x, cache.past[i] = block(x, cache.captions[i], cache.mask, angles, None, cache.past[i])
         return self.logits(x)
 
@@ -245,7 +249,7 @@ def padding_mask(mask: Tensor) -> Tensor:
 
 def no_decay(name: str, parameter: Tensor) -> bool:
     """Whether weight decay leaves a parameter alone: 1-D ones, embeddings, learned scales."""
-    return parameter.ndim < 2 or name.split(".")[-1] in ("level", "start_position")
+    return parameter.ndim < 2 or name.rsplit(".", maxsplit=1)[-1] in ("level", "start_position")
 
 
 def pick(logits: Tensor, uniforms: Tensor, top_k: int, top_p: float) -> Tensor:

@@ -88,7 +88,8 @@ class Tokenizer(nn.Module):
         )
         self.corners = nn.Conv2d(width, 3, 1)
         painter = nn.Conv2d(32, 4, 3, padding=1)
-        nn.init.constant_(painter.bias[3:], -2.0)  # start from the background alone
+        assert painter.bias is not None
+        painter.bias.data[3:] = -2.0  # start from the background alone
         self.painter = nn.Sequential(
             nn.Conv2d(width, 4 * 48, 1),
             nn.PixelShuffle(2),

@@ -16,7 +16,6 @@ from alchemist.settings.budget import FitSettings
 from alchemist.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.tokenizer import Tokenizer, TokenizerConfig, to_float
 
-
 WARMUP_STEPS = 100  # steps without quantisation, before k-means starts the codebooks
 KEEP = 0.99  # of the codebooks' running counts and sums, a step
 REVIVE_EVERY = 100
@@ -105,8 +104,8 @@ def fit(
     randomness is a function of (seed, step), so that a killed fit goes on where it was.
     """
     torch.manual_seed(fit_config.seed)
-    model = Tokenizer(config).to(memory_format=torch.channels_last)
-    ema = Tokenizer(config).to(memory_format=torch.channels_last)
+    model = Tokenizer(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = Tokenizer(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema.load_state_dict(model.state_dict())
     books = Codebooks(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=fit_config.learning_rate, weight_decay=1e-4)

@@ -9,6 +9,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from alchemist.star import no_decay
 from alchemist.state import load_optimiser, optimiser_tensors, over, under
 
 LOG_EVERY_STEPS = 25
+M = TypeVar("M", bound=nn.Module)
 
 
 def rows_at(rows: NDArray[np.int64], seed: int, first: int, count: int) -> NDArray[np.int64]:
@@ -119,22 +121,23 @@ def points(settings: TrainSettings, retention: float) -> list[Point]:
     ]
 
 
-class Average:
+class Average(Generic[M]):
     """Exponential average of a model's weights with a half-life in images.
 
     The half-life is at most a tenth of the images seen, so that early averages forget the start.
     """
 
-    def __init__(self, model: nn.Module, half_life: float) -> None:
+    def __init__(self, model: M, half_life: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.half_life = half_life
 
     @torch.no_grad()
-    def update(self, model: nn.Module, seen: int, batch: int) -> None:
+    def update(self, model: M, seen: int, batch: int) -> None:
         """Moves the average towards the model after a step of `batch` images."""
         half_life = min(self.half_life, seen / 10)
         keep = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
-        ours, theirs = list(self.model.parameters()), list(model.parameters())
+        ours: list[Tensor] = list(self.model.parameters())
+        theirs: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - keep)
 
 

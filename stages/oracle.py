@@ -14,18 +14,19 @@ from stages.common import stage
 
 def run(
     pool: Annotated[Path, typer.Option(help="folder of the prepared pool")],
+    truth: Annotated[Path, typer.Option(help="folder of the planted kinds")],
     out: Annotated[Path, typer.Option(help="parquet of id and rating")],
 ) -> None:
     """Rates informative pairs 1 and all others 0: the upper bound that no real rater can see."""
-    truth = read_truth(pool)
-    if len(truth) == 0:
+    planted = read_truth(truth)
+    if len(planted) == 0:
         raise Refusal(
             f"{pool} has no planted truth, so nothing can be rated by it; "
             "take oracle out of the grid, or choose a planted pool."
         )
     index = pd.read_parquet(pool / "index.parquet", columns=["id", "split", "status"])
     usable = index.loc[(index["split"] == "pool") & (index["status"] == "ok"), ["id"]]
-    rated = usable.merge(truth, on="id", how="left", validate="one_to_one")
+    rated = usable.merge(planted, on="id", how="left", validate="one_to_one")
     if rated["kind"].isna().any():
         missing = rated.loc[rated["kind"].isna(), "id"].iloc[0]
         raise Refusal(f"{pool} has no planted kind for id {missing!r}; run the stage prepare again.")

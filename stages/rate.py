@@ -109,9 +109,11 @@ def run(
         torch=torch.__version__,
     )
     started = time.perf_counter()
-    with Scratch(scratch, mark) as held, tqdm(
-        total=budget.images, unit="img", desc=rater, mininterval=1
-    ) as bar, files.whole_folder(log_out) as drafts:
+    with (
+        Scratch(scratch, mark) as held,
+        tqdm(total=budget.images, unit="img", desc=rater, mininterval=1) as bar,
+        files.whole_folder(log_out) as drafts,
+    ):
 
         def tick(images: int, words: str) -> None:
             bar.set_postfix_str(words, refresh=False)

@@ -32,8 +32,8 @@ def run(
     pairs, references = (index[index["split"] == name] for name in ("scorer", "evaluation"))
     if len(references) < 2 * evaluate.images:
         raise Refusal(
-            f"scales.{scale}.evaluate.images is {evaluate.images}; the evaluation split has {len(references)} "
-            f"pairs, so at most {len(references) // 2} is legal."
+            f"scales.{scale}.evaluate.images is {evaluate.images}; the evaluation split has "
+            f"{len(references)} pairs, so at most {len(references) // 2} is legal."
         )
     by = features.extractor(evaluate.features, evaluate.feature_size)
     card: dict[str, object] = {
@@ -74,7 +74,9 @@ def run(
         np.save(draft / "reference_tokenized.npy", tokenized)
         prompts = slice(len(images) - evaluate.images, None)
         words = list(references["caption"])[prompts]
-        card["floors"] = evaluation.floors(real, tokenized, images[prompts], coded[prompts], words, scorer, evaluate)
+        card["floors"] = evaluation.floors(
+            real, tokenized, images[prompts], coded[prompts], words, scorer, evaluate
+        )
         files.write_json(draft / "card.json", card)
         files.write_manifest(draft)
     print(f"wrote {out}: {len(references)} reference features ({evaluate.features}), scorer {evaluate.clip}")

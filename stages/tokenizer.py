@@ -62,7 +62,9 @@ def run(
     config = TokenizerConfig(resolution=source.resolution, codes=fit.codes, width=fit.width)
     torch.set_flush_denormal(True)
     started = time.perf_counter()
-    mark = fingerprint(fit=fit.model_dump(), pool=files.sha256(pool / files.MANIFEST), torch=torch.__version__)
+    mark = fingerprint(
+        fit=fit.model_dump(), pool=files.sha256(pool / files.MANIFEST), torch=torch.__version__
+    )
     with Scratch(scratch, mark) as state:
         print(f"fits on {len(images)} images; state in {state.folder}")
         with tqdm(total=fit.images, unit="img", desc="fit tokenizer", mininterval=2) as bar:

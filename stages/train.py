@@ -28,7 +28,9 @@ def run(
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")],
-    subset: Annotated[Path | None, typer.Option(help="ids that stage prune chose; none: the full pool")] = None,
+    subset: Annotated[
+        Path | None, typer.Option(help="ids that stage prune chose; none: the full pool")
+    ] = None,
 ) -> None:
     """Trains one cell. Killed, it goes on when the same command runs again."""
     torch.set_flush_denormal(True)
@@ -62,7 +64,7 @@ def run(
             bar.set_postfix_str(words, refresh=False)
             bar.update(images)
 
-        print(f"{out.name}: {len(rows)} of {len(pool)} pairs, {points[-1].images} images; state in {held.folder}")
+        print(f"{out.name}: {len(rows)} of {len(pool)} pairs, {points[-1].images} images, in {held.folder}")
         stops = [point.images for point in points]
         log = training.train(generator, data, rows, settings, seed, stops, held, keep, tick)
         with files.whole_folder(out) as draft:

@@ -53,8 +53,14 @@ def test_rater_step_has_the_closed_form_gradient_and_ignores_constants() -> None
 def test_one_sgd_step_of_linear_regression_has_the_known_meta_gradient() -> None:
     """Test 1: dL_val/dw = -eta G v for theta' = theta - eta sum_i w_i g_i."""
     rng = torch.Generator().manual_seed(1)
-    x, y = torch.randn(6, 4, dtype=torch.float64, generator=rng), torch.randn(6, dtype=torch.float64, generator=rng)
-    xv, yv = torch.randn(3, 4, dtype=torch.float64, generator=rng), torch.randn(3, dtype=torch.float64, generator=rng)
+    x, y = (
+        torch.randn(6, 4, dtype=torch.float64, generator=rng),
+        torch.randn(6, dtype=torch.float64, generator=rng),
+    )
+    xv, yv = (
+        torch.randn(3, 4, dtype=torch.float64, generator=rng),
+        torch.randn(3, dtype=torch.float64, generator=rng),
+    )
     theta = torch.randn(4, dtype=torch.float64, generator=rng)
     w = torch.rand(6, dtype=torch.float64, generator=rng, requires_grad=True)
     eta = 0.05
@@ -73,7 +79,10 @@ def test_unrolled_quadratic_has_the_known_meta_gradient() -> None:
     root = torch.randn(d, d, dtype=torch.float64, generator=rng)
     hessian = root @ root.T / d + torch.eye(d, dtype=torch.float64)
     a = torch.randn(b, d, dtype=torch.float64, generator=rng)
-    v, theta = torch.randn(d, dtype=torch.float64, generator=rng), torch.randn(d, dtype=torch.float64, generator=rng)
+    v, theta = (
+        torch.randn(d, dtype=torch.float64, generator=rng),
+        torch.randn(d, dtype=torch.float64, generator=rng),
+    )
     z = torch.randn(b, dtype=torch.float64, generator=rng, requires_grad=True)
     weights = z.softmax(0)
     for _ in range(steps):
@@ -118,10 +127,10 @@ def test_a_validation_sample_in_the_train_batch_gets_the_most_negative_credit() 
     x = x / x.norm(dim=1, keepdim=True)
     y = torch.sign(torch.randn(8, dtype=torch.float64, generator=rng))
     per_sample = (x @ theta - y)[:, None] * x
-    credits = -0.1 * per_sample @ per_sample[2]  # sample 2 is the validation set
-    assert int(credits.argmin()) == 2
+    credit = -0.1 * per_sample @ per_sample[2]  # sample 2 is the validation set
+    assert int(credit.argmin()) == 2
     z = torch.zeros(8, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(meta.rater_loss(z.softmax(0), credits), z)
+    (gradient,) = torch.autograd.grad(meta.rater_loss(z.softmax(0), credit), z)
     assert int((-gradient).argmax()) == 2, "descending should raise its weight most"
 
 
@@ -175,21 +184,23 @@ def test_a_step_takes_no_forward_pass_that_it_does_not_need(
         for part in (network.blocks[0],):
             part.register_forward_hook(lambda m, i, o, name=name: calls.append((name, len(i[0]))))
     train, validation = data.batch(np.arange(8)), data.batch(np.arange(80, 88))
-    losses, credits, weights = meta.meta_step(state, validation, train, upper, SETTINGS, BUDGET)
+    losses, credit, weights = meta.meta_step(state, validation, train, upper, SETTINGS, BUDGET)
     assert [name for name, _ in calls].count("rater") == 1
     assert [name for name, _ in calls].count("proxy") == proxy_calls
     assert sum(size for name, size in calls if name == "proxy") == 16
-    assert losses.shape == credits.shape == weights.shares.shape == (8,)
+    assert losses.shape == credit.shape == weights.shares.shape == (8,)
 
 
-def test_credits_are_the_losses_before_the_step_and_both_networks_move(data: Encoded, codes: Tokenizer) -> None:
+def test_credits_are_the_losses_before_the_step_and_both_networks_move(
+    data: Encoded, codes: Tokenizer
+) -> None:
     state = _state(codes)
     train, validation = data.batch(np.arange(8)), data.batch(np.arange(80, 88))
     with torch.no_grad():
         wanted = state.proxy.losses(train)
     before = [p.clone() for p in (*state.proxy.parameters(), *state.rater.parameters())]
-    _, credits, _ = meta.meta_step(state, validation, train, 0.7, SETTINGS, BUDGET)
-    torch.testing.assert_close(credits, wanted, rtol=0, atol=1e-5)
+    _, credit, _ = meta.meta_step(state, validation, train, 0.7, SETTINGS, BUDGET)
+    torch.testing.assert_close(credit, wanted, rtol=0, atol=1e-5)
     after = [*state.proxy.parameters(), *state.rater.parameters()]
     moved = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert sum(moved) > 0.8 * len(moved)
@@ -221,22 +232,22 @@ def test_equal_seeds_give_equal_raters_bit_for_bit(tmp_path: Path, data: Encoded
         assert torch.equal(second.state_dict()[name], value), name
     assert all(1 / 8 - 1e-6 <= row["effective_sample_share"] <= 1 + 1e-6 for row in log)
     assert all(-1 <= row["weight_loss_correlation"] <= 1 for row in log)
-    assert [row["upper_weight"] for row in log][0] == 1.0
+    assert log[0]["upper_weight"] == 1.0
 
 
 def test_eq_9_moves_weight_to_low_losses(codes: Tokenizer) -> None:
-    """A rater fed fixed credits learns to prefer the low ones: the direction of the ranking."""
+    """A rater fed fixed credit learns to prefer the low ones: the direction of the ranking."""
     rater = Rater(TINY, codes, 0)
     features = torch.randn(16, 64)
-    credits = features[:, 0] * 2
+    credit = features[:, 0] * 2
     adam = torch.optim.Adam(rater.parameters(), 1e-2)
     for _ in range(200):
-        loss = meta.rater_loss(batch_weights(rater, features, "none", 3.0).rating, credits)
+        loss = meta.rater_loss(batch_weights(rater, features, "none", 3.0).rating, credit)
         adam.zero_grad()
         loss.backward()
         adam.step()
     ratings = rate(rater, features, Reference.of(rater, torch.randn(31, 64)), "none", 3.0)
-    assert np.corrcoef(ratings, credits.numpy())[0, 1] < -0.5
+    assert np.corrcoef(ratings, credit.numpy())[0, 1] < -0.5
 
 
 # --- ratings ---
@@ -279,12 +290,16 @@ def test_rating_is_the_share_beside_the_reference_group(rater: Rater, bound: flo
             z = z if bound is None else bound * torch.tanh(z / bound)
             assert found[i] == pytest.approx(gate * float(z.softmax(0)[-1]), rel=1e-5)
     assert len(np.unique(meta.reference_rows(np.arange(1000), 255, 3))) == 255
-    assert not np.array_equal(meta.reference_rows(np.arange(1000), 255, 4), meta.reference_rows(np.arange(1000), 255, 3))
+    assert not np.array_equal(
+        meta.reference_rows(np.arange(1000), 255, 4), meta.reference_rows(np.arange(1000), 255, 3)
+    )
 
 
 def test_losses_of_the_pool_do_not_depend_on_the_batch(data: Encoded, codes: Tokenizer) -> None:
     proxy, pool = StarGenerator(TINY, codes, 0), data.split("pool")
     whole = meta.pool_losses(proxy, data, pool, 80, lambda n: None)
-    np.testing.assert_allclose(meta.pool_losses(proxy, data, pool, 7, lambda n: None), whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        meta.pool_losses(proxy, data, pool, 7, lambda n: None), whole, rtol=0, atol=1e-5
+    )
     one = proxy.losses(Batch(*vars(data.batch(pool[3:4])).values()))
     assert whole[3] == pytest.approx(float(one.detach()), abs=1e-5)

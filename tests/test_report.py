@@ -37,7 +37,7 @@ def params(**grid: Any) -> dict[str, Any]:
     }  # fmt: skip
     held["grid"] = {
         "selections": ["oracle", "random", "topk", "alchemist", "loss"], "ratios": [0.5, 0.2],
-        "models": ["xs"], "seeds": [0],
+        "raters": ["alchemist", "loss", "random"], "oracles": ["oracle"], "models": ["xs"], "seeds": [0],
     } | grid  # fmt: skip
     return held
 

@@ -10,8 +10,8 @@ import yaml
 from conftest import TINY, random_text
 
 from alchemist import star
-from alchemist.family import StarGenerator
 from alchemist.encoded import Batch
+from alchemist.family import StarGenerator
 from alchemist.settings.model import StarSettings
 from alchemist.star import Star, Text, pick, sample
 from alchemist.tokenizer import Tokenizer
@@ -34,7 +34,7 @@ def tokens(codes: Tokenizer, count: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("name", "spec"),
-    [("star_40m", 40.4e6), ("star_0.3b", 273.9e6), ("star_0.9b", 876.6e6)],
+    [("star_40m", 40.4e6), ("star_300m", 273.9e6), ("star_900m", 876.6e6)],
 )
 def test_published_sizes_have_the_published_parameters(name: str, spec: float) -> None:
     with open("params.yaml") as held:

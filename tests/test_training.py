@@ -1,5 +1,6 @@
 """The loop: stateless order and dropout, exact resumption, stated checkpoints."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,16 @@ def test_order_is_a_function_of_the_image_number_not_of_the_batch() -> None:
 
 def test_dropout_is_a_function_of_the_image_number() -> None:
     whole = training.dropped_captions(0.3, 0, 0, 9000)
-    assert np.array_equal(np.concatenate([training.dropped_captions(0.3, 0, i, 90) for i in range(0, 9000, 90)]), whole)
+    assert np.array_equal(
+        np.concatenate([training.dropped_captions(0.3, 0, i, 90) for i in range(0, 9000, 90)]), whole
+    )
     assert whole.mean() == pytest.approx(0.3, abs=4 * (0.21 / 9000) ** 0.5)
     keep = training.drop_path(0.5, 3, 0, 0, 4000)
     assert keep is not None
     for block, rate in enumerate((0.0, 0.25, 0.5)):
-        assert sorted(keep[:, block].unique().tolist()) == pytest.approx(sorted({0.0, 1 / (1 - rate)} if rate else {1.0}))
+        assert sorted(keep[:, block].unique().tolist()) == pytest.approx(
+            sorted({0.0, 1 / (1 - rate)} if rate else {1.0})
+        )
         assert float(keep[:, block].mean()) == pytest.approx(1.0, abs=0.05)
     assert training.drop_path(0.0, 3, 0, 0, 4) is None
 
@@ -48,7 +53,10 @@ def test_dropout_is_a_function_of_the_image_number() -> None:
 def test_points_serve_both_comparisons() -> None:
     settings = SETTINGS.model_copy(update={"images": 1000, "batch": 32, "checkpoints": (0.5,)})
     full = training.points(settings, 1.0)
-    assert [(p.images, p.names) for p in full] == [(512, ("curve",)), (1024, ("equal_epochs", "equal_images"))]
+    assert [(p.images, p.names) for p in full] == [
+        (512, ("curve",)),
+        (1024, ("equal_epochs", "equal_images")),
+    ]
     half = training.points(settings, 0.5)
     assert [(p.images, p.names) for p in half] == [(512, ("equal_epochs",)), (1024, ("equal_images",))]
     fifth = training.points(settings, 0.2)
@@ -75,33 +83,34 @@ def test_average_has_the_stated_half_life() -> None:
     assert float(average.model.weight.detach()) == pytest.approx(0.5)
 
 
-def _run(folder: Path, data: Encoded, codes: Tokenizer, kill_at: int | None = None) -> tuple[dict, list, list]:
+def _run(
+    folder: Path, data: Encoded, codes: Tokenizer, kill_at: int | None = None
+) -> tuple[dict, list, list]:
     generator = StarGenerator(TINY, codes, 0)
     stops, told = [40, 160], []
 
     def stop(seen: int, averaged: StarGenerator) -> None:
         told.append((seen, averaged.star.embed.weight.clone()))
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def tick(images: int, words: str) -> None:
         tick.seen += images  # type: ignore[attr-defined]
         if kill_at and tick.seen >= kill_at:  # type: ignore[attr-defined]
-            raise Killed
+            raise KilledError
 
     tick.seen = 0  # type: ignore[attr-defined]
     rows = data.split("pool")[:37]
     log = []
-    with Scratch(folder, "mark", every_seconds=0) as scratch:
-        try:
-            log = training.train(generator, data, rows, SETTINGS, 5, stops, scratch, stop, tick)
-        except Killed:
-            pass
+    with Scratch(folder, "mark", every_seconds=0) as scratch, contextlib.suppress(KilledError):
+        log = training.train(generator, data, rows, SETTINGS, 5, stops, scratch, stop, tick)
     return generator.state_dict(), told, log
 
 
-def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path: Path, data: Encoded, codes: Tokenizer) -> None:
+def test_a_killed_run_ends_where_an_unbroken_one_does(
+    tmp_path: Path, data: Encoded, codes: Tokenizer
+) -> None:
     whole, stops, log = _run(tmp_path / "a", data, codes)
     assert [seen for seen, _ in stops] == [40, 160]
     _run(tmp_path / "b", data, codes, kill_at=40)
@@ -119,7 +128,10 @@ def test_scratch_refuses_a_second_process_and_a_strangers_state(tmp_path: Path) 
         first.save({"x": torch.ones(2)}, {"step": 3})
         with pytest.raises(Refusal, match="in use by another process"), Scratch(tmp_path, "a" * 64):
             pass
-    with Scratch(tmp_path, "a" * 16 + "b" * 48) as other, pytest.raises(Refusal, match="belongs to another run"):
+    with (
+        Scratch(tmp_path, "a" * 16 + "b" * 48) as other,
+        pytest.raises(Refusal, match="belongs to another run"),
+    ):
         other.load()
     with Scratch(tmp_path, "a" * 64) as again:
         held = again.load()

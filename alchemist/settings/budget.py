@@ -38,7 +38,9 @@ class EncodeSettings(Settings):
 class TrainSettings(Settings):
     """`scales.SCALE.train`: one budget for every cell, in images."""
 
-    images: int = Field(ge=1, description="images seen by every cell; the full data reaches equal epochs here")
+    images: int = Field(
+        ge=1, description="images seen by every cell; the full data reaches equal epochs here"
+    )
     batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)

@@ -1,5 +1,6 @@
 """The dials, the grid, and what must fit together across blocks of params.yaml."""
 
+import re
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -25,11 +26,13 @@ class GridSettings(Settings):
     """The cells: selections x ratios x models x seeds, and the full data for models x seeds."""
 
     selections: tuple[str, ...] = Field(min_length=1)
+    raters: tuple[str, ...] = Field(description="raters that the selections need")
+    oracles: tuple[str, ...] = Field(description="those that read planted truth")
     ratios: tuple[float, ...] = Field(min_length=1)
     models: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
 
-    @field_validator("selections", "ratios", "models", "seeds")
+    @field_validator("selections", "raters", "oracles", "ratios", "models", "seeds")
     @classmethod
     def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         # DVC makes one cell of two equal names, without a word.
@@ -42,7 +45,9 @@ class GridSettings(Settings):
     @classmethod
     def _shares(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if not all(0 < value < 1 for value in values):
-            raise ValueError("ratios should be larger than 0 and smaller than 1; the full data has its own cells")
+            raise ValueError(
+                "ratios should be larger than 0 and smaller than 1; the full data has its own cells"
+            )
         return values
 
     @field_validator("seeds")
@@ -82,7 +87,9 @@ class Params(Settings):
 def check(params: Any) -> Params:
     """Checks everything that params.yaml holds. Raises Refusal with the first mistake."""
     if not isinstance(params, dict):
-        raise Refusal(f"params.yaml holds {params!r}; it should hold the keys {', '.join(Params.model_fields)}.")
+        raise Refusal(
+            f"params.yaml holds {params!r}; it should hold the keys {', '.join(Params.model_fields)}."
+        )
     for key in params:
         if key not in Params.model_fields:
             raise Refusal(f"{key} is not a known key; legal keys are {', '.join(Params.model_fields)}.")
@@ -111,21 +118,43 @@ def check(params: Any) -> Params:
         _named("grid.models", name, whole.models)
     for name, selection in whole.selections.items():
         _named(f"selections.{name}.rater", selection.rater, whole.raters)
+    for key, names in (("raters", whole.grid.raters), ("oracles", whole.grid.oracles)):
+        for name in names:
+            _named(
+                f"grid.{key}",
+                name,
+                {k: v for k, v in whole.raters.items() if _is_oracle(v) == (key == "oracles")},
+            )
+    planted = isinstance(whole.pools[whole.pool], EmojiPool)
+    if whole.grid.oracles and not planted:
+        raise Refusal(
+            f"grid.oracles is {list(whole.grid.oracles)}; [] is legal, as pool {whole.pool} has no truth."
+        )
     for name in whole.grid.selections:
         _named("grid.selections", name, whole.selections)
         rater = whole.selections[name].rater
-        if isinstance(whole.raters[rater], OracleRater) and not isinstance(whole.pools[whole.pool], EmojiPool):
+        if rater not in (*whole.grid.raters, *whole.grid.oracles):
+            key = "oracles" if _is_oracle(whole.raters[rater]) else "raters"
             raise Refusal(
-                f"grid.selections holds {name}, whose rater reads planted truth; pool {whole.pool} has none: "
-                "take it out of the grid."
+                f"grid.selections holds {name}, whose rater {rater} is not in grid.{key}; add it there."
             )
     _fits(whole)
     return whole
 
 
+def _is_oracle(rater: RaterSettings) -> bool:
+    return isinstance(rater, OracleRater)
+
+
 def _blocks(params: dict[str, Any], key: str) -> list[tuple[str, Any]]:
     if not isinstance(params[key], dict) or not params[key]:
         raise Refusal(f"{key} is {params[key]!r}; it should hold at least one named block.")
+    for name in params[key]:
+        # DVC splits keys at dots and joins cell names by hyphens.
+        if not re.fullmatch(r"[A-Za-z0-9_]+", str(name)):
+            raise Refusal(
+                f"{key} has a block named {name!r}; legal names hold letters, digits and underscores."
+            )
     return list(params[key].items())
 
 
@@ -139,7 +168,9 @@ def _fits(params: Params) -> None:
     pool, scale = params.pools[params.pool], params.scales[params.scale]
     where = f"scales.{params.scale}"
     if scale.rate.images < scale.rate.batch:
-        raise Refusal(f"{where}.rate.images is {scale.rate.images}; at least rate.batch ({scale.rate.batch}) is legal.")
+        raise Refusal(
+            f"{where}.rate.images is {scale.rate.images}; at least rate.batch ({scale.rate.batch}) is legal."
+        )
     if isinstance(pool, EmojiPool):
         if pool.evaluation.pairs < 2 * scale.evaluate.images:
             raise Refusal(
