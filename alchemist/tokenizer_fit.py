@@ -98,22 +98,20 @@ def fit(
     perceptual: Callable[[Tensor, Tensor], Tensor] | None,
     scratch: Scratch,
 ) -> Iterator[tuple[int, float, Tokenizer]]:
-    """Fits on (N, R, R, 3) uint8 images; yields (images seen, loss, averaged model) every 100 steps.
+    """Fits on (N, R, R, 3) uint8 images; yields (images seen, loss, model) every 100 steps.
 
-    The yielded model is the exponential average of the weights with the current codebooks. All
-    randomness is a function of (seed, step), so that a killed fit goes on where it was.
+    The rate falls to zero along a cosine, so the last weights need no averaging; averaged ones
+    would not match the codebooks, which follow the encoder's drift in scale. All randomness is a
+    function of (seed, step), so that a killed fit goes on where it was.
     """
     torch.manual_seed(fit_config.seed)
     model = Tokenizer(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = Tokenizer(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema.load_state_dict(model.state_dict())
     books = Codebooks(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=fit_config.learning_rate, weight_decay=1e-4)
     first = 0
     if held := scratch.load():
         first = held[1]["step"]
         model.load_state_dict(under(held[0], "model"))
-        ema.load_state_dict(under(held[0], "ema"))
         books.counts, books.sums = held[0]["counts"], held[0]["sums"]
         load_optimiser(optimiser, held[0], "adam")
     steps = fit_config.images // fit_config.batch
@@ -152,15 +150,10 @@ def fit(
         optimiser.step()
         if step >= WARMUP_STEPS:
             books.update(features.detach(), maps, step % REVIVE_EVERY == 0 and step < 0.8 * steps, rng)
-        with torch.no_grad():
-            decay = min(0.999, (step + 1) / (step + 10))
-            for slow, fast in zip(ema.parameters(), model.parameters(), strict=True):
-                slow.lerp_(fast, 1 - decay)
         if scratch.due():
             scratch.save(
                 {
                     **over(model.state_dict(), "model"),
-                    **over(ema.state_dict(), "ema"),
                     "counts": books.counts,
                     "sums": books.sums,
                     **optimiser_tensors(optimiser, "adam"),
@@ -168,5 +161,4 @@ def fit(
                 {"step": step + 1},
             )
         if step % 100 == 99 or step == steps - 1:
-            ema.codebooks.copy_(model.codebooks)
-            yield (step + 1) * fit_config.batch, float(loss.detach()), ema
+            yield (step + 1) * fit_config.batch, float(loss.detach()), model

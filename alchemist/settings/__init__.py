@@ -3,7 +3,7 @@
 One file a block family, none of which imports torch. Legal values stand in the types.
 """
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -29,10 +29,13 @@ def parse(block: type[S], value: Any, where: str) -> S:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([where, *(str(part) for part in first["loc"])])
+        parent = place.rpartition(".")[0]
         if first["type"] == "extra_forbidden":
-            raise Refusal(f"{place} is not a known key; legal keys are {_keys(block)}.") from None
+            raise Refusal(f"{place} is not a known key; legal keys are {_keys(_at(block, first))}.") from None
         if first["type"] == "missing":
-            raise Refusal(f"{place} is missing; {where} needs the keys {_keys(block)}.") from None
+            raise Refusal(
+                f"{place} is missing; {parent} needs the keys {_keys(_at(block, first))}."
+            ) from None
         message = first["msg"].removeprefix("Value error, ").removesuffix(".")
         message = message[0].lower() + message[1:]
         raise Refusal(f"{place} is {first['input']!r}; {message}.") from None
@@ -45,6 +48,17 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_tuples(item) for item in value)
     return value
+
+
+def _at(block: type[Settings], error: Any) -> type[Settings]:
+    """The block inside `block` in which an error lies."""
+    for part in error["loc"][:-1]:
+        annotation = block.model_fields[part].annotation
+        inner = [
+            a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, Settings)
+        ]
+        block = inner[0]
+    return block
 
 
 def _keys(block: type[Settings]) -> str:

@@ -1,0 +1,78 @@
+"""params.yaml: the default is sound, and every kind of mistake is one sentence that helps."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alchemist.refusal import Refusal
+from alchemist.settings.grid import check
+
+DEFAULT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
+
+
+def edited(key: str, value: Any) -> dict[str, Any]:
+    params = copy.deepcopy(DEFAULT)
+    *path, last = key.split(".")
+    place = params
+    for part in path:
+        place = place[part]
+    if value is KeyError:
+        del place[last]
+    else:
+        place[last] = value
+    return params
+
+
+def test_the_default_is_sound() -> None:
+    assert check(DEFAULT).grid.ratios == (0.5, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("pool", "laion", "pool is 'laion'; legal values are emoji, mine."),
+        ("scale", 3, "scale is 3; legal values are tiny."),
+        ("extra", 1, "extra is not a known key; legal keys are pool, scale, roles,"),
+        ("roles.proxy", "xl", "roles.proxy is 'xl'; legal values are xs, s, m,"),
+        ("grid.ratios", 0.5, "grid.ratios is 0.5; input should be a valid tuple."),
+        ("grid.ratios", [], "grid.ratios is (); tuple should have at least 1 item"),
+        ("grid.ratios", [0.5, 0.5], "each name should stand there once, and 0.5 stands there twice."),
+        ("grid.ratios", [1.0], "larger than 0 and smaller than 1"),
+        ("grid.ratios", [0.00001], "grid.ratios holds 1e-05; of 8000 pairs that keeps none."),
+        ("grid.seeds", [-1], "seeds should be whole numbers from 0."),
+        ("grid.seeds", ["0"], "grid.seeds.0 is '0'; input should be a valid integer."),
+        ("grid.selections", ["alchemy"], "grid.selections is 'alchemy'; legal values are oracle, random,"),
+        ("grid.raters", ["random"], "whose rater alchemist is not in grid.raters; add it there."),
+        ("grid.oracles", [], "whose rater oracle is not in grid.oracles; add it there."),
+        ("grid.oracles", ["loss"], "grid.oracles is 'loss'; legal values are oracle."),
+        ("pool", "mine", "grid.oracles is ['oracle']; [] is legal, as pool mine has no truth."),
+        ("raters.loss.kind", "gradient", "raters.loss.kind is 'gradient'; legal values are meta, loss,"),
+        ("raters.alchemist.group", "mlp", "input should be 'product', 'temperature' or 'none'."),
+        ("selections.topk.rater", "beauty", "selections.topk.rater is 'beauty'; legal values are alchemist,"),
+        ("selections.topk.sigma", 3.0, "selections.topk.sigma is 3.0; it should be null,"),
+        ("pools.emoji.shares.plain", 0.5, "the shares should sum to 1, and they sum to 1.3."),
+        ("pools.emoji.resolution", 33, "pools.emoji.resolution is 33; input should be a multiple of 4."),
+        ("models.s.width", 130, "width should be heads (4) times a multiple of 4."),
+        ("models.s", 7, "models.s is 7; it should be a block with the keys family,"),
+        ("models.a-b", DEFAULT["models"]["s"], "legal names hold letters, digits and underscores."),
+        ("scales.tiny.train.batch", 0, "scales.tiny.train.batch is 0; input should be greater than or equal"),
+        ("scales.tiny.train.batch", KeyError, "scales.tiny.train.batch is missing;"),
+        ("scales.tiny.train.bath", 3, "scales.tiny.train.bath is not a known key; legal keys are images,"),
+        ("scales.tiny.train.images", "many", "input should be a valid integer."),
+        ("scales.tiny.evaluate.images", 2000, "scales.tiny.evaluate.images is 2000; at most half of"),
+        ("scales.tiny.evaluate.top_p", 0.0, "scales.tiny.evaluate.top_p is 0.0; input should be greater"),
+        ("scales.tiny.rate.images", 8, "scales.tiny.rate.images is 8; at least rate.batch (32) is legal."),
+        ("tokenizer.refit", "yes", "tokenizer.refit is 'yes'; input should be a valid boolean."),
+        ("raters", {}, "raters is {}; it should hold at least one named block."),
+    ],
+)
+def test_every_mistake_is_one_sentence(key: str, value: Any, told: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        check(edited(key, value))
+    sentence = str(refused.value)
+    assert told in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence

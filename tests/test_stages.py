@@ -1,0 +1,141 @@
+"""The whole pipeline through `dvc repro`, on a tiny pool with the real networks, without git."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+REPO = Path(__file__).parents[1]
+
+
+def tiny_params() -> dict[str, Any]:
+    held: dict[str, Any] = yaml.safe_load((REPO / "params.yaml").read_text())
+    held["roles"] = {"proxy": "xs", "rater": "xs"}
+    held["grid"] = {
+        "selections": ["random", "alchemist"], "raters": ["alchemist", "random"], "oracles": [],
+        "ratios": [0.5], "models": ["xs"], "seeds": [0],
+    }  # fmt: skip
+    held["pools"]["emoji"] |= {
+        "pairs": 150, "meta_validation": {"pairs": 40, "source": "mixture"}, "evaluation": {"pairs": 48},
+        "scorer": {"pairs": 80},
+    }  # fmt: skip
+    scale = held["scales"]["tiny"]
+    scale["scorer"] |= {"steps": 5, "batch": 16}
+    scale["rate"] |= {"images": 96, "reference_group": 15}
+    scale["train"] |= {"images": 128}
+    scale["evaluate"] |= {"images": 24, "kid_subsets": 2, "kid_subset_size": 12, "grid": 8, "batch": 12}
+    return held
+
+
+class Workspace:
+    """A copy of the repo with its own params, and no git."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("alchemist", "stages", "assets"):
+            shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("dvc.yaml", ".dvcignore"):
+            shutil.copy(REPO / name, folder / name)
+        self.write(tiny_params())
+        self.run("init", "--no-scm", "--quiet")
+
+    def write(self, params: dict[str, Any]) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dvc", *words],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "DVC_NO_ANALYTICS": "1",
+                "PYTHONPATH": str(self.folder),
+                # dvc runs `python`, which should be the one of these tests.
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def repro(self) -> list[str]:
+        """Runs the pipeline; gives the names of the stages that ran."""
+        done = self.run("repro")
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return re.findall(r"Running stage '([^']+)'", done.stdout)
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("space"))
+
+
+def test_a_mistake_ends_the_run_before_any_work_in_one_sentence(space: Workspace) -> None:
+    wrong = tiny_params()
+    wrong["scales"]["tiny"]["train"]["batch"] = 0
+    space.write(wrong)
+    done = space.run("repro")
+    assert done.returncode != 0
+    assert "scales.tiny.train.batch is 0; input should be greater than or equal to 1." in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (space.folder / "data/pool").exists()
+    space.write(tiny_params())
+
+
+def test_the_grid_runs_and_an_added_ratio_computes_only_what_is_new(space: Workspace) -> None:
+    ran = space.repro()
+    assert len(ran) == len(set(ran)) == 5 + 2 + 2 + 3 + 3 + 1
+    summary = json.loads((space.folder / "reports/summary.json").read_text())
+    assert all(isinstance(value, float) for value in summary.values())
+    assert "fd_full" in summary
+    table = pd.read_csv(space.folder / "reports/table.csv")
+    assert len(table) == 1 + 2 * 2  # the full data at one checkpoint, two arms at two
+    assert (space.folder / "reports/index.html").stat().st_size > 10_000
+    for selection in ("random", "alchemist"):
+        kept = pd.read_parquet(space.folder / f"data/subsets/{selection}/0.5.parquet")["id"]
+        assert len(kept) == 75
+        assert kept.is_monotonic_increasing
+    assert not list((space.folder / ".scratch").glob("*/state.safetensors")), "finished runs leave no state"
+    assert space.repro() == []
+
+    more = tiny_params()
+    more["grid"]["ratios"] = [0.5, 0.3]
+    space.write(more)
+    new = {f"{verb}@{arm}-0.3{rest}" for arm in ("random", "alchemist")
+           for verb, rest in (("prune", ""), ("train", "-xs-0"), ("evaluate", "-xs-0"))}  # fmt: skip
+    assert set(space.repro()) == new | {"check", "report"}
+
+
+def test_a_samplers_value_reruns_its_own_cells_alone(space: Workspace) -> None:
+    changed = tiny_params()
+    changed["grid"]["ratios"] = [0.5, 0.3]
+    changed["selections"]["alchemist"]["sigma"] = 5.0
+    space.write(changed)
+    ran = set(space.repro())
+    assert {"prune@alchemist-0.5", "train@alchemist-0.3-xs-0", "report"} <= ran
+    assert not {name for name in ran if "random" in name or name.startswith(("rate", "train_full"))}
+
+
+def test_damaged_data_are_told_in_a_sentence(space: Workspace) -> None:
+    tokens = space.folder / "data/encoded/tokens.npy"
+    held = tokens.read_bytes()
+    os.chmod(tokens, 0o644)
+    tokens.write_bytes(held[:-2] + b"\x01\x00")
+    command = [
+        sys.executable, "-m", "stages.train", "--encoded", "data/encoded", "--tokenizer", "data/tokenizer",
+        "--model", "xs", "--seed", "0", "--scale", "tiny", "--out", "data/x", "--scratch", ".scratch",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=space.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "tokens.npy is not the file that its manifest describes" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (space.folder / "data/x").exists()
