@@ -213,6 +213,11 @@ def _degrade(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
     return picture.resize((small, small)).resize(picture.size, Image.Resampling.BILINEAR)
 
 
+def _group(*parts: object) -> str:
+    """A name that tells nothing of the kind."""
+    return f"{stateless.key('group', *parts):016x}"
+
+
 def compose(
     seed: int, stream: str, position: int, shares: dict[str, float], concepts: int, resolution: int
 ) -> Pair:
@@ -224,14 +229,14 @@ def compose(
     names = concept_names(concepts)
     rng = stateless.generator("pair", seed, stream, position)
     kind = KINDS[rng.choice(len(KINDS), p=np.array([shares.get(k, 0.0) for k in KINDS]))]
-    group = f"{stream}-{position:07d}"
+    group = _group(seed, stream, "pair", position)
     if kind == "plain":
         picture, caption = _plain(rng, names, resolution)
     elif kind == "chaotic":
         picture, caption = _chaotic(rng, names, resolution)
     elif kind == "duplicate":
         source = int(rng.integers(_COPIED))
-        group = f"{stream}-copy-{source:05d}"
+        group = _group(seed, stream, "copy", source)
         picture, caption = _scene(stateless.generator("copy", seed, stream, source), names, resolution)
         dx, dy = (int(v) for v in rng.integers(-1, 2, 2))
         moved = np.roll(np.pad(np.asarray(picture), ((1, 1), (1, 1), (0, 0)), "edge"), (dy, dx), (0, 1))

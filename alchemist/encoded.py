@@ -21,11 +21,6 @@ class Batch:
     tokens: Tensor
     text: Text
 
-    def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
-        text = Text(self.text.states.to(device), self.text.mask.to(device), self.text.pooled.to(device))
-        return Batch(self.tokens.to(device), text)
-
     def __len__(self) -> int:
         return len(self.tokens)
 

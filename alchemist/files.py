@@ -16,7 +16,7 @@ from alchemist.refusal import Refusal
 def whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed onto it when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    draft = path.with_name(f".{path.name}.part")
     try:
         yield draft
         os.replace(draft, path)
@@ -28,7 +28,7 @@ def whole(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that replaces it when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    draft = path.with_name(f".{path.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     try:

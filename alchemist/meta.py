@@ -19,12 +19,14 @@ from alchemist.encoded import Batch, Encoded
 from alchemist.family import StarGenerator
 from alchemist.precision import autocast
 from alchemist.rater import Rater, Reference, Weights, batch_weights, rate
+from alchemist.refusal import Refusal
 from alchemist.scratch import Scratch
 from alchemist.settings.budget import RateSettings
 from alchemist.settings.rater import MetaRater
 from alchemist.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.training import (
     clock,
+    diverged,
     drop_path,
     dropped_captions,
     optimiser,
@@ -133,7 +135,11 @@ def meta_step(
     proxy_loss(losses, credit, weights.shares, upper).backward()
     nn.utils.clip_grad_norm_(state.proxy.parameters(), budget.clip)
     state.rater_adam.zero_grad(set_to_none=True)
-    rater_loss(weights.rating, credit).backward()
+    # With the gate outside the softmax, positive credits have a trivial minimiser: a gate of zero,
+    # which stops the rater. The proxy's validation loss is a baseline that it computes anyway;
+    # softmax weights do not see it, since a constant changes none of their gradients.
+    baseline = losses.detach().mean() if settings.baseline == "validation" else 0.0
+    rater_loss(weights.rating, credit - baseline).backward()
     nn.utils.clip_grad_norm_(state.rater.parameters(), budget.clip)
     state.proxy_adam.step()
     state.rater_adam.step()
@@ -194,6 +200,8 @@ def meta_train(
         losses, credit, weights = meta_step(
             state, batches[0], batches[1], upper, settings, budget, (keeps[0], keeps[1])
         )
+        if not (torch.isfinite(losses).all() and torch.isfinite(credit).all()):
+            raise Refusal(diverged("rate.proxy_learning_rate", budget.proxy_learning_rate, seen + size))
         if step % LOG_EVERY_STEPS == 0 or step == steps - 1:
             shares = weights.shares.detach()
             log.append(

@@ -221,7 +221,8 @@ def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:
     """At most six figures for `dvc exp show`: FD and NLL at equal epochs, first model, largest ratio.
 
     `full` is the full data, `rnd` the random subset, `alc` Shift-Gsample on the meta-trained rating;
-    the number behind is the ratio in percent. Means over seeds.
+    `ratio` is the share that the last two keep. Means over seeds. The keys do not depend on the grid, so
+    that experiments stand in one column.
     """
     ratio = max(study.grid.ratios)
     rows = {
@@ -230,9 +231,9 @@ def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:
     arms = {"full": (FULL, 1.0)}
     for short, name in (("rnd", study.baseline), ("alc", study.headline)):
         if name is not None:
-            arms[f"{short}_{100 * ratio:g}"] = (name, ratio)
+            arms[short] = (name, ratio)
     digits = {"fd": 1, "nll": 4}
-    return {
+    return {"ratio": ratio} | {
         f"{metric}_{short}": round(rows[arm][metric].mean, places)
         for metric, places in digits.items()
         for short, arm in arms.items()

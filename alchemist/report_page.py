@@ -342,9 +342,11 @@ def _cost(held: Material) -> dict[str, Table]:
         training = [number(cost.seconds, 1), _tera(cost.flops), number(cost.rating_seconds, 1)]
         shares = [number(100 * cost.share, 1), number(100 * cost.share_with_rating, 1)]
         arms.append([_arm(cost.selection, cost.ratio), cost.model, *training, *shares])
+    stages = [[name, number(seconds, 1)] for name, seconds in held.times.items()]
     trained = ["training, s", "training, TFLOP"]
     compared = ["rating, s", "% of full, without rating", "% of full, with rating"]
     return {
+        "stages": Table(["stage", "seconds"], stages),
         "raters": Table(["rater", "pairs rated", "training, s", "scoring, s", "together, s"], raters),
         "cells": Table(["cell", "images", *trained, "evaluation, s"], cells),
         "arms": Table(["subset", "model", *trained, *compared], arms, left=2),

@@ -31,6 +31,7 @@ class Material:
     pool_card: dict[str, Any]
     tokenizer: dict[str, Any]  # its card and the hashes of its files
     params: dict[str, Any]  # what was in force
+    times: dict[str, float]  # seconds of the stages before rating
 
 
 # ------------------------------------------------------------------------------------- ratings

@@ -53,7 +53,7 @@ def select(table: pd.DataFrame, retention: float, settings: SelectionSettings) -
     elif settings.sampler == "topk":
         mask = _top(rating, ids, count, seed)
     elif settings.sampler == "block":
-        first = _block_start(len(ids), count, retention, settings.start)
+        first = block_start(len(ids), count, retention, settings.start)
         order = _descending(rating, ids, seed)
         mask = np.zeros(len(ids), dtype=bool)
         mask[order[first : first + count]] = True
@@ -63,7 +63,7 @@ def select(table: pd.DataFrame, retention: float, settings: SelectionSettings) -
         order, noise = _descending(rating, ids, seed), _noise(ids, "gsample", seed)
         mask = _gaussian(order, noise, 0, count, mean=mean, sigma=sigma)
     else:
-        drop = _shift_drop(retention, settings.drop)
+        drop = shift_drop(retention, settings.drop)
         # Rounding may leave one id too few where drop and retention add up to 100 %.
         dropped = min(round(drop / 100 * len(ids)), len(ids) - count)
         mean = drop + (100 - drop) / 2 if settings.mean is None else settings.mean
@@ -120,7 +120,7 @@ def _checked(table: pd.DataFrame) -> tuple["pd.Series[str]", Floats]:
     return ids, rating
 
 
-def _block_start(total: int, count: int, retention: float, start: float | None) -> int:
+def block_start(total: int, count: int, retention: float, start: float | None) -> int:
     """Rank of a block's first id. Without `start` the block lies in the middle of the ranking."""
     if start is None:
         return (total - count) // 2
@@ -132,7 +132,7 @@ def _block_start(total: int, count: int, retention: float, start: float | None) 
     return min(round(start / 100 * total), total - count)
 
 
-def _shift_drop(retention: float, drop: float | None) -> float:
+def shift_drop(retention: float, drop: float | None) -> float:
     """Shift-Gsample's `drop` in percent, checked to leave enough ids for the retention."""
     if drop is None:
         return default_drop(retention)

@@ -33,6 +33,12 @@ class TokenizerConfig:
         return sum(side * side for side in self.scales)
 
 
+def scales_for(resolution: int) -> tuple[int, ...]:
+    """Sides 1, 2, 4, … up to the code grid, a quarter of the resolution: 32 pixels give 1, 2, 4, 8."""
+    grid = resolution // 4
+    return (*(1 << k for k in range(grid.bit_length()) if 1 << k < grid), grid)
+
+
 def area_matrix(grid: int, side: int) -> Tensor:
     """The (side^2, grid^2) matrix that area-resizes a flattened grid x grid map."""
     basis = torch.eye(grid * grid).view(grid * grid, 1, grid, grid)

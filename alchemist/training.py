@@ -20,6 +20,7 @@ from alchemist import stateless
 from alchemist.encoded import Encoded
 from alchemist.family import StarGenerator
 from alchemist.precision import autocast
+from alchemist.refusal import Refusal
 from alchemist.scratch import Scratch
 from alchemist.settings.budget import TrainSettings
 from alchemist.star import no_decay
@@ -182,7 +183,7 @@ def train(
         with autocast(settings.precision):
             loss = generator.losses(batch, keep).mean()
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"The loss is {float(loss)} after {seen} images.")
+            raise Refusal(diverged("train.learning_rate", settings.learning_rate, seen))
         adam.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(generator.parameters(), settings.clip)
@@ -215,6 +216,11 @@ def train(
                 {"images": seen, "log": log, "seconds": before + elapsed()},
             )
     return log
+
+
+def diverged(key: str, rate: float, images: int) -> str:
+    """The sentence for a loss that is no number any more."""
+    return f"The loss is not finite after {images} images; {key} is {rate}, try a smaller one."
 
 
 def clock() -> Callable[[], float]:

@@ -1,6 +1,7 @@
 """What every stage does alike: read its sections of params.yaml, tell mistakes in a sentence."""
 
 import functools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -8,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 import yaml
 
+from alchemist.files import write_json
 from alchemist.refusal import Refusal
 from alchemist.settings import Settings, parse
 
@@ -37,14 +39,25 @@ def block(kind: type[S], key: str) -> S:
 
 
 def stage(run: Callable[P, None]) -> None:
-    """Runs a stage's function as a command; a person's mistake ends it with one sentence."""
+    """Runs a stage's function as a command; a person's mistake ends it with one sentence.
+
+    A function with the option `time_out` has its wall-clock seconds written there, apart from its
+    results, whose bytes they would change.
+    """
 
     @functools.wraps(run)
     def told(*args: P.args, **kwargs: P.kwargs) -> None:
+        started = time.perf_counter()
         try:
             run(*args, **kwargs)
-        except (Refusal, FileNotFoundError) as error:
+            if isinstance(path := kwargs.get("time_out"), Path):
+                write_json(path, {"seconds": time.perf_counter() - started})
+        except Refusal as error:
             typer.echo(f"error: {error}", err=True)
+            raise SystemExit(1) from None
+        except FileNotFoundError as error:
+            name = error.filename or error
+            typer.echo(f"error: {name} is missing; dvc repro runs the stage that writes it.", err=True)
             raise SystemExit(1) from None
 
     typer.run(told)

@@ -24,6 +24,7 @@ def run(
     tokenizer_folder: Annotated[Path, typer.Option("--tokenizer", help="folder that stage tokenizer wrote")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
 ) -> None:
     """Encodes the usable pairs of the pool, the meta-validation and the evaluation splits."""
     settings = block(EncodeSettings, f"scales.{scale}.encode")

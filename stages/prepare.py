@@ -19,6 +19,7 @@ def prepare(
     pool: Annotated[str, typer.Option(help="a block of pools: in params.yaml", metavar="NAME")],
     out: Annotated[Path, typer.Option(help="folder that the pool is written to", metavar="FOLDER")],
     truth_out: Annotated[Path, typer.Option(help="folder of the planted kinds", metavar="FOLDER")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
 ) -> None:
     """Writes the pool's shards, index and card as one folder, and what was planted as another."""
     settings = pool_settings(section(f"pools.{pool}"), f"pools.{pool}")

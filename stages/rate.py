@@ -102,6 +102,7 @@ def run(
     data = Encoded(encoded)
     ids = data.rows["id"].iloc[data.split("pool")]
     mark = fingerprint(
+        script=files.sha256(Path(__file__)),
         rater=settings.model_dump(),
         budget=budget.model_dump(),
         sizes=[size.model_dump() for size in sizes],

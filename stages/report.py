@@ -14,6 +14,8 @@ from alchemist.settings.selection import SelectionSettings
 from alchemist.truth import read_truth
 from stages.common import block, section, stage
 
+CLOCKED = ("prepare", "tokenizer", "encode", "scorer")
+
 
 def run(
     pool: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
@@ -23,6 +25,7 @@ def run(
     subsets: Annotated[Path, typer.Option(help="folder of the kept ids")],
     scores: Annotated[Path, typer.Option(help="folder of the cells' figures and sample grids")],
     tokenizer: Annotated[Path, typer.Option(help="folder that stage tokenizer wrote")],
+    times: Annotated[Path, typer.Option(help="folder of the seconds of the stages before rating")],
     out: Annotated[Path, typer.Option(help="folder to write into")],
 ) -> None:
     """Reads what the grid names and nothing else; equal inputs give equal bytes."""
@@ -52,6 +55,7 @@ def run(
         pool_card=read(pool / pool_store.CARD),
         tokenizer={**read(tokenizer / "card.json"), "sha256": files.check_manifest(tokenizer)["files"]},
         params=in_force(study),
+        times={name: read(times / f"{name}.json")["seconds"] for name in CLOCKED},
     )
     page, figures = report_page.render(held)
     with files.whole_folder(out / "figures") as draft:

@@ -21,6 +21,7 @@ def run(
     tokenizer_folder: Annotated[Path, typer.Option("--tokenizer", help="folder that stage tokenizer wrote")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
 ) -> None:
     """Trains the LiT scorer (or fetches the published one) and takes the reference features."""
     evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")

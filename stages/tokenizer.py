@@ -12,7 +12,7 @@ import typer
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from alchemist import files, pool_store, tokenizer, tokenizer_fit
+from alchemist import files, pool_store, stateless, tokenizer, tokenizer_fit
 from alchemist.ingest import compose_images
 from alchemist.perceptual import Perceptual
 from alchemist.pool_store import read_index
@@ -27,13 +27,14 @@ from stages.common import block, section, stage
 FIT_SHARES = {"informative": 0.8, "plain": 0.07, "chaotic": 0.06, "degraded": 0.07}
 
 
-def _images(settings: EmojiPool | UserPool, pool: Path, count: int) -> NDArray[np.uint8]:
+def _images(settings: EmojiPool | UserPool, pool: Path, count: int, seed: int) -> NDArray[np.uint8]:
     """Fresh compositions for a composed pool, the pool's own images for a person's pool."""
     if isinstance(settings, EmojiPool):
         return compose_images(settings, "tokenizer", FIT_SHARES, count, os.cpu_count() or 1)
     index = read_index(pool)
     usable = index[(index["split"] == "pool") & (index["status"] == "ok")]
-    return pool_store.images(pool, usable.head(count))
+    chosen = np.argsort(stateless.id_uniforms(usable["id"], "fit", seed))[:count]
+    return pool_store.images(pool, usable.iloc[chosen])
 
 
 def run(
@@ -42,6 +43,7 @@ def run(
     asset: Annotated[Path, typer.Option(help="folder of the fitted tokenizer that the repo holds")],
     out: Annotated[Path, typer.Option(help="folder to write")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a fit in progress")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
 ) -> None:
     """Copies the fitted tokenizer, or fits one."""
     settings = block(TokenizerSettings, "tokenizer")
@@ -58,12 +60,18 @@ def run(
         print(f"wrote {out} from {asset}")
         return
     fit = settings.fit
-    images = _images(source, pool, fit.pairs)
-    config = TokenizerConfig(resolution=source.resolution, codes=fit.codes, width=fit.width)
+    images = _images(source, pool, fit.pairs, fit.seed)
+    if len(images) < fit.batch:
+        raise Refusal(f"tokenizer.fit.batch is {fit.batch}; the pool has {len(images)} images to fit on.")
+    scales = tokenizer.scales_for(source.resolution)
+    config = TokenizerConfig(source.resolution, scales, codes=fit.codes, width=fit.width)
     torch.set_flush_denormal(True)
     started = time.perf_counter()
     mark = fingerprint(
-        fit=fit.model_dump(), pool=files.sha256(pool / files.MANIFEST), torch=torch.__version__
+        script=files.sha256(Path(__file__)),
+        fit=fit.model_dump(),
+        pool=files.sha256(pool / files.MANIFEST),
+        torch=torch.__version__,
     )
     with Scratch(scratch, mark) as state:
         print(f"fits on {len(images)} images; state in {state.folder}")

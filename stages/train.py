@@ -1,9 +1,11 @@
 """One cell: a generator trained on one subset, with averaged weights at the stated checkpoints."""
 
+import os
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 import torch
 import typer
@@ -42,6 +44,7 @@ def run(
     generator = StarGenerator(size, tokenizer.load(tokenizer_folder), seed)
     points = training.points(settings, len(rows) / len(pool))
     mark = fingerprint(
+        script=files.sha256(Path(__file__)),
         size=size.model_dump(),
         settings=settings.model_dump(),
         seed=seed,
@@ -85,13 +88,38 @@ def run(
                     "train_seconds": log[-1]["seconds"],
                     # A backward pass costs twice a forward pass.
                     "train_flops": 3.0 * flops.get_total_flops() * points[-1].images,
-                    "versions": {"torch": torch.__version__, "numpy": np.__version__},
+                    "versions": versions(),
                     "threads": torch.get_num_threads(),
+                    "hardware": hardware(),
                 },
             )
             files.write_manifest(draft)
         held.clear()
     print(f"wrote {out}")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the figures depend on."""
+    names = (
+        "torch",
+        "numpy",
+        "scipy",
+        "pandas",
+        "dvc",
+        "timm",
+        "transformers",
+        "clean-fid",
+        "open_clip_torch",
+    )
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+
+def hardware() -> str:
+    """The processor's name, its cores, and the widest vector instructions that torch uses."""
+    told = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    names = [line.split(":", 1)[1].strip() for line in told.splitlines() if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
 
 
 if __name__ == "__main__":

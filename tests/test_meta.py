@@ -1,5 +1,6 @@
 """Meta-training: eq. 9 against closed forms, pass counts, and ratings that no neighbour changes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from alchemist.settings.rater import MetaRater
 from alchemist.tokenizer import Tokenizer
 
 SETTINGS = MetaRater(
-    kind="meta", credit="penalty", group="product", bound=3.0,
+    kind="meta", credit="penalty", group="product", baseline="validation", bound=3.0,
     upper_weight=1.0, upper_decay=0.03, epochs=10, seed=0,
 )  # fmt: skip
 BUDGET = RateSettings(
@@ -97,10 +98,11 @@ def test_unrolled_quadratic_has_the_known_meta_gradient() -> None:
 
 
 def test_penalty_credits_lose_the_validation_set_as_the_train_term_grows() -> None:
-    """Test 3: on quadratics with one Hessian, theta_g = (v + g abar) / (1 + g) and c_i = L_i(theta_g).
+    """Test 3: on quadratics with one Hessian the proxy's loss is least at theta_g = (v + g abar) / (1 + g).
 
-    Against the true derivative h_i = a_i (abar - v) the mean cosine falls with g, and eq. 6,
-    c_i = g (L_i(theta_g) - L_i(abar)), is exactly g / (1 + g) h for every g.
+    Against the true derivative h_i = a_i (abar - v) of the loss, the mean cosine of what the
+    rater's step descends on falls with g; eq. 6, c_i = g (L_i(theta_g) - L_i(abar)), is exactly
+    g / (1 + g) h for every g.
     """
     cosines: dict[float, list[float]] = {0.001: [], 1.0: [], 1000.0: []}
     for seed in range(200):
@@ -111,10 +113,17 @@ def test_penalty_credits_lose_the_validation_set_as_the_train_term_grows() -> No
         h = a @ (abar - v)
         h = h - h.mean()
         for g, found in cosines.items():
-            theta = (v + g * abar) / (1 + g)
+            theta = ((v + g * abar) / (1 + g)).requires_grad_()
             losses = (theta - a).square().sum(1) / 2
-            found.append(float(torch.cosine_similarity(losses - losses.mean(), h, 0)))
-            difference = g * (losses - (abar - a).square().sum(1) / 2)
+            validation = (theta - v).square().sum()[None] / 2
+            z = torch.zeros(32, dtype=torch.float64, requires_grad=True)
+            shares = z.softmax(0)
+            whole = meta.proxy_loss(validation, losses, shares, 1 / (1 + g))
+            (slope,) = torch.autograd.grad(whole, theta, retain_graph=True)
+            torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-9)
+            (step,) = torch.autograd.grad(meta.rater_loss(shares, losses), z)
+            found.append(float(torch.cosine_similarity(step, h, 0)))
+            difference = g * (losses - (abar - a).square().sum(1) / 2).detach()
             torch.testing.assert_close(difference - difference.mean(), g / (1 + g) * h, rtol=1e-6, atol=1e-9)
     means = [float(np.mean(found)) for found in cosines.values()]
     assert means[0] > 0.6 > means[1] > 0.3 > abs(means[2])
@@ -214,12 +223,13 @@ def test_joined_batches_keep_each_samples_loss(data: Encoded, codes: Tokenizer) 
     torch.testing.assert_close(together[5:], proxy.losses(b), rtol=0, atol=1e-5)
 
 
-def _train(folder: Path, data: Encoded, codes: Tokenizer) -> tuple[Rater, list[dict[str, float]]]:
+def _train(
+    folder: Path, data: Encoded, codes: Tokenizer, tick: Callable[[int, str], object] = lambda n, words: None
+) -> tuple[Rater, list[dict[str, float]]]:
     proxy, rater = StarGenerator(TINY, codes, 0), Rater(TINY, codes, 0)
-    with Scratch(folder, "m") as scratch:
+    with Scratch(folder, "m", every_seconds=0) as scratch:
         log = meta.meta_train(
-            proxy, rater, data, data.split("pool"), data.split("meta_val"), SETTINGS, BUDGET, scratch,
-            lambda n, words: None,
+            proxy, rater, data, data.split("pool"), data.split("meta_val"), SETTINGS, BUDGET, scratch, tick,
         )  # fmt: skip
     return rater.eval(), log
 
@@ -235,19 +245,75 @@ def test_equal_seeds_give_equal_raters_bit_for_bit(tmp_path: Path, data: Encoded
     assert log[0]["upper_weight"] == 1.0
 
 
-def test_eq_9_moves_weight_to_low_losses(codes: Tokenizer) -> None:
-    """A rater fed fixed credit learns to prefer the low ones: the direction of the ranking."""
+def _gate_after(codes: Tokenizer, group: str, baseline: float) -> tuple[float, float, float]:
+    """Steps on fixed losses around 6: the last gate, how far late steps move the trunk's side of the
+    instance head, and the correlation of ratings and losses."""
+    torch.manual_seed(0)
     rater = Rater(TINY, codes, 0)
-    features = torch.randn(16, 64)
-    credit = features[:, 0] * 2
-    adam = torch.optim.Adam(rater.parameters(), 1e-2)
-    for _ in range(200):
-        loss = meta.rater_loss(batch_weights(rater, features, "none", 3.0).rating, credit)
+    features = torch.randn(64, 64)
+    losses = 6 + features[:, 0]
+    adam = torch.optim.AdamW(rater.parameters(), 3e-3)
+    late = torch.zeros_like(rater.instance[0].weight)
+    for step in range(300):
+        rows = torch.from_numpy(stateless.generator("rows", step).choice(64, 16, replace=False))
+        weights = batch_weights(rater, features[rows], group, 3.0)
+        loss = meta.rater_loss(weights.rating, losses[rows] - baseline)
         adam.zero_grad()
         loss.backward()
+        if step >= 200:
+            late += rater.instance[0].weight.grad.abs()
         adam.step()
-    ratings = rate(rater, features, Reference.of(rater, torch.randn(31, 64)), "none", 3.0)
-    assert np.corrcoef(ratings, credit.numpy())[0, 1] < -0.5
+    ratings = rate(rater, features, Reference.of(rater, torch.randn(31, 64)), group, 3.0)
+    correlation = float(np.corrcoef(np.log(ratings), losses.numpy())[0, 1])
+    return float(weights.gate.detach()), float(late.mean()), correlation
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_eq_9_moves_weight_to_low_losses_and_goes_on_learning(codes: Tokenizer, group: str) -> None:
+    gate, late, correlation = _gate_after(codes, group, baseline=6.0)
+    assert correlation < -0.5
+    assert gate > 0.1
+    assert late > 1e-4
+
+
+def test_without_a_baseline_the_outside_gate_falls_to_zero(codes: Tokenizer) -> None:
+    """Why `baseline: validation` is the default: eq. 9 to the letter stops the rater."""
+    gate, late, _ = _gate_after(codes, "product", baseline=0.0)
+    assert gate < 1e-3
+    assert late < 1e-4
+
+
+def test_the_baseline_changes_no_step_of_softmax_weights(data: Encoded, codes: Tokenizer) -> None:
+    found = []
+    for baseline in ("none", "validation"):
+        state = _state(codes)
+        settings = SETTINGS.model_copy(update={"group": "none", "baseline": baseline})
+        batches = data.batch(np.arange(80, 88)), data.batch(np.arange(8))
+        meta.meta_step(state, *batches, 0.7, settings, BUDGET)
+        found.append(torch.cat([p.detach().flatten() for p in state.rater.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-6)
+
+
+def test_a_killed_rater_run_ends_where_an_unbroken_one_does(
+    tmp_path: Path, data: Encoded, codes: Tokenizer
+) -> None:
+    whole, log = _train(tmp_path / "a", data, codes)
+
+    class KilledError(Exception):
+        pass
+
+    def tick(images: int, words: str) -> None:
+        tick.seen += images  # type: ignore[attr-defined]
+        if tick.seen > 80:  # type: ignore[attr-defined]
+            raise KilledError
+
+    tick.seen = 0  # type: ignore[attr-defined]
+    with pytest.raises(KilledError):
+        _train(tmp_path / "b", data, codes, tick)
+    resumed, later = _train(tmp_path / "b", data, codes)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
+    assert [row["images"] for row in later] == [row["images"] for row in log]
 
 
 # --- ratings ---

@@ -174,7 +174,7 @@ def test_an_emoji_pool_is_byte_identical_on_every_run(tmp_path):
 def run_stage(folder, pool, block):
     (folder / "params.yaml").write_text(json.dumps({"pools": {pool: block}}))
     command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
-    command += ["--truth-out", "data/truth"]
+    command += ["--truth-out", "data/truth", "--time-out", "data/times/prepare.json"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -212,7 +212,7 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "data/pool/index.parquet").read_bytes() == before
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["pool", "truth"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["pool", "times", "truth"]
 
 
 def test_the_stage_needs_no_torch():

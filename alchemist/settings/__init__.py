@@ -13,7 +13,7 @@ from alchemist.refusal import Refusal
 class Settings(BaseModel):
     """A block of params.yaml: unknown keys, wrong types and values out of range are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Settings)

@@ -1,8 +1,8 @@
 """Blocks of `scales:` that say how much is spent on encoding, rating and training."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alchemist.settings import Settings
 
@@ -15,9 +15,19 @@ class FitSettings(Settings):
     batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     perceptual: float = Field(ge=0, description="weight of the VGG distance in the loss")
-    codes: int = Field(ge=2, description="codes of each codebook, V")
+    codes: int = Field(ge=2, le=65536, description="codes of each codebook, V")
     width: int = Field(ge=8, multiple_of=8, description="channels of the networks on the code grid")
     seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> "FitSettings":
+        if self.images < 200 * self.batch:
+            raise ValueError(
+                f"images should be at least 200 batches of {self.batch}: codes start after 100 steps"
+            )
+        if self.pairs < self.batch:
+            raise ValueError(f"pairs should be at least batch ({self.batch})")
+        return self
 
 
 class TokenizerSettings(Settings):
@@ -49,7 +59,7 @@ class TrainSettings(Settings):
     warmup_images: int = Field(ge=0)
     ema_images: float = Field(ge=0, description="half-life of the averaged weights, in images")
     caption_dropout: float = Field(ge=0, le=1)
-    checkpoints: tuple[float, ...] = Field(
+    checkpoints: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         description="further checkpoints as fractions of images, beside equal epochs and equal images"
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 where it is fast")

@@ -5,13 +5,14 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from alchemist import samplers
 from alchemist.refusal import Refusal
 from alchemist.settings import Settings, parse
 from alchemist.settings.budget import EncodeSettings, RateSettings, TokenizerSettings, TrainSettings
-from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
+from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
 from alchemist.settings.model import StarSettings
 from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
-from alchemist.settings.rater import OracleRater, RaterSettings, rater_settings
+from alchemist.settings.rater import MetaRater, OracleRater, RaterSettings, rater_settings
 from alchemist.settings.selection import SelectionSettings
 
 
@@ -139,6 +140,7 @@ def check(params: Any) -> Params:
                 f"grid.selections holds {name}, whose rater {rater} is not in grid.{key}; add it there."
             )
     _fits(whole)
+    _samplers_fit(whole)
     return whole
 
 
@@ -151,9 +153,10 @@ def _blocks(params: dict[str, Any], key: str) -> list[tuple[str, Any]]:
         raise Refusal(f"{key} is {params[key]!r}; it should hold at least one named block.")
     for name in params[key]:
         # DVC splits keys at dots and joins cell names by hyphens.
-        if not re.fullmatch(r"[A-Za-z0-9_]+", str(name)):
+        if not isinstance(name, str) or name == "full" or not re.fullmatch(r"[A-Za-z0-9_]+", name):
             raise Refusal(
-                f"{key} has a block named {name!r}; legal names hold letters, digits and underscores."
+                f"{key} has a block named {name!r}; legal names hold letters, digits and underscores, and "
+                "are not full, which names the full data's cells."
             )
     return list(params[key].items())
 
@@ -180,3 +183,32 @@ def _fits(params: Params) -> None:
         for ratio in params.grid.ratios:
             if round(ratio * pool.pairs) < 1:
                 raise Refusal(f"grid.ratios holds {ratio}; of {pool.pairs} pairs that keeps none.")
+        if scale.evaluate.clip == LIT and pool.scorer.pairs < 2 * scale.scorer.batch:
+            raise Refusal(
+                f"{where}.scorer.batch is {scale.scorer.batch}; at most half of "
+                f"pools.{params.pool}.scorer.pairs ({pool.scorer.pairs // 2}) is legal."
+            )
+    elif pool.splits.meta_validation == 0 and any(
+        isinstance(params.raters[name], MetaRater) for name in params.grid.raters
+    ):
+        raise Refusal(
+            f"pools.{params.pool}.splits.meta_validation is 0; raters of kind meta need pairs to validate on."
+        )
+
+
+def _samplers_fit(params: Params) -> None:
+    """Every selection of the grid can keep what every ratio asks for."""
+    for name in params.grid.selections:
+        selection = params.selections[name]
+        if selection.sampler == "full":
+            raise Refusal(
+                f"grid.selections holds {name}, whose sampler is full; the full data has its own cells."
+            )
+        for ratio in params.grid.ratios:
+            try:
+                if selection.sampler == "shift_gsample":
+                    samplers.shift_drop(ratio, selection.drop)
+                if selection.sampler == "block":
+                    samplers.block_start(10**6, samplers.kept_count(10**6, ratio), ratio, selection.start)
+            except Refusal as refused:
+                raise Refusal(f"selections.{name} at ratio {ratio}: {refused}") from None

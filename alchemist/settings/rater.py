@@ -16,6 +16,9 @@ class MetaRater(Settings):
     group: Literal["product", "temperature", "none"] = Field(
         description="product: gate times softmax, as in the paper; temperature: the gate scales the logits"
     )
+    baseline: Literal["none", "validation"] = Field(
+        description="taken off every credit; it moves the gate of group product alone"
+    )
     bound: float | None = Field(gt=0, description="largest size of a centred logit; null for none")
     upper_weight: float = Field(gt=0, le=1, description="weight of the validation loss at the start")
     upper_decay: float = Field(ge=0, le=1, description="taken off it at the start of each later epoch")
@@ -55,6 +58,6 @@ KINDS: dict[str, type[RaterSettings]] = {
 def rater_settings(value: Any, where: str) -> RaterSettings:
     """The block at `where`, by its kind. Raises Refusal for an unknown kind."""
     kind = value.get("kind") if isinstance(value, dict) else None
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise Refusal(f"{where}.kind is {kind!r}; legal values are {', '.join(KINDS)}.")
     return parse(KINDS[kind], value, where)
