@@ -11,7 +11,7 @@ from torch import Tensor
 from alchemist import clip_score, features
 from alchemist.clip_score import Scorer
 from alchemist.encoded import Encoded
-from alchemist.family import StarGenerator
+from alchemist.family import Generator
 from alchemist.metrics import Moments, frechet_distance, kernel_distance, moments
 from alchemist.precision import autocast
 from alchemist.settings.evaluation import EvaluateSettings
@@ -28,7 +28,7 @@ class References:
 
 @torch.no_grad()
 def generate(
-    generator: StarGenerator,
+    generator: Generator,
     data: Encoded,
     prompts: NDArray[np.int64],
     settings: EvaluateSettings,
@@ -50,7 +50,7 @@ def generate(
 
 
 @torch.no_grad()
-def token_nll(generator: StarGenerator, data: Encoded, rows: NDArray[np.int64], batch: int) -> float:
+def token_nll(generator: Generator, data: Encoded, rows: NDArray[np.int64], batch: int) -> float:
     """Mean loss of held-out pairs in nats a token, float32; exists for autoregressive families only."""
     losses = [generator.losses(data.batch(rows[i : i + batch])) for i in range(0, len(rows), batch)]
     return float(torch.cat(losses).double().mean())

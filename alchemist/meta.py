@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from alchemist import stateless
 from alchemist.encoded import Batch, Encoded
-from alchemist.family import StarGenerator
+from alchemist.family import Generator, StarGenerator
 from alchemist.precision import autocast
 from alchemist.rater import Rater, Reference, Weights, batch_weights, rate
 from alchemist.refusal import Refusal
@@ -63,6 +63,11 @@ def proxy_losses(
     with torch.no_grad():
         held = proxy.losses(train, both[1])
     return proxy.losses(validation, both[0]), held
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    """Pearson's, 0 where one of the two is constant."""
+    return float(torch.corrcoef(torch.stack([a, b]))[0, 1].nan_to_num())
 
 
 def joined(first: Batch, second: Batch) -> Batch:
@@ -214,9 +219,7 @@ def meta_train(
                     "train_loss_sd": float(credit.std()),
                     "effective_sample_share": float(1 / shares.square().sum() / size),
                     "gate": float(weights.gate.detach()),
-                    "weight_loss_correlation": float(
-                        torch.corrcoef(torch.stack([shares, credit]))[0, 1].nan_to_num()
-                    ),
+                    "weight_loss_correlation": correlation(shares, credit),
                 }
             )
         tick(size, f"val {float(losses.mean()):.3f}, train {float(credit.mean()):.3f}")
@@ -268,9 +271,9 @@ def rate_pool(
 
 @torch.no_grad()
 def pool_losses(
-    proxy: StarGenerator, data: Encoded, rows: NDArray[np.int64], batch: int, tick: Callable[[int], object]
+    proxy: Generator, data: Encoded, rows: NDArray[np.int64], batch: int, tick: Callable[[int], object]
 ) -> NDArray[np.float64]:
-    """Losses of rows in evaluation mode, float32 products, in nats a token."""
+    """Losses of rows in evaluation mode, float32 products; nats a token for STAR."""
     losses = []
     for start in range(0, len(rows), batch):
         chosen = rows[start : start + batch]

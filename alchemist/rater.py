@@ -58,9 +58,16 @@ class Rater(nn.Module):
         return self.group(torch.cat([mean, variance], -1)).squeeze(-1)
 
 
-def soften(centred: Tensor, bound: float | None) -> Tensor:
-    """Centred logits held within (-bound, bound); monotone, so that no order changes."""
-    return centred if bound is None else bound * torch.tanh(centred / bound)
+def held(centred: Tensor, largest: Tensor | float, bound: float | None) -> Tensor:
+    """Centred logits, shrunk so that the largest size in their group is at most `bound`.
+
+    Without a bound eq. 9 lets a few weights take all, and a bound on the standard deviation lets
+    one. A shrinkage keeps every order, where a squashing function saturates: with tanh most pairs
+    ended at one value.
+    """
+    if bound is None:
+        return centred
+    return centred * torch.clamp(bound / torch.as_tensor(largest).clamp_min(1e-12), max=1.0)
 
 
 @dataclass(frozen=True)
@@ -81,10 +88,11 @@ def batch_weights(rater: Rater, features: Tensor, group: str, bound: float | Non
     """
     logits = rater.logits(features)
     centred = logits - logits.mean()
+    scaled = held(centred, centred.abs().max(), bound)
     gate = rater.gate(features.mean(0), features.var(0, correction=0))
     if group == "temperature":
-        centred = centred * (0.5 + gate)
-    shares = soften(centred, bound).softmax(0)
+        scaled = scaled * (0.5 + gate)
+    shares = scaled.softmax(0)
     return Weights(shares, shares * gate if group == "product" else shares, gate)
 
 
@@ -111,7 +119,8 @@ def rate(
 ) -> NDArray[np.float64]:
     """Ratings (B,): each pair's expected weight beside the reference group, and nothing else.
 
-    rating(x) = gate(x) exp(z_x) / (exp(z_x) + sum over R of exp(z_r)), with the gate of R + {x}.
+    rating(x) = gate(x) exp(z_x) / (exp(z_x) + sum over R of exp(z_r)), with the gate of R + {x},
+    and z the logits centred and held by the mean and the largest size in R.
     The paper's number is a share of whatever batch the pair was rated in; this one does not
     depend on batch size, order or neighbours.
     """
@@ -121,10 +130,10 @@ def rate(
     variance = (torch.from_numpy(reference.squares) + wide.square()) / members - mean.square()
     gate = rater.gate(mean.float(), variance.clamp_min(0).float()).double()
     centre = float(reference.logits.mean())
-    own = rater.logits(features).double() - centre
-    others = torch.from_numpy(reference.logits) - centre
+    centred = torch.from_numpy(reference.logits) - centre
+    own = held(rater.logits(features).double() - centre, centred.abs().max(), bound)
+    others = held(centred, centred.abs().max(), bound).expand(len(own), -1)
     if group == "temperature":
         own, others = own * (0.5 + gate), others * (0.5 + gate)[:, None]
-    own, others = soften(own, bound), soften(others, bound).expand(len(own), -1)
     share = own - torch.cat([own[:, None], others], 1).logsumexp(1)
     return (share.exp() * (gate if group == "product" else 1.0)).numpy()

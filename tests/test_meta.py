@@ -18,7 +18,7 @@ from alchemist.settings.rater import MetaRater
 from alchemist.tokenizer import Tokenizer
 
 SETTINGS = MetaRater(
-    kind="meta", credit="penalty", group="product", baseline="validation", bound=3.0,
+    kind="meta", credit="penalty", group="product", baseline="validation", bound=2.0,
     upper_weight=1.0, upper_decay=0.03, epochs=10, seed=0,
 )  # fmt: skip
 BUDGET = RateSettings(
@@ -159,6 +159,19 @@ def test_one_softmax_and_mean_one_weights(rater: Rater, group: str) -> None:
     torch.testing.assert_close(weights.rating, wanted * (gate if group == "product" else 1.0))
 
 
+def test_the_bound_holds_the_largest_logit_and_keeps_every_order(rater: Rater) -> None:
+    features = torch.randn(64, 64) * 20
+    free = batch_weights(rater, features, "none", None).shares.detach()
+    bound = batch_weights(rater, features, "none", 0.3).shares.detach()
+    logits = bound.log() - bound.log().mean()
+    assert float(logits.abs().max()) == pytest.approx(0.3, rel=1e-3)
+    assert float(1 / bound.square().sum() / 64) > 0.9, "no few weights take all"
+    assert torch.equal(bound.argsort(), free.argsort())
+    reference = Reference.of(rater, torch.randn(31, 64))
+    far = rate(rater, features * 3, reference, "none", 0.3)
+    assert len(np.unique(far)) == 64, "no two pairs end at one value"
+
+
 def test_schedule_of_the_upper_weight() -> None:
     found = [meta.upper_weight(SETTINGS, step, 100) for step in (0, 9, 10, 55, 99)]
     assert found == pytest.approx([1.0, 1.0, 0.97, 0.85, 0.73])
@@ -256,14 +269,14 @@ def _gate_after(codes: Tokenizer, group: str, baseline: float) -> tuple[float, f
     late = torch.zeros_like(rater.instance[0].weight)
     for step in range(300):
         rows = torch.from_numpy(stateless.generator("rows", step).choice(64, 16, replace=False))
-        weights = batch_weights(rater, features[rows], group, 3.0)
+        weights = batch_weights(rater, features[rows], group, 2.0)
         loss = meta.rater_loss(weights.rating, losses[rows] - baseline)
         adam.zero_grad()
         loss.backward()
         if step >= 200:
             late += rater.instance[0].weight.grad.abs()
         adam.step()
-    ratings = rate(rater, features, Reference.of(rater, torch.randn(31, 64)), group, 3.0)
+    ratings = rate(rater, features, Reference.of(rater, torch.randn(31, 64)), group, 2.0)
     correlation = float(np.corrcoef(np.log(ratings), losses.numpy())[0, 1])
     return float(weights.gate.detach()), float(late.mean()), correlation
 
@@ -341,7 +354,7 @@ def test_ratings_depend_on_no_neighbour(data: Encoded, codes: Tokenizer, rater: 
     assert again[0] == pytest.approx(again[2], abs=1e-9)
 
 
-@pytest.mark.parametrize("bound", [None, 3.0])
+@pytest.mark.parametrize("bound", [None, 0.05])
 def test_rating_is_the_share_beside_the_reference_group(rater: Rater, bound: float | None) -> None:
     """Against the definition, spelled out for one sample at a time."""
     group, features = torch.randn(255, 64), torch.randn(5, 64)
@@ -353,7 +366,7 @@ def test_rating_is_the_share_beside_the_reference_group(rater: Rater, bound: flo
             members = torch.cat([group, x[None]]).double()
             gate = float(rater.gate(members.mean(0).float(), members.var(0, correction=0).float()))
             z = torch.cat([logits, rater.logits(x[None]).double()]) - logits.mean()
-            z = z if bound is None else bound * torch.tanh(z / bound)
+            z = z if bound is None else z * min(1.0, bound / float((logits - logits.mean()).abs().max()))
             assert found[i] == pytest.approx(gate * float(z.softmax(0)[-1]), rel=1e-5)
     assert len(np.unique(meta.reference_rows(np.arange(1000), 255, 3))) == 255
     assert not np.array_equal(

@@ -58,6 +58,11 @@ class Workspace:
                 **os.environ,
                 "OMP_NUM_THREADS": "1",
                 "DVC_NO_ANALYTICS": "1",
+                "COLUMNS": "120",
+                "GIT_AUTHOR_NAME": "test",
+                "GIT_AUTHOR_EMAIL": "test@example.com",
+                "GIT_COMMITTER_NAME": "test",
+                "GIT_COMMITTER_EMAIL": "test@example.com",
                 "PYTHONPATH": str(self.folder),
                 # dvc runs `python`, which should be the one of these tests.
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -123,6 +128,31 @@ def test_a_samplers_value_reruns_its_own_cells_alone(space: Workspace) -> None:
     ran = set(space.repro())
     assert {"prune@alchemist-0.5", "train@alchemist-0.3-xs-0", "report"} <= ran
     assert not {name for name in ran if "random" in name or name.startswith(("rate", "train_full"))}
+
+
+def test_experiments_run_and_stand_in_one_readable_table(space: Workspace) -> None:
+    """`dvc exp run -S` and `dvc exp show` after one commit."""
+
+    def git(*words: str) -> None:
+        name = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
+        subprocess.run(["git", *name, *words], cwd=space.folder, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    (space.folder / ".gitignore").write_text("/data/\n/.scratch/\n__pycache__/\n/reports/[!s]*\n")
+    (space.folder / ".dvc/config").write_text("")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "start")
+    done = space.run("exp", "run", "--set-param", "grid.ratios=[0.3]", "--name", "three")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert not re.search(r"Running stage '(rate|train)", done.stdout), "only the report is new"
+    assert json.loads((space.folder / "reports/summary.json").read_text())["ratio"] == 0.3
+    shown = space.run(
+        "exp", "show", "--only-changed", "--drop", r"Created|.*\.(py|csv|j2)|data|assets|params"
+    )
+    assert shown.returncode == 0, shown.stderr[-3000:]
+    lines = shown.stdout.splitlines()
+    assert max(map(len, lines)) <= 120, shown.stdout
+    assert any("three" in line and "0.3" in line for line in lines), shown.stdout
 
 
 def test_damaged_data_are_told_in_a_sentence(space: Workspace) -> None:

@@ -19,7 +19,7 @@ class MetaRater(Settings):
     baseline: Literal["none", "validation"] = Field(
         description="taken off every credit; it moves the gate of group product alone"
     )
-    bound: float | None = Field(gt=0, description="largest size of a centred logit; null for none")
+    bound: float | None = Field(gt=0, description="largest size of a centred logit in a batch; null for none")
     upper_weight: float = Field(gt=0, le=1, description="weight of the validation loss at the start")
     upper_decay: float = Field(ge=0, le=1, description="taken off it at the start of each later epoch")
     epochs: int = Field(ge=1, description="equal parts of the run, between which the weight falls")
