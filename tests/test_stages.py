@@ -103,7 +103,7 @@ def test_the_grid_runs_and_an_added_ratio_computes_only_what_is_new(space: Works
     assert all(isinstance(value, float) for value in summary.values())
     assert "fd_full" in summary
     table = pd.read_csv(space.folder / "reports/table.csv")
-    assert len(table) == 1 + 2 * 2  # the full data at one checkpoint, two arms at two
+    assert len(table) == 3 + 2 * 2  # the full data also at half its budget; two arms at both points
     assert (space.folder / "reports/index.html").stat().st_size > 10_000
     for selection in ("random", "alchemist"):
         kept = pd.read_parquet(space.folder / f"data/subsets/{selection}/0.5.parquet")["id"]
