@@ -72,18 +72,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 def joined(first: Batch, second: Batch) -> Batch:
     """One batch of both, captions padded to the longer."""
-    length = max(first.text.states.shape[1], second.text.states.shape[1])
-    pads = [
-        (nn.functional.pad(b.text.states, (0, 0, 0, length - b.text.states.shape[1])),
-         nn.functional.pad(b.text.mask, (0, length - b.text.mask.shape[1])))
-        for b in (first, second)
-    ]  # fmt: skip
-    text = type(first.text)(
-        torch.cat([pads[0][0], pads[1][0]]),
-        torch.cat([pads[0][1], pads[1][1]]),
-        torch.cat([first.text.pooled, second.text.pooled]),
-    )
-    return Batch(torch.cat([first.tokens, second.tokens]), text)
+    return Batch(torch.cat([first.tokens, second.tokens]), first.text.pair(second.text))
 
 
 def proxy_loss(validation: Tensor, train: Tensor, shares: Tensor, upper: float) -> Tensor:

@@ -17,7 +17,6 @@ from alchemist.settings.rater import MetaRater, RaterSettings
 from alchemist.settings.selection import SelectionSettings
 
 FULL = "full"
-POINTS = ("equal_epochs", "equal_images")
 METRICS = ("fd", "fd_tokenized", "kid", "clip", "nll")
 HIGHER = ("clip",)  # all other metrics are better when lower
 _PAPER = Path(__file__).with_name("paper_results.csv")

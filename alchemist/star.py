@@ -31,12 +31,19 @@ class Text:
     pooled: Tensor
 
     def pair(self, other: "Text") -> "Text":
-        """This batch followed by another of the same padded length."""
+        """This batch followed by another, both padded to the longer."""
+        length = max(self.states.shape[1], other.states.shape[1])
+        parts = self.padded(length), other.padded(length)
         return Text(
-            torch.cat([self.states, other.states]),
-            torch.cat([self.mask, other.mask]),
-            torch.cat([self.pooled, other.pooled]),
+            torch.cat([part.states for part in parts]),
+            torch.cat([part.mask for part in parts]),
+            torch.cat([part.pooled for part in parts]),
         )
+
+    def padded(self, length: int) -> "Text":
+        """The same captions, with zeros up to `length` tokens."""
+        more = length - self.states.shape[1]
+        return Text(F.pad(self.states, (0, 0, 0, more)), F.pad(self.mask, (0, more)), self.pooled)
 
 
 def rope_table(scales: tuple[int, ...], head: int) -> Tensor:

@@ -138,7 +138,7 @@ class Tokenizer(nn.Module):
         total = torch.zeros_like(features)
         maps = []
         for k in range(len(self.config.scales)):
-            index = self.nearest(k, self._down(k) @ (features - total))
+            index = self.nearest(k, self.next_input(k, features - total))
             total = total + self.codes_of(k, index)
             maps.append(index)
         return maps, total
@@ -170,7 +170,8 @@ class Tokenizer(nn.Module):
         return to_uint8(self.paint(self.total(tokens)))
 
     def next_input(self, k: int, total: Tensor) -> Tensor:
-        """Input tokens of scale k from the codes of the scales below: (B, side_k^2, channels)."""
+        """A (B, grid^2, channels) map area-resized to scale k, (B, side_k^2, channels): its input tokens
+        where the map is the codes of the scales below."""
         return self._down(k) @ total
 
     @torch.no_grad()

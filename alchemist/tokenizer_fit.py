@@ -40,7 +40,7 @@ class Codebooks:
         """k-means from random members, scale by scale, on (N, grid^2, channels) features."""
         total = torch.zeros_like(features)
         for k in range(len(self.model.config.scales)):
-            vectors = (self.model._down(k) @ (features - total)).flatten(0, 1)
+            vectors = (self.model.next_input(k, features - total)).flatten(0, 1)
             pick = torch.randint(len(vectors), (self.model.config.codes,), generator=rng)
             self.model.codebooks[k] = vectors[pick]
             sample = vectors[torch.randperm(len(vectors), generator=rng)[:30_000]]
@@ -48,8 +48,8 @@ class Codebooks:
                 sums, counts = self._tally(k, sample, self.model.nearest(k, sample))
                 seen = counts > 0
                 self.model.codebooks[k][seen] = sums[seen] / counts[seen, None]
-            index = self.model.nearest(k, self.model._down(k) @ (features - total))
-            total = total + self.model._up(k) @ self.model.codebooks[k][index]
+            index = self.model.nearest(k, self.model.next_input(k, features - total))
+            total = total + self.model.codes_of(k, index)
         self.counts.fill_(1)
         self.sums.copy_(self.model.codebooks)
 
@@ -63,8 +63,8 @@ class Codebooks:
         """One step of the averages; codes hardly used are moved onto members of this batch."""
         total = torch.zeros_like(features)
         for k, index in enumerate(maps):
-            vectors = (self.model._down(k) @ (features - total)).flatten(0, 1)
-            total = total + self.model._up(k) @ self.model.codebooks[k][index]
+            vectors = (self.model.next_input(k, features - total)).flatten(0, 1)
+            total = total + self.model.codes_of(k, index)
             sums, counts = self._tally(k, vectors, index.flatten())
             self.counts[k].mul_(KEEP).add_(counts, alpha=1 - KEEP)
             self.sums[k].mul_(KEEP).add_(sums, alpha=1 - KEEP)
