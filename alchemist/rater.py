@@ -85,7 +85,13 @@ def batch_weights(rater: Rater, features: Tensor, group: str, bound: float | Non
 
     group `product`: W = gate x softmax (paper, section 3.2). `temperature`: W = softmax of logits
     times (1/2 + gate), so that eq. 9 cannot shrink all weights at once. `none`: W = softmax.
+    `double_softmax`: W = softmax(gate x softmax(sigmoid)), the published numerics, where a second softmax
+    over numbers in (0, e / B) leaves every weight within a few percent of 1 / B; no bound applies.
     """
+    if group == "double_softmax":
+        gate, ratings = _published(rater, features)
+        shares = ratings.softmax(0)
+        return Weights(shares, shares, gate)
     logits = rater.logits(features)
     centred = logits - logits.mean()
     scaled = held(centred, centred.abs().max(), bound)
@@ -94,6 +100,22 @@ def batch_weights(rater: Rater, features: Tensor, group: str, bound: float | Non
         scaled = scaled * (0.5 + gate)
     shares = scaled.softmax(0)
     return Weights(shares, shares * gate if group == "product" else shares, gate)
+
+
+def _published(rater: Rater, features: Tensor) -> tuple[Tensor, Tensor]:
+    """The gate of a batch, and gate x softmax(sigmoid(logit)) over the batch, (B,)."""
+    gate = rater.gate(features.mean(0), features.var(0, correction=0))
+    return gate, gate * torch.sigmoid(rater.logits(features)).softmax(0)
+
+
+@torch.no_grad()
+def batch_ratings(rater: Rater, features: Tensor) -> NDArray[np.float64]:
+    """Ratings (B,) as published: the batch's gate times the softmax over the batch of sigmoids.
+
+    They depend on every pair that shares the batch, and on its size: a pair's rating tells its place
+    within the batch alone. The softmax that training adds on top keeps this order.
+    """
+    return _published(rater, features)[1].double().numpy()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from alchemist import files
 from alchemist.refusal import Refusal
 from alchemist.settings.grid import GridSettings
-from alchemist.settings.rater import MetaRater, RaterSettings
+from alchemist.settings.rater import HeuristicRater, MetaRater, RaterSettings
 from alchemist.settings.selection import SelectionSettings
 
 FULL = "full"
@@ -42,16 +42,33 @@ class Study:
     raters: dict[str, RaterSettings]
 
     def cells(self) -> list[Cell]:
-        """All cells, the full data first."""
-        runs = [(m, s) for m in self.grid.models for s in self.grid.seeds]
-        return [Cell(f"{FULL}-{m}-{s}", FULL, 1.0, m, s) for m, s in runs] + [
-            Cell(f"{name}-{ratio}-{m}-{s}", name, ratio, m, s) for name, ratio in self.arms() for m, s in runs
+        """All cells: the full data, the arms of the grid and its ablation, the models of the transfer."""
+        grid, seeds = self.grid, self.grid.seeds
+        out = [Cell(f"{FULL}-{m}-{s}", FULL, 1.0, m, s) for m in grid.models for s in seeds]
+        runs = [(arm, m) for arm in grid.arms() for m in grid.models]
+        runs += [
+            ((n, r), m)
+            for n in grid.transfer.selections
+            for r in grid.transfer.ratios
+            for m in grid.transfer.models
         ]
+        return out + [Cell(f"{n}-{r}-{m}-{s}", n, r, m, s) for (n, r), m in runs for s in seeds]
 
     def arms(self) -> list[tuple[str, float]]:
-        """Selections x ratios, ratios falling."""
-        ratios = sorted(self.grid.ratios, reverse=True)
-        return [(name, ratio) for ratio in ratios for name in self.grid.selections]
+        """Selections and ratios with a subset, ratios falling; those of the ablation last."""
+        return self.grid.arms()
+
+    def models(self) -> list[str]:
+        """Every model that a cell trains; those of the transfer last."""
+        return [*self.grid.models, *self.grid.transfer.models]
+
+    def measured(self, model: str) -> list[tuple[str, float]]:
+        """Arms of a model's cells, the full data first where it has some, ratios falling."""
+        transfer = self.grid.transfer
+        arms = self.arms() if model in self.grid.models else []
+        arms += [(n, r) for n in transfer.selections for r in transfer.ratios if model in transfer.models]
+        whole = [(FULL, 1.0)] if model in self.grid.models else []
+        return [*whole, *sorted(arms, key=lambda arm: -arm[1])]
 
     def reads_truth(self, selection: str) -> bool:
         """Whether a selection sees planted truth, so that it is a bound and no method."""
@@ -67,10 +84,14 @@ class Study:
 
     @property
     def headline(self) -> str | None:
-        """The first selection of the grid that is the paper's: Shift-Gsample on a meta-trained rating."""
+        """The first selection of the grid that is the paper's, or else as near to it as the grid has.
+
+        That is Shift-Gsample on a meta-trained rating with Group MLP and credit penalty.
+        """
         found = [name for name in self.grid.selections if self._kind(name) == "meta"]
         shifted = [name for name in found if self.selections[name].sampler == "shift_gsample"]
-        return next(iter(shifted or found), None)
+        ours = [name for name in shifted if "Ours" in paper_methods(self, name)]
+        return next(iter(ours or shifted or found), None)
 
     def _kind(self, selection: str) -> str:
         return self.raters[self.selections[selection].rater].kind
@@ -170,7 +191,7 @@ def results(study: Study, table: pd.DataFrame, model: str, point: str) -> list[R
     here = table[(table["model"] == model) & (table["point"] == point)]
     by_arm = {
         arm: here[(here["selection"] == arm[0]) & (here["ratio"] == arm[1])].set_index("seed")
-        for arm in [(FULL, 1.0), *study.arms()]
+        for arm in study.measured(model)
     }
     figures = {arm: {m: Stat.of(rows[m]) for m in METRICS} for arm, rows in by_arm.items()}
     methods = [arm for arm in by_arm if not study.reads_truth(arm[0])]
@@ -182,8 +203,9 @@ def results(study: Study, table: pd.DataFrame, model: str, point: str) -> list[R
     for arm, rows in by_arm.items():
         name, ratio = arm
         to_random = {}
-        if study.baseline is not None and name not in (FULL, study.baseline):
-            gaps = rows[list(METRICS)] - by_arm[study.baseline, ratio][list(METRICS)]
+        beside = by_arm.get((study.baseline or FULL, ratio))  # the full data has no partner of its size
+        if beside is not None and name not in (FULL, study.baseline):
+            gaps = rows[list(METRICS)] - beside[list(METRICS)]
             to_random = {metric: Stat.of(gaps[metric]) for metric in METRICS}
         marked = [m for m in METRICS if arm in methods and figures[arm][m].mean == best[m]]
         first = rows.iloc[0]
@@ -192,28 +214,125 @@ def results(study: Study, table: pd.DataFrame, model: str, point: str) -> list[R
     return out
 
 
+# ----------------------------------------------------------------------------- the paper's numbers
+
+HEURISTICS = {
+    "aesthetic": "Aesthetic",
+    "clarity": "Clarity",
+    "frequency": "Frequency",
+    "edge_density": "Edge-density",
+}
+
+
+_META = {
+    ("product", "shift_gsample"): ("Ours", "Ours-small", "Shift-Gsample+Group-MLP"),
+    ("none", "shift_gsample"): ("Shift-Gsample",),
+    ("product", "gsample"): ("Gsample",),
+    ("product", "topk"): ("TopK",),
+}
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row of the paper's tables, and the arm and model of ours that stand in its place."""
+
+    table: str  # table1 to table4
+    dataset: str
+    model: str
+    method: str
+    ratio: float
+    fid: float
+    clip: float
+    derived: bool  # not printed, but follows from a printed improvement
+    selection: str | None  # None: the grid has no such cell
+    our_model: str | None
+
+
+def paper_rows(study: Study, models: Mapping[str, str | None]) -> list[PaperRow]:
+    """Tables 1 to 4 of the paper. `models` gives, for Table 2, our model in the place of each of its models.
+
+    The other tables are about one model, STAR-0.3B; the first of the grid stands in its place. Rows on
+    data sets other than LAION-30M have none of ours beside them: no pool of ours is such a set.
+    """
+    rows = []
+    for row in pd.read_csv(_PAPER).to_dict("records"):
+        ours = models.get(row["model"]) if row["table"] == "table2" else study.grid.models[0]
+        if row["dataset"] != "LAION-30M" or (row["table"] != "table2" and row["model"] != "STAR-0.3B"):
+            ours = None
+        arms = study.measured(ours) if ours is not None else []
+        found = [n for n, r in arms if r == row["ratio"] and row["method"] in paper_methods(study, n)]
+        quoted = float(row["fid"]), float(row["clip"]), row["source"] == "derived"
+        where = row["table"], row["dataset"], row["model"], row["method"], float(row["ratio"])
+        rows.append(PaperRow(*where, *quoted, next(iter(found), None), ours if found else None))
+    return rows
+
+
+def paper_models(
+    study: Study, roles: Mapping[str, str], parameters: Mapping[str, int]
+) -> dict[str, str | None]:
+    """Our model in the place of each model of Table 2, None where no cell trains one.
+
+    The paper's rater has the trunk of STAR-40M and its proxy is STAR-0.3B, so ours are the models that
+    play those roles; STAR-0.9B is the largest model that is larger than both. `parameters` are those of
+    every model that a cell trains.
+    """
+    played = {"STAR-40M": roles["rater"], "STAR-0.3B": roles["proxy"]}
+    out: dict[str, str | None] = {name: m if m in study.models() else None for name, m in played.items()}
+    known = [parameters[m] for m in played.values() if m in parameters]
+    larger = [m for m in study.models() if m not in played.values() and parameters[m] > max(known, default=0)]
+    return out | {"STAR-0.9B": max(larger, key=lambda m: parameters[m], default=None)}
+
+
 def paper_numbers(study: Study, selection: str, ratio: float) -> dict[str, Any] | None:
     """The paper's row for the same method and ratio on LAION-30M with STAR-0.3B: fid, clip, source."""
-    method = _paper_method(study, selection)
     rows = pd.read_csv(_PAPER)
     rows = rows[(rows["dataset"] == "LAION-30M") & (rows["model"] == "STAR-0.3B") & (rows["ratio"] == ratio)]
-    rows = rows[rows["method"] == method]
+    rows = rows[rows["method"].isin(paper_methods(study, selection))]
     return None if rows.empty else dict(rows.iloc[0][["table", "fid", "clip", "source"]])
 
 
-def _paper_method(study: Study, selection: str) -> str | None:
+def paper_methods(study: Study, selection: str) -> tuple[str, ...]:
+    """The names under which the paper has a selection; none for what it does not have.
+
+    A sampler with values of one's own is none of the paper's: those are its defaults, as far as known.
+    """
     if selection == FULL:
-        return "Full"
+        return ("Full",)
     settings = study.selections[selection]
     rater = study.raters[settings.rater]
     if settings.sampler == "random":
-        return "Random"
-    if not isinstance(rater, MetaRater):
-        return None
-    with_group = rater.group == "product"
-    if settings.sampler == "shift_gsample":
-        return "Ours" if with_group else "Shift-Gsample" if rater.group == "none" else None
-    return {"topk": "TopK", "gsample": "Gsample"}.get(settings.sampler) if with_group else None
+        return ("Random",)
+    if any(value is not None for value in (settings.start, settings.drop, settings.mean, settings.sigma)):
+        return ()
+    if isinstance(rater, HeuristicRater) or rater.kind == "aesthetic":
+        # The paper gives the best of several samplers for each, and does not say which.
+        return (HEURISTICS[rater.kind],) if rater.kind in HEURISTICS else ()
+    if isinstance(rater, MetaRater) and rater.credit == "penalty":
+        return _META.get((rater.group, settings.sampler), ())
+    return ()
+
+
+def read_beside(folder: Path, pool: str, scale: str, names: Mapping[str, str]) -> pd.DataFrame | None:
+    """Tables of runs on other pools, under short names; None where there is none.
+
+    `folder` holds tables as `tidy` gives them, with the columns pool and scale and figures under their full
+    names. Rows of this pool or of another scale are left out. Raises Refusal where a table has not the
+    same figures.
+    """
+    found = []
+    for path in sorted(folder.glob("*.csv")):
+        rows = pd.read_csv(path)
+        wanted = ["pool", "scale", "selection", "ratio", "model", "seed", "point", *columns(names).values()]
+        missing = [name for name in wanted if name not in rows]
+        if missing:
+            raise Refusal(
+                f"{path} has no column {missing[0]}; it should be the table.csv of a run with the same "
+                "figures as this one."
+            )
+        rows = rows[(rows["pool"] != pool) & (rows["scale"] == scale)]
+        found.append(rows.rename(columns={full: short for short, full in columns(names).items()}))
+    found = [rows for rows in found if len(rows)]
+    return pd.concat(found, ignore_index=True) if found else None
 
 
 def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:

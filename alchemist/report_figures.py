@@ -69,11 +69,16 @@ def chip(colour: str) -> str:
 Line = tuple[Sequence[float], Sequence[float], str, str | None, Sequence[float]]
 
 
-def lines(title: str, xlabel: str, drawn: Sequence[Line]) -> str:
-    """One panel; a line has x, y, colour, marker and dash pattern."""
+Band = tuple[Sequence[float], Sequence[float], Sequence[float], str]
+
+
+def lines(title: str, xlabel: str, drawn: Sequence[Line], bands: Sequence[Band] = ()) -> str:
+    """One panel; a line has x, y, colour, marker and dash pattern, a band x, low, high and colour."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 2.8), layout="constrained")
         axes = figure.add_subplot()
+        for x, low, high, colour in bands:
+            axes.fill_between(x, low, high, color=colour, alpha=0.1, linewidth=0)
         for x, y, colour, marker, dash in drawn:
             style: Any = (0, tuple(dash)) if dash else "-"
             axes.plot(x, y, color=colour, linewidth=1.4, linestyle=style, marker=marker, markersize=5)

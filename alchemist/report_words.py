@@ -8,6 +8,7 @@ from typing import Any
 from alchemist import report
 from alchemist.report import FULL, METRICS, Result, Stat
 from alchemist.report_tables import Material
+from alchemist.statistics import Contrast, Interval
 
 MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 SAMPLERS = {
@@ -41,25 +42,41 @@ def told(stat: Stat, digits: int, sign: bool = False, scale: float = 1.0) -> str
     return text if stat.sd is None else f"{text} ± {number(scale * stat.sd, digits)}"
 
 
+def interval_text(interval: Interval, digits: int, sign: bool = True, scale: float = 1.0) -> str:
+    """A mean and in brackets the ends of its interval."""
+    mean, low, high = (number(scale * v, digits, sign) for v in (interval.mean, interval.low, interval.high))
+    return f"{mean} [{low}, {high}]"
+
+
+def p_text(p: float | None) -> str:
+    """A p value to three digits; a dash where there is none."""
+    return "< 0.001" if p is not None and p < 0.0005 else number(p, 3)
+
+
 def share_text(ratio: float) -> str:
     """A ratio in percent, on one line."""
     return f"{100 * ratio:g}\N{NO-BREAK SPACE}%"
 
 
 def story(held: Material) -> list[str]:
-    """What was run and what came out. One seed gets no interval, and nothing is called significant."""
+    """What was found of the claims, what was run, what came out. One seed gets no interval."""
     study, grid, cells = held.study, held.study.grid, held.study.cells()
     first, side = held.scores[cells[0].name], held.pool_card["resolution"]
     budget = first["checkpoints"][-1]
     ratios = sorted(grid.ratios, reverse=True)
     sizes = {cell.model: held.scores[cell.name]["parameters"] for cell in cells}
     models = ", ".join(f"{model} with {count / 1e6:.2f} M parameters" for model, count in sizes.items())
+    ids = len(next(iter(next(iter(held.ratings.values())).values())))
+    more = ""
+    if grid.ablation.selections:
+        shares = " or ".join(map(share_text, sorted(grid.ablation.ratios, reverse=True)))
+        more = f", and {_several(len(grid.ablation.selections), 'further one')} {shares}"
     ran = (
-        f"The pool {held.params['pool']} holds {number(len(held.ratings))} usable pairs of {side} {TIMES} "
+        f"The pool {held.params['pool']} holds {number(ids)} usable pairs of {side} {TIMES} "
         f"{side} pixels. {_several(len(grid.selections), 'selection')} ({', '.join(grid.selections)}) kept "
-        f"{' or '.join(map(share_text, ratios))} of it. On each subset and on the full pool a generator was "
-        f"trained from scratch ({models}; {_several(len(grid.seeds), 'seed')}, so {len(cells)} cells) on at "
-        f"most {number(budget['images'])} images (scale {held.params['scale']}), which are "
+        f"{' or '.join(map(share_text, ratios))} of it{more}. On each subset and on the full pool a "
+        f"generator was trained from scratch ({models}; {_several(len(grid.seeds), 'seed')}, so {len(cells)} "
+        f"cells) on at most {number(budget['images'])} images (scale {held.params['scale']}), which are "
         f"{number(budget['epochs'], 2)} epochs of the full pool. At each checkpoint it drew "
         f"{number(first['n'])} images for held-out captions, measured against {number(first['reference_n'])} "
         "real ones."
@@ -70,9 +87,52 @@ def story(held: Material) -> list[str]:
         else f"Figures are mean ± sd of n = {len(grid.seeds)} seeds; differences are paired by seed."
     )
     out = [f"{ran} {spread}"]
+    if len(grid.seeds) > 1:
+        out.insert(0, " ".join([_claims(held), *(_primary(held, c) for c in held.contrasts if c.primary)]))
     if study.headline is not None:
         out += [_outcome(held, study.headline, ratio) for ratio in ratios]
     return out
+
+
+VERDICTS = ("supported", "not supported", "undecided", "not tested")
+
+
+def _claims(held: Material) -> str:
+    """The paper's claims by verdict, in plain words."""
+    parts = []
+    for word in VERDICTS:
+        said = [f"{v.claim} ({v.sentence.rstrip('.')})" for v in held.verdicts if v.verdict == word]
+        if said:
+            parts.append(f"{word}: {'; '.join(said)}")
+    return (
+        f"What holds of the paper's claims on pool {held.params['pool']} at scale {held.params['scale']}, by "
+        f"{percent(held.confidence)} intervals over n = {len(held.study.grid.seeds)} seeds. "
+        f"{'. '.join(part[0].upper() + part[1:] for part in parts)}."
+    )
+
+
+def _primary(held: Material, contrast: Contrast) -> str:
+    names = held.scores[held.study.cells()[0].name]["names"]
+    scale, digits = shown(contrast.metric, names)
+    side = contrast.favours
+    return (
+        f"The primary contrast, named before the run, is {contrast_text(contrast, names)}: "
+        f"{interval_text(contrast.interval, digits, True, scale)} (n = {contrast.interval.n}), "
+        f"{'which decides for neither side' if side is None else f'in favour of {side}'}."
+    )
+
+
+def contrast_text(contrast: Contrast, names: Mapping[str, str]) -> str:
+    """What a contrast compares, in words."""
+    return (
+        f"{metric_name(contrast.metric, names)} of {contrast.arm} less {contrast.against}, "
+        f"{share_text(contrast.ratio)}, model {contrast.model}, {POINT_WORDS[contrast.point]}"
+    )
+
+
+def percent(share: float) -> str:
+    """A share in percent with a space, as prose writes it."""
+    return f"{100 * share:g} %"
 
 
 def _outcome(held: Material, name: str, ratio: float) -> str:
@@ -118,7 +178,7 @@ def caveats(held: Material) -> list[str]:
         out.append(
             f"At this n, real images against real ones score {real}, and {rebuilt} once they have passed the "
             f"tokenizer; the cells end between {low} and {high}. Where the tokenizer's own "
-            " part is large, plain FD mostly measures the tokenizer; FD against tokenised "
+            "part is large, plain FD mostly measures the tokenizer; FD against tokenised "
             "references shows what the generator itself adds."
         )
     out.append(
@@ -170,6 +230,19 @@ def shown(metric: str, names: Mapping[str, str]) -> tuple[float, int]:
     scale = 1000 if metric == "kid" else 1
     clip = 2 if hundredfold(names["clip"]) else 4
     return scale, {"fd": 1, "fd_tokenized": 1, "kid": 1, "clip": clip, "nll": 3}[metric]
+
+
+def shown_unit(unit: str, names: Mapping[str, str]) -> tuple[float, int, bool]:
+    """Factor, digits and whether a sign is written, of a part's unit: a metric or another quantity."""
+    if unit in METRICS:
+        return (*shown(unit, names), True)
+    others = {"percentile": (1.0, 1, True), "share": (100.0, 1, True), "rank correlation": (1.0, 3, False)}
+    return others.get(unit, (1.0, 2, False))
+
+
+def unit_name(unit: str, names: Mapping[str, str]) -> str:
+    """A part's unit on the page."""
+    return metric_name(unit, names) if unit in METRICS else {"share": "%"}.get(unit, unit)
 
 
 def figure(row: Result, metric: str, names: Mapping[str, str]) -> str:

@@ -26,6 +26,13 @@ from alchemist.star import Text
 from alchemist.training import optimiser
 
 BATCH, WORDS = 32, 14
+# What a rater's block says differently for each credit, and the steps of the proxy in one window.
+CREDITS: dict[str, tuple[dict[str, float], int]] = {
+    "penalty": ({}, 1),
+    "reference": ({"reference_warmup": 0.0}, 1),
+    "alignment": ({}, 1),
+    "unrolled": ({"unroll_steps": 2}, 2),
+}
 
 
 def seconds(run: Callable[[], object], repeats: int) -> float:
@@ -87,15 +94,25 @@ def main() -> None:
                     g.sample(a, b, np.arange(50), 0, 2.0, 0.95)
 
             rows.append((f"sample {name} with guidance", 50 / seconds(draw, chosen.repeats), ""))
-    proxy, rater = StarGenerator(sizes["s"], codes, 0), Rater(sizes["xs"], codes, 0)
-    state = meta.MetaState(proxy, rater, optimiser(proxy, 1e-3, 0.05), optimiser(rater, 1e-3, 0.05))
+    rater = Rater(sizes["xs"], codes, 0)
     train, validation = batch(), batch()
-    for upper in (1.0, 0.7):
-        taken = seconds(
-            lambda u=upper: meta.meta_step(state, validation, train, u, settings, budget), chosen.repeats
+    penalty: dict[float, float] = {}
+    for credit, (values, width) in CREDITS.items():
+        baseline = settings.baseline if credit == "penalty" else "none"
+        chosen_credit = MetaRater(
+            **{**settings.model_dump(), "reference_warmup": None, "unroll_steps": None}
+            | {"credit": credit, "baseline": baseline, **values}
         )
-        share = f"{taken / plain['s']:.2f} plain steps of proxy s"
-        rows.append((f"rater step, penalty, u = {upper}", BATCH / taken, share))
+        for upper in (1.0, 0.7):
+            state = meta.start(StarGenerator(sizes["s"], codes, 0), rater, chosen_credit, budget)
+            window = [meta.Step(validation, train, upper)] * width
+            taken = seconds(
+                lambda st=state, w=window, c=chosen_credit: meta.meta_window(st, w, c, budget), chosen.repeats
+            )
+            step_time = taken / width
+            penalty.setdefault(upper, step_time)
+            note = f"{step_time / plain['s']:.2f} plain steps of proxy s, {step_time / penalty[upper]:.2f} of penalty"
+            rows.append((f"rater step, {credit}, u = {upper}", BATCH / step_time, note))
     with torch.no_grad():
         reference = Reference.of(rater, rater.features(batch(255)))
         pairs = batch(250)

@@ -38,20 +38,20 @@ def block(kind: type[S], key: str) -> S:
     return parse(kind, section(key), key)
 
 
-def stage(run: Callable[P, None]) -> None:
+def stage(run: Callable[P, dict[str, float] | None]) -> None:
     """Runs a stage's function as a command; a person's mistake ends it with one sentence.
 
-    A function with the option `time_out` has its wall-clock seconds written there, apart from its
-    results, whose bytes they would change.
+    A function with the option `time_out` has its wall-clock seconds written there, and the costs that it
+    returns, apart from its results, whose bytes they would change.
     """
 
     @functools.wraps(run)
     def told(*args: P.args, **kwargs: P.kwargs) -> None:
         started = time.perf_counter()
         try:
-            run(*args, **kwargs)
+            costs = run(*args, **kwargs)
             if isinstance(path := kwargs.get("time_out"), Path):
-                write_json(path, {"seconds": time.perf_counter() - started})
+                write_json(path, {"seconds": time.perf_counter() - started, **(costs or {})})
         except Refusal as error:
             typer.echo(f"error: {error}", err=True)
             raise SystemExit(1) from None

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from alchemist import encoded, files, pool_store, tokenizer
@@ -24,8 +25,8 @@ def run(
     tokenizer_folder: Annotated[Path, typer.Option("--tokenizer", help="folder that stage tokenizer wrote")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
-    time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
-) -> None:
+    time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds and FLOPs to")],
+) -> dict[str, float]:
     """Encodes the usable pairs of the pool, the meta-validation and the evaluation splits."""
     settings = block(EncodeSettings, f"scales.{scale}.encode")
     files.check_manifest(pool)
@@ -33,11 +34,6 @@ def run(
     index = read_index(pool)
     index = index[(index["status"] == "ok") & index["split"].isin(SPLITS)].reset_index(drop=True)
     tokens = np.empty((len(index), model.config.tokens), dtype=np.uint16)
-    with tqdm(total=len(index), unit="img", desc="images") as bar:
-        for start in range(0, len(index), settings.batch):
-            pixels = pool_store.images(pool, index.iloc[start : start + settings.batch])
-            tokens[start : start + len(pixels)] = model.encode(to_float(torch.from_numpy(pixels))).numpy()
-            bar.update(len(pixels))
     captions = ["", *sorted(set(index["caption"]) - {""})]
     number = {caption: i for i, caption in enumerate(captions)}
     rows = pd.DataFrame(
@@ -47,17 +43,28 @@ def run(
             "text": index["caption"].map(number).astype("int64"),
         }
     )
-    with files.whole_folder(out) as draft, tqdm(total=len(captions), unit="caption", desc="captions") as bar:
-        states = caption_states(captions, settings.max_text_tokens, settings.batch, bar.update)
-        encoded.write(
-            draft,
-            rows,
-            tokens,
-            states,
-            tokenizer=files.sha256(tokenizer_folder / "weights.safetensors"),
-            text_encoder="all-MiniLM-L6-v2",
-        )
+    with FlopCounterMode(display=False) as counter:
+        with tqdm(total=len(index), unit="img", desc="images") as bar:
+            for start in range(0, len(index), settings.batch):
+                pixels = pool_store.images(pool, index.iloc[start : start + settings.batch])
+                coded = model.encode(to_float(torch.from_numpy(pixels)))
+                tokens[start : start + len(pixels)] = coded.numpy()
+                bar.update(len(pixels))
+        with (
+            files.whole_folder(out) as draft,
+            tqdm(total=len(captions), unit="caption", desc="captions") as bar,
+        ):
+            states = caption_states(captions, settings.max_text_tokens, settings.batch, bar.update)
+            encoded.write(
+                draft,
+                rows,
+                tokens,
+                states,
+                tokenizer=files.sha256(tokenizer_folder / "weights.safetensors"),
+                text_encoder="all-MiniLM-L6-v2",
+            )
     print(f"wrote {out}: {len(rows)} pairs, {len(captions)} distinct captions")
+    return {"flops": float(counter.get_total_flops())}
 
 
 if __name__ == "__main__":

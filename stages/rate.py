@@ -1,4 +1,4 @@
-"""Ratings of every pair of the pool by one rater: trained, computed from a loss, or random."""
+"""Ratings of every pair by one rater and seed: meta-trained, read off a plain proxy, or random."""
 
 import time
 from collections.abc import Callable
@@ -11,9 +11,10 @@ import torch
 import typer
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist import files, meta, stateless, tokenizer, training
+from alchemist import controls, files, meta, stateless, tokenizer, training
 from alchemist.encoded import Encoded
 from alchemist.family import StarGenerator
 from alchemist.rater import Rater, Reference
@@ -21,47 +22,86 @@ from alchemist.refusal import Refusal
 from alchemist.scratch import Scratch, fingerprint
 from alchemist.settings.budget import RateSettings, TrainSettings
 from alchemist.settings.model import StarSettings
-from alchemist.settings.rater import LossRater, MetaRater, RandomRater, rater_settings
+from alchemist.settings.rater import (
+    LISTS,
+    CaptionBandRater,
+    CaptionGainRater,
+    El2nRater,
+    LossRater,
+    MetaRater,
+    RandomRater,
+    ReferenceLossRater,
+    rater_settings,
+)
 from alchemist.tokenizer import Tokenizer
 from stages.common import block, section, stage
 
 Tick = Callable[[int, str], object]
+Found = tuple[NDArray[np.float64], dict[str, Any]]
 
 
 def _meta(
-    data: Encoded, codes: Tokenizer, sizes: tuple[StarSettings, StarSettings], settings: MetaRater,
+    data: Encoded, codes: Tokenizer, sizes: tuple[StarSettings, StarSettings], settings: MetaRater, seed: int,
     budget: RateSettings, held: Scratch, tick: Tick, weights: Path,
-) -> tuple[NDArray[np.float64], dict[str, Any]]:  # fmt: skip
+) -> Found:  # fmt: skip
     """Meta-trains a rater and rates the pool with it; its weights go to `weights`."""
     pool, validation = data.split("pool"), data.split("meta_val")
-    proxy = StarGenerator(sizes[0], codes, settings.seed)
-    rater = Rater(sizes[1], codes, settings.seed)
-    log = meta.meta_train(proxy, rater, data, pool, validation, settings, budget, held, tick)
+    flops = _step_flops(data, codes, sizes, settings, budget, held)
+    proxy, rater = StarGenerator(sizes[0], codes, seed), Rater(sizes[1], codes, seed)
+    log = meta.meta_train(proxy, rater, data, pool, validation, settings, seed, budget, held, tick)
     rater.eval()
-    chosen = meta.reference_rows(pool, budget.reference_group, settings.seed)
+    chosen = meta.reference_rows(pool, budget.reference_group, seed)
     features = meta.pooled_features(rater, data, chosen, budget.score_batch, lambda n: None)
     reference = Reference.of(rater, features)
     save_file(rater.state_dict(), weights)
     started = time.perf_counter()
     with tqdm(total=len(pool), unit="img", desc="score") as bar:
         ratings = meta.rate_pool(rater, data, pool, reference, settings, budget.score_batch, bar.update)
-    facts = {
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        rater.features(data.batch(pool[:1]))
+    return ratings, {
         "log": log,
         "score_seconds": time.perf_counter() - started,
+        "train_flops": flops * budget.images,
+        "score_flops": float(counter.get_total_flops()) * len(pool),
         "reference_ids": data.rows["id"].iloc[chosen].tolist(),
         "reference_sha256": meta.digest(features),
         "weights_sha256": files.sha256(weights),
     }
-    return ratings, facts
 
 
-def _loss(
-    data: Encoded, codes: Tokenizer, size: StarSettings, settings: LossRater, budget: RateSettings,
-    held: Scratch, tick: Tick,
-) -> tuple[NDArray[np.float64], dict[str, Any]]:  # fmt: skip
-    """Trains a proxy plainly on the pool, with the images that the meta-rater's proxy sees of it."""
-    pool = data.split("pool")
-    proxy = StarGenerator(size, codes, settings.seed)
+def _step_flops(
+    data: Encoded, codes: Tokenizer, sizes: tuple[StarSettings, StarSettings], settings: MetaRater,
+    budget: RateSettings, held: Scratch,
+) -> float:  # fmt: skip
+    """FLOPs an image of the pool, counted on a window of steps after the warm-up, on networks of its own."""
+    window = settings.model_copy(
+        update={
+            "epochs": 1,
+            "upper_weight": min(settings.upper_weight, 1 - settings.upper_decay),
+            "reference_warmup": None if settings.reference_warmup is None else 0.0,
+        }
+    )
+    images = budget.batch * (settings.unroll_steps or 1)
+    short = budget.model_copy(update={"images": images})
+    with (
+        Scratch(held.folder.parent, fingerprint(of=held.mark)) as trial,
+        FlopCounterMode(display=False) as counter,
+    ):
+        meta.meta_train(
+            StarGenerator(sizes[0], codes, 0), Rater(sizes[1], codes, 0), data, data.split("pool"),
+            data.split("meta_val"), window, 0, short, trial, lambda n, words: None,
+        )  # fmt: skip
+        trial.clear()
+    return float(counter.get_total_flops()) / images
+
+
+def _plain(
+    data: Encoded, rows: NDArray[np.int64], proxy: StarGenerator, seed: int, budget: RateSettings,
+    held: Scratch, tick: Tick, shares: tuple[float, ...] = (),
+    at_stop: Callable[[int, StarGenerator], None] = lambda n, g: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Trains a proxy plainly on rows, on as many images as a meta-trained rater sees of the pool."""
     train = TrainSettings(
         images=budget.images,
         batch=budget.batch,
@@ -75,16 +115,72 @@ def _loss(
         checkpoints=(),
         precision=budget.precision,
     )
-    stops = [budget.images // budget.batch * budget.batch]
-    log = training.train(proxy, data, pool, train, settings.seed, stops, held, lambda n, g: None, tick)
-    started = time.perf_counter()
-    with tqdm(total=len(pool), unit="img", desc="score") as bar:
-        losses = meta.pool_losses(proxy.eval(), data, pool, budget.score_batch, bar.update)
-    return -losses, {"log": log, "score_seconds": time.perf_counter() - started}
+    steps = budget.images // budget.batch
+    stops = sorted({max(1, round(share * steps)) * budget.batch for share in shares} | {steps * budget.batch})
+    log = training.train(proxy, data, rows, train, seed, stops, held, at_stop, tick)
+    proxy.eval()
+    # A backward pass costs twice a forward pass.
+    return {"log": log, "train_flops": 3 * _forward_flops(data, rows, proxy) * stops[-1]}
+
+
+def _forward_flops(data: Encoded, rows: NDArray[np.int64], proxy: StarGenerator) -> float:
+    """FLOPs of the loss of one pair."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        proxy.losses(data.batch(rows[:1]))
+    return float(counter.get_total_flops())
+
+
+def _proxy(
+    data: Encoded, codes: Tokenizer, size: StarSettings,
+    settings: LossRater | El2nRater | CaptionGainRater | CaptionBandRater | ReferenceLossRater, seed: int,
+    budget: RateSettings, held: Scratch, tick: Tick,
+) -> Found:  # fmt: skip
+    """What a proxy that was trained plainly on the pool says of each pair, times the rater's direction."""
+    pool, batch = data.split("pool"), budget.score_batch
+    proxy, passes, spent, started = StarGenerator(size, codes, seed), 1, 0.0, 0.0
+    if isinstance(settings, El2nRater):
+        last = round(max(settings.checkpoints) * (budget.images // budget.batch)) * budget.batch
+
+        def measure(seen: int, at: StarGenerator) -> None:
+            # A stop beyond the last checkpoint only ends the run. Kept beside the state, so that a
+            # resumed run has those of before.
+            if seen <= last:
+                with files.whole(held.folder / f"el2n-{seen:09d}.npy") as draft, draft.open("wb") as file:
+                    np.save(file, controls.el2n(at, data, pool, batch, lambda n: None))
+
+        facts = _plain(data, pool, proxy, seed, budget, held, tick, settings.checkpoints, measure)
+        started = time.perf_counter()
+        kept = sorted(held.folder.glob("el2n-*.npy"))
+        found, passes = np.mean([np.load(path) for path in kept], axis=0), len(kept)
+    else:
+        facts = _plain(data, pool, proxy, seed, budget, held, tick)
+        started = time.perf_counter()
+        with tqdm(total=len(pool), unit="img", desc="score") as bar:
+            if isinstance(settings, CaptionGainRater | CaptionBandRater):
+                given, empty = controls.caption_losses(proxy, data, pool, batch, bar.update)
+                found, passes = empty - given, 2
+                if isinstance(settings, CaptionBandRater):
+                    found = controls.caption_band(given, found, settings.centre, settings.mismatched)
+            else:
+                found = meta.pool_losses(proxy, data, pool, batch, bar.update)
+    spent = time.perf_counter() - started
+    if isinstance(settings, ReferenceLossRater):
+        other = StarGenerator(size, codes, seed)
+        with Scratch(held.folder.parent, fingerprint(second=held.mark)) as second:
+            more = _plain(data, data.split("meta_val"), other, seed, budget, second, lambda n, words: None)
+            second.clear()
+        started = time.perf_counter()
+        found, passes = found - meta.pool_losses(other, data, pool, batch, lambda n: None), 2
+        spent += time.perf_counter() - started
+        facts["train_flops"] += more["train_flops"]
+    flops = passes * _forward_flops(data, pool, proxy) * len(pool)
+    direction = 1 if isinstance(settings, CaptionBandRater) else settings.direction
+    return direction * found, {**facts, "score_seconds": spent, "score_flops": flops}
 
 
 def run(
     rater: Annotated[str, typer.Option(help="name of the rater in params.yaml")],
+    seed: Annotated[int, typer.Option(help="of weights, order and dropout", min=0)],
     proxy: Annotated[str, typer.Option(help="model that plays the proxy")],
     trunk: Annotated[str, typer.Option(help="model whose trunk the rater has")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
@@ -104,6 +200,7 @@ def run(
     mark = fingerprint(
         script=files.sha256(Path(__file__)),
         rater=settings.model_dump(),
+        seed=seed,
         budget=budget.model_dump(),
         sizes=[size.model_dump() for size in sizes],
         data=files.sha256(encoded / files.MANIFEST),
@@ -112,7 +209,7 @@ def run(
     started = time.perf_counter()
     with (
         Scratch(scratch, mark) as held,
-        tqdm(total=budget.images, unit="img", desc=rater, mininterval=1) as bar,
+        tqdm(total=budget.images, unit="img", desc=f"{rater}, seed {seed}", mininterval=1) as bar,
         files.whole_folder(log_out) as drafts,
     ):
 
@@ -120,21 +217,33 @@ def run(
             bar.set_postfix_str(words, refresh=False)
             bar.update(images)
 
-        print(f"{rater}: {len(ids)} pairs; state in {held.folder}")
+        print(f"{rater}, seed {seed}: {len(ids)} pairs; state in {held.folder}")
         codes = tokenizer.load(tokenizer_folder)
         facts: dict[str, Any]
         if isinstance(settings, MetaRater):
             weights = drafts / "rater.safetensors"
-            ratings, facts = _meta(data, codes, sizes, settings, budget, held, tick, weights)
-        elif isinstance(settings, LossRater):
-            ratings, facts = _loss(data, codes, sizes[0], settings, budget, held, tick)
+            ratings, facts = _meta(data, codes, sizes, settings, seed, budget, held, tick, weights)
+        elif isinstance(
+            settings, LossRater | El2nRater | CaptionGainRater | CaptionBandRater | ReferenceLossRater
+        ):
+            ratings, facts = _proxy(data, codes, sizes[0], settings, seed, budget, held, tick)
         elif isinstance(settings, RandomRater):
-            ratings, facts = stateless.id_uniforms(list(ids), "random", settings.seed), {"log": []}
+            ratings = stateless.id_uniforms(list(ids), "random", seed)
+            facts = {"log": [], "train_flops": 0.0, "score_flops": 0.0}
         else:
-            raise Refusal(f"raters.{rater}.kind is {settings.kind!r}; the stage oracle writes its ratings.")
+            raise Refusal(
+                f"raters.{rater}.kind is {settings.kind!r}, which this stage does not rate; name it in "
+                f"grid.{LISTS[settings.kind]}."
+            )
         with files.whole(out) as draft:
             pd.DataFrame({"id": ids.to_numpy(), "rating": ratings}).to_parquet(draft, index=False)
-        facts |= {"rater": rater, "pairs": len(ids), "seconds": time.perf_counter() - started}
+        facts |= {
+            "rater": rater,
+            "seed": seed,
+            "kind": settings.kind,
+            "pairs": len(ids),
+            "seconds": time.perf_counter() - started,
+        }
         files.write_json(drafts / "rating.json", facts)
         held.clear()
     print(f"wrote {out} and {log_out}")

@@ -5,9 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from alchemist import files, pool_store, report, report_page, report_tables
+from alchemist import files, pool_store, report, report_page, report_tables, statistics, verdicts
+from alchemist.cost import Bills
 from alchemist.refusal import Refusal
 from alchemist.report import Study
+from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.grid import GridSettings
 from alchemist.settings.rater import rater_settings
 from alchemist.settings.selection import SelectionSettings
@@ -25,44 +27,72 @@ def run(
     subsets: Annotated[Path, typer.Option(help="folder of the kept ids")],
     scores: Annotated[Path, typer.Option(help="folder of the cells' figures and sample grids")],
     tokenizer: Annotated[Path, typer.Option(help="folder that stage tokenizer wrote")],
-    times: Annotated[Path, typer.Option(help="folder of the seconds of the stages before rating")],
+    times: Annotated[Path, typer.Option(help="folder of the costs of the stages before rating")],
+    beside: Annotated[Path, typer.Option(help="folder of tables of runs on other pools, NAME.csv")],
     out: Annotated[Path, typer.Option(help="folder to write into")],
 ) -> None:
     """Reads what the grid names and nothing else; equal inputs give equal bytes."""
-    grid = block(GridSettings, "grid")
-    chosen = {name: block(SelectionSettings, f"selections.{name}") for name in grid.selections}
-    names = dict.fromkeys(selection.rater for selection in chosen.values())
+    grid, wanted = block(GridSettings, "grid"), block(StatisticsSettings, "statistics")
+    asked = [name for name in (wanted.primary, *wanted.secondary) if name is not None]
+    blocks = {name: block(ContrastSettings, f"contrasts.{name}") for name in asked}
+    chosen = {name: block(SelectionSettings, f"selections.{name}") for name in grid.chosen()}
+    rated = [*grid.raters, *grid.embeddings, *grid.heuristics, *grid.oracles]
+    names = dict.fromkeys([*(selection.rater for selection in chosen.values()), *rated])
     used = {name: rater_settings(section(f"raters.{name}"), f"raters.{name}") for name in names}
-    study = Study(grid, chosen, used)
+    study, which = Study(grid, chosen, used), {"pool": section("pool"), "scale": section("scale")}
     files.check_manifest(pool)
     index = pool_store.read_index(pool)
     index = index[index["split"] == "pool"].reset_index(drop=True)
     ids = index.loc[index["status"] == "ok", "id"]
-    kinds = read_truth(truth).set_index("id")["kind"]
+    truth_rows = read_truth(truth).set_index("id")["kind"]
+    kinds = None if truth_rows.empty else truth_rows.reindex(ids)
     found = report.read_scores(scores, study.cells())
     table = report.tidy(study, found)
+    full_names = found[study.cells()[0].name]["names"]
+    elsewhere = report.read_beside(beside, names=full_names, **which)
+    rating = report_tables.read_ratings(ratings, study, ids)
+    logs = report_tables.read_logs(raters, study)
+    bills = Bills(found, logs, {name: read(times / f"{name}.json") for name in CLOCKED})
     held = report_tables.Material(
         study=study,
         scores=found,
         table=table,
         pool=pool,
         index=index,
-        ratings=report_tables.read_ratings(ratings, list(used), ids),
-        logs={name: read(raters / name / "rating.json") for name, r in used.items() if r.kind != "oracle"},
+        ratings=rating,
         subsets=report_tables.read_subsets(subsets, study),
-        kinds=None if kinds.empty else kinds.reindex(ids),
-        sheets={cell.name: sheet(scores / f"{cell.name}.png") for cell in study.cells()},
+        kinds=kinds,
+        bills=bills,
+        sheets={cell.name: sheet(scores / f"{cell.name}.png") for cell in report_page.pictured(study)},
         pool_card=read(pool / pool_store.CARD),
         tokenizer={**read(tokenizer / "card.json"), "sha256": files.check_manifest(tokenizer)["files"]},
         params=in_force(study),
-        times={name: read(times / f"{name}.json")["seconds"] for name in CLOCKED},
+        contrasts=statistics.contrasts(table, blocks, wanted, grid.models),
+        verdicts=verdicts.verdicts(
+            study,
+            table,
+            wanted.confidence,
+            bills=bills,
+            ratings=rating,
+            kinds=kinds,
+            elsewhere=elsewhere,
+            **which,
+        ),
+        confidence=wanted.confidence,
+        elsewhere=elsewhere,
     )
     page, figures = report_page.render(held)
     with files.whole_folder(out / "figures") as draft:
         for name, svg in figures.items():
             (draft / f"{name}.svg").write_text(svg)
-    with files.whole(out / "table.csv") as draft:
-        table.rename(columns=report.columns(found[study.cells()[0].name]["names"])).to_csv(draft, index=False)
+    tables = {
+        "table": table.rename(columns=report.columns(full_names)),
+        "contrasts": report_tables.contrast_rows(held.contrasts),
+        "verdicts": report_tables.verdict_rows(held.verdicts),
+    }
+    for name, rows in tables.items():
+        with files.whole(out / f"{name}.csv") as draft:
+            rows.assign(**which).to_csv(draft, index=False)
     files.write_json(out / "summary.json", report.summary(study, table))
     with files.whole(out / "index.html") as draft:
         draft.write_text(page)
@@ -81,7 +111,9 @@ def in_force(study: Study) -> dict[str, Any]:
         f"pools.{which}": section(f"pools.{which}"),
         "raters": {name: rater.model_dump() for name, rater in study.raters.items()},
         "selections": {name: selection.model_dump() for name, selection in study.selections.items()},
-        "models": {name: models[name] for name in dict.fromkeys([*study.grid.models, *roles.values()])},
+        "models": {name: models[name] for name in dict.fromkeys([*study.models(), *roles.values()])},
+        "statistics": section("statistics"),
+        "contrasts": section("contrasts"),
         f"scales.{scale}": section(f"scales.{scale}"),
     }
 

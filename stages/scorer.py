@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist import clip_score, evaluation, features, files, pool_store, stateless, tokenizer, tokenizer_fit
 from alchemist.pool_store import read_index
@@ -21,8 +22,8 @@ def run(
     tokenizer_folder: Annotated[Path, typer.Option("--tokenizer", help="folder that stage tokenizer wrote")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
-    time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
-) -> None:
+    time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds and FLOPs to")],
+) -> dict[str, float]:
     """Trains the LiT scorer (or fetches the published one) and takes the reference features."""
     evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
     settings = block(ScorerSettings, f"scales.{scale}.scorer")
@@ -41,7 +42,7 @@ def run(
         "evaluate": evaluate.model_dump(include={"clip", "features", "feature_size"}),
         "references": len(references),
     }
-    with files.whole_folder(out) as draft:
+    with FlopCounterMode(display=False) as counter, files.whole_folder(out) as draft:
         if evaluate.clip == LIT:
             places = stateless.id_uniforms(list(pairs["group"]), "scorer held out", settings.seed)
             train, held = pairs[places >= HELD_OUT], pairs[places < HELD_OUT]
@@ -81,6 +82,7 @@ def run(
         files.write_json(draft / "card.json", card)
         files.write_manifest(draft)
     print(f"wrote {out}: {len(references)} reference features ({evaluate.features}), scorer {evaluate.clip}")
+    return {"flops": float(counter.get_total_flops())}
 
 
 if __name__ == "__main__":

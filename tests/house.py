@@ -19,7 +19,7 @@ import pandas as pd
 import yaml
 from closure import closure
 
-LIGHT = ("check", "prepare", "oracle", "prune", "report")  # stages that need no torch
+LIGHT = ("check", "prepare", "heuristic", "oracle", "prune", "report")  # stages that need no torch
 TRUTH_READERS = {"oracle", "report"}
 PLACE = re.compile(r"\$\{([^}]*)\}")
 

@@ -1,5 +1,6 @@
 """Meta-training: eq. 9 against closed forms, pass counts, and ratings that no neighbour changes."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,20 +13,34 @@ from alchemist import meta, stateless
 from alchemist.encoded import Batch, Encoded
 from alchemist.family import StarGenerator
 from alchemist.rater import Rater, Reference, batch_weights, rate
+from alchemist.refusal import Refusal
 from alchemist.scratch import Scratch
 from alchemist.settings.budget import RateSettings
 from alchemist.settings.rater import MetaRater
 from alchemist.tokenizer import Tokenizer
 
 SETTINGS = MetaRater(
-    kind="meta", credit="penalty", group="product", baseline="validation", bound=2.0,
-    upper_weight=1.0, upper_decay=0.03, epochs=10, seed=0,
+    kind="meta", credit="penalty", reference_warmup=None, unroll_steps=None, group="product",
+    rating_mode="reference_group", baseline="validation", bound=2.0,
+    upper_weight=1.0, upper_decay=0.03, epochs=10,
 )  # fmt: skip
 BUDGET = RateSettings(
     images=160, batch=8, proxy_learning_rate=1e-3, rater_learning_rate=1e-3, weight_decay=0.05, clip=2.0,
     warmup_images=16, caption_dropout=0.1, reference_group=15, score_batch=7, precision="fp32",
 )  # fmt: skip
 GROUPS = ("product", "temperature", "none")
+CREDITS = ("penalty", "reference", "alignment", "unrolled")
+
+
+def _of(credit: str, **values: object) -> MetaRater:
+    """The settings of a credit, with others' values."""
+    own = {
+        "credit": credit,
+        "baseline": "none",
+        "reference_warmup": 0.2 if credit == "reference" else None,
+        "unroll_steps": 3 if credit == "unrolled" else None,
+    }
+    return MetaRater(**{**SETTINGS.model_dump(), **own, **values})
 
 
 @pytest.fixture
@@ -49,52 +64,6 @@ def test_rater_step_has_the_closed_form_gradient_and_ignores_constants() -> None
     wanted = weights.detach() * (c - (weights.detach() * c).sum())
     torch.testing.assert_close(gradients[0], wanted, rtol=0, atol=1e-15)
     torch.testing.assert_close(gradients[1], wanted, rtol=0, atol=1e-14)
-
-
-def test_one_sgd_step_of_linear_regression_has_the_known_meta_gradient() -> None:
-    """Test 1: dL_val/dw = -eta G v for theta' = theta - eta sum_i w_i g_i."""
-    rng = torch.Generator().manual_seed(1)
-    x, y = (
-        torch.randn(6, 4, dtype=torch.float64, generator=rng),
-        torch.randn(6, dtype=torch.float64, generator=rng),
-    )
-    xv, yv = (
-        torch.randn(3, 4, dtype=torch.float64, generator=rng),
-        torch.randn(3, dtype=torch.float64, generator=rng),
-    )
-    theta = torch.randn(4, dtype=torch.float64, generator=rng)
-    w = torch.rand(6, dtype=torch.float64, generator=rng, requires_grad=True)
-    eta = 0.05
-    per_sample = (x @ theta - y)[:, None] * x  # G
-    stepped = theta - eta * (w[:, None] * per_sample).sum(0)
-    loss = (xv @ stepped - yv).square().mean() / 2
-    (found,) = torch.autograd.grad(loss, w)
-    v = ((xv @ stepped - yv)[:, None] * xv).mean(0).detach()
-    torch.testing.assert_close(found, -eta * per_sample @ v, rtol=0, atol=1e-14)
-
-
-def test_unrolled_quadratic_has_the_known_meta_gradient() -> None:
-    """Test 2: K = 5 steps on a common Hessian, softmax logits."""
-    rng = torch.Generator().manual_seed(2)
-    d, b, eta, steps = 4, 5, 0.1, 5
-    root = torch.randn(d, d, dtype=torch.float64, generator=rng)
-    hessian = root @ root.T / d + torch.eye(d, dtype=torch.float64)
-    a = torch.randn(b, d, dtype=torch.float64, generator=rng)
-    v, theta = (
-        torch.randn(d, dtype=torch.float64, generator=rng),
-        torch.randn(d, dtype=torch.float64, generator=rng),
-    )
-    z = torch.randn(b, dtype=torch.float64, generator=rng, requires_grad=True)
-    weights = z.softmax(0)
-    for _ in range(steps):
-        theta = theta - eta * (weights[:, None] * ((theta - a) @ hessian)).sum(0)
-    loss = (theta - v) @ hessian @ (theta - v) / 2
-    (found,) = torch.autograd.grad(loss, z)
-    contraction = torch.eye(d, dtype=torch.float64) - eta * hessian
-    k = a @ (torch.eye(d, dtype=torch.float64) - torch.linalg.matrix_power(contraction, steps)).T
-    k = (k @ hessian @ (theta.detach() - v)).detach()
-    w = weights.detach()
-    torch.testing.assert_close(found, w * (k - (w * k).sum()), rtol=0, atol=1e-13)
 
 
 def test_penalty_credits_lose_the_validation_set_as_the_train_term_grows() -> None:
@@ -127,20 +96,6 @@ def test_penalty_credits_lose_the_validation_set_as_the_train_term_grows() -> No
             torch.testing.assert_close(difference - difference.mean(), g / (1 + g) * h, rtol=1e-6, atol=1e-9)
     means = [float(np.mean(found)) for found in cosines.values()]
     assert means[0] > 0.6 > means[1] > 0.3 > abs(means[2])
-
-
-def test_a_validation_sample_in_the_train_batch_gets_the_most_negative_credit() -> None:
-    """Test 7 for the exact one-step credit -eta <g_i, v>: the sign that rater_loss descends on."""
-    rng = torch.Generator().manual_seed(3)
-    x, theta = torch.randn(8, 5, dtype=torch.float64, generator=rng), torch.zeros(5, dtype=torch.float64)
-    x = x / x.norm(dim=1, keepdim=True)
-    y = torch.sign(torch.randn(8, dtype=torch.float64, generator=rng))
-    per_sample = (x @ theta - y)[:, None] * x
-    credit = -0.1 * per_sample @ per_sample[2]  # sample 2 is the validation set
-    assert int(credit.argmin()) == 2
-    z = torch.zeros(8, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(meta.rater_loss(z.softmax(0), credit), z)
-    assert int((-gradient).argmax()) == 2, "descending should raise its weight most"
 
 
 # --- weights and the step ---
@@ -196,36 +151,221 @@ def _state(codes: Tokenizer) -> meta.MetaState:
     )
 
 
-@pytest.mark.parametrize(("upper", "proxy_calls"), [(1.0, 2), (0.7, 1)])
-def test_a_step_takes_no_forward_pass_that_it_does_not_need(
-    data: Encoded, codes: Tokenizer, upper: float, proxy_calls: int
-) -> None:
-    """One proxy pass over both batches (two halves while u = 1), one rater pass."""
-    state, calls = _state(codes), []
-    for network, name in ((state.proxy.star, "proxy"), (state.rater.trunk, "rater")):
-        for part in (network.blocks[0],):
-            part.register_forward_hook(lambda m, i, o, name=name: calls.append((name, len(i[0]))))
-    train, validation = data.batch(np.arange(8)), data.batch(np.arange(80, 88))
-    losses, credit, weights = meta.meta_step(state, validation, train, upper, SETTINGS, BUDGET)
-    assert [name for name, _ in calls].count("rater") == 1
-    assert [name for name, _ in calls].count("proxy") == proxy_calls
-    assert sum(size for name, size in calls if name == "proxy") == 16
-    assert losses.shape == credit.shape == weights.shares.shape == (8,)
+def _batches(data: Encoded, upper: float, start: int = 0) -> meta.Step:
+    return meta.Step(
+        data.batch(np.arange(80 + start, 88 + start)), data.batch(np.arange(start, start + 8)), upper
+    )
 
 
-def test_credits_are_the_losses_before_the_step_and_both_networks_move(
-    data: Encoded, codes: Tokenizer
+def _weights_of(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+class Tally:
+    """Counts passes through a network's first block by kind and batch size."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.calls: list[tuple[str, int]] = []
+        tally = self.calls
+
+        class Identity(torch.autograd.Function):
+            @staticmethod
+            def forward(x: torch.Tensor) -> torch.Tensor:
+                tally.append(("forward", len(x)))
+                return x.clone()
+
+            @staticmethod
+            def setup_context(ctx: object, inputs: object, output: object) -> None:
+                pass
+
+            @staticmethod
+            def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
+                tally.append(("backward", len(gradient)))
+                return gradient
+
+            @staticmethod
+            def jvp(ctx: object, tangent: torch.Tensor) -> torch.Tensor:
+                tally.append(("tangent", len(tangent)))
+                return tangent.clone()
+
+        network.blocks[0].register_forward_hook(lambda m, i, out: (Identity.apply(out[0]), *out[1:]))
+
+    def of(self, kind: str) -> list[int]:
+        return [size for name, size in self.calls if name == kind]
+
+
+# Of 8 pairs a batch, 16 where a pass takes both; the proxy's passes are those of the credit before those
+# of its own step.
+PASSES = {
+    # credit, u: the proxy's forward, backward and tangent passes
+    ("penalty", 1.0): ([8, 8], [8], []),
+    ("penalty", 0.7): ([16], [16], []),
+    ("reference", 0.7): ([16], [16], []),
+    # train, validation behind the virtual step, forward mode; then validation alone, u of 1 or not
+    ("alignment", 1.0): ([8, 8, 8, 8], [8, 8, 8], [8]),
+    ("alignment", 0.7): ([8, 8, 8, 8], [8, 8, 8], [8]),
+    # K = 3: three steps, validation, two passes of forward over reverse, one of forward mode; then
+    # validation alone, and two common steps
+    ("unrolled", 0.7): ([8] * 4 + [8] * 3 + [8, 16, 16], [8] * 4 + [8] * 2 + [8, 16, 16], [8] * 3),
+}
+
+
+@pytest.mark.parametrize(("credit", "upper"), PASSES)
+def test_a_step_takes_no_pass_that_it_does_not_need(
+    data: Encoded, codes: Tokenizer, credit: str, upper: float
 ) -> None:
-    state = _state(codes)
-    train, validation = data.batch(np.arange(8)), data.batch(np.arange(80, 88))
+    """Metagradient.md, section 2: nothing is computed twice."""
+    state, settings, width = _state(codes), _of(credit), 3 if credit == "unrolled" else 1
+    window = [_batches(data, upper, t) for t in range(width)]
+    tallies = Tally(state.proxy.star), Tally(state.rater.trunk)
+    if credit == "reference":
+        state.reference = StarGenerator(TINY, codes, 1)
+        state.reference_adam = torch.optim.SGD(state.reference.parameters(), 0.1)
+        reference = Tally(state.reference.star)
+    outcomes = meta.meta_window(state, window, settings, BUDGET)
+    found = tuple(tallies[0].of(kind) for kind in ("forward", "backward", "tangent"))
+    assert found == PASSES[credit, upper]
+    assert (tallies[1].of("forward"), tallies[1].of("backward")) == ([8] * width, [8] * width)
+    if credit == "reference":
+        assert (reference.of("forward"), reference.of("backward")) == ([8], [8])
+    for outcome in outcomes:
+        assert outcome.validation.shape == outcome.train.shape == outcome.credit.shape == (8,)
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+def test_both_networks_move_and_the_credits_are_those_before_the_step(
+    data: Encoded, codes: Tokenizer, credit: str
+) -> None:
+    state, step = _state(codes), _batches(data, 0.7)
+    if credit == "reference":
+        state.reference = StarGenerator(TINY, codes, 1)
+        state.reference_adam = torch.optim.SGD(state.reference.parameters(), 0.1)
     with torch.no_grad():
-        wanted = state.proxy.losses(train)
+        losses = state.proxy.losses(step.train)
+        other = losses if state.reference is None else state.reference.losses(step.train)
     before = [p.clone() for p in (*state.proxy.parameters(), *state.rater.parameters())]
-    _, credit, _ = meta.meta_step(state, validation, train, 0.7, SETTINGS, BUDGET)
-    torch.testing.assert_close(credit, wanted, rtol=0, atol=1e-5)
+    (outcome,) = meta.meta_window(state, [step], _of(credit), BUDGET)
+    torch.testing.assert_close(outcome.train, losses, rtol=0, atol=1e-5)
+    if credit == "penalty":
+        torch.testing.assert_close(outcome.credit, losses, rtol=0, atol=1e-5)
+    elif credit == "reference":
+        torch.testing.assert_close(outcome.credit, losses - other, rtol=0, atol=1e-5)
+    else:
+        centred = outcome.credit - outcome.credit.mean()
+        assert float(centred.square().mean()) == pytest.approx(1.0, rel=1e-4), "scaled by their size"
     after = [*state.proxy.parameters(), *state.rater.parameters()]
     moved = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert sum(moved) > 0.8 * len(moved)
+
+
+@pytest.mark.parametrize("upper", [1.0, 0.6])
+def test_the_proxy_takes_the_same_step_whatever_the_credit(
+    data: Encoded, codes: Tokenizer, upper: float
+) -> None:
+    """Also where it takes the train gradient over from the credit; under one drop-path mask."""
+    keep = (torch.rand(16, TINY.depth, 2, generator=torch.Generator().manual_seed(0)) < 0.8) / 0.8
+    ends = []
+    for credit in ("penalty", "alignment"):
+        state = _state(codes)
+        step = dataclasses.replace(_batches(data, upper), proxy_keep=keep)
+        meta.meta_window(state, [step], _of(credit), BUDGET)
+        ends.append(_weights_of(state.proxy) - _weights_of(_state(codes).proxy))
+    assert float((ends[0] - ends[1]).norm() / ends[0].norm()) < 1e-4
+
+
+def test_exact_credits_of_the_proxy_are_the_change_of_its_validation_loss(
+    data: Encoded, codes: Tokenizer
+) -> None:
+    """Against a difference: the same steps by torch's AdamW, with weights moved up and down their credits."""
+    size = TINY.model_copy(update={"depth": 1})
+    window = [_batches(data, 0.7, t) for t in range(2)]
+    weights = [meta.Weights(torch.full((8,), 1 / 8), torch.full((8,), 1 / 8), torch.tensor(1.0))] * 2
+
+    def warmed() -> meta.MetaState:
+        state = meta.start(StarGenerator(size, codes, 0), Rater(TINY, codes, 0), _of("unrolled"), BUDGET)
+        for t in range(3):
+            meta.proxy_step(state, _batches(data, 0.7, 3 + t), weights[0].shares, BUDGET)
+        return state
+
+    exact = meta.exact_credits(warmed(), window, weights, _of("unrolled"))
+    assert exact is not None
+
+    def end(moved: int, by: float) -> float:
+        state = warmed()
+        for t, step in enumerate(window):
+            shares = weights[t].shares + (by * exact.credits[t].sign() if t == moved else 0.0)
+            state.proxy_adam.zero_grad()
+            (shares * state.proxy.losses(step.train)).sum().backward()
+            state.proxy_adam.step()
+        with torch.no_grad():
+            return float(state.proxy.losses(window[-1].validation).double().mean())
+
+    for t in range(2):
+        difference = (end(t, 0.02) - end(t, -0.02)) / 0.04
+        assert difference == pytest.approx(float(exact.credits[t].abs().sum()), rel=0.03)
+
+
+def test_the_reference_sees_train_pairs_alone_and_the_proxy_takes_its_weights_over(
+    tmp_path: Path, data: Encoded, codes: Tokenizer
+) -> None:
+    """Eq. 4, theta := theta_hat, eq. 6: no step of the rater or the proxy before."""
+    settings, seen = _of("reference", reference_warmup=0.5), []
+    before = _weights_of(Rater(TINY, codes, 0))
+    state = meta.start(StarGenerator(TINY, codes, 0), Rater(TINY, codes, 0), settings, BUDGET)
+    assert state.reference is not None
+    step, shares = _batches(data, 0.7), torch.linspace(0.05, 0.2, 8)
+    plain = StarGenerator(TINY, codes, 0)
+    adam = torch.optim.AdamW(plain.parameters(), 1e-3, betas=(0.9, 0.95), weight_decay=0.0)
+    (shares * plain.losses(step.train)).sum().backward()
+    torch.nn.utils.clip_grad_norm_(plain.parameters(), BUDGET.clip)
+    adam.step()
+    state.reference_adam = torch.optim.AdamW(
+        state.reference.parameters(), 1e-3, betas=(0.9, 0.95), weight_decay=0.0
+    )
+    meta.reference_step(state, step, shares, BUDGET)
+    torch.testing.assert_close(_weights_of(state.reference), _weights_of(plain), rtol=0, atol=1e-6)
+    meta.take_over(state)
+    assert torch.equal(_weights_of(state.proxy), _weights_of(state.reference))
+    assert torch.equal(_weights_of(state.rater), before)
+    _, log = _train(tmp_path, data, codes, lambda n, words: seen.append(words), settings)
+    assert [words.startswith("warm-up") for words in seen] == [True] * 10 + [False] * 10
+    assert log[0]["images"] == 88, "no rows before"
+    assert log[0]["upper_weight"] == 1.0, "the schedule starts behind the warm-up"
+    assert log[0]["credit_mean"] == pytest.approx(0, abs=1e-6), "at first both are one model"
+    assert log[-1]["credit_mean"] > 0, "later only one of them trains on these pairs alone"
+
+
+def test_a_window_counts_every_train_image_once(tmp_path: Path, data: Encoded, codes: Tokenizer) -> None:
+    """20 steps in windows of 3, the last of 2; the rater rests in the first, without moments."""
+    heard: list[int] = []
+    proxies = []
+    for credit in ("unrolled", "penalty"):
+        proxy, rater = StarGenerator(TINY, codes, 0), Rater(TINY, codes, 0)
+        settings = _of(credit, group="none", upper_weight=1.0, upper_decay=0.0)
+        with Scratch(tmp_path / credit, "m") as scratch:
+            log = meta.meta_train(
+                proxy, rater, data, data.split("pool"), data.split("meta_val"), settings, 0, BUDGET, scratch,
+                lambda n, words: heard.append(n),
+            )  # fmt: skip
+        assert log[-1]["images"] == 160
+        proxies.append(_weights_of(proxy))
+    assert heard == [24] * 6 + [16] + [8] * 20
+    # At u = 1 no weight reaches the proxy: it takes the same common steps, whose rates differ in warm-up.
+    assert float((proxies[0] - proxies[1]).norm() / proxies[1].norm()) < 0.05
+    state = meta.start(StarGenerator(TINY, codes, 0), Rater(TINY, codes, 0), _of("unrolled"), BUDGET)
+    meta.meta_window(state, [_batches(data, 1.0)], _of("unrolled"), BUDGET)
+    assert torch.equal(_weights_of(state.rater), _weights_of(Rater(TINY, codes, 0)))
+    meta.meta_window(state, [_batches(data, 1.0)], _of("unrolled"), BUDGET)
+    assert not torch.equal(_weights_of(state.rater), _weights_of(Rater(TINY, codes, 0)))
+
+
+def test_values_without_effect_are_refused(tmp_path: Path, data: Encoded, codes: Tokenizer) -> None:
+    for settings, word in (
+        (_of("alignment", baseline="validation"), "baseline"),
+        (_of("penalty", group="double_softmax", rating_mode="batch", bound=2.0), "bound"),
+    ):
+        with pytest.raises(Refusal, match=word):
+            _train(tmp_path, data, codes, settings=settings)
 
 
 def test_joined_batches_keep_each_samples_loss(data: Encoded, codes: Tokenizer) -> None:
@@ -237,25 +377,40 @@ def test_joined_batches_keep_each_samples_loss(data: Encoded, codes: Tokenizer) 
 
 
 def _train(
-    folder: Path, data: Encoded, codes: Tokenizer, tick: Callable[[int, str], object] = lambda n, words: None
+    folder: Path,
+    data: Encoded,
+    codes: Tokenizer,
+    tick: Callable[[int, str], object] = lambda n, words: None,
+    settings: MetaRater = SETTINGS,
 ) -> tuple[Rater, list[dict[str, float]]]:
     proxy, rater = StarGenerator(TINY, codes, 0), Rater(TINY, codes, 0)
     with Scratch(folder, "m", every_seconds=0) as scratch:
         log = meta.meta_train(
-            proxy, rater, data, data.split("pool"), data.split("meta_val"), SETTINGS, BUDGET, scratch, tick,
+            proxy, rater, data, data.split("pool"), data.split("meta_val"), settings, 0, BUDGET, scratch,
+            tick,
         )  # fmt: skip
     return rater.eval(), log
 
 
-def test_equal_seeds_give_equal_raters_bit_for_bit(tmp_path: Path, data: Encoded, codes: Tokenizer) -> None:
+@pytest.mark.parametrize("credit", CREDITS)
+def test_equal_seeds_give_equal_raters_bit_for_bit(
+    tmp_path: Path, data: Encoded, codes: Tokenizer, credit: str
+) -> None:
     """Test 8, and the log's figures lie where they can."""
-    first, log = _train(tmp_path / "a", data, codes)
-    second, _ = _train(tmp_path / "b", data, codes)
+    first, log = _train(tmp_path / "a", data, codes, settings=_of(credit))
+    second, _ = _train(tmp_path / "b", data, codes, settings=_of(credit))
     for name, value in first.state_dict().items():
         assert torch.equal(second.state_dict()[name], value), name
     assert all(1 / 8 - 1e-6 <= row["effective_sample_share"] <= 1 + 1e-6 for row in log)
     assert all(-1 <= row["weight_loss_correlation"] <= 1 for row in log)
-    assert log[0]["upper_weight"] == 1.0
+    for row in log:
+        assert row["weight_sd"] == pytest.approx((1 / row["effective_sample_share"] - 1) ** 0.5, abs=1e-3)
+        assert -1 <= row["credit_loss_correlation"] <= 1
+    assert credit == "reference" or log[0]["upper_weight"] == 1.0
+    if credit == "penalty":
+        assert all(row["credit_mean"] == row["train_loss"] for row in log)
+    if credit in ("alignment", "unrolled"):
+        assert all(0.1 < row["credit_sd"] / row["credit_scale"] < 10 for row in log[1:])
 
 
 def _gate_after(codes: Tokenizer, group: str, baseline: float) -> tuple[float, float, float]:
@@ -301,32 +456,38 @@ def test_the_baseline_changes_no_step_of_softmax_weights(data: Encoded, codes: T
     for baseline in ("none", "validation"):
         state = _state(codes)
         settings = SETTINGS.model_copy(update={"group": "none", "baseline": baseline})
-        batches = data.batch(np.arange(80, 88)), data.batch(np.arange(8))
-        meta.meta_step(state, *batches, 0.7, settings, BUDGET)
-        found.append(torch.cat([p.detach().flatten() for p in state.rater.parameters()]))
+        meta.meta_window(state, [_batches(data, 0.7)], settings, BUDGET)
+        found.append(_weights_of(state.rater))
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("credit", "alive"), [*((credit, 80) for credit in CREDITS), ("reference", 24)])
 def test_a_killed_rater_run_ends_where_an_unbroken_one_does(
-    tmp_path: Path, data: Encoded, codes: Tokenizer
+    tmp_path: Path, data: Encoded, codes: Tokenizer, credit: str, alive: int
 ) -> None:
-    whole, log = _train(tmp_path / "a", data, codes)
+    """Killed late, and within the reference's warm-up of 32 images."""
+    settings = _of(credit)
+    whole, log = _train(tmp_path / "a", data, codes, settings=settings)
 
     class KilledError(Exception):
         pass
 
+    seen: list[int] = []
+
     def tick(images: int, words: str) -> None:
-        tick.seen += images  # type: ignore[attr-defined]
-        if tick.seen > 80:  # type: ignore[attr-defined]
+        seen.append(images)
+        if sum(seen) > alive:
             raise KilledError
 
-    tick.seen = 0  # type: ignore[attr-defined]
     with pytest.raises(KilledError):
-        _train(tmp_path / "b", data, codes, tick)
-    resumed, later = _train(tmp_path / "b", data, codes)
+        _train(tmp_path / "b", data, codes, tick, settings)
+    resumed, later = _train(tmp_path / "b", data, codes, settings=settings)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
-    assert [row["images"] for row in later] == [row["images"] for row in log]
+    drop = {"seconds"}
+    assert [{k: v for k, v in row.items() if k not in drop} for row in later] == [
+        {k: v for k, v in row.items() if k not in drop} for row in log
+    ]
 
 
 # --- ratings ---
@@ -352,6 +513,44 @@ def test_ratings_depend_on_no_neighbour(data: Encoded, codes: Tokenizer, rater: 
     twice = np.array([pool[4], pool[9], pool[4]])
     again = ratings(twice, 3)
     assert again[0] == pytest.approx(again[2], abs=1e-9)
+
+
+def test_published_weights_are_two_softmaxes_and_almost_uniform(rater: Rater) -> None:
+    """Alchemist.md, 1.3 and 2: at 32 pairs no weight is more than 3 % from 1 / B, whatever the logits."""
+    features = 3 * torch.randn(32, 64, generator=torch.Generator().manual_seed(0))
+    weights = batch_weights(rater, features, "double_softmax", None)
+    with torch.no_grad():
+        gate = rater.gate(features.mean(0), features.var(0, correction=0))
+        once = gate * torch.exp(torch.sigmoid(rater.logits(features)))
+        once = once / torch.exp(torch.sigmoid(rater.logits(features))).sum()
+        torch.testing.assert_close(weights.shares.detach(), once.exp() / once.exp().sum())
+    outcome = meta.Outcome(torch.zeros(2), torch.arange(32.0), torch.arange(32.0), weights)
+    assert 0 < meta.figures_of(outcome)["weight_sd"] < 0.03
+    assert torch.equal(weights.shares, weights.rating), "eq. 9 differentiates the same number"
+    extreme = torch.sigmoid(torch.tensor([50.0] + [-50.0] * 31)).softmax(0).softmax(0)
+    assert float((32 * extreme - 1).abs().max()) < 0.06, "the largest gate and the furthest logits"
+
+
+def test_published_ratings_depend_on_the_batch(data: Encoded, codes: Tokenizer, rater: Rater) -> None:
+    """Gate times softmax of sigmoids over each batch of the pool's rows in their order."""
+    pool = data.split("pool")
+    settings = _of("penalty", group="double_softmax", rating_mode="batch", bound=None)
+
+    def ratings(rows: np.ndarray, batch: int) -> np.ndarray:
+        return meta.rate_pool(rater, data, rows, None, settings, batch, lambda n: None)
+
+    whole = ratings(pool, 20)
+    features = meta.pooled_features(rater, data, pool[20:40], 20, lambda n: None)
+    with torch.no_grad():
+        gate = float(rater.gate(features.mean(0), features.var(0, correction=0)))
+        wanted = gate * torch.sigmoid(rater.logits(features)).softmax(0).numpy()
+    np.testing.assert_allclose(whole[20:40], wanted, rtol=1e-5)
+    assert not np.allclose(ratings(pool, 16)[:16], whole[:16], rtol=1e-3)
+    shuffled = np.random.default_rng(0).permutation(80)
+    again = np.empty(80)
+    again[shuffled] = ratings(pool[shuffled], 20)
+    assert np.abs(again / whole - 1).max() > 1e-6, "other neighbours give other ratings"
+    assert np.array_equal(ratings(pool, 20), whole)
 
 
 @pytest.mark.parametrize("bound", [None, 0.05])

@@ -33,8 +33,8 @@ def test_the_default_is_sound() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("pool", "laion", "pool is 'laion'; legal values are emoji, mine."),
-        ("scale", 3, "scale is 3; legal values are tiny, tiny_paper_metrics."),
+        ("pool", "laion", "pool is 'laion'; legal values are emoji, emoji_crowded, mine."),
+        ("scale", 3, "scale is 3; legal values are tiny, small, tiny_paper_metrics."),
         ("extra", 1, "extra is not a known key; legal keys are pool, scale, roles,"),
         ("roles.proxy", "xl", "roles.proxy is 'xl'; legal values are xs, s, m,"),
         ("grid.ratios", 0.5, "grid.ratios is 0.5; input should be a valid tuple."),
@@ -48,9 +48,9 @@ def test_the_default_is_sound() -> None:
         ("grid.raters", ["random"], "whose rater alchemist is not in grid.raters; add it there."),
         ("grid.oracles", [], "whose rater oracle is not in grid.oracles; add it there."),
         ("grid.oracles", ["loss"], "grid.oracles is 'loss'; legal values are oracle."),
-        ("pool", "mine", "grid.oracles is ['oracle']; [] is legal, as pool mine has no truth."),
+        ("pool", "mine", "grid.oracles is oracle; it should be [], because pool mine has no truth."),
         ("raters.loss.kind", "gradient", "raters.loss.kind is 'gradient'; legal values are meta, loss,"),
-        ("raters.alchemist.group", "mlp", "input should be 'product', 'temperature' or 'none'."),
+        ("raters.alchemist.group", "mlp", "input should be 'product', 'temperature', 'none' or"),
         ("selections.topk.rater", "beauty", "selections.topk.rater is 'beauty'; legal values are alchemist,"),
         ("selections.topk.sigma", 3.0, "selections.topk.sigma is 3.0; it should be null,"),
         ("pools.emoji.shares.plain", 0.5, "the shares should sum to 1, and they sum to 1.3."),
@@ -78,6 +78,40 @@ def test_the_default_is_sound() -> None:
         ("tokenizer.fit.images", 640, "images should be at least 200 batches of 32"),
         ("tokenizer.fit.codes", 70000, "input should be less than or equal to 65536."),
         ("raters", {}, "raters is {}; it should hold at least one named block."),
+        ("raters.alchemist.credit", "hessian", "raters.alchemist.credit is 'hessian'; input should be"),
+        ("raters.alchemist.unroll_steps", 2, "unroll_steps is 2; it should be null, because only credit"),
+        ("raters.unrolled.unroll_steps", None, "it should be a number, because credit unrolled uses it."),
+        ("raters.alchemist.rating_mode", "batch", "group double_softmax and rating_mode batch go together"),
+        ("raters.clarity.direction", 0, "raters.clarity.direction is 0; input should be 1 or -1."),
+        ("grid.heuristics", ["loss"], "grid.heuristics is 'loss'; legal values are colourfulness, clarity,"),
+        ("grid.ablation", {"selections": ["gsample"], "ratios": []}, "grid.ablation.ratios is []; it should"),
+        (
+            "grid.ablation",
+            {"selections": ["topk"], "ratios": [0.2]},
+            "topk at 0.2, which is a cell of the grid",
+        ),
+        (
+            "grid.ablation",
+            {"selections": ["clarity"], "ratios": [0.2]},
+            "rater clarity is not in grid.heuristics",
+        ),
+        (
+            "grid.transfer",
+            {"selections": ["loss"], "ratios": [0.3], "models": ["s"]},
+            "loss at 0.3, which is no",
+        ),
+        (
+            "grid.transfer",
+            {"selections": ["loss"], "ratios": [0.2], "models": ["xs"]},
+            "holds xs, which is in",
+        ),
+        (
+            "contrasts.alchemist_loss.metric",
+            "fid",
+            "contrasts.alchemist_loss.metric is 'fid'; input should be",
+        ),
+        ("statistics.confidence", 95.0, "statistics.confidence is 95.0; input should be less than 1."),
+        ("statistics.secondary", ["alchemist_loss"], "statistics.primary is null, but statistics.secondary"),
     ],
 )
 def test_every_mistake_is_one_sentence(key: str, value: Any, told: str) -> None:
@@ -87,3 +121,49 @@ def test_every_mistake_is_one_sentence(key: str, value: Any, told: str) -> None:
     assert told in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
+
+
+def asking(**changes: Any) -> dict[str, Any]:
+    """The default with two seeds and a primary contrast; `changes` are dotted keys with __ for dots."""
+    params = edited("grid.seeds", [0, 1])
+    params["statistics"] = {"primary": "alchemist_loss", "secondary": ["alchemist_full"], "confidence": 0.95}
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        place = params
+        for part in path:
+            place = place[part]
+        place[last] = value
+    return params
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"statistics__primary": "unknown"},
+            "statistics.primary is 'unknown'; legal values are alchemist_random,",
+        ),
+        ({"statistics__secondary": ["x"]}, "statistics.secondary is 'x'; legal values are"),
+        ({"statistics__primary": "alchemist_full"}, "alchemist_full, which is the primary contrast;"),
+        (
+            {"grid__seeds": [3]},
+            "grid.seeds is [3]; statistics.primary asks for the interval of alchemist_loss",
+        ),
+        (
+            {"grid__ratios": [0.3]},
+            "contrasts.alchemist_loss.arm is 'alchemist'; the grid has no cell alchemist at",
+        ),
+        ({"contrasts__alchemist_loss__against": "clarity"}, "contrasts.alchemist_loss.against is 'clarity';"),
+        ({"contrasts__alchemist_loss__model": "m"}, "no cell alchemist at ratio 0.5 for model m"),
+        (
+            {"contrasts__alchemist_loss__against": "alchemist"},
+            "against is 'alchemist'; it should be another arm.",
+        ),
+    ],
+)
+def test_a_contrast_that_cannot_be_tested_is_one_sentence(changes: dict[str, Any], told: str) -> None:
+    assert check(asking()).statistics.primary == "alchemist_loss"
+    with pytest.raises(Refusal) as refused:
+        check(asking(**changes))
+    assert told in str(refused.value)
+    assert str(refused.value).endswith(".")

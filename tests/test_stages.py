@@ -20,8 +20,10 @@ def tiny_params() -> dict[str, Any]:
     held: dict[str, Any] = yaml.safe_load((REPO / "params.yaml").read_text())
     held["roles"] = {"proxy": "xs", "rater": "xs"}
     held["grid"] = {
-        "selections": ["random", "alchemist"], "raters": ["alchemist", "random"], "oracles": [],
-        "ratios": [0.5], "models": ["xs"], "seeds": [0],
+        "selections": ["random", "alchemist"], "raters": ["alchemist", "random"], "embeddings": [],
+        "heuristics": [], "oracles": [], "ratios": [0.5], "models": ["xs"], "seeds": [0],
+        "ablation": {"selections": [], "ratios": []},
+        "transfer": {"selections": [], "ratios": [], "models": []},
     }  # fmt: skip
     held["pools"]["emoji"] |= {
         "pairs": 150, "meta_validation": {"pairs": 40, "source": "mixture"}, "evaluation": {"pairs": 48},
@@ -40,7 +42,7 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("alchemist", "stages", "assets"):
+        for name in ("alchemist", "stages", "assets", "reports/pools"):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("dvc.yaml", ".dvcignore"):
             shutil.copy(REPO / name, folder / name)
@@ -106,7 +108,7 @@ def test_the_grid_runs_and_an_added_ratio_computes_only_what_is_new(space: Works
     assert len(table) == 3 + 2 * 2  # the full data also at half its budget; two arms at both points
     assert (space.folder / "reports/index.html").stat().st_size > 10_000
     for selection in ("random", "alchemist"):
-        kept = pd.read_parquet(space.folder / f"data/subsets/{selection}/0.5.parquet")["id"]
+        kept = pd.read_parquet(space.folder / f"data/subsets/{selection}/0.5/0.parquet")["id"]
         assert len(kept) == 75
         assert kept.is_monotonic_increasing
     assert not list((space.folder / ".scratch").glob("*/state.safetensors")), "finished runs leave no state"
@@ -128,6 +130,39 @@ def test_a_samplers_value_reruns_its_own_cells_alone(space: Workspace) -> None:
     ran = set(space.repro())
     assert {"prune@alchemist-0.5", "train@alchemist-0.3-xs-0", "report"} <= ran
     assert not {name for name in ran if "random" in name or name.startswith(("rate", "train_full"))}
+
+
+def test_seeds_raters_of_every_list_and_further_cells_run_and_add_nothing_else(space: Workspace) -> None:
+    """A second seed, an ablation on a pixel rating and one on fixed features, and a transfer."""
+    wide = tiny_params()
+    wide["grid"] |= {
+        "seeds": [0, 1], "heuristics": ["clarity"], "embeddings": ["clip_score"],
+        "ablation": {"selections": ["clarity", "clip_score"], "ratios": [0.3]},
+        "transfer": {"selections": ["random"], "ratios": [0.5], "models": ["xxs"]},
+    }  # fmt: skip
+    wide["models"]["xxs"] = wide["models"]["xs"] | {"depth": 1, "width": 48}
+    wide["statistics"] = {"primary": "alchemist_random", "secondary": [], "confidence": 0.95}
+    space.write(wide)
+    ran = space.repro()
+    arms = ("random-0.5", "alchemist-0.5")
+    new = {"check", "report", "heuristic@clarity", "embedding@clip_score", "train_full@xs-1", "evaluate_full@xs-1"}
+    new |= {f"rate@{rater}-1" for rater in ("alchemist", "random")} | {f"prune@{arm}" for arm in arms}
+    new |= {f"prune_ablation@{name}-0.3" for name in ("clarity", "clip_score")}
+    for verb in ("train", "evaluate"):
+        new |= {f"{verb}@{arm}-xs-1" for arm in arms}
+        new |= {f"{verb}_ablation@{n}-0.3-xs-{s}" for n in ("clarity", "clip_score") for s in (0, 1)}
+        new |= {f"{verb}_transfer@random-0.5-xxs-{s}" for s in (0, 1)}
+    assert set(ran) == new, "cells of seed 0 stand as they were"
+    subsets = [
+        set(pd.read_parquet(space.folder / f"data/subsets/alchemist/0.5/{s}.parquet")["id"]) for s in (0, 1)
+    ]
+    assert subsets[0] != subsets[1]
+    contrasts = pd.read_csv(space.folder / "reports/contrasts.csv")
+    assert len(contrasts) == 1
+    verdicts = pd.read_csv(space.folder / "reports/verdicts.csv")
+    assert set(verdicts["claim"]) == {f"C{i}" for i in range(1, 9)}
+    space.write(tiny_params())
+    space.repro()
 
 
 def test_experiments_run_and_stand_in_one_readable_table(space: Workspace) -> None:

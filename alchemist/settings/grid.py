@@ -9,10 +9,17 @@ from alchemist import samplers
 from alchemist.refusal import Refusal
 from alchemist.settings import Settings, parse
 from alchemist.settings.budget import EncodeSettings, RateSettings, TokenizerSettings, TrainSettings
+from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
 from alchemist.settings.model import StarSettings
 from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
-from alchemist.settings.rater import MetaRater, OracleRater, RaterSettings, rater_settings
+from alchemist.settings.rater import (
+    LISTS,
+    MetaRater,
+    RaterSettings,
+    ReferenceLossRater,
+    rater_settings,
+)
 from alchemist.settings.selection import SelectionSettings
 
 
@@ -23,26 +30,22 @@ class RolesSettings(Settings):
     rater: str = Field(description="model whose trunk the rater has")
 
 
-class GridSettings(Settings):
-    """The cells: selections x ratios x models x seeds, and the full data for models x seeds."""
+class _Lists(Settings):
+    """Lists whose every combination is a cell."""
 
-    selections: tuple[str, ...] = Field(min_length=1)
-    raters: tuple[str, ...] = Field(description="raters that the selections need")
-    oracles: tuple[str, ...] = Field(description="those that read planted truth")
-    ratios: tuple[float, ...] = Field(min_length=1)
-    models: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
-
-    @field_validator("selections", "raters", "oracles", "ratios", "models", "seeds")
+    @field_validator("*")
     @classmethod
-    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _distinct(cls, values: Any) -> Any:
         # DVC makes one cell of two equal names, without a word.
-        twice = sorted({str(v) for v in values if [str(w) for w in values].count(str(v)) > 1})
-        if twice:
-            raise ValueError(f"each name should stand there once, and {', '.join(twice)} stands there twice")
+        if isinstance(values, tuple):
+            twice = sorted({str(v) for v in values if [str(w) for w in values].count(str(v)) > 1})
+            if twice:
+                raise ValueError(
+                    f"each name should stand there once, and {', '.join(twice)} stands there twice"
+                )
         return values
 
-    @field_validator("ratios")
+    @field_validator("ratios", check_fields=False)
     @classmethod
     def _shares(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if not all(0 < value < 1 for value in values):
@@ -51,12 +54,58 @@ class GridSettings(Settings):
             )
         return values
 
+
+class AblationSettings(_Lists):
+    """Further selections at ratios of their own, for the models and seeds of the grid."""
+
+    selections: tuple[str, ...]
+    ratios: tuple[float, ...]
+
+
+class TransferSettings(_Lists):
+    """Subsets of the grid on which further models are trained, for the seeds of the grid."""
+
+    selections: tuple[str, ...]
+    ratios: tuple[float, ...]
+    models: tuple[str, ...]
+
+
+class GridSettings(_Lists):
+    """The cells: selections x ratios x models x seeds, and the full data for models x seeds.
+
+    `seeds` are those of raters, samplers and training alike: the arms of one seed are a pair.
+    """
+
+    selections: tuple[str, ...] = Field(min_length=1)
+    raters: tuple[str, ...] = Field(description="raters that train a proxy, or draw, once a seed")
+    embeddings: tuple[str, ...] = Field(description="raters on the features of fixed networks")
+    heuristics: tuple[str, ...] = Field(description="raters on pixels alone")
+    oracles: tuple[str, ...] = Field(description="those that read planted truth")
+    ratios: tuple[float, ...] = Field(min_length=1)
+    models: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+    ablation: AblationSettings
+    transfer: TransferSettings
+
     @field_validator("seeds")
     @classmethod
     def _natural(cls, values: tuple[int, ...]) -> tuple[int, ...]:
         if not all(value >= 0 for value in values):
             raise ValueError("seeds should be whole numbers from 0")
         return values
+
+    def arms(self) -> list[tuple[str, float]]:
+        """Selections x ratios with a subset of their own, ratios falling; those of the ablation last."""
+        return [
+            (name, ratio)
+            for part in (self, self.ablation)
+            for ratio in sorted(part.ratios, reverse=True)
+            for name in part.selections
+        ]
+
+    def chosen(self) -> list[str]:
+        """Every selection that a cell uses."""
+        return list(dict.fromkeys([*self.selections, *self.ablation.selections]))
 
 
 class ScaleSettings(Settings):
@@ -82,6 +131,8 @@ class Params(Settings):
     raters: dict[str, RaterSettings]
     selections: dict[str, SelectionSettings]
     models: dict[str, StarSettings]
+    contrasts: dict[str, ContrastSettings]
+    statistics: StatisticsSettings
     scales: dict[str, ScaleSettings]
 
 
@@ -109,6 +160,8 @@ def check(params: Any) -> Params:
             k: parse(SelectionSettings, v, f"selections.{k}") for k, v in _blocks(params, "selections")
         },
         models={k: parse(StarSettings, v, f"models.{k}") for k, v in _blocks(params, "models")},
+        contrasts={k: parse(ContrastSettings, v, f"contrasts.{k}") for k, v in _blocks(params, "contrasts")},
+        statistics=parse(StatisticsSettings, params["statistics"], "statistics"),
         scales={k: parse(ScaleSettings, v, f"scales.{k}") for k, v in _blocks(params, "scales")},
     )
     _named("pool", whole.pool, whole.pools)
@@ -117,35 +170,106 @@ def check(params: Any) -> Params:
     _named("roles.rater", whole.roles.rater, whole.models)
     for name in whole.grid.models:
         _named("grid.models", name, whole.models)
+    for name in whole.grid.transfer.models:
+        _named("grid.transfer.models", name, whole.models)
     for name, selection in whole.selections.items():
         _named(f"selections.{name}.rater", selection.rater, whole.raters)
-    for key, names in (("raters", whole.grid.raters), ("oracles", whole.grid.oracles)):
-        for name in names:
-            _named(
-                f"grid.{key}",
-                name,
-                {k: v for k, v in whole.raters.items() if _is_oracle(v) == (key == "oracles")},
-            )
-    planted = isinstance(whole.pools[whole.pool], EmojiPool)
-    if whole.grid.oracles and not planted:
+    for key in dict.fromkeys(LISTS.values()):
+        for name in getattr(whole.grid, key):
+            _named(f"grid.{key}", name, {k: v for k, v in whole.raters.items() if LISTS[v.kind] == key})
+    if whole.grid.oracles and not isinstance(whole.pools[whole.pool], EmojiPool):
         raise Refusal(
-            f"grid.oracles is {list(whole.grid.oracles)}; [] is legal, as pool {whole.pool} has no truth."
+            f"grid.oracles is {', '.join(whole.grid.oracles)}; it should be [], because pool "
+            f"{whole.pool} has no truth."
         )
-    for name in whole.grid.selections:
-        _named("grid.selections", name, whole.selections)
-        rater = whole.selections[name].rater
-        if rater not in (*whole.grid.raters, *whole.grid.oracles):
-            key = "oracles" if _is_oracle(whole.raters[rater]) else "raters"
-            raise Refusal(
-                f"grid.selections holds {name}, whose rater {rater} is not in grid.{key}; add it there."
-            )
+    _arms(whole.grid, whole.selections, whole.raters)
+    _contrasts(whole)
     _fits(whole)
     _samplers_fit(whole)
     return whole
 
 
-def _is_oracle(rater: RaterSettings) -> bool:
-    return isinstance(rater, OracleRater)
+def _arms(
+    grid: GridSettings, selections: dict[str, SelectionSettings], raters: dict[str, RaterSettings]
+) -> None:
+    """The cells of the grid, of the ablation and of the transfer are known, rated and distinct."""
+    for key, names in (("selections", grid.selections), ("ablation.selections", grid.ablation.selections)):
+        for name in names:
+            _named(f"grid.{key}", name, selections)
+            rater = selections[name].rater
+            wanted = LISTS[raters[rater].kind]
+            if rater not in getattr(grid, wanted):
+                raise Refusal(
+                    f"grid.{key} holds {name}, whose rater {rater} is not in grid.{wanted}; add it there."
+                )
+    twice = [arm for arm in grid.arms() if grid.arms().count(arm) > 1]
+    if twice:
+        raise Refusal(
+            f"grid.ablation holds {twice[0][0]} at {twice[0][1]}, which is a cell of the grid already; "
+            "leave it out there."
+        )
+    for name in grid.transfer.selections:
+        for ratio in grid.transfer.ratios:
+            if (name, ratio) not in grid.arms():
+                raise Refusal(
+                    f"grid.transfer holds {name} at {ratio}, which is no subset of the grid; legal are "
+                    f"{', '.join(f'{n} at {r}' for n, r in grid.arms())}."
+                )
+    both = set(grid.models) & set(grid.transfer.models)
+    if both:
+        raise Refusal(
+            f"grid.transfer.models holds {min(both)}, which is in grid.models already; leave it out there."
+        )
+    for key in ("ablation", "transfer"):
+        lists = getattr(grid, key).model_dump()
+        if any(lists.values()) and not all(lists.values()):
+            empty = next(name for name, values in lists.items() if not values)
+            raise Refusal(
+                f"grid.{key}.{empty} is []; it should have an item, or all lists of grid.{key} be []."
+            )
+
+
+def _contrasts(params: Params) -> None:
+    """The contrasts that are asked for are known, and their arms are cells with two seeds at least."""
+    asked = [("statistics.secondary", name) for name in params.statistics.secondary]
+    if params.statistics.primary is not None:
+        asked.insert(0, ("statistics.primary", params.statistics.primary))
+        if params.statistics.primary in params.statistics.secondary:
+            raise Refusal(
+                f"statistics.secondary holds {params.statistics.primary}, which is the primary contrast; "
+                "leave it out there."
+            )
+    elif params.statistics.secondary:
+        raise Refusal(
+            "statistics.primary is null, but statistics.secondary asks for intervals; name a block of "
+            "contrasts."
+        )
+    grid = params.grid
+    for key, name in asked:
+        _named(key, name, params.contrasts)
+        contrast = params.contrasts[name]
+        model = contrast.model or grid.models[0]
+        cells = [(n, r, m) for n, r in grid.arms() for m in grid.models]
+        cells += [
+            (n, r, m)
+            for n in grid.transfer.selections
+            for r in grid.transfer.ratios
+            for m in grid.transfer.models
+        ]
+        for side, arm in (("arm", contrast.arm), ("against", contrast.against)):
+            whole = side == "against" and arm == "full" and model in grid.models
+            if not whole and (arm, contrast.ratio, model) not in cells:
+                raise Refusal(
+                    f"contrasts.{name}.{side} is {arm!r}; the grid has no cell {arm} at ratio "
+                    f"{contrast.ratio} for model {model}, so {key} cannot ask for it."
+                )
+        if contrast.arm == contrast.against:
+            raise Refusal(f"contrasts.{name}.against is {contrast.against!r}; it should be another arm.")
+        if len(grid.seeds) < 2:
+            raise Refusal(
+                f"grid.seeds is {list(grid.seeds)}; {key} asks for the interval of {name}, which needs at "
+                "least two seeds."
+            )
 
 
 def _blocks(params: dict[str, Any], key: str) -> list[tuple[str, Any]]:
@@ -180,7 +304,7 @@ def _fits(params: Params) -> None:
                 f"{where}.evaluate.images is {scale.evaluate.images}; at most half of "
                 f"pools.{params.pool}.evaluation.pairs ({pool.evaluation.pairs // 2}) is legal."
             )
-        for ratio in params.grid.ratios:
+        for _, ratio in params.grid.arms():
             if round(ratio * pool.pairs) < 1:
                 raise Refusal(f"grid.ratios holds {ratio}; of {pool.pairs} pairs that keeps none.")
         if scale.evaluate.clip == LIT and pool.scorer.pairs < 2 * scale.scorer.batch:
@@ -188,27 +312,27 @@ def _fits(params: Params) -> None:
                 f"{where}.scorer.batch is {scale.scorer.batch}; at most half of "
                 f"pools.{params.pool}.scorer.pairs ({pool.scorer.pairs // 2}) is legal."
             )
-    elif pool.splits.meta_validation == 0 and any(
-        isinstance(params.raters[name], MetaRater) for name in params.grid.raters
-    ):
-        raise Refusal(
-            f"pools.{params.pool}.splits.meta_validation is 0; raters of kind meta need pairs to validate on."
-        )
+    elif pool.splits.meta_validation == 0:
+        for name in params.grid.raters:
+            if isinstance(params.raters[name], MetaRater | ReferenceLossRater):
+                raise Refusal(
+                    f"pools.{params.pool}.splits.meta_validation is 0; the rater {name} needs pairs to "
+                    "validate on."
+                )
 
 
 def _samplers_fit(params: Params) -> None:
     """Every selection of the grid can keep what every ratio asks for."""
-    for name in params.grid.selections:
+    for name, ratio in params.grid.arms():
         selection = params.selections[name]
         if selection.sampler == "full":
             raise Refusal(
                 f"grid.selections holds {name}, whose sampler is full; the full data has its own cells."
             )
-        for ratio in params.grid.ratios:
-            try:
-                if selection.sampler == "shift_gsample":
-                    samplers.shift_drop(ratio, selection.drop)
-                if selection.sampler == "block":
-                    samplers.block_start(10**6, samplers.kept_count(10**6, ratio), ratio, selection.start)
-            except Refusal as refused:
-                raise Refusal(f"selections.{name} at ratio {ratio}: {refused}") from None
+        try:
+            if selection.sampler == "shift_gsample":
+                samplers.shift_drop(ratio, selection.drop)
+            if selection.sampler == "block":
+                samplers.block_start(10**6, samplers.kept_count(10**6, ratio), ratio, selection.start)
+        except Refusal as refused:
+            raise Refusal(f"selections.{name} at ratio {ratio}: {refused}") from None

@@ -1,20 +1,35 @@
-"""A block of `raters:`: what gives the pairs of the pool a rating."""
+"""A block of `raters:`: what gives the pairs of the pool a rating; higher is kept first."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from alchemist.refusal import Refusal
 from alchemist.settings import Settings, parse
+
+Direction = Annotated[
+    Literal[1, -1], Field(description="1: the larger the measure the better; -1: the smaller the better")
+]
 
 
 class MetaRater(Settings):
     """A network trained with gradient signals from a proxy (Alchemist)."""
 
     kind: Literal["meta"]
-    credit: Literal["penalty"] = Field(description="penalty: eq. 9")
-    group: Literal["product", "temperature", "none"] = Field(
-        description="product: gate times softmax, as in the paper; temperature: the gate scales the logits"
+    credit: Literal["penalty", "reference", "alignment", "unrolled"] = Field(
+        description="penalty: eq. 9; reference: eq. 6; alignment: exact one step; unrolled: exact K steps"
+    )
+    reference_warmup: float | None = Field(
+        ge=0, lt=1, description="credit reference: share of the run in which eq. 4 trains both models plainly"
+    )
+    unroll_steps: int | None = Field(ge=1, le=16, description="credit unrolled: inner steps K of one window")
+    group: Literal["product", "temperature", "none", "double_softmax"] = Field(
+        description="product: gate times softmax, as in the paper; temperature: the gate scales the logits; "
+        "double_softmax: as published, a softmax over gate times softmax of sigmoids"
+    )
+    rating_mode: Literal["reference_group", "batch"] = Field(
+        description="reference_group: beside a fixed group of the pool; batch: as published, beside the "
+        "pairs that happen to share the batch"
     )
     baseline: Literal["none", "validation"] = Field(
         description="taken off every credit; it moves the gate of group product alone"
@@ -23,21 +38,104 @@ class MetaRater(Settings):
     upper_weight: float = Field(gt=0, le=1, description="weight of the validation loss at the start")
     upper_decay: float = Field(ge=0, le=1, description="taken off it at the start of each later epoch")
     epochs: int = Field(ge=1, description="equal parts of the run, between which the weight falls")
-    seed: int = Field(ge=0)
+
+    # A value that the credit would ignore is refused, so that none is silently without effect.
+    @field_validator("reference_warmup", "unroll_steps")
+    @classmethod
+    def _of_the_credit(cls, value: float | None, info: ValidationInfo) -> float | None:
+        uses = {"reference_warmup": "reference", "unroll_steps": "unrolled"}[str(info.field_name)]
+        credit = info.data.get("credit", uses)
+        if value is not None and credit != uses:
+            raise ValueError(f"it should be null, because only credit {uses} uses it")
+        if value is None and info.data.get("credit") == uses:
+            raise ValueError(f"it should be a number, because credit {uses} uses it")
+        return value
+
+    @model_validator(mode="after")
+    def _batch_of_published(self) -> "MetaRater":
+        if (self.group == "double_softmax") != (self.rating_mode == "batch"):
+            raise ValueError("group double_softmax and rating_mode batch go together, as published")
+        return self
 
 
 class LossRater(Settings):
-    """Minus the loss of a proxy trained plainly on the pool: the control that the paper lacks."""
+    """The loss of a proxy trained plainly on the pool: the control that the paper lacks."""
 
     kind: Literal["loss"]
-    seed: int = Field(ge=0)
+    direction: Direction
+
+
+class El2nRater(Settings):
+    """EL2N (Paul et al. 2021): the norm of softmax minus one-hot, a mean over early checkpoints."""
+
+    kind: Literal["el2n"]
+    direction: Direction
+    checkpoints: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        min_length=1, description="fractions of the proxy's run at which it is taken"
+    )
+
+
+class ReferenceLossRater(Settings):
+    """Loss of a proxy of the pool less that of one of the validation split (after Mindermann et al. 2022)."""
+
+    kind: Literal["reference_loss"]
+    direction: Direction
+
+
+class CaptionGainRater(Settings):
+    """How much the caption lowers the proxy's loss: L(x, no caption) - L(x, caption)."""
+
+    kind: Literal["caption_gain"]
+    direction: Direction
+
+
+class CaptionBandRater(Settings):
+    """The middle of the loss ranking first, and last the pairs whose caption helps least (ours)."""
+
+    kind: Literal["caption_band"]
+    centre: float = Field(ge=0, le=100, description="percentile of the loss that is rated best, 0 the lowest")
+    mismatched: float = Field(
+        ge=0, lt=100, description="percent of the pool, of the lowest caption gain, that comes last"
+    )
+
+
+class ClipScoreRater(Settings):
+    """Cosine of image and caption under the evaluation's CLIP-like scorer (DataComp's filter)."""
+
+    kind: Literal["clip_score"]
+    direction: Direction
+
+
+class SemDeDupRater(Settings):
+    """Semantic deduplication (Abbas et al. 2023): rated by the distance to the nearest earlier pair."""
+
+    kind: Literal["semdedup"]
+    direction: Direction
+    clusters: int | None = Field(ge=1, description="of k-means; null: the root of the number of pairs")
+    keep: Literal["hard", "random"] = Field(
+        description="of near copies: hard keeps the one farthest from the centroid, as published"
+    )
+    seed: int = Field(ge=0, description="of k-means and of the random order")
+
+
+class AestheticRater(Settings):
+    """The LAION aesthetic predictor V2 on CLIP ViT-L/14 embeddings; its weights are downloaded."""
+
+    kind: Literal["aesthetic"]
+    direction: Direction
+
+
+class HeuristicRater(Settings):
+    """A figure of the pixels alone."""
+
+    kind: Literal["clarity", "frequency", "edge_density", "colourfulness"]
+    direction: Direction
 
 
 class RandomRater(Settings):
-    """A hash of the id."""
+    """A hash of seed and id."""
 
     kind: Literal["random"]
-    seed: int = Field(ge=0)
 
 
 class OracleRater(Settings):
@@ -46,12 +144,45 @@ class OracleRater(Settings):
     kind: Literal["oracle"]
 
 
-RaterSettings = MetaRater | LossRater | RandomRater | OracleRater
+RaterSettings = (
+    MetaRater
+    | LossRater
+    | El2nRater
+    | ReferenceLossRater
+    | CaptionGainRater
+    | CaptionBandRater
+    | ClipScoreRater
+    | SemDeDupRater
+    | AestheticRater
+    | HeuristicRater
+    | RandomRater
+    | OracleRater
+)
 KINDS: dict[str, type[RaterSettings]] = {
     "meta": MetaRater,
     "loss": LossRater,
+    "el2n": El2nRater,
+    "reference_loss": ReferenceLossRater,
+    "caption_gain": CaptionGainRater,
+    "caption_band": CaptionBandRater,
     "random": RandomRater,
+    "clip_score": ClipScoreRater,
+    "semdedup": SemDeDupRater,
+    "aesthetic": AestheticRater,
+    "clarity": HeuristicRater,
+    "frequency": HeuristicRater,
+    "edge_density": HeuristicRater,
+    "colourfulness": HeuristicRater,
     "oracle": OracleRater,
+}
+# Which list of `grid:` names a rater, and with it the stage that writes its table.
+LISTS: dict[str, str] = {
+    **dict.fromkeys(
+        ("meta", "loss", "el2n", "reference_loss", "caption_gain", "caption_band", "random"), "raters"
+    ),
+    **dict.fromkeys(("clip_score", "semdedup", "aesthetic"), "embeddings"),
+    **dict.fromkeys(("clarity", "frequency", "edge_density", "colourfulness"), "heuristics"),
+    "oracle": "oracles",
 }
 
 
@@ -61,3 +192,13 @@ def rater_settings(value: Any, where: str) -> RaterSettings:
     if not isinstance(kind, str) or kind not in KINDS:
         raise Refusal(f"{where}.kind is {kind!r}; legal values are {', '.join(KINDS)}.")
     return parse(KINDS[kind], value, where)
+
+
+def seeded(settings: RaterSettings) -> bool:
+    """Whether the ratings differ with the seed of the grid, so that every seed has a table of its own."""
+    return LISTS[settings.kind] == "raters"
+
+
+def table_name(rater: str, settings: RaterSettings, seed: int) -> str:
+    """Where a rater's table lies in the folder of ratings: RATER/SEED.parquet, or RATER/all.parquet."""
+    return f"{rater}/{seed if seeded(settings) else 'all'}.parquet"

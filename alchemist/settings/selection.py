@@ -27,7 +27,9 @@ class SelectionSettings(Settings):
     sampler: Literal["full", "random", "topk", "block", "gsample", "shift_gsample"] = Field(
         description="the law by which ids are kept"
     )
-    seed: int = Field(ge=0, description="seed of the sampling and of the order of equal ratings")
+    seed: int = Field(
+        ge=0, description="of the sampling and of the order of equal ratings; the grid's seed is added"
+    )
     start: float | None = Field(ge=0, lt=100, description="block: rank of its first id, in percent")
     drop: float | None = Field(ge=0, lt=100, description="shift_gsample: top share thrown away, in percent")
     mean: float | None = Field(ge=0, le=100, description="centre of the Gaussian, as a percentile rank")

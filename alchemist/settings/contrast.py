@@ -1,0 +1,28 @@
+"""The blocks `contrasts.NAME` and `statistics`: which arms are compared, and how sure one wants to be."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from alchemist.settings import Settings
+
+
+class ContrastSettings(Settings):
+    """One paired difference: figure of `arm` less figure of `against`, seed by seed."""
+
+    arm: str = Field(min_length=1, description="a selection of the grid")
+    against: str = Field(min_length=1, description="another selection at the same ratio, or full")
+    ratio: float = Field(gt=0, lt=1, description="share that the arm keeps")
+    model: str | None = Field(description="null: the first of grid.models")
+    point: Literal["equal_epochs", "equal_images"]
+    metric: Literal["fd", "fd_tokenized", "kid", "clip", "nll"]
+
+
+class StatisticsSettings(Settings):
+    """Named before the run: the primary contrast, and those that Holm's correction covers."""
+
+    primary: str | None = Field(
+        min_length=1, description="a block of contrasts; null: no interval is asked for"
+    )
+    secondary: tuple[str, ...] = Field(description="further blocks of contrasts")
+    confidence: float = Field(gt=0.5, lt=1, description="of every interval")

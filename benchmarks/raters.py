@@ -1,0 +1,190 @@
+"""Images/s and peak memory of the raters that need no training of their own, by the size of the pool.
+
+    python -m benchmarks.raters [PAIRS …] [--only NAME …] [--light]
+
+Each case runs in a process of its own on a pool of random 32 px images (random tokens for raters
+that read the proxy's) with 50 short captions, in the sizes of params.yaml. `worker` is the largest
+process of a measure that runs in several. `--light` takes tiny networks: it shows in a short time
+how memory grows with the pool, and no real speed. The row `index` is a process that only reads the
+index and the modules.
+"""
+
+import argparse
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from alchemist import heuristics, pool_store, stateless
+from alchemist.pool_store import Row, read_index, write_pool
+
+RESOLUTION, SHARD, WORDS = 32, 16_384, 50
+IMAGES = ("index", *heuristics.MEASURES)
+NETWORKS = ("clip_score", "semdedup")
+TOKENS = ("loss", "el2n", "caption_gain", "meta")
+
+
+def caption(number: int) -> str:
+    """One of a few short captions."""
+    return f"a picture of {number % WORDS}"
+
+
+def rows(count: int) -> Iterator[Row]:
+    """Random images, a block at a time."""
+    for start in range(0, count, 1000):
+        shape = (min(1000, count - start), RESOLUTION, RESOLUTION, 3)
+        images = stateless.generator("benchmark", start).integers(0, 256, shape, dtype=np.uint8)
+        for i, image in enumerate(images, start):
+            yield Row(f"pair-{i:09d}", caption(i), "pool", f"group-{i:09d}", image, "", None)
+
+
+def make(folder: Path, count: int) -> None:
+    """Writes a pool and its encoded pairs."""
+    from alchemist import encoded, tokenizer
+
+    (folder / "pool").mkdir()
+    (folder / "encoded").mkdir()
+    write_pool(folder / "pool", rows(count), RESOLUTION, SHARD, {})
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    config = tokenizer.load(Path("assets") / params["tokenizer"]["asset"]).config
+    rng = stateless.generator("benchmark tokens")
+    tokens = rng.integers(0, config.codes, (count, config.tokens), dtype=np.uint16)
+    states = [rng.normal(size=(6, 384)).astype(np.float16) for _ in range(WORDS + 1)]
+    table = pd.DataFrame({"id": [f"pair-{i:09d}" for i in range(count)], "split": "pool"})
+    table["text"] = 1 + np.arange(count) % WORDS
+    encoded.write(folder / "encoded", table, tokens, states)
+
+
+def by_images(case: str, folder: Path) -> tuple[float, float]:
+    """Seconds of a pixel measure, and the peak memory of its largest process in MiB."""
+    index = read_index(folder)
+    peaks = [0.0]
+
+    def look(_: int) -> None:
+        for worker in multiprocessing.active_children():
+            # getrusage would count what the parent had when it started the worker.
+            status = Path(f"/proc/{worker.pid}/status").read_text()
+            peaks.append(int(status.split("VmHWM:")[1].split()[0]) / 2**10)
+
+    started = time.perf_counter()
+    if case != "index":
+        heuristics.score_pool(folder, index, case, os.cpu_count() or 1, look)
+    return time.perf_counter() - started, max(peaks)
+
+
+def by_networks(case: str, folder: Path, light: bool) -> float:
+    """Seconds of a rater on pretrained networks; LiT is hardly trained, which costs the same."""
+    from alchemist import clip_score, dedup, features
+    from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
+    from stages.embedding import clip_scores
+
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    evaluate = EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
+    index = read_index(folder)
+    if case == "clip_score":
+        wanted = params["scales"]["tiny"]["scorer"] | {"steps": 1, "batch": 16}
+        settings = ScorerSettings(**(wanted | ({"image_size": 32} if light else {})))
+        first = index.iloc[:16]
+        judge = clip_score.fit_lit(pool_store.images(folder, first), list(first["caption"]), settings)
+        started = time.perf_counter()
+        clip_scores(judge, folder, index, evaluate.batch, lambda n: None)
+        return time.perf_counter() - started
+    by = features.extractor("lite0", 32 if light else evaluate.feature_size)
+    with tempfile.TemporaryDirectory() as drafts:
+        started = time.perf_counter()
+        vectors = Path(drafts) / "features.npy"
+        dedup.embed(folder, index, by, evaluate.batch, vectors, lambda n: None)
+        dedup.novelty(vectors, list(index["id"]), None, "hard", 0)
+        return time.perf_counter() - started
+
+
+def by_tokens(case: str, folder: Path, light: bool) -> float:
+    """Seconds of scoring by a proxy, or by a rater that was trained elsewhere."""
+    from alchemist import controls, meta, tokenizer
+    from alchemist.encoded import Encoded
+    from alchemist.family import StarGenerator
+    from alchemist.rater import Rater, Reference
+    from alchemist.settings.model import StarSettings
+    from alchemist.settings.rater import MetaRater
+
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    codes = tokenizer.load(Path("assets") / params["tokenizer"]["asset"])
+    tiny = {"depth": 1, "width": 32, "heads": 2} if light else {}
+    proxy, trunk = (
+        StarSettings(**(params["models"][params["roles"][role]] | tiny)) for role in ("proxy", "rater")
+    )
+    batch = params["scales"]["tiny"]["rate"]["score_batch"]
+    data = Encoded(folder, check=False)
+    pool = data.split("pool")
+    if case == "meta":
+        settings = MetaRater(**params["raters"]["alchemist"])
+        rater = Rater(trunk, codes, 0).eval()
+        reference = Reference.of(rater, meta.pooled_features(rater, data, pool[:255], batch, lambda n: None))
+        started = time.perf_counter()
+        meta.rate_pool(rater, data, pool, reference, settings, batch, lambda n: None)
+        return time.perf_counter() - started
+    generator = StarGenerator(proxy, codes, 0).eval()
+    started = time.perf_counter()
+    if case == "loss":
+        meta.pool_losses(generator, data, pool, batch, lambda n: None)
+    elif case == "el2n":
+        controls.el2n(generator, data, pool, batch, lambda n: None)
+    else:
+        controls.caption_losses(generator, data, pool, batch, lambda n: None)
+    return time.perf_counter() - started
+
+
+def measure(case: str, folder: Path, count: int, light: bool) -> str:
+    """One row of the table."""
+    worker = 0.0
+    if case in IMAGES:
+        seconds, worker = by_images(case, folder / "pool")
+    elif case in NETWORKS:
+        seconds = by_networks(case, folder / "pool", light)
+    else:
+        seconds = by_tokens(case, folder / "encoded", light)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    rate = f"{count / seconds:>10,.0f}" if case != "index" else f"{'':>10}"
+    more = f"{worker:>8.0f} MiB" if worker else ""
+    return f"{count:>9,}  {case:<14}{seconds:>9.1f} s{rate} images/s{peak:>8.0f} MiB{more}"
+
+
+def main() -> None:
+    """Prints one table."""
+    cases = [*IMAGES, *NETWORKS, *TOKENS]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pairs", nargs="*", type=int, default=[10_000, 40_000, 160_000])
+    parser.add_argument("--only", nargs="*", choices=cases, default=cases)
+    parser.add_argument("--light", action="store_true")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # the pool of a single case
+    asked = parser.parse_args()
+    if asked.folder is not None:
+        case, count = asked.only[0], asked.pairs[0]
+        if (asked.folder / "pool").is_dir():
+            print(measure(case, asked.folder, count, asked.light), flush=True)
+        else:
+            make(asked.folder, count)
+        return
+    print(f"{'pairs':>9}  {'rater':<14}{'time':>11}{'rate':>19}{'peak':>12}{'worker':>12}", flush=True)
+    for count in asked.pairs:
+        with tempfile.TemporaryDirectory() as folder:
+            single = [sys.executable, "-m", "benchmarks.raters", str(count), "--folder", folder]
+            single += ["--light"] * asked.light
+            subprocess.run([*single, "--only", "index"], check=True)  # makes the pool
+            for case in asked.only:
+                subprocess.run([*single, "--only", case], check=True)
+
+
+if __name__ == "__main__":
+    main()

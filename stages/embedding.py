@@ -1,0 +1,118 @@
+"""Ratings of every pair of the pool by embeddings of pretrained networks: CLIP score, SemDeDup, aesthetic."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from alchemist import aesthetic, clip_score, dedup, features, files, pool_store
+from alchemist.pool_store import read_index
+from alchemist.refusal import Refusal
+from alchemist.settings.evaluation import EvaluateSettings
+from alchemist.settings.rater import AestheticRater, ClipScoreRater, SemDeDupRater, rater_settings
+from stages.common import block, section, stage
+
+CAPTIONS = 4096  # whose embeddings are held for the next pairs
+KINDS = "clip_score, semdedup, aesthetic"
+
+
+def run(
+    rater: Annotated[str, typer.Option(help="name of the rater in params.yaml")],
+    pool: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
+    scorer: Annotated[Path, typer.Option(help="folder that stage scorer wrote")],
+    scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
+    out: Annotated[Path, typer.Option(help="table to write")],
+    log_out: Annotated[Path, typer.Option(help="folder to write the times into")],
+) -> None:
+    """Rates the usable pairs of the pool by the networks that measure the generators."""
+    started = time.perf_counter()
+    torch.set_flush_denormal(True)
+    settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
+    evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
+    files.check_manifest(pool)
+    index = read_index(pool)
+    rows = index[(index["split"] == "pool") & (index["status"] == "ok")]
+    first = rows.iloc[: evaluate.batch]
+    images, words = pool_store.images(pool, first), list(first["caption"])
+    # One batch through the networks, before the clock runs: it counts their products, and warms them.
+    counter = FlopCounterMode(display=False)
+    with (
+        tqdm(total=len(rows), unit="img", desc=rater, mininterval=1) as bar,
+        files.whole_folder(log_out) as drafts,
+    ):
+        if isinstance(settings, ClipScoreRater):
+            files.check_manifest(scorer)
+            judge = clip_score.load_scorer(evaluate.clip, scorer)
+            with counter:
+                clip_score.score(judge, images, words, evaluate.batch)
+            begun = time.perf_counter()
+            measure = clip_scores(judge, pool, rows, evaluate.batch, bar.update)
+        elif isinstance(settings, SemDeDupRater):
+            if settings.clusters is not None and settings.clusters > len(rows):
+                raise Refusal(
+                    f"raters.{rater}.clusters is {settings.clusters}; the pool has {len(rows)} usable pairs, "
+                    "so at most that, or null for the root of it, is legal."
+                )
+            by = features.extractor(evaluate.features, evaluate.feature_size)
+            with counter:
+                features.extract(images, by, evaluate.batch)
+            begun = time.perf_counter()
+            vectors = drafts / "features.npy"
+            dedup.embed(pool, rows, by, evaluate.batch, vectors, bar.update)
+            measure = dedup.novelty(
+                vectors, list(rows["id"]), settings.clusters, settings.keep, settings.seed
+            )
+            vectors.unlink()
+        elif isinstance(settings, AestheticRater):
+            models = aesthetic.load(rater)
+            with counter:
+                aesthetic.score(*models, images, evaluate.batch)
+            begun = time.perf_counter()
+            measure = aesthetic.score_pool(pool, rows, models, evaluate.batch, bar.update)
+        else:
+            raise Refusal(
+                f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.embeddings are {KINDS}."
+            )
+        taken = time.perf_counter() - begun
+        with files.whole(out) as draft:
+            table = {"id": rows["id"].to_numpy(), "rating": settings.direction * measure}
+            pd.DataFrame(table).to_parquet(draft, index=False)
+        facts = {
+            "rater": rater,
+            "kind": settings.kind,
+            "pairs": len(rows),
+            "score_seconds": taken,
+            "images_per_second": len(rows) / taken,
+            "train_flops": 0,
+            "score_flops": round(counter.get_total_flops() / len(first) * len(rows)),
+            "log": [],
+            "seconds": time.perf_counter() - started,
+        }
+        files.write_json(drafts / "rating.json", facts)
+    print(f"wrote {out} and {log_out}")
+
+
+def clip_scores(
+    judge: clip_score.Scorer, pool: Path, rows: pd.DataFrame, batch: int, tick: Callable[[int], object]
+) -> np.ndarray:
+    """Cosines (N,) of image and caption, streamed."""
+    found = []
+    for start in range(0, len(rows), batch):
+        part = rows.iloc[start : start + batch]
+        if len(judge.embedded) > CAPTIONS:
+            judge.embedded.clear()  # else it would keep every caption of the pool
+        scores = clip_score.score(judge, pool_store.images(pool, part), list(part["caption"]), batch)
+        found.append(scores / judge.scale)
+        tick(len(part))
+    return np.concatenate(found)
+
+
+if __name__ == "__main__":
+    stage(run)

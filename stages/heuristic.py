@@ -1,0 +1,60 @@
+"""Ratings of every pair of the pool by a figure of its pixels: no training, no torch."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from tqdm import tqdm
+
+from alchemist import files, heuristics
+from alchemist.pool_store import read_index
+from alchemist.refusal import Refusal
+from alchemist.settings.rater import HeuristicRater, rater_settings
+from stages.common import section, stage
+
+
+def run(
+    rater: Annotated[str, typer.Option(help="name of the rater in params.yaml")],
+    pool: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
+    out: Annotated[Path, typer.Option(help="table to write")],
+    log_out: Annotated[Path, typer.Option(help="folder to write the times into")],
+) -> None:
+    """Rates the usable pairs of the pool; all cores take part."""
+    started = time.perf_counter()
+    settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
+    if not isinstance(settings, HeuristicRater):
+        raise Refusal(
+            f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.heuristics are "
+            f"{', '.join(heuristics.MEASURES)}."
+        )
+    files.check_manifest(pool)
+    index = read_index(pool)
+    usable = index[(index["split"] == "pool") & (index["status"] == "ok")]
+    begun = time.perf_counter()
+    with tqdm(total=len(usable), unit="img", desc=rater, mininterval=1) as bar:
+        measure = heuristics.score_pool(pool, usable, settings.kind, os.cpu_count() or 1, bar.update)
+    taken = time.perf_counter() - begun
+    with files.whole_folder(log_out) as drafts:
+        with files.whole(out) as draft:
+            table = {"id": usable["id"].to_numpy(), "rating": settings.direction * measure}
+            pd.DataFrame(table).to_parquet(draft, index=False)
+        facts = {
+            "rater": rater,
+            "kind": settings.kind,
+            "pairs": len(usable),
+            "score_seconds": taken,
+            "images_per_second": len(usable) / taken,
+            "train_flops": 0,
+            "score_flops": 0,
+            "log": [],
+            "seconds": time.perf_counter() - started,
+        }
+        files.write_json(drafts / "rating.json", facts)
+    print(f"wrote {out} and {log_out}")
+
+
+if __name__ == "__main__":
+    stage(run)

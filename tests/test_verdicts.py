@@ -1,0 +1,378 @@
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alchemist import report, verdicts
+from alchemist.refusal import Refusal
+from alchemist.report import FULL, Cell, Study
+from alchemist.verdicts import Part, Roles, Verdict
+from tests.test_cost import META, Curve, bills, falling, scores, study
+
+EVERY = ("zero", "one", "two", "three", "four", "five")
+PAPER = {FULL: 6.0, "zero": 7.0, "one": 1.0, "two": 2.0, "three": 9.0, "four": 3.0, "five": 4.0}
+KINDS = ("plain", "informative", "chaotic")
+
+
+def level(levels: dict[str, float], noise: float = 0.05) -> Curve:
+    """One figure an arm, whatever the images, with a seed that all arms feel and a little of their own."""
+
+    def at(cell: Cell, images: float) -> float:
+        own = noise * ((7 * cell.seed + 3 * len(cell.selection) + ord(cell.selection[0])) % 5 - 2)
+        return levels[cell.selection] + 100 * cell.seed + own
+
+    return at
+
+
+def judge(
+    made: Study, levels: dict[str, float] | None = None, noise: float = 0.05, **more: Any
+) -> dict[str, Verdict]:
+    fd = level(PAPER if levels is None else levels, noise)
+    table = report.tidy(made, scores(made, fd, clip=lambda cell, images: -fd(cell, images)))
+    return {v.claim: v for v in verdicts.verdicts(made, table, 0.95, **more)}
+
+
+def deciding(verdict: Verdict) -> list[Part]:
+    return [part for part in verdict.parts if part.decides]
+
+
+# --------------------------------------------------------------------------------------- roles
+
+
+def test_roles_are_found_by_what_the_selections_are() -> None:
+    assert Roles.of(study(*reversed(EVERY))) == Roles(
+        alchemist="one", no_group="four", gsample="two", topk="three", loss="five", random="zero"
+    )
+
+
+def test_roles_that_are_missing_are_none() -> None:
+    assert Roles.of(study("six")) == Roles(None, None, None, None, None, None)
+    assert Roles.of(study("one")) == Roles("one", None, None, None, None, None)
+
+
+def test_controls_of_the_paper_must_differ_in_one_thing_alone() -> None:
+    shift = {"sampler": "shift_gsample"}
+    selections = {
+        "wide": {"rater": "low", **shift, "sigma": 30.0},  # another sampler than ours
+        "high": {"rater": "high", **shift},  # high loss first
+        "other": {"rater": "other", **shift},  # no gate, but another bound too
+    }
+    raters = {
+        "high": {"kind": "loss", "direction": 1},
+        "other": META | {"group": "none", "bound": 1.0},
+    }
+    found = Roles.of(study("one", *selections, selections=selections, raters=raters))
+    assert found == Roles("one", None, None, None, None, None)
+
+
+def test_the_papers_gate_and_default_sampler_come_first() -> None:
+    shift = {"sampler": "shift_gsample"}
+    selections = {
+        "unrolled": {"rater": "unrolled", **shift},
+        "warm": {"rater": "warm", **shift},
+        "swept": {"rater": "r", **shift, "sigma": 30.0},
+    }
+    raters = {
+        "unrolled": META | {"credit": "unrolled", "unroll_steps": 2},
+        "warm": META | {"group": "temperature"},
+    }
+    made = study(*selections, "one", selections=selections, raters=raters)
+    assert Roles.of(made).alchemist == "one"
+    assert Roles.of(study("unrolled", "warm", selections=selections, raters=raters)).alchemist == "warm"
+
+
+# ------------------------------------------------------------------------------------- quality
+
+
+def test_every_claim_of_quality_is_supported_where_the_arms_stand_as_the_paper_says() -> None:
+    found = judge(study(*EVERY))
+    assert list(found) == [f"C{i}" for i in range(1, 9)]
+    assert [found[f"C{i}"].verdict for i in (1, 2, 3, 4, 6)] == ["supported"] * 5
+    assert found["C1"].sentence == verdicts.CLAIMS["C1"]
+    # CLIP-Score is better when higher, so the turned figures say the same.
+    sides = {p.unit: (p.better, np.sign(p.interval.mean), p.verdict) for p in found["C1"].parts}
+    assert sides["fd"] == (-1, -1, "supported")
+    assert sides["clip"] == (1, 1, "supported")
+
+
+def test_claims_are_not_supported_where_the_order_is_turned() -> None:
+    found = judge(study(*EVERY), {name: -value for name, value in PAPER.items()})
+    assert [found[f"C{i}"].verdict for i in (1, 2, 3, 4, 6)] == ["not supported"] * 5
+
+
+def test_claims_are_undecided_where_the_noise_is_larger() -> None:
+    found = judge(study(*EVERY), {name: value / 1000 for name, value in PAPER.items()}, noise=1.0)
+    assert [found[f"C{i}"].verdict for i in (1, 2, 4, 6)] == ["undecided"] * 4
+
+
+def test_the_papers_metric_and_point_decide_and_the_others_stand_beside() -> None:
+    made = study(*EVERY)
+    table = report.tidy(made, scores(made, level(PAPER), nll=level({n: -v for n, v in PAPER.items()})))
+    found = verdicts.verdicts(made, table, 0.95)[0]
+    assert [(p.unit, p.point) for p in deciding(found)] == [("fd", "equal_epochs")]
+    assert {(p.unit, p.point) for p in found.parts} == {
+        (unit, point) for unit in ("fd", "nll", "clip") for point in ("equal_epochs", "equal_images")
+    }
+    assert {p.verdict for p in found.parts if p.unit == "nll"} == {"not supported"}
+    assert found.verdict == "supported"
+    assert "NLL 0 for and 1 against of 1" in found.why
+
+
+def test_intervals_are_those_of_the_differences_paired_by_seed() -> None:
+    exact = judge(study(*EVERY), noise=0.0)["C1"]
+    part = deciding(exact)[0]
+    # The seeds move every arm by 100, which the pairing takes out.
+    assert (part.interval.n, part.interval.mean) == (3, pytest.approx(-5.0))
+    assert (part.ratio, part.model) == (0.5, "xs")
+    assert part.interval.high - part.interval.low < 1e-9
+
+
+def test_one_part_against_is_enough() -> None:
+    made = study(*EVERY)
+
+    def fd(cell: Cell, images: float) -> float:
+        return level(PAPER)(cell, images) + (50 if (cell.selection, cell.ratio) == ("one", 0.2) else 0)
+
+    found = {v.claim: v for v in verdicts.verdicts(made, report.tidy(made, scores(made, fd)), 0.95)}
+    assert [(p.ratio, p.verdict) for p in deciding(found["C2"])] == [
+        (0.2, "not supported"), (0.5, "supported"),
+    ]  # fmt: skip
+    assert found["C2"].verdict == "not supported"
+    assert "Of 2 parts that decide 1 is supported and 1 not." in found["C2"].why
+    assert "at 20 %" in found["C2"].why  # the part that decided is told
+    assert found["C1"].verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        ([], "not tested"),
+        (["supported"], "supported"),
+        (["supported", "undecided"], "undecided"),
+        (["supported", "undecided", "not supported"], "not supported"),
+    ],
+)
+def test_parts_make_a_verdict(words: list[verdicts.Word], verdict: str) -> None:
+    assert verdicts._together(words) == verdict
+
+
+def test_samplers_are_compared_in_turn_at_the_lowest_ratio() -> None:
+    found = judge(study(*EVERY))["C3"]
+    assert {p.ratio for p in found.parts} == {0.2}
+    assert [p.what.split(", ")[1].split(" at ")[0] for p in deciding(found)] == [
+        "one less two",
+        "two less three",
+    ]
+    assert any("three less zero" in p.what for p in found.parts)
+    assert "NLL 2 for and 0 against of 2" in found.why  # of the same arms as the parts that decide
+    wrong = judge(study(*EVERY), PAPER | {"three": 1.5})["C3"]
+    assert [p.verdict for p in deciding(wrong)] == ["supported", "not supported"]
+
+
+def test_what_the_grid_lacks_is_not_tested() -> None:
+    found = judge(study("one", "zero", ratios=(0.2,)))
+    assert {c: v.verdict for c, v in found.items()} == {
+        "C1": "not tested", "C2": "supported", "C3": "not tested", "C4": "not tested", "C5": "not tested",
+        "C6": "not tested", "C7": "not tested", "C8": "not tested",
+    }  # fmt: skip
+    assert found["C1"].why == "The grid lacks one at 50 %."
+    assert all(v.parts == () and v.why for v in found.values() if v.verdict == "not tested")
+    assert {v.verdict for v in judge(study("six"), {FULL: 1.0, "six": 1.0}).values()} == {"not tested"}
+
+
+def test_one_seed_tests_nothing() -> None:
+    found = judge(study(*EVERY, seeds=(3,)))
+    assert {v.verdict for v in found.values()} == {"not tested"}
+    assert all("one seed (3)" in v.why for v in found.values())
+
+
+def test_a_figure_that_a_generator_has_not_is_left_out() -> None:
+    made = study(*EVERY)
+    held = scores(made, level(PAPER), nll=lambda cell, images: float("nan"))
+    found = verdicts.verdicts(made, report.tidy(made, held), 0.95, bills=bills(made, held))
+    assert {p.unit for p in found[0].parts} == {"fd", "clip"}
+
+
+def test_seeds_that_do_not_match_are_refused() -> None:
+    made = study(*EVERY)
+    table = report.tidy(made, scores(made, level(PAPER)))
+    with pytest.raises(Refusal, match="paired arms should have the same"):
+        verdicts.verdicts(made, table[table["cell"] != "full-xs-1"], 0.95)
+
+
+# ------------------------------------------------------------------------------------- ratings
+
+
+def ratings(order: dict[str, float], seeds: int = 3) -> tuple[pd.Series, dict[int, pd.Series]]:
+    """Kinds of 300 pairs, and ratings around a level for each kind."""
+    rng = np.random.default_rng(0)
+    ids = [f"id-{i}" for i in range(300)]
+    kinds = pd.Series([KINDS[i % 3] for i in range(300)], index=ids)
+    centre = kinds.map(order).to_numpy()
+    return kinds, {s: pd.Series(centre + rng.normal(0, 1, 300), index=ids) for s in range(seeds)}
+
+
+@pytest.mark.parametrize(
+    ("order", "verdict", "words"),
+    [
+        ({"plain": 3.0, "informative": 2.0, "chaotic": 0.0}, "supported", ["supported", "supported"]),
+        ({"plain": 3.0, "informative": 0.0, "chaotic": 2.0}, "not supported", ["supported", "not supported"]),
+        ({"plain": 3.0, "informative": 0.0, "chaotic": 0.0}, "undecided", ["supported", "undecided"]),
+    ],
+)
+def test_the_order_of_the_planted_kinds(order: dict[str, float], verdict: str, words: list[str]) -> None:
+    kinds, by_seed = ratings(order)
+    found = judge(study(*EVERY), ratings={"r": by_seed}, kinds=kinds)["C5"]
+    assert (found.verdict, [p.verdict for p in deciding(found)]) == (verdict, words)
+
+
+def test_percentiles_and_shares_of_kinds_that_do_not_mix() -> None:
+    kinds, by_seed = ratings({"plain": 300.0, "informative": 200.0, "chaotic": 0.0})
+    found = judge(study(*EVERY), ratings={"r": by_seed}, kinds=kinds)["C5"]
+    # Each kind fills a third of the ranking; the ends hold nothing else, where a third would be chance.
+    assert [p.unit for p in found.parts] == ["percentile", "percentile", "share", "share"]
+    assert [p.interval.mean for p in found.parts] == pytest.approx([100 / 3, 100 / 3, 2 / 3, 2 / 3])
+    assert [p.decides for p in found.parts] == [True, True, False, False]
+
+
+def test_the_order_of_kinds_needs_truth_and_two_seeds() -> None:
+    kinds, by_seed = ratings(dict.fromkeys(KINDS, 0.0))
+    for given in (
+        {"ratings": {"r": by_seed}}, {"kinds": kinds}, {"kinds": kinds, "ratings": {"r": {0: by_seed[0]}}},
+        {"kinds": kinds[kinds != "chaotic"], "ratings": {"r": by_seed}},
+    ):  # fmt: skip
+        assert judge(study(*EVERY), **given)["C5"].verdict == "not tested"
+
+
+@pytest.mark.parametrize(("noise", "copy"), [(0.01, True), (3.0, False)])
+def test_a_copy_of_the_loss_ranking_is_called_one(noise: float, copy: bool) -> None:
+    _, loss = ratings(dict.fromkeys(KINDS, 0.0))
+    rng = np.random.default_rng(1)
+    ours = {s: held + rng.normal(0, noise, 300) for s, held in loss.items()}
+    found = judge(study(*EVERY), ratings={"r": ours, "low": loss})["C6"]
+    part = next(p for p in found.parts if p.unit == "rank correlation")
+    assert (part.verdict, part.decides) == ("not supported" if copy else "supported", False)
+    assert ("it is a loss ranking" in found.why) is copy
+    assert found.verdict == "supported"  # by the figures, which alone decide
+
+
+# ------------------------------------------------------------------------------------- speed-up
+
+
+def speed(factor: float) -> Curve:
+    """Selection one falls so many times faster than the others."""
+
+    def fd(cell: Cell, images: float) -> float:
+        return 200 - images / 10 * (factor if cell.selection == "one" else 1) + 0.1 * cell.seed
+
+    return fd
+
+
+@pytest.mark.parametrize(
+    ("factor", "seconds", "out", "whole", "verdict"),
+    [
+        (4.0, 0.6, "supported", "supported", "supported"),
+        (4.0, 60.0, "supported", "not supported", "not supported"),
+        (2.0, 0.6, "not supported", "not supported", "not supported"),
+        (0.5, 0.6, "not supported", "not supported", "not supported"),  # never as good
+        (60.0, 0.6, "supported", "supported", "supported"),  # before the first checkpoint: at least
+    ],
+)
+def test_speedup_without_and_with_the_rating(
+    factor: float, seconds: float, out: str, whole: str, verdict: str
+) -> None:
+    made = study("zero", "one", ratios=(0.2,))
+    held = scores(made, speed(factor))
+    cost = bills(made, held, seconds, train_flops=seconds * 1e11, score_flops=0.0)
+    found = verdicts.verdicts(made, report.tidy(made, held), 0.95, bills=cost)[6]
+    alone, with_rating = deciding(found)
+    assert (alone.claimed, alone.unit, alone.better) == (2.33, "times", 1)
+    assert (alone.verdict, with_rating.verdict, found.verdict) == (out, whole, verdict)
+    assert ("As fast as claimed only while the cost of the rating" in found.why) is (out != whole)
+    assert ("never had the final FD" in found.why) is (factor < 1)
+    assert "50 % is not in the grid" in found.why
+    assert "FLOPs" in with_rating.what
+    assert [p.decides for p in found.parts if "seconds" in p.what] == [False]
+
+
+def test_seconds_decide_where_operations_were_not_counted() -> None:
+    made = study("zero", "one", ratios=(0.2,))
+    held = scores(made, speed(4.0))
+    found = verdicts.verdicts(made, report.tidy(made, held), 0.95, bills=bills(made, held, train_flops=None))[
+        6
+    ]
+    assert ["seconds" in p.what for p in deciding(found)] == [False, True]
+
+
+def test_a_bound_decides_on_its_own_side_alone() -> None:
+    """Reached before the first checkpoint: at least 10 times by the images, which cannot refute 20 times."""
+    made = study("zero", "one", ratios=(0.2,))
+    held = scores(made, speed(60.0))
+    at = verdicts.speedup(
+        made, report.tidy(made, held), bills(made, held), "one", "zero", 0.2, "xs", "fd", 0.95, 20.0
+    )
+    assert set(at.bounds.values()) == {"at least"}
+    assert at.images is not None
+    assert at.images.high < 20
+    assert verdicts._times(at, at.images, 20.0, "", True)[0].verdict == "undecided"
+    assert verdicts._times(at, at.images, 5.0, "", True)[0].verdict == "supported"
+
+
+def test_each_ratio_has_its_own_claim() -> None:
+    made = study("zero", "one")
+    held = scores(made, speed(4.0))
+    found = verdicts.verdicts(made, report.tidy(made, held), 0.95, bills=bills(made, held, 0.6))[6]
+    assert [(p.ratio, p.claimed) for p in deciding(found)] == [(0.2, 2.33), (0.5, 5.0)] * 2
+    assert [p.verdict for p in deciding(found)][:2] == ["supported", "not supported"]
+    assert verdicts.verdicts(made, report.tidy(made, held), 0.95)[6].verdict == "not tested"
+
+
+# ------------------------------------------------------------------------------------- transfer
+
+
+def elsewhere(
+    pool: str, better: bool, scale: str = "small", seeds: tuple[int, ...] = (0, 1, 2)
+) -> pd.DataFrame:
+    made = study("zero", "one", ratios=(0.5,), seeds=seeds)
+    levels = {FULL: 0.0, "one": 1.0, "zero": 5.0 if better else -5.0}
+    return report.tidy(made, scores(made, level(levels))).assign(pool=pool, scale=scale)
+
+
+def test_transfer_to_models() -> None:
+    made = study("zero", "one", transfer=("m",))
+    found = judge(made)
+    assert found["C8"].verdict == "supported"
+    assert {p.model for p in found["C8"].parts} == {"m"}
+    assert "Tested in part: no other pool" in found["C8"].why
+    # Every model size is one of the places where a random subset is to be beaten.
+    assert {p.model for p in deciding(found["C2"])} == {"xs", "m"}
+    assert {p.model for p in found["C1"].parts} == {"xs"}
+
+
+def test_transfer_to_pools_of_this_scale() -> None:
+    made = study("zero", "one")
+    place = {"pool": "here", "scale": "small"}
+    good, bad = elsewhere("there", True), elsewhere("beyond", False)
+    assert judge(made, elsewhere=good, **place)["C8"].verdict == "supported"
+    both = judge(made, elsewhere=pd.concat([good, bad]), **place)["C8"]
+    assert [(p.pool, p.verdict) for p in deciding(both)] == [
+        ("there", "supported"), ("beyond", "not supported"),
+    ]  # fmt: skip
+    assert both.verdict == "not supported"
+    assert both.why.endswith("Scale small, pool here.")
+    for other in (bad.assign(pool="here"), bad.assign(scale="tiny"), elsewhere("beyond", False, seeds=(0,))):
+        assert judge(made, elsewhere=other, **place)["C8"].verdict == "not tested"
+
+
+def test_falling_curves_give_every_verdict_a_reason() -> None:
+    made = study(*EVERY, transfer=("m",))
+    held = scores(made, falling)
+    kinds, by_seed = ratings({"plain": 3.0, "informative": 2.0, "chaotic": 0.0})
+    found = verdicts.verdicts(
+        made, report.tidy(made, held), 0.9, bills=bills(made, held), kinds=kinds,
+        ratings={"r": by_seed, "low": by_seed}, pool="emoji", scale="small",
+    )  # fmt: skip
+    assert all(v.why.endswith("Scale small, pool emoji.") for v in found)
+    assert all("90 % interval" in v.why and "n = 3" in v.why for v in found)
+    assert all("nan" not in v.why and "inf" not in v.why.replace("informative", "") for v in found)
