@@ -145,7 +145,14 @@ def test_seeds_raters_of_every_list_and_further_cells_run_and_add_nothing_else(s
     space.write(wide)
     ran = space.repro()
     arms = ("random-0.5", "alchemist-0.5")
-    new = {"check", "report", "heuristic@clarity", "embedding@clip_score", "train_full@xs-1", "evaluate_full@xs-1"}
+    new = {
+        "check",
+        "report",
+        "heuristic@clarity",
+        "embedding@clip_score",
+        "train_full@xs-1",
+        "evaluate_full@xs-1",
+    }
     new |= {f"rate@{rater}-1" for rater in ("alchemist", "random")} | {f"prune@{arm}" for arm in arms}
     new |= {f"prune_ablation@{name}-0.3" for name in ("clarity", "clip_score")}
     for verb in ("train", "evaluate"):

@@ -1,0 +1,99 @@
+"""./study: every study asks dvc for a grid that stage check accepts, and says how to call it."""
+
+import copy
+import itertools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alchemist.settings.grid import Params, check
+
+REPO = Path(__file__).parents[1]
+STUDIES = re.search(r"usage: \./study (\S+)", (REPO / "study").read_text())
+assert STUDIES is not None
+NAMES = STUDIES[1].split("|")
+# Stands for dvc: notes its arguments, and leaves what a report leaves.
+RECORDER = """#!/bin/sh
+printf '%s\\n' "$@" END >> asked
+mkdir -p reports
+for name in index.html table.csv contrasts.csv verdicts.csv summary.json; do echo made > reports/$name; done
+"""
+
+
+def study(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    shutil.copy(REPO / "study", folder / "study")
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "reports/pools").mkdir(parents=True, exist_ok=True)
+    (folder / "bin/dvc").write_text(RECORDER)
+    (folder / "bin/dvc").chmod(0o755)
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(folder / "study"), *words], env={**os.environ, "PATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def runs(folder: Path) -> list[tuple[str, Params]]:
+    """Name and checked params of every experiment that was asked for."""
+    default: dict[str, Any] = yaml.safe_load((REPO / "params.yaml").read_text())
+    out = []
+    for asked in (folder / "asked").read_text().split("\nEND\n")[:-1]:
+        words = asked.split("\n")
+        assert words[:3] == ["exp", "run", "--force"]
+        params = copy.deepcopy(default)
+        for flag, value in itertools.pairwise(words):
+            if flag == "-S":
+                key, _, text = value.partition("=")
+                *path, last = key.split(".")
+                place = params
+                for part in path:
+                    place = place[part]
+                assert last in place, key
+                place[last] = yaml.safe_load(text)
+        out.append((words[words.index("--name") + 1], check(params)))
+    return out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_study_asks_for_a_sound_grid(tmp_path: Path, name: str) -> None:
+    done = study(tmp_path, name, "-S", "statistics.confidence=0.9")
+    assert done.returncode == 0, done.stderr
+    found = runs(tmp_path)
+    assert found[-1][0] == name
+    assert all(params.statistics.confidence == 0.9 for _, params in found), "further options are passed on"
+
+
+def test_the_small_study_has_seeds_a_primary_contrast_and_every_row_of_the_claims(tmp_path: Path) -> None:
+    assert study(tmp_path, "small").returncode == 0
+    [(_, params)] = runs(tmp_path)
+    grid = params.grid
+    assert (params.scale, len(grid.seeds)) == ("small", 3)
+    assert params.statistics.primary is not None
+    assert {("topk", 0.2), ("gsample", 0.2), ("alchemist", 0.2), ("alchemist_no_group", 0.2)} <= set(
+        grid.arms()
+    )
+    assert grid.transfer.models
+    assert sorted(path.name for path in (tmp_path / "reports/small").iterdir()) == [
+        "contrasts.csv", "index.html", "summary.json", "table.csv", "verdicts.csv",
+    ]  # fmt: skip
+
+
+def test_another_pool_leaves_its_table_beside(tmp_path: Path) -> None:
+    assert study(tmp_path, "table3").returncode == 0
+    other, own = (params.pool for _, params in runs(tmp_path))
+    assert (other, own) == ("emoji_crowded", "emoji")
+    assert (tmp_path / f"reports/pools/{other}.csv").is_file()
+
+
+@pytest.mark.parametrize("words", [(), ("table9",)])
+def test_an_unknown_study_is_told_in_a_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = study(tmp_path, *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: ./study table1|")
+    assert not (tmp_path / "asked").exists()
