@@ -76,6 +76,5 @@ def caption_band(
     not help marks a pair whose image is another's: the `mismatched` percent of lowest gain lose 100.
     """
     rating = -np.abs(percentiles(losses) - centre)
-    order = np.argsort(gains, kind="stable")
-    rating[order[: round(mismatched / 100 * len(gains))]] -= 100
+    rating[percentiles(gains) < mismatched] -= 100
     return rating

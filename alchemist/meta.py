@@ -212,6 +212,7 @@ class Losses(nn.Module):
         self.generator = generator
 
     def forward(self, batch: Batch, keep: Tensor | None) -> Tensor:
+        """Losses (B,); `keep` are drop-path factors."""
         return self.generator.losses(batch, keep)
 
 

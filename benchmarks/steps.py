@@ -99,20 +99,27 @@ def main() -> None:
     penalty: dict[float, float] = {}
     for credit, (values, width) in CREDITS.items():
         baseline = settings.baseline if credit == "penalty" else "none"
-        chosen_credit = MetaRater(
-            **{**settings.model_dump(), "reference_warmup": None, "unroll_steps": None}
-            | {"credit": credit, "baseline": baseline, **values}
-        )
+        own = {
+            "reference_warmup": None,
+            "unroll_steps": None,
+            "credit": credit,
+            "baseline": baseline,
+            **values,
+        }
+        of_credit = MetaRater(**{**settings.model_dump(), **own})
         for upper in (1.0, 0.7):
-            state = meta.start(StarGenerator(sizes["s"], codes, 0), rater, chosen_credit, budget)
+            state = meta.start(StarGenerator(sizes["s"], codes, 0), rater, of_credit, budget)
             window = [meta.Step(validation, train, upper)] * width
-            taken = seconds(
-                lambda st=state, w=window, c=chosen_credit: meta.meta_window(st, w, c, budget), chosen.repeats
-            )
-            step_time = taken / width
-            penalty.setdefault(upper, step_time)
-            note = f"{step_time / plain['s']:.2f} plain steps of proxy s, {step_time / penalty[upper]:.2f} of penalty"
-            rows.append((f"rater step, {credit}, u = {upper}", BATCH / step_time, note))
+
+            def credit_step(
+                state: meta.MetaState = state, window: list[meta.Step] = window, own: MetaRater = of_credit
+            ) -> None:
+                meta.meta_window(state, window, own, budget)
+
+            taken = seconds(credit_step, chosen.repeats) / width
+            penalty.setdefault(upper, taken)
+            note = f"{taken / plain['s']:.2f} plain steps of proxy s, {taken / penalty[upper]:.2f} of penalty"
+            rows.append((f"rater step, {credit}, u = {upper}", BATCH / taken, note))
     with torch.no_grad():
         reference = Reference.of(rater, rater.features(batch(255)))
         pairs = batch(250)
