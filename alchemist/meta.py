@@ -276,8 +276,9 @@ def rater_step(state: MetaState, outcomes: list[Outcome], settings: MetaRater, c
 
     With the gate outside the softmax, positive credits have a trivial minimiser: a gate of zero,
     which stops the rater. For eq. 9 the proxy's validation loss is a baseline that it computes
-    anyway; softmax weights do not see it, since a constant changes none of their gradients. Credits
-    of eq. 6 are mostly positive too, and exact ones mostly negative, where a gate near one is right.
+    anyway; softmax weights do not see it, since a constant changes none of their gradients. The other
+    credits have no such baseline and are mostly positive once the proxy has learned: they want a group
+    without the outside gate.
     """
     losses = []
     for outcome in outcomes:
@@ -323,19 +324,6 @@ def meta_window(
     if settings.credit != "unrolled" or exact is not None:
         rater_step(state, outcomes, settings, budget.clip)
     return outcomes
-
-
-def _refuse_what_has_no_effect(settings: MetaRater) -> None:
-    if settings.credit != "penalty" and settings.baseline != "none":
-        raise Refusal(
-            f"A rater has baseline {settings.baseline!r} with credit {settings.credit!r}; legal is none, "
-            "because the validation loss is a baseline of credit penalty alone."
-        )
-    if settings.group == "double_softmax" and settings.bound is not None:
-        raise Refusal(
-            f"A rater has bound {settings.bound} with group 'double_softmax'; legal is null, "
-            "because its logits pass a sigmoid."
-        )
 
 
 def start(proxy: StarGenerator, rater: Rater, settings: MetaRater, budget: RateSettings) -> MetaState:
@@ -409,9 +397,8 @@ def meta_train(
     losses, the effective sample size of the weights as a share of the batch, the standard deviation of
     B W over the batch (which is 1 on average), the gate, mean and standard deviation of the credits, what
     they were divided by for the rater's step, and how weights and credits correlate with the proxy's loss.
-    Raises Refusal for settings that would have no effect, and where a loss is not finite.
+    Raises Refusal where a loss is not finite.
     """
-    _refuse_what_has_no_effect(settings)
     state = start(proxy, rater, settings, budget)
     size, steps = budget.batch, budget.images // budget.batch
     first, log, before = 0, list[dict[str, float]](), 0.0

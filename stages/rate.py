@@ -74,7 +74,7 @@ def _step_flops(
     data: Encoded, codes: Tokenizer, sizes: tuple[StarSettings, StarSettings], settings: MetaRater,
     budget: RateSettings, held: Scratch,
 ) -> float:  # fmt: skip
-    """FLOPs an image of the pool, counted on a window of steps after the warm-up, on networks of its own."""
+    """FLOPs an image of the pool after the warm-up: what a second window of steps adds, on trial networks."""
     window = settings.model_copy(
         update={
             "epochs": 1,
@@ -83,17 +83,21 @@ def _step_flops(
         }
     )
     images = budget.batch * (settings.unroll_steps or 1)
-    short = budget.model_copy(update={"images": images})
-    with (
-        Scratch(held.folder.parent, fingerprint(of=held.mark)) as trial,
-        FlopCounterMode(display=False) as counter,
-    ):
-        meta.meta_train(
-            StarGenerator(sizes[0], codes, 0), Rater(sizes[1], codes, 0), data, data.split("pool"),
-            data.split("meta_val"), window, 0, short, trial, lambda n, words: None,
-        )  # fmt: skip
-        trial.clear()
-    return float(counter.get_total_flops()) / images
+    counted = []
+    for windows in (1, 2):  # of unrolled steps, the first moves no rater
+        short = budget.model_copy(update={"images": windows * images})
+        trial_mark = fingerprint(of=held.mark, windows=windows)
+        with (
+            Scratch(held.folder.parent, trial_mark) as trial,
+            FlopCounterMode(display=False) as counter,
+        ):
+            meta.meta_train(
+                StarGenerator(sizes[0], codes, 0), Rater(sizes[1], codes, 0), data, data.split("pool"),
+                data.split("meta_val"), window, 0, short, trial, lambda n, words: None,
+            )  # fmt: skip
+            trial.clear()
+        counted.append(counter.get_total_flops())
+    return float(counted[1] - counted[0]) / images
 
 
 def _plain(

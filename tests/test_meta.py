@@ -14,7 +14,6 @@ from alchemist import encoded, meta, stateless
 from alchemist.encoded import Batch, Encoded
 from alchemist.family import StarGenerator
 from alchemist.rater import Rater, Reference, batch_weights, rate
-from alchemist.refusal import Refusal
 from alchemist.scratch import Scratch
 from alchemist.settings.budget import RateSettings
 from alchemist.settings.rater import MetaRater
@@ -358,15 +357,6 @@ def test_a_window_counts_every_train_image_once(tmp_path: Path, data: Encoded, c
     assert torch.equal(_weights_of(state.rater), _weights_of(Rater(TINY, codes, 0)))
     meta.meta_window(state, [_batches(data, 1.0)], _of("unrolled"), BUDGET)
     assert not torch.equal(_weights_of(state.rater), _weights_of(Rater(TINY, codes, 0)))
-
-
-def test_values_without_effect_are_refused(tmp_path: Path, data: Encoded, codes: Tokenizer) -> None:
-    for settings, word in (
-        (_of("alignment", baseline="validation"), "baseline"),
-        (_of("penalty", group="double_softmax", rating_mode="batch", bound=2.0), "bound"),
-    ):
-        with pytest.raises(Refusal, match=word):
-            _train(tmp_path, data, codes, settings=settings)
 
 
 def test_joined_batches_keep_each_samples_loss(data: Encoded, codes: Tokenizer) -> None:

@@ -82,6 +82,8 @@ def test_the_default_is_sound() -> None:
         ("raters.alchemist.unroll_steps", 2, "unroll_steps is 2; it should be null, because only credit"),
         ("raters.unrolled.unroll_steps", None, "it should be a number, because credit unrolled uses it."),
         ("raters.alchemist.rating_mode", "batch", "group double_softmax and rating_mode batch go together"),
+        ("raters.alchemist_published.bound", 2.0, "bound should be null under group double_softmax"),
+        ("raters.alignment.baseline", "validation", "baseline should be none, because the validation loss"),
         ("raters.clarity.direction", 0, "raters.clarity.direction is 0; input should be 1 or -1."),
         ("grid.heuristics", ["loss"], "grid.heuristics is 'loss'; legal values are colourfulness, clarity,"),
         ("grid.ablation", {"selections": ["gsample"], "ratios": []}, "grid.ablation.ratios is []; it should"),

@@ -52,9 +52,15 @@ class MetaRater(Settings):
         return value
 
     @model_validator(mode="after")
-    def _batch_of_published(self) -> "MetaRater":
+    def _together(self) -> "MetaRater":
         if (self.group == "double_softmax") != (self.rating_mode == "batch"):
             raise ValueError("group double_softmax and rating_mode batch go together, as published")
+        if self.group == "double_softmax" and self.bound is not None:
+            raise ValueError("bound should be null under group double_softmax, whose logits pass a sigmoid")
+        if self.credit != "penalty" and self.baseline != "none":
+            raise ValueError(
+                "baseline should be none, because the validation loss is one of credit penalty alone"
+            )
         return self
 
 
