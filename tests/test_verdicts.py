@@ -3,12 +3,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from test_cost import META, Curve, bills, falling, scores, study
 
 from alchemist import report, verdicts
 from alchemist.refusal import Refusal
 from alchemist.report import FULL, Cell, Study
 from alchemist.verdicts import Part, Roles, Verdict
-from tests.test_cost import META, Curve, bills, falling, scores, study
 
 EVERY = ("zero", "one", "two", "three", "four", "five")
 PAPER = {FULL: 6.0, "zero": 7.0, "one": 1.0, "two": 2.0, "three": 9.0, "four": 3.0, "five": 4.0}
