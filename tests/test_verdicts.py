@@ -74,7 +74,7 @@ def test_the_papers_gate_and_default_sampler_come_first() -> None:
         "swept": {"rater": "r", **shift, "sigma": 30.0},
     }
     raters = {
-        "unrolled": META | {"credit": "unrolled", "unroll_steps": 2},
+        "unrolled": META | {"credit": "unrolled", "unroll_steps": 2, "baseline": "none"},
         "warm": META | {"group": "temperature"},
     }
     made = study(*selections, "one", selections=selections, raters=raters)
