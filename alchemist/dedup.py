@@ -1,8 +1,8 @@
 """SemDeDup (Abbas et al. 2023) as a rating: how far a pair is from the nearest earlier one of its cluster.
 
-SemDeDup drops a pair whose largest cosine with an earlier pair of its k-means cluster is above
-1 - eps. The rating is 1 less that cosine, so those with a rating of at least eps are what SemDeDup
-keeps, and the best K of the ratings are what it keeps at the eps that leaves K.
+SemDeDup drops a pair whose largest cosine with an earlier pair of its k-means cluster (here: with any
+earlier one, kept or not) is above 1 - eps. The rating is 1 less that cosine, so those with a rating of at
+least eps are what SemDeDup keeps, and the best K of the ratings are what it keeps at the eps that leaves K.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,8 @@
 A part of a claim is supported where the interval of the paired difference excludes zero (or the
 claimed speed-up) on the claimed side, not supported where it excludes it on the other side, else
 undecided. A claim is supported where all parts that decide are, not supported where one is not, else
-undecided; it is not tested where the grid lacks the cells or has one seed. Claims about quality are
+undecided; it is not tested where the grid lacks the cells or has one seed, and cannot be supported where
+the grid lacks a part of what it speaks of. Claims about quality are
 decided by the paper's metric and point, FD at equal epochs; NLL, CLIP-Score and equal images stand
 beside. No correction for many parts: to be supported all must be, which is strict already, but of many
 parts one may fall on the other side by chance.
@@ -195,8 +196,29 @@ def verdicts(
         else:
             parts, why = judge(case)
         word = _together(part.verdict for part in parts if part.decides)
+        gaps = _gaps(claim, [part for part in parts if part.decides]) if parts else []
+        if gaps:
+            why += f" Tested in part: {', and '.join(gaps)}."
+            word = "undecided" if word == "supported" else word
         said = f"{why} {_capital(place)}." if place and parts else why
         out.append(Verdict(claim, CLAIMS[claim], word, tuple(parts), said))
+    return out
+
+
+def _gaps(claim: str, parts: Sequence[Part]) -> list[str]:
+    """What a claim speaks of and the grid lacks: then it cannot be supported, but it can fail."""
+    out = []
+    if claim == "C2":
+        out += ["it has one ratio alone"] if len({part.ratio for part in parts}) < 2 else []
+        out += ["it has one model size alone"] if len({part.model for part in parts}) < 2 else []
+    if claim == "C7":
+        tested = {part.ratio for part in parts}
+        out += [f"{_share(ratio)} is not in the grid" for ratio in SPEEDUPS if ratio not in tested]
+    if claim == "C8":
+        if all(part.pool is not None for part in parts):
+            out.append("no further model was trained on both subsets")
+        if all(part.pool is None for part in parts):
+            out.append("no other pool has both arms with two seeds at this scale")
     return out
 
 
@@ -339,11 +361,12 @@ def _c6(case: _Case) -> tuple[list[Part], str]:
             claimed=LOSS_RANKING,
             better=-1,
             verdict=_word(interval, LOSS_RANKING, -1),
-            decides=False,
+            decides=True,  # what orders pairs as the loss does is no more than the loss, whatever it scores
         )
     )
     why += f" The rating's rank correlation with low loss is {_number(interval.mean, sign=False)}"
-    return parts, why + (": it is a loss ranking." if interval.mean > LOSS_RANKING else ".")
+    copy = parts[-1].verdict == "not supported"
+    return parts, why + (": it is a loss ranking." if copy else ".")
 
 
 def _c8(case: _Case) -> tuple[list[Part], str]:
@@ -356,20 +379,17 @@ def _c8(case: _Case) -> tuple[list[Part], str]:
         for ratio in case.study.grid.transfer.ratios
         for part in _compare(case, ours, theirs, ratio, model)
     ]
-    untested = [] if parts else ["no further model was trained on both subsets"]
     pools: list[Part] = []
     if case.elsewhere is not None:
         rows = case.elsewhere[case.elsewhere["selection"] == ours]
         for pool, ratio, model in rows[["pool", "ratio", "model"]].drop_duplicates().itertuples(index=False):
             there = case.elsewhere[case.elsewhere["pool"] == pool]
             pools += _parts(there, case.confidence, ours, theirs, ratio, model, pool)
-    if not pools:
-        untested.append("no other pool has both arms with two seeds at this scale")
     parts += pools
     if not parts:
-        return [], f"Not tested: {' and '.join(untested)}."
-    note = f" Tested in part: {untested[0]}." if untested else ""
-    return parts, _told(parts, case.confidence) + note
+        return [], _lacks("further models on both subsets, or tables of another pool with two seeds")
+    note = " On another pool the rater was trained anew: the method moves there, no rating does."
+    return parts, _told(parts, case.confidence) + (note if pools else "")
 
 
 def _beside(part: Part) -> Part:
@@ -458,6 +478,12 @@ def _c7(case: _Case) -> tuple[list[Part], str]:
                 whole += with_rating
                 beside += clocked if counted else []
                 never = sum(run.images is None for run in at.ours)
+                early = sum(bound == "at least" for bound in at.bounds.values())
+                if early:
+                    notes.append(
+                        f"at {_share(ratio)} {ours} was that good at its first checkpoint in {early} of "
+                        f"{len(at.ours)} seeds, where the factor is a lower bound"
+                    )
                 if never:
                     notes.append(
                         f"at {_share(ratio)} {ours} never had the final FD of {theirs} in {never} of "
@@ -472,8 +498,6 @@ def _c7(case: _Case) -> tuple[list[Part], str]:
         why = "As fast as claimed only while the cost of the rating is left out. " + why
     elif alone == "supported" and with_cost == "undecided":
         why = "As fast as claimed without the cost of the rating; with it that is open. " + why
-    missing = [ratio for ratio in SPEEDUPS if ratio not in ratios]
-    notes += [f"{_share(ratio)} is not in the grid" for ratio in missing]
     return parts, why + "".join(f" {_capital(note)}." for note in notes)
 
 

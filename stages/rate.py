@@ -46,7 +46,9 @@ def _meta(
 ) -> Found:  # fmt: skip
     """Meta-trains a rater and rates the pool with it; its weights go to `weights`."""
     pool, validation = data.split("pool"), data.split("meta_val")
+    started = time.perf_counter()
     flops = _step_flops(data, codes, sizes, settings, budget, held)
+    counting = time.perf_counter() - started
     proxy, rater = StarGenerator(sizes[0], codes, seed), Rater(sizes[1], codes, seed)
     log = meta.meta_train(proxy, rater, data, pool, validation, settings, seed, budget, held, tick)
     rater.eval()
@@ -57,13 +59,19 @@ def _meta(
     started = time.perf_counter()
     with tqdm(total=len(pool), unit="img", desc="score") as bar:
         ratings = meta.rate_pool(rater, data, pool, reference, settings, budget.score_batch, bar.update)
+    spent = time.perf_counter() - started
+    counted = pool[: budget.score_batch]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        rater.features(data.batch(pool[:1]))
+        rater.features(data.batch(counted))
+    # While the reference model warms up, it alone trains.
+    warm = settings.reference_warmup or 0.0
+    each = (1 - warm) * flops + warm * 3 * _forward_flops(data, proxy, budget.batch)
     return ratings, {
         "log": log,
-        "score_seconds": time.perf_counter() - started,
-        "train_flops": flops * budget.images,
-        "score_flops": float(counter.get_total_flops()) * len(pool),
+        "counting_seconds": counting,
+        "score_seconds": spent,
+        "train_flops": each * budget.images,
+        "score_flops": float(counter.get_total_flops()) / len(counted) * len(pool),
         "reference_ids": data.rows["id"].iloc[chosen].tolist(),
         "reference_sha256": meta.digest(features),
         "weights_sha256": files.sha256(weights),
@@ -124,14 +132,15 @@ def _plain(
     log = training.train(proxy, data, rows, train, seed, stops, held, at_stop, tick)
     proxy.eval()
     # A backward pass costs twice a forward pass.
-    return {"log": log, "train_flops": 3 * _forward_flops(data, rows, proxy) * stops[-1]}
+    return {"log": log, "train_flops": 3 * _forward_flops(data, proxy, budget.batch) * stops[-1]}
 
 
-def _forward_flops(data: Encoded, rows: NDArray[np.int64], proxy: StarGenerator) -> float:
-    """FLOPs of the loss of one pair."""
+def _forward_flops(data: Encoded, proxy: StarGenerator, batch: int) -> float:
+    """FLOPs of the loss of a pair of the pool, in a batch whose captions are padded to the longest."""
+    counted = data.split("pool")[:batch]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        proxy.losses(data.batch(rows[:1]))
-    return float(counter.get_total_flops())
+        proxy.losses(data.batch(counted))
+    return float(counter.get_total_flops()) / len(counted)
 
 
 def _proxy(
@@ -141,19 +150,21 @@ def _proxy(
 ) -> Found:  # fmt: skip
     """What a proxy that was trained plainly on the pool says of each pair, times the rater's direction."""
     pool, batch = data.split("pool"), budget.score_batch
-    proxy, passes, spent, started = StarGenerator(size, codes, seed), 1, 0.0, 0.0
+    proxy, passes, spent = StarGenerator(size, codes, seed), 1, 0.0
     if isinstance(settings, El2nRater):
-        last = round(max(settings.checkpoints) * (budget.images // budget.batch)) * budget.batch
+        last = max(1, round(max(settings.checkpoints) * (budget.images // budget.batch))) * budget.batch
 
         def measure(seen: int, at: StarGenerator) -> None:
             # A stop beyond the last checkpoint only ends the run. Kept beside the state, so that a
             # resumed run has those of before.
+            nonlocal spent
             if seen <= last:
+                begun = time.perf_counter()
                 with files.whole(held.folder / f"el2n-{seen:09d}.npy") as draft, draft.open("wb") as file:
                     np.save(file, controls.el2n(at, data, pool, batch, lambda n: None))
+                spent += time.perf_counter() - begun
 
         facts = _plain(data, pool, proxy, seed, budget, held, tick, settings.checkpoints, measure)
-        started = time.perf_counter()
         kept = sorted(held.folder.glob("el2n-*.npy"))
         found, passes = np.mean([np.load(path) for path in kept], axis=0), len(kept)
     else:
@@ -167,7 +178,7 @@ def _proxy(
                     found = controls.caption_band(given, found, settings.centre, settings.mismatched)
             else:
                 found = meta.pool_losses(proxy, data, pool, batch, bar.update)
-    spent = time.perf_counter() - started
+        spent = time.perf_counter() - started
     if isinstance(settings, ReferenceLossRater):
         other = StarGenerator(size, codes, seed)
         with Scratch(held.folder.parent, fingerprint(second=held.mark)) as second:
@@ -177,7 +188,9 @@ def _proxy(
         found, passes = found - meta.pool_losses(other, data, pool, batch, lambda n: None), 2
         spent += time.perf_counter() - started
         facts["train_flops"] += more["train_flops"]
-    flops = passes * _forward_flops(data, pool, proxy) * len(pool)
+        # The log's last row holds the seconds of all tries, here of both proxies.
+        facts["log"][-1]["seconds"] += more["log"][-1]["seconds"]
+    flops = passes * _forward_flops(data, proxy, batch) * len(pool)
     direction = 1 if isinstance(settings, CaptionBandRater) else settings.direction
     return direction * found, {**facts, "score_seconds": spent, "score_flops": flops}
 
@@ -246,7 +259,8 @@ def run(
             "seed": seed,
             "kind": settings.kind,
             "pairs": len(ids),
-            "seconds": time.perf_counter() - started,
+            # Counting operations is no part of what a rating costs.
+            "seconds": time.perf_counter() - started - facts.get("counting_seconds", 0.0),
         }
         files.write_json(drafts / "rating.json", facts)
         held.clear()

@@ -145,6 +145,11 @@ def asking(**changes: Any) -> dict[str, Any]:
             {"statistics__primary": "unknown"},
             "statistics.primary is 'unknown'; legal values are alchemist_random,",
         ),
+        ({"statistics__secondary": ["alchemist_full"] * 2}, "statistics.secondary holds a contrast twice;"),
+        (
+            {"contrasts__best_alchemist__arm": "bset"},
+            "contrasts.best_alchemist.arm is 'bset'; legal values are",
+        ),
         ({"statistics__secondary": ["x"]}, "statistics.secondary is 'x'; legal values are"),
         ({"statistics__primary": "alchemist_full"}, "alchemist_full, which is the primary contrast;"),
         (

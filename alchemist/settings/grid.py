@@ -244,6 +244,13 @@ def _contrasts(params: Params) -> None:
             "statistics.primary is null, but statistics.secondary asks for intervals; name a block of "
             "contrasts."
         )
+    if len(set(params.statistics.secondary)) < len(params.statistics.secondary):
+        raise Refusal("statistics.secondary holds a contrast twice; each name should stand there once.")
+    for name, contrast in params.contrasts.items():
+        _named(f"contrasts.{name}.arm", contrast.arm, params.selections)
+        _named(f"contrasts.{name}.against", contrast.against, {**params.selections, "full": None})
+        if contrast.model is not None:
+            _named(f"contrasts.{name}.model", contrast.model, params.models)
     grid = params.grid
     for key, name in asked:
         _named(key, name, params.contrasts)
