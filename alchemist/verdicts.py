@@ -340,10 +340,9 @@ def _c6(case: _Case) -> tuple[list[Part], str]:
     if ours is None or theirs is None or not _ratios(case, ours, theirs):
         return [], _lacks("the paper's selection and one of low loss first by the same sampler")
     parts = [p for r in _ratios(case, ours, theirs) for p in _compare(case, ours, theirs, r, case.model)]
-    why = _told(parts, case.confidence)
     names = [case.study.selections[name].rater for name in (ours, theirs)]
     if not all(name in case.ratings for name in names):
-        return parts, why
+        return parts, _told(parts, case.confidence)
     rating, low_loss = names
     each = [
         rank_correlations({rating: {s: held}, low_loss: {s: case.ratings[low_loss][s]}})[1].mean
@@ -351,7 +350,7 @@ def _c6(case: _Case) -> tuple[list[Part], str]:
         if s in case.ratings[low_loss]
     ]
     if len(each) < 2 or not np.isfinite(each).all():
-        return parts, why
+        return parts, _told(parts, case.confidence)
     interval = paired(each, case.confidence)
     parts.append(
         Part(
@@ -364,7 +363,10 @@ def _c6(case: _Case) -> tuple[list[Part], str]:
             decides=True,  # what orders pairs as the loss does is no more than the loss, whatever it scores
         )
     )
-    why += f" The rating's rank correlation with low loss is {_number(interval.mean, sign=False)}"
+    why = (
+        _told(parts, case.confidence)
+        + f" The rating's rank correlation with low loss is {_number(interval.mean, sign=False)}"
+    )
     copy = parts[-1].verdict == "not supported"
     return parts, why + (": it is a loss ranking." if copy else ".")
 
