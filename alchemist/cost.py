@@ -150,7 +150,7 @@ def _float(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _mean(spent: Sequence[Spent]) -> Spent:
+def mean(spent: Sequence[Spent]) -> Spent:
     """The mean of at least one cost."""
     total = sum(spent[1:], spent[0])
     flops = None if total.flops is None else total.flops / len(spent)
@@ -205,7 +205,7 @@ def costs(study: Study, bills: Bills, point: str = "equal_epochs") -> list[ArmCo
             training.append(_training(bills, name, done[point]))
             rating.append(_rating(study, bills, selection, seed))
         parts = [[part for part in column if part is not None] for column in zip(*rating, strict=True)]
-        scorer, train, score = (_mean(part) if part else None for part in parts)
+        scorer, train, score = (mean(part) if part else None for part in parts)
         out.append(
             ArmCost(
                 selection=selection,
@@ -216,7 +216,7 @@ def costs(study: Study, bills: Bills, point: str = "equal_epochs") -> list[ArmCo
                 scorer=scorer,
                 rating_train=train,
                 rating_score=score,
-                training=_mean(training),
+                training=mean(training),
             )
         )
     return out
@@ -319,8 +319,8 @@ def times_to(
                 runs=runs,
                 reached=len(done),
                 images=sum(r.images or 0.0 for r in done) / len(done) if every else None,
-                training=_mean(spent) if every else None,
-                with_rating=_mean(whole) if every else None,
+                training=mean(spent) if every else None,
+                with_rating=mean(whole) if every else None,
             )
         )
     return out
@@ -356,7 +356,7 @@ def speedup(
     whole = [s + run.rating for s, run in zip(spent, ours, strict=True)]
     their_whole = [s + run.rating for s, run in zip(until, theirs, strict=True)]
     reached = all(run.images is not None for run in ours)
-    rating, their_rating = _mean([run.rating for run in ours]), _mean([run.rating for run in theirs])
+    rating, their_rating = mean([run.rating for run in ours]), mean([run.rating for run in theirs])
 
     def interval(of: Iterable[float | None], to: Iterable[float | None]) -> Interval | None:
         pairs = [(a, b) for a, b in zip(of, to, strict=True) if a is not None and b is not None]
@@ -369,11 +369,11 @@ def speedup(
         if price is None or not reached or len(pairs) < len(ours):
             return BreakEven(None, None, None)
         savings = [a - b for a, b in pairs]
-        mean = sum(savings) / len(savings)
+        average = sum(savings) / len(savings)
         if len(savings) < 2:
-            return BreakEven(break_even(price, mean, 0.0), None, None)
+            return BreakEven(break_even(price, average, 0.0), None, None)
         sure = paired(savings, confidence)
-        return BreakEven(*(break_even(price, saving, 0.0) for saving in (mean, sure.high, sure.low)))
+        return BreakEven(*(break_even(price, saving, 0.0) for saving in (average, sure.high, sure.low)))
 
     more = None if rating.flops is None or their_rating.flops is None else rating.flops - their_rating.flops
     return Speedup(

@@ -247,9 +247,7 @@ def exact_credits(
     a derivative of about eps / |g|, which tells nothing: there the result is None.
     """
     rule, moments = inner_rule(state.proxy_adam, state.proxy)
-    if settings.credit == "alignment":
-        rule, moments = credit.Sgd(rule.rate), None
-    elif isinstance(rule, credit.Adam) and moments is None:
+    if settings.credit == "unrolled" and isinstance(rule, credit.Adam) and moments is None:
         return None
     module = Losses(state.proxy)
     prefix = "generator."
@@ -259,16 +257,14 @@ def exact_credits(
         out: Tensor = torch.func.functional_call(module, named, item)
         return out
 
+    parameters = {name: value.detach() for name, value in state.proxy.named_parameters()}
+    batches = [(step.train, step.train_keep) for step in window]
+    shares = [w.shares.detach() for w in weights]
+    validation = (window[-1].validation, None)
     with credit.exact_arithmetic(window[0].train.tokens.device.type):
-        return credit.unrolled(
-            losses,
-            {name: value.detach() for name, value in state.proxy.named_parameters()},
-            moments,
-            rule,
-            [(step.train, step.train_keep) for step in window],
-            [w.shares.detach() for w in weights],
-            (window[-1].validation, None),
-        )
+        if settings.credit == "alignment":
+            return credit.alignment(losses, parameters, rule.rate, batches[0], shares[0], validation)
+        return credit.unrolled(losses, parameters, moments, rule, batches, shares, validation)
 
 
 def rater_step(state: MetaState, outcomes: list[Outcome], settings: MetaRater, clip: float) -> None:

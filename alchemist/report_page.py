@@ -319,7 +319,7 @@ def _cost(held: Material) -> dict[str, Any]:
         train, score = ([pair[i] for pair in spent] for i in (0, 1))
         both = [a + b for a, b in spent]
         pairs = number(next(iter(logs.values()))["pairs"])
-        raters.append([rater, pairs, *(_mean_spent(of) for of in (train, score, both))])
+        raters.append([rater, pairs, *(_spent(cost.mean(of)) for of in (train, score, both))])
     for cell in study.cells():
         run = held.scores[cell.name]
         images = number(run["checkpoints"][-1]["images"])
@@ -433,12 +433,6 @@ def _spent(spent: Spent | None) -> str:
     if spent.tflop is None:
         return f"{number(spent.seconds, 1)} s"
     return Markup("{} s<small>{} TFLOP</small>").format(number(spent.seconds, 1), number(spent.tflop, 2))
-
-
-def _mean_spent(spent: Sequence[Spent]) -> str:
-    counted = [s.flops for s in spent if s.flops is not None]
-    flops = float(np.mean(counted)) if len(counted) == len(spent) else None
-    return _spent(Spent(float(np.mean([s.seconds for s in spent])), flops))
 
 
 def _tera(flops: float | None) -> str:

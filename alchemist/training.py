@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist import stateless
-from alchemist.encoded import Encoded
+from alchemist.encoded import Batch, Encoded
 from alchemist.family import StarGenerator
 from alchemist.precision import autocast
 from alchemist.refusal import Refusal
@@ -216,6 +217,14 @@ def train(
                 {"images": seen, "log": log, "seconds": before + elapsed()},
             )
     return log
+
+
+@torch.no_grad()
+def forward_flops(losses: Callable[[Batch], object], pairs: Batch) -> float:
+    """FLOPs a pair of a pass over `pairs`. Counted on equal pairs, since captions differ in length."""
+    with FlopCounterMode(display=False) as counter:
+        losses(pairs)
+    return float(counter.get_total_flops()) / len(pairs)
 
 
 def diverged(key: str, rate: float, images: int) -> str:

@@ -60,18 +60,18 @@ def _meta(
     with tqdm(total=len(pool), unit="img", desc="score") as bar:
         ratings = meta.rate_pool(rater, data, pool, reference, settings, budget.score_batch, bar.update)
     spent = time.perf_counter() - started
-    counted = pool[: budget.score_batch]
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        rater.features(data.batch(counted))
     # While the reference model warms up, it alone trains.
     warm = settings.reference_warmup or 0.0
-    each = (1 - warm) * flops + warm * 3 * _forward_flops(data, proxy, budget.batch)
+    each = (1 - warm) * flops + warm * 3 * training.forward_flops(
+        proxy.losses, data.batch(pool[: budget.batch])
+    )
     return ratings, {
         "log": log,
         "counting_seconds": counting,
         "score_seconds": spent,
         "train_flops": each * budget.images,
-        "score_flops": float(counter.get_total_flops()) / len(counted) * len(pool),
+        "score_flops": training.forward_flops(rater.features, data.batch(pool[: budget.score_batch]))
+        * len(pool),
         "reference_ids": data.rows["id"].iloc[chosen].tolist(),
         "reference_sha256": meta.digest(features),
         "weights_sha256": files.sha256(weights),
@@ -131,16 +131,12 @@ def _plain(
     stops = sorted({max(1, round(share * steps)) * budget.batch for share in shares} | {steps * budget.batch})
     log = training.train(proxy, data, rows, train, seed, stops, held, at_stop, tick)
     proxy.eval()
+    pool = data.split("pool")
     # A backward pass costs twice a forward pass.
-    return {"log": log, "train_flops": 3 * _forward_flops(data, proxy, budget.batch) * stops[-1]}
-
-
-def _forward_flops(data: Encoded, proxy: StarGenerator, batch: int) -> float:
-    """FLOPs of the loss of a pair of the pool, in a batch whose captions are padded to the longest."""
-    counted = data.split("pool")[:batch]
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        proxy.losses(data.batch(counted))
-    return float(counter.get_total_flops()) / len(counted)
+    return {
+        "log": log,
+        "train_flops": 3 * training.forward_flops(proxy.losses, data.batch(pool[: budget.batch])) * stops[-1],
+    }
 
 
 def _proxy(
@@ -190,7 +186,7 @@ def _proxy(
         facts["train_flops"] += more["train_flops"]
         # The log's last row holds the seconds of all tries, here of both proxies.
         facts["log"][-1]["seconds"] += more["log"][-1]["seconds"]
-    flops = passes * _forward_flops(data, proxy, batch) * len(pool)
+    flops = passes * training.forward_flops(proxy.losses, data.batch(pool[:batch])) * len(pool)
     direction = 1 if isinstance(settings, CaptionBandRater) else settings.direction
     return direction * found, {**facts, "score_seconds": spent, "score_flops": flops}
 

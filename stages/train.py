@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 import typer
 from safetensors.torch import save_file
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from alchemist import files, tokenizer, training
@@ -52,10 +51,8 @@ def run(
         data=files.sha256(encoded / files.MANIFEST),
         torch=torch.__version__,
     )
-    # On pairs of the pool, which are the same in every arm: captions differ in length.
-    counted = pool[: settings.batch]
-    with FlopCounterMode(display=False) as flops, torch.no_grad():
-        generator.losses(data.batch(counted))
+    # On pairs of the pool, which are the same in every arm.
+    flops = training.forward_flops(generator.losses, data.batch(pool[: settings.batch]))
     with (
         Scratch(scratch, mark) as held,
         tqdm(total=points[-1].images, unit="img", desc=out.name, mininterval=1) as bar,
@@ -89,7 +86,7 @@ def run(
                     "points": [{"images": p.images, "names": list(p.names)} for p in points],
                     "train_seconds": log[-1]["seconds"],
                     # A backward pass costs twice a forward pass.
-                    "train_flops": 3.0 * flops.get_total_flops() / len(counted) * points[-1].images,
+                    "train_flops": 3.0 * flops * points[-1].images,
                     "versions": versions(),
                     "threads": torch.get_num_threads(),
                     "hardware": hardware(),
