@@ -166,6 +166,11 @@ def read_index(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / INDEX)
 
 
+def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The rows of a split that have an image, in their order."""
+    return index[(index["split"] == split) & (index["status"] == "ok")]
+
+
 def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     """Images (n, resolution, resolution, 3) of n rows of the index, in their order; repeats allowed.
 

@@ -12,8 +12,7 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist import aesthetic, clip_score, dedup, features, files, pool_store
-from alchemist.pool_store import read_index
+from alchemist import aesthetic, clip_score, dedup, features, files, pool_store, ratings
 from alchemist.refusal import Refusal
 from alchemist.settings.evaluation import EvaluateSettings
 from alchemist.settings.rater import AestheticRater, ClipScoreRater, SemDeDupRater, rater_settings
@@ -37,8 +36,7 @@ def run(
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
     files.check_manifest(pool)
-    index = read_index(pool)
-    rows = index[(index["split"] == "pool") & (index["status"] == "ok")]
+    rows = pool_store.usable(pool_store.read_index(pool), "pool")
     first = rows.iloc[: evaluate.batch]
     images, words = pool_store.images(pool, first), list(first["caption"])
     # One batch through the networks, before the clock runs: it counts their products, and warms them.
@@ -81,21 +79,11 @@ def run(
                 f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.embeddings are {KINDS}."
             )
         taken = time.perf_counter() - begun
-        with files.whole(out) as draft:
-            table = {"id": rows["id"].to_numpy(), "rating": settings.direction * measure}
-            pd.DataFrame(table).to_parquet(draft, index=False)
-        facts = {
-            "rater": rater,
-            "kind": settings.kind,
-            "pairs": len(rows),
-            "score_seconds": taken,
-            "images_per_second": len(rows) / taken,
-            "train_flops": 0,
-            "score_flops": round(counter.get_total_flops() / len(first) * len(rows)),
-            "log": [],
-            "seconds": time.perf_counter() - started,
-        }
-        files.write_json(drafts / "rating.json", facts)
+        ratings.write_table(out, rows["id"].to_numpy(), settings.direction * measure)
+        flops = round(counter.get_total_flops() / len(first) * len(rows))
+        seconds = time.perf_counter() - started
+        bill = ratings.fixed_bill(rater, settings.kind, len(rows), taken, seconds, flops)
+        files.write_json(drafts / "rating.json", bill)
     print(f"wrote {out} and {log_out}")
 
 

@@ -5,12 +5,10 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 from tqdm import tqdm
 
-from alchemist import files, heuristics
-from alchemist.pool_store import read_index
+from alchemist import files, heuristics, pool_store, ratings
 from alchemist.refusal import Refusal
 from alchemist.settings.rater import HeuristicRater, rater_settings
 from stages.common import section, stage
@@ -31,28 +29,16 @@ def run(
             f"{', '.join(heuristics.MEASURES)}."
         )
     files.check_manifest(pool)
-    index = read_index(pool)
-    usable = index[(index["split"] == "pool") & (index["status"] == "ok")]
+    usable = pool_store.usable(pool_store.read_index(pool), "pool")
     begun = time.perf_counter()
     with tqdm(total=len(usable), unit="img", desc=rater, mininterval=1) as bar:
         measure = heuristics.score_pool(pool, usable, settings.kind, os.cpu_count() or 1, bar.update)
     taken = time.perf_counter() - begun
     with files.whole_folder(log_out) as drafts:
-        with files.whole(out) as draft:
-            table = {"id": usable["id"].to_numpy(), "rating": settings.direction * measure}
-            pd.DataFrame(table).to_parquet(draft, index=False)
-        facts = {
-            "rater": rater,
-            "kind": settings.kind,
-            "pairs": len(usable),
-            "score_seconds": taken,
-            "images_per_second": len(usable) / taken,
-            "train_flops": 0,
-            "score_flops": 0,
-            "log": [],
-            "seconds": time.perf_counter() - started,
-        }
-        files.write_json(drafts / "rating.json", facts)
+        ratings.write_table(out, usable["id"].to_numpy(), settings.direction * measure)
+        seconds = time.perf_counter() - started
+        bill = ratings.fixed_bill(rater, settings.kind, len(usable), taken, seconds, 0)
+        files.write_json(drafts / "rating.json", bill)
     print(f"wrote {out} and {log_out}")
 
 

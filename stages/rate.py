@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import torch
 import typer
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from alchemist import controls, files, meta, stateless, tokenizer, training
 from alchemist.encoded import Encoded
 from alchemist.family import StarGenerator
 from alchemist.rater import Rater, Reference
+from alchemist.ratings import write_table
 from alchemist.refusal import Refusal
 from alchemist.scratch import Scratch, fingerprint
 from alchemist.settings.budget import RateSettings, TrainSettings
@@ -248,8 +248,7 @@ def run(
                 f"raters.{rater}.kind is {settings.kind!r}, which this stage does not rate; name it in "
                 f"grid.{LISTS[settings.kind]}."
             )
-        with files.whole(out) as draft:
-            pd.DataFrame({"id": ids.to_numpy(), "rating": ratings}).to_parquet(draft, index=False)
+        write_table(out, ids.to_numpy(), ratings)
         facts |= {
             "rater": rater,
             "seed": seed,

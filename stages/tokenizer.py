@@ -32,7 +32,7 @@ def _images(settings: EmojiPool | UserPool, pool: Path, count: int, seed: int) -
     if isinstance(settings, EmojiPool):
         return compose_images(settings, "tokenizer", FIT_SHARES, count, os.cpu_count() or 1)
     index = read_index(pool)
-    usable = index[(index["split"] == "pool") & (index["status"] == "ok")]
+    usable = pool_store.usable(index, "pool")
     chosen = np.argsort(stateless.id_uniforms(usable["id"], "fit", seed))[:count]
     return pool_store.images(pool, usable.iloc[chosen])
 
@@ -82,7 +82,7 @@ def run(
                 bar.update(seen - bar.n)
         state.clear()
     index = read_index(pool)
-    held = index[(index["split"] == "evaluation") & (index["status"] == "ok")]
+    held = pool_store.usable(index, "evaluation")
     psnr = tokenizer_fit.psnr(fitted.eval(), pool_store.images(pool, held))
     with files.whole_folder(out) as draft:
         facts = {"fit": fit.model_dump(), "seconds": round(time.perf_counter() - started), "psnr": psnr}
