@@ -33,10 +33,13 @@ class Encoded:
         self.folder = folder
         self.manifest = files.check_manifest(folder) if check else files.read_json(folder / files.MANIFEST)
         self.rows = pd.read_parquet(folder / "rows.parquet")
-        self._tokens = np.load(folder / "tokens.npy", mmap_mode="r")
-        self._states = np.load(folder / "text.npy", mmap_mode="r")
         self._offsets = np.load(folder / "text_offsets.npy")
         self._text = self.rows["text"].to_numpy()
+
+    def _map(self, name: str) -> NDArray[np.generic]:
+        """A stored array, mapped anew: a mapping that stays keeps every page that it has ever read."""
+        mapped: NDArray[np.generic] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        return mapped
 
     def split(self, name: str) -> NDArray[np.int64]:
         """Row numbers of a split, ascending."""
@@ -54,7 +57,8 @@ class Encoded:
         text = self._text[rows]
         if dropped is not None:
             text = np.where(dropped, 0, text)
-        return Batch(torch.from_numpy(self._tokens[rows].astype(np.int64)), self.text(text))
+        tokens = self._map("tokens")[rows].astype(np.int64)
+        return Batch(torch.from_numpy(tokens), self.text(text))
 
     def null(self, count: int, length: int) -> Text:
         """The empty caption, `count` times, padded to `length` tokens."""
@@ -64,10 +68,11 @@ class Encoded:
         """States of caption numbers, padded with zeros to the longest or to `length`."""
         starts, ends = self._offsets[captions], self._offsets[captions + 1]
         longest = max(int((ends - starts).max()), length)
-        states = np.zeros((len(captions), longest, self._states.shape[1]), dtype=np.float32)
+        stored = self._map("text")
+        states = np.zeros((len(captions), longest, stored.shape[1]), dtype=np.float32)
         mask = np.arange(longest)[None] < (ends - starts)[:, None]
         for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            states[i, : end - start] = self._states[start:end]
+            states[i, : end - start] = stored[start:end]
         pooled = states.sum(1) / mask.sum(1, keepdims=True, dtype=np.float32)
         return Text(torch.from_numpy(states), torch.from_numpy(mask), torch.from_numpy(pooled))
 

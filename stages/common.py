@@ -21,8 +21,8 @@ PARAMS = Path("params.yaml")
 def section(key: str) -> Any:
     """The value at a dotted key of params.yaml ("" for all of it). Raises Refusal where there is none."""
     try:
-        value = yaml.safe_load(PARAMS.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        value = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Refusal(f"{PARAMS} cannot be read: {' '.join(str(error).split())}.") from None
     parent = str(PARAMS)
     for part in key.split(".") if key else ():

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -42,15 +43,42 @@ Found = tuple[NDArray[np.float64], dict[str, Any]]
 
 def _meta(
     data: Encoded, codes: Tokenizer, sizes: tuple[StarSettings, StarSettings], settings: MetaRater, seed: int,
-    budget: RateSettings, held: Scratch, tick: Tick, weights: Path,
-) -> Found:  # fmt: skip
-    """Meta-trains a rater and rates the pool with it; its weights go to `weights`."""
+    budget: RateSettings, held: Scratch, tick: Tick,
+) -> tuple[Rater, dict[str, Any]]:  # fmt: skip
+    """Meta-trains a rater; with its log and what it cost."""
     pool, validation = data.split("pool"), data.split("meta_val")
     started = time.perf_counter()
     flops = _step_flops(data, codes, sizes, settings, budget, held)
     counting = time.perf_counter() - started
     proxy, rater = StarGenerator(sizes[0], codes, seed), Rater(sizes[1], codes, seed)
     log = meta.meta_train(proxy, rater, data, pool, validation, settings, seed, budget, held, tick)
+    # While the reference model warms up, it alone trains.
+    warm = settings.reference_warmup or 0.0
+    each = (1 - warm) * flops + warm * 3 * training.forward_flops(
+        proxy.losses, data.batch(pool[: budget.batch])
+    )
+    return rater, {"log": log, "counting_seconds": counting, "train_flops": each * budget.images}
+
+
+def _carried(rater: Rater, source: Path, key: str) -> tuple[Rater, dict[str, Any]]:
+    """A rater with the weights of one that was trained elsewhere, at no cost here."""
+    if not source.is_file():
+        raise Refusal(f"{key} names {source}, which is missing; put a data/raters/…/rater.safetensors there.")
+    try:
+        rater.load_state_dict(load_file(source))
+    except (RuntimeError, SafetensorError) as error:
+        words = str(error).splitlines()[-1].strip()
+        raise Refusal(
+            f"{key} names {source}, which does not fit: {words} A rater of the same trunk is legal."
+        ) from None
+    return rater, {"log": [], "train_flops": 0.0, "carried_from": str(source)}
+
+
+def _rated(
+    rater: Rater, data: Encoded, settings: MetaRater, seed: int, budget: RateSettings, weights: Path
+) -> Found:
+    """The pool's ratings by a trained rater, whose weights go to `weights`."""
+    pool = data.split("pool")
     rater.eval()
     chosen = meta.reference_rows(pool, budget.reference_group, seed)
     features = meta.pooled_features(rater, data, chosen, budget.score_batch, lambda n: None)
@@ -59,17 +87,8 @@ def _meta(
     started = time.perf_counter()
     with tqdm(total=len(pool), unit="img", desc="score") as bar:
         ratings = meta.rate_pool(rater, data, pool, reference, settings, budget.score_batch, bar.update)
-    spent = time.perf_counter() - started
-    # While the reference model warms up, it alone trains.
-    warm = settings.reference_warmup or 0.0
-    each = (1 - warm) * flops + warm * 3 * training.forward_flops(
-        proxy.losses, data.batch(pool[: budget.batch])
-    )
     return ratings, {
-        "log": log,
-        "counting_seconds": counting,
-        "score_seconds": spent,
-        "train_flops": each * budget.images,
+        "score_seconds": time.perf_counter() - started,
         "score_flops": training.forward_flops(rater.features, data.batch(pool[: budget.score_batch]))
         * len(pool),
         "reference_ids": data.rows["id"].iloc[chosen].tolist(),
@@ -198,6 +217,7 @@ def run(
     trunk: Annotated[str, typer.Option(help="model whose trunk the rater has")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
     tokenizer_folder: Annotated[Path, typer.Option("--tokenizer", help="folder that stage tokenizer wrote")],
+    assets: Annotated[Path, typer.Option(help="folder of raters that were trained elsewhere")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="table to write")],
     log_out: Annotated[Path, typer.Option(help="folder to write the training log and the weights into")],
@@ -234,8 +254,14 @@ def run(
         codes = tokenizer.load(tokenizer_folder)
         facts: dict[str, Any]
         if isinstance(settings, MetaRater):
+            if settings.weights is None:
+                network, trained = _meta(data, codes, sizes, settings, seed, budget, held, tick)
+            else:
+                source = assets / settings.weights / f"{seed}.safetensors"
+                network, trained = _carried(Rater(sizes[1], codes, seed), source, f"raters.{rater}.weights")
             weights = drafts / "rater.safetensors"
-            ratings, facts = _meta(data, codes, sizes, settings, seed, budget, held, tick, weights)
+            ratings, facts = _rated(network, data, settings, seed, budget, weights)
+            facts |= trained
         elif isinstance(
             settings, LossRater | El2nRater | CaptionGainRater | CaptionBandRater | ReferenceLossRater
         ):

@@ -18,7 +18,7 @@ SHARES = (0.1, 0.2, 0.5, 1.0)  # of the budget, at which there are checkpoints
 META = {
     "kind": "meta", "credit": "penalty", "reference_warmup": None, "unroll_steps": None, "group": "product",
     "rating_mode": "reference_group", "baseline": "validation", "bound": 2.0, "upper_weight": 1.0,
-    "upper_decay": 0.03, "epochs": 10,
+    "upper_decay": 0.03, "epochs": 10, "weights": None,
 }  # fmt: skip
 RATERS = {
     "r": META,

@@ -22,7 +22,7 @@ from alchemist.tokenizer import Tokenizer, TokenizerConfig
 SETTINGS = MetaRater(
     kind="meta", credit="penalty", reference_warmup=None, unroll_steps=None, group="product",
     rating_mode="reference_group", baseline="validation", bound=2.0,
-    upper_weight=1.0, upper_decay=0.03, epochs=10,
+    upper_weight=1.0, upper_decay=0.03, epochs=10, weights=None,
 )  # fmt: skip
 BUDGET = RateSettings(
     images=160, batch=8, proxy_learning_rate=1e-3, rater_learning_rate=1e-3, weight_decay=0.05, clip=2.0,

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -195,6 +196,51 @@ def test_experiments_run_and_stand_in_one_readable_table(space: Workspace) -> No
     lines = shown.stdout.splitlines()
     assert max(map(len, lines)) <= 120, shown.stdout
     assert any("three" in line and "0.3" in line for line in lines), shown.stdout
+
+
+def test_a_rater_that_was_trained_elsewhere_rates_as_it_is_and_is_not_trained(space: Workspace) -> None:
+    def rate(weights: str, trunk: str) -> subprocess.CompletedProcess[str]:
+        held = tiny_params()
+        held["raters"]["alchemist"]["weights"] = weights
+        held["models"]["xxs"] = held["models"]["xs"] | {"depth": 1, "width": 48}
+        space.write(held)
+        command = [
+            sys.executable, "-m", "stages.rate", "--rater", "alchemist", "--seed", "0", "--proxy", "xs",
+            "--trunk", trunk, "--encoded", "data/encoded", "--tokenizer", "data/tokenizer",
+            "--assets", "assets/raters", "--scale", "tiny", "--out", "data/again.parquet",
+            "--log-out", "data/again", "--scratch", ".scratch",
+        ]  # fmt: skip
+        return subprocess.run(command, cwd=space.folder, capture_output=True, text=True, check=False)
+
+    (space.folder / "assets/raters/mine").mkdir()
+    shutil.copy(
+        space.folder / "data/raters/alchemist/0/rater.safetensors",
+        space.folder / "assets/raters/mine/0.safetensors",
+    )
+    done = rate("mine", "xs")
+    assert done.returncode == 0, done.stderr[-3000:]
+    trained, carried = (
+        pd.read_parquet(space.folder / name)
+        for name in ("data/ratings/alchemist/0.parquet", "data/again.parquet")
+    )
+    assert list(trained["id"]) == list(carried["id"])
+    assert np.allclose(trained["rating"], carried["rating"], rtol=1e-5)  # of other numbers of threads
+    bill = json.loads((space.folder / "data/again/rating.json").read_text())
+    assert bill["train_flops"] == 0 < bill["score_flops"]
+    for weights, trunk, words in (
+        ("yours", "xs", "raters.alchemist.weights names assets/raters/yours/0.safetensors, which is missing"),
+        (
+            "mine",
+            "xxs",
+            "raters.alchemist.weights names assets/raters/mine/0.safetensors, which does not fit",
+        ),
+    ):
+        done = rate(weights, trunk)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+    shutil.rmtree(space.folder / "assets/raters/mine")
+    space.write(tiny_params())
 
 
 def test_damaged_data_are_told_in_a_sentence(space: Workspace) -> None:

@@ -38,6 +38,11 @@ class MetaRater(Settings):
     upper_weight: float = Field(gt=0, le=1, description="weight of the validation loss at the start")
     upper_decay: float = Field(ge=0, le=1, description="taken off it at the start of each later epoch")
     epochs: int = Field(ge=1, description="equal parts of the run, between which the weight falls")
+    weights: str | None = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="null: trained here; or a folder in assets/raters, SEED.safetensors, of raters that "
+        "were trained elsewhere and rate this pool as they are",
+    )
 
     # A value that the credit would ignore is refused, so that none is silently without effect.
     @field_validator("reference_warmup", "unroll_steps")
