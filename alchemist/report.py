@@ -251,8 +251,9 @@ class PaperRow:
 def paper_rows(study: Study, models: Mapping[str, str | None]) -> list[PaperRow]:
     """Tables 1 to 4 of the paper. `models` gives, for Table 2, our model in the place of each of its models.
 
-    The other tables are about one model, STAR-0.3B; the first of the grid stands in its place. Rows on
-    data sets other than LAION-30M have none of ours beside them: no pool of ours is such a set.
+    The other tables are about one model, STAR-0.3B; the first of the grid stands in its place. A heuristic
+    has a row for each sampler that the grid has on it. Rows on data sets other than LAION-30M have none of
+    ours beside them: no pool of ours is such a set.
     """
     rows = []
     for row in pd.read_csv(_PAPER).to_dict("records"):
@@ -261,9 +262,14 @@ def paper_rows(study: Study, models: Mapping[str, str | None]) -> list[PaperRow]
             ours = None
         arms = study.measured(ours) if ours is not None else []
         found = [n for n, r in arms if r == row["ratio"] and row["method"] in paper_methods(study, n)]
+        # Of a heuristic the paper gives the best of several samplers without saying which: all of ours.
+        several = row["method"] in HEURISTICS.values()
         quoted = float(row["fid"]), float(row["clip"]), row["source"] == "derived"
         where = row["table"], row["dataset"], row["model"], row["method"], float(row["ratio"])
-        rows.append(PaperRow(*where, *quoted, next(iter(found), None), ours if found else None))
+        chosen = found if several else found[:1]
+        rows += [PaperRow(*where, *quoted, name, ours) for name in chosen]
+        if not found:
+            rows.append(PaperRow(*where, *quoted, None, None))
     return rows
 
 
@@ -307,7 +313,7 @@ def paper_methods(study: Study, selection: str) -> tuple[str, ...]:
     if isinstance(rater, HeuristicRater) or rater.kind == "aesthetic":
         # The paper gives the best of several samplers for each, and does not say which.
         return (HEURISTICS[rater.kind],) if rater.kind in HEURISTICS else ()
-    if isinstance(rater, MetaRater) and rater.credit == "penalty":
+    if isinstance(rater, MetaRater) and rater.credit == "penalty" and rater.weights is None:
         return _META.get((rater.group, settings.sampler), ())
     return ()
 
@@ -316,7 +322,8 @@ def read_beside(folder: Path, pool: str, scale: str, names: Mapping[str, str]) -
     """Tables of runs on other pools, under short names; None where there is none.
 
     `folder` holds tables as `tidy` gives them, with the columns pool and scale and figures under their full
-    names. Rows of this pool or of another scale are left out. Raises Refusal where a table has not the
+    names. Rows of this pool or of another scale are left out; of a cell that two tables have, the one in the
+    file whose name comes first counts. Raises Refusal where a table has not the
     same figures.
     """
     found = []
@@ -332,7 +339,10 @@ def read_beside(folder: Path, pool: str, scale: str, names: Mapping[str, str]) -
         rows = rows[(rows["pool"] != pool) & (rows["scale"] == scale)]
         found.append(rows.rename(columns={full: short for short, full in columns(names).items()}))
     found = [rows for rows in found if len(rows)]
-    return pd.concat(found, ignore_index=True) if found else None
+    if not found:
+        return None
+    cell = ["pool", "scale", "selection", "ratio", "model", "seed", "point", "images"]
+    return pd.concat(found).drop_duplicates(cell, ignore_index=True)
 
 
 def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:

@@ -491,6 +491,20 @@ def test_tables_of_other_pools_are_checked(tmp_path: Path) -> None:
         report.read_beside(tmp_path, "emoji", "tiny", names)
 
 
+def test_a_cell_of_another_pool_counts_once(tmp_path: Path) -> None:
+    """Two studies on one pool share cells; counted twice they would look like two seeds."""
+    names = {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}
+    row: dict[str, object] = dict.fromkeys(report.columns(names).values(), 1.0)
+    row |= {"pool": "b", "scale": "tiny", "selection": "random", "ratio": 0.5, "model": "xs", "seed": 0}
+    row |= {"point": "equal_images", "images": 10}
+    first, again = pd.DataFrame([row]), pd.DataFrame([row | {"fd_lite0": 2.0}, row | {"seed": 1}])
+    first.to_csv(tmp_path / "b-first.csv", index=False)
+    again.to_csv(tmp_path / "b-second.csv", index=False)
+    found = report.read_beside(tmp_path, "emoji", "tiny", names)
+    assert found is not None
+    assert found[["seed", "fd"]].to_numpy().tolist() == [[0, 1.0], [1, 1.0]]
+
+
 # ------------------------------------------------------------------------------------ refusals
 
 
@@ -635,6 +649,17 @@ def test_paper_rows_keep_to_their_model_and_data() -> None:
         ("table4", "STAR-0.3B", "Shift-Gsample+Group-MLP", 0.2): ("alchemist", "xs"),
     }
     assert {r.selection for r in rows if r.table == "table3"} == {None}
+
+
+def test_every_sampler_on_a_heuristic_stands_beside_the_papers_best() -> None:
+    held = params(selections=["random", "clarity", "clarity_shift", "alchemist", "gsample"])
+    held["grid"]["selections"] += ["alchemist_carried"]
+    study = study_of(held)
+    rows = report.paper_rows(study, report.paper_models(study, {"proxy": "s", "rater": "xs"}, PARAMETERS))
+    assert [r.selection for r in rows if r.method == "Clarity"] == ["clarity", "clarity_shift"]
+    assert [r.selection for r in rows if (r.table, r.method) == ("table1", "Ours")] == ["alchemist"]
+    assert len(rows) == 33
+    assert "alchemist_carried" not in {r.selection for r in rows}
 
 
 def test_a_transfer_model_has_its_arms_alone_and_ratios_fall() -> None:
