@@ -48,19 +48,19 @@ def main() -> None:
     index = pd.read_parquet(asked.data / "pool/index.parquet").set_index("id", drop=False)
     real = pool_store.images(asked.data / "pool", index.loc[ids])
     by = features.extractor(settings.features, settings.feature_size)
-    moments = metrics.moments(features.extract(by, real, settings.batch))
+    moments = metrics.moments(features.extract(real, by, settings.batch))
     print(f"{asked.cell}: {len(rows)} pairs of the meta-validation split", flush=True)
     for guidance in asked.guidance:
         for top_p in asked.top_p:
             begun = time.perf_counter()
             chosen = settings.model_copy(update={"guidance": guidance, "top_p": top_p})
             images = evaluation.generate(generator, data, rows, chosen, lambda n: None)
-            found = metrics.moments(features.extract(by, images, settings.batch))
+            found = metrics.moments(features.extract(images, by, settings.batch))
             score = metrics.frechet_distance(found, moments)
             seconds = time.perf_counter() - begun
             print(f"guidance {guidance}, top-p {top_p}: FD {score:.1f} ({seconds:.0f} s)", flush=True)
     pictures = tokenizer_fit.reconstruct(codes, real)
-    floor = metrics.frechet_distance(metrics.moments(features.extract(by, pictures, settings.batch)), moments)
+    floor = metrics.frechet_distance(metrics.moments(features.extract(pictures, by, settings.batch)), moments)
     print(f"reconstructions: FD {floor:.1f}")
 
 

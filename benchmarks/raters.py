@@ -3,10 +3,10 @@
     python -m benchmarks.raters [PAIRS …] [--only NAME …] [--light]
 
 Each case runs in a process of its own on a pool of random 32 px images (random tokens for raters
-that read the proxy's) with 50 short captions, in the sizes of params.yaml. `worker` is the largest
-process of a measure that runs in several. `--light` takes tiny networks: it shows in a short time
-how memory grows with the pool, and no real speed. The row `index` is a process that only reads the
-index and the modules.
+that read the proxy's), each with a short caption of its own, in the sizes of params.yaml. `worker` is
+the largest process of a measure that runs in several. `--light` takes tiny networks: it shows in a
+short time how memory grows with the pool, and no real speed. The row `index` is a process that only
+reads the index and the modules.
 """
 
 import argparse
@@ -27,15 +27,15 @@ import yaml
 from alchemist import heuristics, pool_store, stateless
 from alchemist.pool_store import Row, read_index, write_pool
 
-RESOLUTION, SHARD, WORDS = 32, 16_384, 50
+RESOLUTION, SHARD = 32, 16_384
 IMAGES = ("index", *heuristics.MEASURES)
 NETWORKS = ("clip_score", "semdedup")
 TOKENS = ("loss", "el2n", "caption_gain", "meta")
 
 
 def caption(number: int) -> str:
-    """One of a few short captions."""
-    return f"a picture of {number % WORDS}"
+    """A short caption that no other pair has."""
+    return f"picture number {number}"
 
 
 def rows(count: int) -> Iterator[Row]:
@@ -58,9 +58,9 @@ def make(folder: Path, count: int) -> None:
     config = tokenizer.load(Path("assets") / params["tokenizer"]["asset"]).config
     rng = stateless.generator("benchmark tokens")
     tokens = rng.integers(0, config.codes, (count, config.tokens), dtype=np.uint16)
-    states = [rng.normal(size=(6, 384)).astype(np.float16) for _ in range(WORDS + 1)]
+    states = [rng.normal(size=(6, 384)).astype(np.float16) for _ in range(count + 1)]
     table = pd.DataFrame({"id": [f"pair-{i:09d}" for i in range(count)], "split": "pool"})
-    table["text"] = 1 + np.arange(count) % WORDS
+    table["text"] = 1 + np.arange(count)
     encoded.write(folder / "encoded", table, tokens, states)
 
 
