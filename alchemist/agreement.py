@@ -38,6 +38,16 @@ class RankCorrelation:
 
 
 @dataclass(frozen=True)
+class Corrected:
+    """Spearman's correlation of two raters, each seed with itself, corrected for the noise of both."""
+
+    seen: dict[int, float]  # by seed, as it is
+    first: float  # the raters' correlations with themselves, mean over pairs of those seeds
+    second: float
+    corrected: dict[int, float]  # by seed: seen / sqrt(first x second), by chance also above 1
+
+
+@dataclass(frozen=True)
 class Overlap:
     """What two subsets of one pool share."""
 
@@ -80,6 +90,31 @@ def rank_correlations(ratings: Ratings) -> list[RankCorrelation]:
             )
         )
     return out
+
+
+def corrected_correlation(ratings: Ratings, first: str, second: str) -> Corrected | None:
+    """The correlation that two raters would have without the noise of their seeds.
+
+    Two noisy ratings of one order agree no better than either agrees with itself, so the correlation is
+    divided by the geometric mean of both self-agreements: the correction for attenuation of C. Spearman,
+    The proof and measurement of association between two things, American Journal of Psychology 15
+    (1904), pages 72 to 101. It takes the noise of both as independent, and holds nearly for ranks. Both
+    self-agreements are taken as known: their own error is no part of how the seeds scatter.
+
+    None where the raters have fewer than two seeds in common, or one does not agree with itself. Raises
+    Refusal as `rank_correlations` does.
+    """
+    seeds = sorted(set(ratings[first]) & set(ratings[second]))
+    if len(seeds) < 2:
+        return None
+    ranks = _ranks({name: {seed: ratings[name][seed] for seed in seeds} for name in (first, second)})
+    seen = {seed: _product(ranks[first][seed], ranks[second][seed]) for seed in seeds}
+    pairs = list(itertools.combinations(seeds, 2))
+    own = [float(np.mean([_product(ranks[n][s], ranks[n][t]) for s, t in pairs])) for n in (first, second)]
+    if not all(value > 0 for value in own):  # nor NaN, of a constant rating
+        return None
+    ceiling = math.sqrt(own[0] * own[1])
+    return Corrected(seen, own[0], own[1], {seed: rho / ceiling for seed, rho in seen.items()})
 
 
 def _ranks(ratings: Ratings) -> dict[str, dict[int, Floats]]:

@@ -5,7 +5,7 @@ Everything in seconds of the device and in floating-point operations; a cost tha
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -79,6 +79,7 @@ class Reach:
     threshold: float
     images: float | None  # interpolated between checkpoints; None where it never has
     early: bool  # the first checkpoint has it already, so that the true number may be lower
+    first: int  # images at the first checkpoint
     last: int  # images at the last checkpoint
     training: Spent | None  # until then
     rating: Spent  # of the arm; nothing for the full data and for a rating that nobody clocks
@@ -115,7 +116,9 @@ class Speedup:
 
     Intervals are of the ratio (see `statistics.ratio_interval`; larger is faster) and None with one
     seed; for FLOPs also where they were not counted. A seed in which the arm never reaches the figure
-    enters with its last checkpoint, so that its ratio is an upper bound; see `bounds`.
+    enters with its last checkpoint, so that its ratio is an upper bound, and one in which it has the
+    figure at its first checkpoint gives a lower bound; see `bounds`. A bound in any seed leaves the
+    intervals open on the other side (low 0, high inf), and the means are then bounds too.
     """
 
     arm: str
@@ -133,6 +136,11 @@ class Speedup:
     flops_with_rating: Interval | None
     break_even_seconds: BreakEven
     break_even_flops: BreakEven
+
+    @property
+    def most(self) -> float:
+        """The largest ratio of images that the checkpoints can show: a last one over a first one."""
+        return max(theirs.last / ours.first for ours, theirs in zip(self.ours, self.theirs, strict=True))
 
 
 def rating_cost(facts: Mapping[str, Any]) -> tuple[Spent, Spent]:
@@ -281,8 +289,8 @@ def _reaches(
         early = images is not None and images == curve.index[0]
         training = None if images is None else _training(bills, names[seed], images)
         rating = [part for part in _rating(study, bills, selection, seed) if part is not None]
-        last = int(curve.index[-1])
-        out.append(Reach(seed, thresholds[seed], images, early, last, training, sum(rating, NOTHING)))
+        ends = int(curve.index[0]), int(curve.index[-1])
+        out.append(Reach(seed, thresholds[seed], images, early, *ends, training, sum(rating, NOTHING)))
     return tuple(out)
 
 
@@ -352,17 +360,17 @@ def speedup(
     cells = _rows(table, arm, ratio, model).drop_duplicates("seed").set_index("seed")["cell"]
     spent = [run.training or _training(bills, cells[run.seed], run.last) for run in ours]
     until = [run.training or NOTHING for run in theirs]  # their own figure, so never None
-    images = [(t.images or 0.0) / (o.images or o.last) for o, t in zip(ours, theirs, strict=True)]
     whole = [s + run.rating for s, run in zip(spent, ours, strict=True)]
     their_whole = [s + run.rating for s, run in zip(until, theirs, strict=True)]
     reached = all(run.images is not None for run in ours)
     rating, their_rating = mean([run.rating for run in ours]), mean([run.rating for run in theirs])
+    bounds = {o.seed: _bound(o, t) for o, t in zip(ours, theirs, strict=True)}
 
     def interval(of: Iterable[float | None], to: Iterable[float | None]) -> Interval | None:
         pairs = [(a, b) for a, b in zip(of, to, strict=True) if a is not None and b is not None]
         if len(pairs) < max(2, len(ours)):
             return None
-        return ratio_interval([a / b for a, b in pairs], confidence, claimed)
+        return _open(ratio_interval([a / b for a, b in pairs], confidence, claimed), bounds.values(), claimed)
 
     def runs(price: float | None, theirs: list[float | None], ours: list[float | None]) -> BreakEven:
         pairs = [(a, b) for a, b in zip(theirs, ours, strict=True) if a is not None and b is not None]
@@ -384,8 +392,8 @@ def speedup(
         metric=metric,
         ours=ours,
         theirs=theirs,
-        bounds={o.seed: _bound(o, t) for o, t in zip(ours, theirs, strict=True)},
-        images=ratio_interval(images, confidence, claimed) if len(images) > 1 else None,
+        bounds=bounds,
+        images=interval([t.images for t in theirs], [o.images or o.last for o in ours]),
         seconds=interval([s.seconds for s in until], [s.seconds for s in spent]),
         flops=interval([s.flops for s in until], [s.flops for s in spent]),
         seconds_with_rating=interval([s.seconds for s in their_whole], [s.seconds for s in whole]),
@@ -404,6 +412,20 @@ def _bound(ours: Reach, theirs: Reach) -> Bound:
     if ours.images is None or theirs.early:
         return "at most"
     return "at least" if ours.early else "exact"
+
+
+def _open(interval: Interval, bounds: Iterable[Bound], claimed: float) -> Interval:
+    """An interval of ratios without the ends that bounds say nothing about.
+
+    p stays where the end that is left can exclude `claimed`, and is 1 where `claimed` lies on the open
+    side: it is among what the interval then holds.
+    """
+    kinds = set(bounds)
+    above, below = bool(kinds & {"at least", "unknown"}), bool(kinds & {"at most", "unknown"})
+    low, high = 0.0 if below else interval.low, math.inf if above else interval.high
+    held = (above and interval.mean <= claimed) or (below and interval.mean >= claimed)
+    p_t, p_flip = (1.0, 1.0) if held else (interval.p_t, interval.p_flip)
+    return replace(interval, low=low, high=high, p_t=p_t, p_flip=p_flip)
 
 
 def break_even(rating: float, theirs: float | None, ours: float | None) -> int | None:

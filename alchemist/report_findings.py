@@ -182,7 +182,7 @@ def cost_tables(held: Material) -> dict[str, Any]:
         "arms": [{"title": words, "table": _arm_costs(held, point)} for point, words in POINT_WORDS.items()],
         "times": _times(held, "fd"),
         "times_nll": _times(held, "nll"),
-        "speedups": _speedups(held),
+        "speedups": [part for metric in ("fd", "nll") for part in _speedups(held, metric)],
         "raters": Table(["rater", "pairs rated", "training", "scoring the pool", "together"], raters),
         "stages": Table(["stage", "seconds", "TFLOP"], stages),
         "cells": Table(["cell", "images", "training, s", "training, TFLOP", "evaluation, s"], cells),
@@ -236,18 +236,18 @@ def _time_row(t: TimeTo, metric: str, names: Mapping[str, str]) -> list[str]:
     return [arm_name(t.selection, t.ratio), t.model, goal, reached, images, *spent]
 
 
-def _speedups(held: Material) -> Table | None:
-    """How much earlier every arm has the random subset's final FD, and when its rating is paid for."""
-    study = held.study
-    if study.baseline is None:
-        return None
+def _speedups(held: Material, metric: str) -> list[dict[str, Any]]:
+    """How much earlier every arm has the random subset's final figure, and when its rating is paid for."""
+    study, names = held.study, held.scores[held.study.cells()[0].name]["names"]
+    if study.baseline is None or held.table[metric].isna().any():
+        return []
     model, rows = study.grid.models[0], []
     sized = {ratio for name, ratio in study.arms() if name == study.baseline}
     for name, ratio in study.arms():
         if name == study.baseline or ratio not in sized or study.reads_truth(name):
             continue
         s = cost.speedup(
-            study, held.table, held.bills, name, study.baseline, ratio, model, "fd", held.confidence
+            study, held.table, held.bills, name, study.baseline, ratio, model, metric, held.confidence
         )
         kinds = list(dict.fromkeys(s.bounds.values()))
         factors = [s.images, s.seconds, s.seconds_with_rating, s.flops, s.flops_with_rating]
@@ -259,7 +259,8 @@ def _speedups(held: Material) -> Table | None:
         for what in ("images", "seconds", "seconds with rating", "FLOPs", "FLOPs with rating")
     ]
     paid = ["runs until paid, seconds", "runs until paid, FLOPs"]
-    return Table(["subset", "read as", *head, *paid], rows, left=2) if rows else None
+    table = Table(["subset", "read as", *head, *paid], rows, left=2)
+    return [{"title": metric_name(metric, names), "table": table}] if rows else []
 
 
 def _factor(interval: Interval | None) -> str:

@@ -33,7 +33,7 @@ def number(value: float | None, digits: int = 0, sign: bool = False) -> str:
     text = f"{value:{'+' if sign else ''},.{digits}f}"
     if not text.strip("+-0.,"):
         text = text.lstrip("+-")  # no minus zero
-    return text.replace("-", MINUS)
+    return text.replace("-", MINUS).replace("inf", "\N{INFINITY}")
 
 
 def told(stat: Stat, digits: int, sign: bool = False, scale: float = 1.0) -> str:

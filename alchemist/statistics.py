@@ -30,9 +30,9 @@ class Interval:
     n: int
     mean: float
     sd: float  # over n - 1; of the logarithms where the mean is a ratio
-    low: float
+    low: float  # 0, and high inf, where bounds leave a ratio open (see `cost.Speedup`)
     high: float
-    p_t: float  # two-sided t-test of the value that means "no effect"
+    p_t: float  # two-sided t-test of the value that means "no effect", or that is claimed
     p_flip: float  # two-sided sign-flip permutation; at n = 3 the least possible is .25
 
 
@@ -70,13 +70,14 @@ def better(metric: str) -> Literal[-1, 1]:
     return 1 if metric in HIGHER else -1
 
 
-def paired(differences: ArrayLike, confidence: float) -> Interval:
-    """The t-interval of the mean of n paired differences, and two tests of a mean of zero.
+def paired(differences: ArrayLike, confidence: float, claimed: float = 0.0) -> Interval:
+    """The t-interval of the mean of n paired differences, and two tests of a mean of `claimed`.
 
-    `p_flip` is the share of all 2^n sign patterns under which the mean is at least as far from zero:
-    exact up to n = 16, beyond that from 65,536 drawn patterns. It cannot fall below 2 / 2^n, so at
-    n = 3 the least possible p is .25, at n = 5 .0625, and only from n = 6 on can it fall below .05.
-    Equal differences give an interval without width, and p_t 0 (1 where all are zero).
+    `p_flip` is the share of all 2^n sign patterns (of what is left when `claimed` is taken off) under
+    which the mean is at least as far from it: exact up to n = 16, beyond that from 65,536 drawn
+    patterns. It cannot fall below 2 / 2^n, so at n = 3 the least possible p is .25, at n = 5 .0625, and
+    only from n = 6 on can it fall below .05. Equal differences give an interval without width, and p_t
+    0 (1 where all are `claimed`).
 
     Raises Refusal for fewer than two differences and for values that are not finite.
     """
@@ -87,14 +88,16 @@ def paired(differences: ArrayLike, confidence: float) -> Interval:
         raise Refusal(f"a paired difference is {d[~np.isfinite(d)][0]}; differences should be finite.")
     if not 0 < confidence < 1:
         raise Refusal(f"confidence is {confidence}; it should be between 0 and 1.")
-    n, mean = len(d), float(d.mean())
+    off = d - claimed
+    n, mean, away = len(d), float(d.mean()), float(off.mean())
     sd = 0.0 if (d == d[0]).all() else float(d.std(ddof=1))
     if sd == 0:
-        return Interval(n, mean, 0.0, mean, mean, float(mean == 0), sign_flip(d))
+        mean = float(d[0])  # the mean of equal values may differ from them by rounding
+        return Interval(n, mean, 0.0, mean, mean, float(mean == claimed), sign_flip(off))
     error = sd / math.sqrt(n)
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
-    return Interval(n, mean, sd, mean - half, mean + half, p, sign_flip(d))
+    p = float(2 * stats.t.sf(abs(away) / error, n - 1))
+    return Interval(n, mean, sd, mean - half, mean + half, p, sign_flip(off))
 
 
 def sign_flip(differences: NDArray[np.float64]) -> float:

@@ -8,16 +8,22 @@ the grid lacks a part of what it speaks of. Claims about quality are
 decided by the paper's metric and point, FD at equal epochs; NLL, CLIP-Score and equal images stand
 beside. No correction for many parts: to be supported all must be, which is strict already, but of many
 parts one may fall on the other side by chance.
+
+Three claims have parts of their own. C6: a rating that orders pairs as low loss does, but for noise, is
+a loss ranking whatever it scores; that it does not is no sign of anything more, so the rank correlation
+decides only against. C7: a figure that the arm has at its first checkpoint bounds the factor on one side,
+and a bound decides on no other. C8: on other pools decide ratings that were carried there, by a rater with
+`weights` that else is the paper's; a rater trained anew there moves the method, and stands beside.
 """
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
-from alchemist.agreement import Ratings, percentiles, rank_correlations
+from alchemist.agreement import Ratings, corrected_correlation, percentiles
 from alchemist.cost import Bills, Speedup, speedup
 from alchemist.report import FULL, Study
 from alchemist.settings.rater import LossRater, MetaRater, RaterSettings
@@ -77,7 +83,7 @@ class Verdict:
 class Roles:
     """Selections of the grid by what they are; None where the grid has none."""
 
-    alchemist: str | None  # the paper's: meta, credit penalty, a group gate, Shift-Gsample
+    alchemist: str | None  # the paper's: meta, trained here, credit penalty, a group gate, Shift-Gsample
     no_group: str | None  # the same without the gate
     gsample: str | None  # the same rater, other samplers
     topk: str | None
@@ -98,7 +104,8 @@ class Roles:
             rater = raters[name]
             if not isinstance(rater, MetaRater) or selection.sampler != "shift_gsample":
                 continue
-            if rater.credit == "penalty" and rater.group != "none":
+            # The other roles have its rater, or one like it, so none of them has weights either.
+            if rater.weights is None and rater.credit == "penalty" and rater.group != "none":
                 first.setdefault((rater.group != "product", not _plain(selection)), name)
         if not first:
             return cls(None, None, None, None, None, study.baseline)
@@ -179,7 +186,9 @@ def verdicts(
     `table` is `report.tidy`; `ratings[rater][seed]` are Series by id and `kinds` the planted truth by
     id (both for C5, the ratings for C6 too); `bills` are for C7; `elsewhere` are tidy tables of other
     pools with the columns pool and scale besides (for C8), of which the rows of another pool and this
-    scale count, under the names of selections of this study. What is not given is not tested.
+    scale count, under the names of selections of this study. `study.selections` and `study.raters` may
+    hold more than the grid names: a selection whose rating was carried is looked for among them all.
+    What is not given is not tested.
 
     Raises Refusal where the seeds of two arms do not match.
     """
@@ -195,22 +204,30 @@ def verdicts(
             why = f"The grid has one seed ({study.grid.seeds[0]}), and an interval needs at least two."
         else:
             parts, why = judge(case)
-        word = _together(part.verdict for part in parts if part.decides)
-        gaps = _gaps(claim, [part for part in parts if part.decides]) if parts else []
+        deciding = [part for part in parts if part.decides]
+        word = _together(part.verdict for part in deciding)
+        gaps = _gaps(study, claim, deciding) if parts else []
         if gaps:
-            why += f" Tested in part: {', and '.join(gaps)}."
+            why += f" {'Tested in part' if deciding else 'Not tested'}: {', and '.join(gaps)}."
             word = "undecided" if word == "supported" else word
         said = f"{why} {_capital(place)}." if place and parts else why
         out.append(Verdict(claim, CLAIMS[claim], word, tuple(parts), said))
     return out
 
 
-def _gaps(claim: str, parts: Sequence[Part]) -> list[str]:
-    """What a claim speaks of and the grid lacks: then it cannot be supported, but it can fail."""
+def _gaps(study: Study, claim: str, parts: Sequence[Part]) -> list[str]:
+    """What a claim speaks of and the parts that decide lack: then it cannot be supported, but it can fail."""
     out = []
     if claim == "C2":
         out += ["it has one ratio alone"] if len({part.ratio for part in parts}) < 2 else []
         out += ["it has one model size alone"] if len({part.model for part in parts}) < 2 else []
+        every = {*study.grid.ratios, *(part.ratio for part in parts if part.ratio is not None)}
+        for model in study.models():
+            held = {part.ratio for part in parts if part.ratio is not None and part.model == model}
+            if not held:
+                out.append(f"model {model} was compared at no ratio")
+            elif held != every:
+                out.append(f"model {model} was compared at {' and '.join(map(_share, sorted(held)))} alone")
     if claim == "C7":
         tested = {part.ratio for part in parts}
         out += [f"{_share(ratio)} is not in the grid" for ratio in SPEEDUPS if ratio not in tested]
@@ -218,7 +235,7 @@ def _gaps(claim: str, parts: Sequence[Part]) -> list[str]:
         if all(part.pool is not None for part in parts):
             out.append("no further model was trained on both subsets")
         if all(part.pool is None for part in parts):
-            out.append("no other pool has both arms with two seeds at this scale")
+            out.append("no rating was carried to another pool with two seeds at this scale")
     return out
 
 
@@ -344,31 +361,35 @@ def _c6(case: _Case) -> tuple[list[Part], str]:
     if not all(name in case.ratings for name in names):
         return parts, _told(parts, case.confidence)
     rating, low_loss = names
-    each = [
-        rank_correlations({rating: {s: held}, low_loss: {s: case.ratings[low_loss][s]}})[1].mean
-        for s, held in case.ratings[rating].items()
-        if s in case.ratings[low_loss]
-    ]
-    if len(each) < 2 or not np.isfinite(each).all():
+    found = corrected_correlation(case.ratings, rating, low_loss)
+    if found is None:
         return parts, _told(parts, case.confidence)
-    interval = paired(each, case.confidence)
+    at = paired(list(found.corrected.values()), case.confidence, LOSS_RANKING)
+    # No true correlation is above 1, and LOSS_RANKING is below it, so that the cap moves no decision.
+    interval = replace(at, mean=min(at.mean, 1.0), low=min(at.low, 1.0), high=min(at.high, 1.0))
+    verdict = _word(interval, LOSS_RANKING, -1)
+    copy = verdict == "not supported"
     parts.append(
         Part(
-            what=f"Spearman correlation of {rating} with the order of low loss",
+            what=f"Spearman correlation of {rating} with the order of low loss, corrected for both "
+            "ratings' noise",
             unit="rank correlation",
             interval=interval,
             claimed=LOSS_RANKING,
             better=-1,
-            verdict=_word(interval, LOSS_RANKING, -1),
-            decides=True,  # what orders pairs as the loss does is no more than the loss, whatever it scores
+            verdict=verdict,
+            decides=copy,  # another order than that of the loss may still be of no use
         )
     )
-    why = (
-        _told(parts, case.confidence)
-        + f" The rating's rank correlation with low loss is {_number(interval.mean, sign=False)}"
+    seen, first, second, mean = (
+        _number(value, sign=False)
+        for value in (sum(found.seen.values()) / at.n, found.first, found.second, interval.mean)
     )
-    copy = parts[-1].verdict == "not supported"
-    return parts, why + (": it is a loss ranking." if copy else ".")
+    why = (
+        f" The rating's rank correlation with low loss is {seen} as seen, where the rating has {first} with "
+        f"itself between seeds and low loss {second}, so {mean} without that noise"
+    )
+    return parts, _told(parts, case.confidence) + why + (": it is a loss ranking." if copy else ".")
 
 
 def _c8(case: _Case) -> tuple[list[Part], str]:
@@ -381,21 +402,48 @@ def _c8(case: _Case) -> tuple[list[Part], str]:
         for ratio in case.study.grid.transfer.ratios
         for part in _compare(case, ours, theirs, ratio, model)
     ]
-    pools: list[Part] = []
+    carried = _carried(case.study, ours)
+    moved: list[Part] = []
+    anew: list[Part] = []
+    beside: list[Part] = []
     if case.elsewhere is not None:
-        rows = case.elsewhere[case.elsewhere["selection"] == ours]
+        rows = case.elsewhere[case.elsewhere["selection"].isin([ours, *carried])]
         for pool, ratio, model in rows[["pool", "ratio", "model"]].drop_duplicates().itertuples(index=False):
             there = case.elsewhere[case.elsewhere["pool"] == pool]
-            pools += _parts(there, case.confidence, ours, theirs, ratio, model, pool)
-    parts += pools
+            anew += _parts(there, case.confidence, ours, theirs, ratio, model, pool)
+            for name in carried:
+                moved += _parts(there, case.confidence, name, theirs, ratio, model, pool)
+                beside += _parts(there, case.confidence, name, ours, ratio, model, pool)
+    parts += [*moved, *map(_beside, [*anew, *beside])]
     if not parts:
         return [], _lacks("further models on both subsets, or tables of another pool with two seeds")
-    note = " On another pool the rater was trained anew: the method moves there, no rating does."
-    return parts, _told(parts, case.confidence) + (note if pools else "")
+    why = _told(parts, case.confidence)
+    if moved:
+        why += " On another pool decides a rating that was carried: its rater was trained elsewhere."
+    if anew:
+        why += (
+            f" For {ours} on another pool the rater was trained anew: the method moves there, no rating "
+            "does, so it stands beside."
+        )
+    return parts, why
+
+
+def _carried(study: Study, ours: str) -> list[str]:
+    """Selections as ours in all but that the rater was trained elsewhere (`weights`), found by settings."""
+    same = study.raters[study.selections[ours].rater].model_dump(exclude={"weights"})
+    out = []
+    for name, selection in study.selections.items():
+        rater = study.raters.get(selection.rater)
+        if not isinstance(rater, MetaRater) or rater.weights is None:
+            continue
+        alike = rater.model_dump(exclude={"weights"}) == same
+        if alike and _sampler(selection) == _sampler(study.selections[ours]):
+            out.append(name)
+    return out
 
 
 def _beside(part: Part) -> Part:
-    return Part(**{**part.__dict__, "decides": False})
+    return replace(part, decides=False)
 
 
 # ------------------------------------------------------------------------------- planted truth
@@ -481,6 +529,12 @@ def _c7(case: _Case) -> tuple[list[Part], str]:
                 beside += clocked if counted else []
                 never = sum(run.images is None for run in at.ours)
                 early = sum(bound == "at least" for bound in at.bounds.values())
+                if at.most <= claimed:
+                    notes.append(
+                        f"at {_share(ratio)} the first checkpoint of {ours}, "
+                        f"{_number(at.ours[0].first, sign=False)} images, cannot show a factor above "
+                        f"{_number(at.most, sign=False)}, and the claimed one is {claimed:g}"
+                    )
                 if early:
                     notes.append(
                         f"at {_share(ratio)} {ours} was that good at its first checkpoint in {early} of "
@@ -504,12 +558,10 @@ def _c7(case: _Case) -> tuple[list[Part], str]:
 
 
 def _times(at: Speedup, interval: Interval | None, claimed: float, what: str, decides: bool) -> list[Part]:
-    """The part for one ratio of costs. A bound on one side decides nothing on the other side."""
+    """The part for one ratio of costs. A bound leaves its interval open, so it decides on one side alone."""
     if interval is None:
         return []
-    word, bounds = _word(interval, claimed, 1), set(at.bounds.values())
-    unsure = "unknown" in bounds or ("at most" if word == "supported" else "at least") in bounds
-    verdict: Word = "undecided" if unsure else word
+    verdict = _word(interval, claimed, 1)
     return [Part(what, "times", interval, claimed, 1, verdict, decides, ratio=at.ratio, model=at.model)]
 
 
@@ -528,17 +580,10 @@ def _told(parts: Sequence[Part], confidence: float) -> str:
     """The part that decided with its interval, how many parts there are, and what stands beside."""
     deciding = [part for part in parts if part.decides]
     if not deciding:
-        return "No figures of both sides from two seeds."
+        return "Nothing that decides was compared." if parts else "No figures of both sides from two seeds."
     word = _together(part.verdict for part in deciding)
     key = min((part for part in deciding if part.verdict == word), key=_margin)
-    at = key.interval
-    times = key.unit == "times"
-    claim = f" against the claimed {key.claimed:g}" if times else ""
-    mean, low, high = (_number(value, sign=not times) for value in (at.mean, at.low, at.high))
-    said = (
-        f"{_capital(key.what)}: {mean}{' times' if times else ''}{claim} "
-        f"({100 * confidence:g} % interval {low} to {high}, n = {at.n})."
-    )
+    said = f"{_capital(key.what)}: {_measured(key, confidence)}."
     if len(deciding) > 1:
         yes = sum(part.verdict == "supported" for part in deciding)
         no = sum(part.verdict == "not supported" for part in deciding)
@@ -555,11 +600,28 @@ def _told(parts: Sequence[Part], confidence: float) -> str:
     return said + (f" Beside it at equal epochs: {', '.join(beside)}." if beside else "")
 
 
+def _measured(part: Part, confidence: float) -> str:
+    """Mean, interval and n in words. The interval of a factor is open where a seed gives a bound alone."""
+    at, times = part.interval, part.unit == "times"
+    sign = part.unit not in ("times", "rank correlation")
+    mean, low, high = (_number(value, sign) for value in (at.mean, at.low, at.high))
+    below, above = times and at.low == 0, math.isinf(at.high)
+    lead, span = "", f"{low} to {high}"
+    if below and above:
+        span = "open at both ends"
+    elif above:
+        lead, span = "at least ", f"{low} or more"
+    elif below:
+        lead, span = "at most ", f"{high} or less"
+    told = f"{lead}{mean} times against the claimed {part.claimed:g}" if times else mean
+    return f"{told} ({100 * confidence:g} % interval {span}, n = {at.n})"
+
+
 def _margin(part: Part) -> float:
-    """How far the near end of the interval lies on the claimed side, in half widths."""
-    at = part.interval
-    near = part.better * ((at.low if part.better > 0 else at.high) - part.claimed)
-    return near / (at.high - at.low) if at.high > at.low else near * float("inf") if near else 0.0
+    """How far the near end of the interval lies on the claimed side, in widths from there to the mean."""
+    end = part.interval.low if part.better > 0 else part.interval.high
+    near, half = part.better * (end - part.claimed), part.better * (part.interval.mean - end)
+    return near / half if half > 0 else near * math.inf if near else 0.0
 
 
 def _are(count: int) -> str:

@@ -40,6 +40,12 @@ def run(
     names = dict.fromkeys([*(selection.rater for selection in chosen.values()), *rated])
     used = {name: rater_settings(section(f"raters.{name}"), f"raters.{name}") for name in names}
     study, which = Study(grid, chosen, used), {"pool": section("pool"), "scale": section("scale")}
+    # Rows of other pools are of selections that this grid need not have.
+    known = Study(
+        grid,
+        {name: block(SelectionSettings, f"selections.{name}") for name in section("selections")},
+        {name: rater_settings(section(f"raters.{name}"), f"raters.{name}") for name in section("raters")},
+    )
     files.check_manifest(pool)
     index = pool_store.read_index(pool)
     index = index[index["split"] == "pool"].reset_index(drop=True)
@@ -69,7 +75,7 @@ def run(
         params=in_force(study),
         contrasts=statistics.contrasts(table, blocks, wanted, grid.models),
         verdicts=verdicts.verdicts(
-            study,
+            known,
             table,
             wanted.confidence,
             bills=bills,

@@ -55,6 +55,56 @@ def test_other_ids_are_refused() -> None:
         )
 
 
+def test_correlation_is_corrected_by_how_far_each_rater_agrees_with_itself() -> None:
+    rng = np.random.default_rng(0)
+    a = [np.arange(60.0) + rng.normal(0, 9, 60) for _ in range(3)]
+    b = [np.arange(60.0) + rng.normal(0, 30, 60) for _ in range(4)]
+    ratings = {"a": {s: series(a[s], s) for s in range(3)}, "b": {s: series(b[s], 7 - s) for s in range(4)}}
+    found = agreement.corrected_correlation(ratings, "a", "b")
+    assert found is not None
+
+    def rho(x: np.ndarray, y: np.ndarray) -> float:
+        return float(stats.spearmanr(x, y).statistic)
+
+    # The fourth seed of b has no partner, so that it counts nowhere.
+    own = [np.mean([rho(x[0], x[1]), rho(x[0], x[2]), rho(x[1], x[2])]) for x in (a, b)]
+    assert (found.first, found.second) == pytest.approx(tuple(own))
+    assert found.seen == pytest.approx({s: rho(a[s], b[s]) for s in range(3)})
+    assert found.corrected == pytest.approx(
+        {s: v / math.sqrt(own[0] * own[1]) for s, v in found.seen.items()}
+    )
+
+
+@pytest.mark.parametrize("r", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("noise", [0.1, 1.0])
+def test_corrected_correlation_is_that_without_noise(r: float, noise: float) -> None:
+    rng = np.random.default_rng(1)
+    ids = [str(i) for i in range(20_000)]
+    x, z = rng.normal(size=(2, 20_000))
+    y = r * x + math.sqrt(1 - r**2) * z
+    ratings = {
+        name: {s: pd.Series(true + rng.normal(0, noise, 20_000), ids) for s in range(3)}
+        for name, true in (("a", x), ("b", y))
+    }
+    found = agreement.corrected_correlation(ratings, "a", "b")
+    assert found is not None
+    # Spearman's correlation of two Gaussians of correlation r; for ranks the correction is nearly exact.
+    true = 6 / math.pi * math.asin(r / 2)
+    assert np.mean(list(found.corrected.values())) == pytest.approx(true, abs=0.02)
+
+
+def test_no_correction_without_seeds_or_where_a_rater_does_not_agree_with_itself() -> None:
+    up, down, flat = series(np.arange(60.0)), series(-np.arange(60.0)), series(np.zeros(60))
+    for a, b in (
+        ({0: up}, {0: up}), ({0: up, 1: up}, {1: up, 2: up}), ({0: up, 1: down}, {0: up, 1: up}),
+        ({0: up, 1: up}, {0: up, 1: flat}),
+    ):  # fmt: skip
+        assert agreement.corrected_correlation({"a": a, "b": b}, "a", "b") is None
+    same = agreement.corrected_correlation({"a": {0: up, 1: up}, "b": {0: down, 1: down}}, "a", "b")
+    assert same is not None
+    assert same.corrected == pytest.approx({0: -1.0, 1: -1.0})
+
+
 def test_overlap_by_hand() -> None:
     found = agreement.overlap(["a", "b", "c"], ["d", "c", "b"], 10)
     assert (found.shared, found.jaccard) == (2, 0.5)

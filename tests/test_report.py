@@ -480,7 +480,8 @@ def test_costs_stand_in_seconds_and_operations(three: Path) -> None:
         "68.0 s 5.10 TFLOP 20.0 170.0"
     ) in said
     assert "clarity 203" in said
-    assert "Against random at equal size, until its final FD" in said
+    assert "Against random at equal size, until its final FD (Lite0)" in said
+    assert "Against random at equal size, until its final NLL" in said
 
 
 def test_tables_of_other_pools_are_checked(tmp_path: Path) -> None:

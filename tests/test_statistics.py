@@ -79,6 +79,18 @@ def test_equal_differences_give_an_interval_without_width(value: float, p: float
     assert statistics.excludes(at) == np.sign(value)
 
 
+def test_a_claimed_mean_moves_the_tests_and_not_the_interval() -> None:
+    d = [0.91, 0.97, 0.94, 0.92]
+    at, plain = statistics.paired(d, 0.9, 0.95), statistics.paired(d, 0.9)
+    assert (at.mean, at.low, at.high, at.sd) == (plain.mean, plain.low, plain.high, plain.sd)
+    assert at.p_t == pytest.approx(stats.ttest_1samp(d, 0.95).pvalue)
+    # Off by -.04, .02, -.01 and -.03: a sum of -.06 is passed by 4 of 16 patterns and met by 2.
+    assert at.p_flip == 6 / 16
+    equal = statistics.paired([0.95] * 3, 0.9, 0.95)
+    assert (equal.low, equal.high, equal.p_t, equal.p_flip) == (0.95, 0.95, 1.0, 1.0)
+    assert statistics.paired([0.95] * 3, 0.9, 0.9).p_t == 0
+
+
 @pytest.mark.parametrize(
     ("differences", "words"), [([], "at least two"), ([1.0], "at least two"), ([1, math.nan], "finite")]
 )
@@ -117,6 +129,15 @@ def test_contrast_pairs_by_seed_not_by_row() -> None:
     found = statistics.contrast(held, settings(), "xs", 0.95, "first")
     assert found.differences == {0: -3.0, 1: -1.0, 2: -2.0}
     assert (found.interval.mean, found.better, found.name) == (-2.0, -1, "first")
+
+
+def test_a_contrast_may_name_its_model() -> None:
+    small = table(a={0: 1.0, 1: 2.0}, b={0: 3.0, 1: 4.5})
+    large = table(a={0: 7.0, 1: 8.0}, b={0: 3.0, 1: 4.5}).assign(model="s")
+    held = pd.concat([small, large])
+    named, unnamed = (statistics.contrast(held, settings(model=m), "xs", 0.95) for m in ("s", None))
+    assert (named.model, named.differences) == ("s", {0: 4.0, 1: 3.5})
+    assert (unnamed.model, unnamed.differences) == ("xs", {0: -2.0, 1: -2.5})
 
 
 def test_favours_turns_with_the_metric_and_the_side() -> None:

@@ -1,3 +1,6 @@
+import math
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,9 @@ from test_cost import META, Curve, bills, falling, scores, study
 from alchemist import report, verdicts
 from alchemist.refusal import Refusal
 from alchemist.report import FULL, Cell, Study
+from alchemist.settings.rater import rater_settings
+from alchemist.settings.selection import SelectionSettings
+from alchemist.statistics import excludes
 from alchemist.verdicts import Part, Roles, Verdict
 
 EVERY = ("zero", "one", "two", "three", "four", "five")
@@ -82,6 +88,21 @@ def test_the_papers_gate_and_default_sampler_come_first() -> None:
     assert Roles.of(study("unrolled", "warm", selections=selections, raters=raters)).alchemist == "warm"
 
 
+CARRIED = META | {"weights": "another-pool"}
+
+
+def test_a_rater_with_weights_plays_no_role() -> None:
+    """First in the grid, with the paper's sampler, and alike in all else."""
+    samplers = {"shifted": "shift_gsample", "middle": "gsample", "top": "topk", "ungrouped": "shift_gsample"}
+    selections = {n: {"rater": "bare_moved" if n == "ungrouped" else "moved", "sampler": s}
+                  for n, s in samplers.items()}  # fmt: skip
+    raters = {"moved": CARRIED, "bare_moved": CARRIED | {"group": "none", "baseline": "none"}}
+    alone = study("zero", *selections, "five", selections=selections, raters=raters)
+    assert Roles.of(alone) == Roles(None, None, None, None, None, "zero")
+    both = study(*selections, *EVERY, selections=selections, raters=raters)
+    assert Roles.of(both) == Roles.of(study(*EVERY))
+
+
 # ------------------------------------------------------------------------------------- quality
 
 
@@ -126,6 +147,36 @@ def test_intervals_are_those_of_the_differences_paired_by_seed() -> None:
     assert (part.interval.n, part.interval.mean) == (3, pytest.approx(-5.0))
     assert (part.ratio, part.model) == (0.5, "xs")
     assert part.interval.high - part.interval.low < 1e-9
+
+
+def test_the_part_nearest_to_failing_is_told() -> None:
+    """All are supported, and the second by far the least."""
+    made = study("zero", "one", ratios=(0.5, 0.2))
+
+    def fd(cell: Cell, images: float) -> float:
+        return level(PAPER)(cell, images) + (5.5 if (cell.selection, cell.ratio) == ("one", 0.5) else 0)
+
+    found = {v.claim: v for v in verdicts.verdicts(made, report.tidy(made, scores(made, fd)), 0.95)}["C2"]
+    assert [(p.ratio, p.verdict) for p in deciding(found)] == [(0.2, "supported"), (0.5, "supported")]
+    assert found.why.startswith(f"FD at equal epochs, one less zero at 50 %, model xs: {verdicts._MINUS}0.5")
+
+
+def test_a_grid_with_holes_is_not_supported_at_every_ratio_and_size() -> None:
+    whole = judge(study("zero", "one", transfer=("m",)))["C2"]
+    assert (whole.verdict, len(deciding(whole))) == ("supported", 4)
+    # The further model at one of both ratios, as the study's own grid has it.
+    made = study("zero", "one", transfer=("m",))
+    transfer = made.grid.transfer.model_copy(update={"ratios": (0.5,)})
+    holed = replace(made, grid=made.grid.model_copy(update={"transfer": transfer}))
+    found = judge(holed)["C2"]
+    assert {p.verdict for p in deciding(found)} == {"supported"}
+    assert found.verdict == "undecided"
+    assert "Tested in part: model m was compared at 50 % alone." in found.why
+    # Both selections should be there to compare.
+    transfer = transfer.model_copy(update={"ratios": (0.5, 0.2), "selections": ("one",)})
+    found = judge(replace(made, grid=made.grid.model_copy(update={"transfer": transfer})))["C2"]
+    assert found.verdict == "undecided"
+    assert "it has one model size alone, and model m was compared at no ratio" in found.why
 
 
 def test_one_part_against_is_enough() -> None:
@@ -237,6 +288,15 @@ def test_percentiles_and_shares_of_kinds_that_do_not_mix() -> None:
     assert [p.decides for p in found.parts] == [True, True, False, False]
 
 
+def test_the_ends_of_the_ranking_are_its_tenths() -> None:
+    """A tenth of the pool is plain and a tenth chaotic: each fills its end, and half of a fifth."""
+    ids = [f"id-{i}" for i in range(300)]
+    kinds = pd.Series(["plain"] * 30 + ["informative"] * 240 + ["chaotic"] * 30, index=ids)
+    rating = pd.Series(-np.arange(300.0), index=ids)
+    found = judge(study(*EVERY), ratings={"r": {0: rating, 1: rating}}, kinds=kinds)["C5"]
+    assert [p.interval.mean for p in found.parts if p.unit == "share"] == pytest.approx([0.9, 0.9])
+
+
 def test_the_order_of_kinds_needs_truth_and_two_seeds() -> None:
     kinds, by_seed = ratings(dict.fromkeys(KINDS, 0.0))
     for given in (
@@ -246,18 +306,75 @@ def test_the_order_of_kinds_needs_truth_and_two_seeds() -> None:
         assert judge(study(*EVERY), **given)["C5"].verdict == "not tested"
 
 
-@pytest.mark.parametrize(("noise", "copy"), [(0.01, True), (3.0, False)])
-def test_a_copy_of_the_loss_ranking_is_called_one(noise: float, copy: bool) -> None:
-    _, loss = ratings(dict.fromkeys(KINDS, 0.0))
-    rng = np.random.default_rng(1)
-    ours = {s: held + rng.normal(0, noise, 300) for s, held in loss.items()}
-    found = judge(study(*EVERY), ratings={"r": ours, "low": loss})["C6"]
+def noisy(r: float, noise: float, seeds: int = 3, pairs: int = 20_000) -> dict[str, dict[int, pd.Series]]:
+    """A rating that correlates by r with low loss but for noise, which each seed adds to both."""
+    rng = np.random.default_rng(2)
+    ids = [str(i) for i in range(pairs)]
+    loss, other = rng.normal(size=(2, pairs))
+    rating = r * loss + math.sqrt(1 - r**2) * other
+    return {
+        name: {s: pd.Series(true + rng.normal(0, noise, pairs), ids) for s in range(seeds)}
+        for name, true in (("r", rating), ("low", loss))
+    }
+
+
+@pytest.mark.parametrize(
+    ("r", "noise", "word"),
+    [
+        (1.0, 0.01, "not supported"),
+        # Noise alone makes no other ranking of a copy: its correlation with low loss is .5 then.
+        (1.0, 1.0, "not supported"),
+        (0.5, 0.01, "supported"),
+        (0.5, 1.0, "supported"),
+    ],
+)
+def test_a_copy_of_the_loss_ranking_is_called_one_whatever_its_noise(
+    r: float, noise: float, word: str
+) -> None:
+    made, held = study(*EVERY), noisy(r, noise)
+    found = judge(made, ratings=held)["C6"]
     part = next(p for p in found.parts if p.unit == "rank correlation")
-    assert (part.verdict, part.decides) == ("not supported" if copy else "supported", True)
-    assert ("it is a loss ranking" in found.why) is copy
-    # All figures support it, and still it is no more than the loss.
+    assert (part.claimed, part.better, part.verdict) == (0.95, -1, word)
+    assert part.interval.high <= 1
+    assert "corrected for both ratings' noise" in part.what
+    copy = word == "not supported"
+    # It decides against alone: all figures support the claim, and still a copy is no more than the loss.
+    assert part.decides is copy
     assert {p.verdict for p in found.parts if p.unit == "fd"} == {"supported"}
-    assert found.verdict == part.verdict
+    assert found.verdict == ("not supported" if copy else "supported")
+    assert ("it is a loss ranking" in found.why) is copy
+    worse = judge(made, {name: -value for name, value in PAPER.items()}, ratings=held)["C6"]
+    assert worse.verdict == "not supported"
+    if noise == 1.0:
+        # Spearman's correlation of Gaussians that correlate by r / 2, by 1 / 2 and by r.
+        seen, own, true = (6 / math.pi * math.asin(v / 2) for v in (r / 2, 0.5, r))
+        told = re.search(
+            r"is ([.\d]+) as seen, where the rating has ([.\d]+) .* low loss ([.\d]+), so ([.\d]+) ",
+            found.why,
+        )
+        assert told is not None
+        assert [float(v) for v in told.groups()] == pytest.approx([seen, own, own, true], abs=0.02)
+        assert part.interval.mean == pytest.approx(true, abs=0.02)
+
+
+def test_p_of_the_rank_correlation_is_that_of_the_claimed_one() -> None:
+    """Far from 0, which nobody claims, and near to .95."""
+    found = judge(study(*EVERY), ratings=noisy(0.955, 0.3, pairs=300))["C6"]
+    part = next(p for p in found.parts if p.unit == "rank correlation")
+    assert part.verdict == "undecided"
+    assert part.interval.low > 0.5
+    assert part.interval.p_t > 0.05
+    assert part.decides is False
+
+
+@pytest.mark.parametrize(("seeds", "noise"), [(1, 0.1), (3, 1e6)])
+def test_no_rank_correlation_without_seeds_or_of_noise_alone(seeds: int, noise: float) -> None:
+    held = noisy(1.0, noise, seeds)
+    if seeds > 1:  # two that turn each other round, so that they agree less than chance would have it
+        held["r"][1] = -held["r"][0]
+    found = judge(study(*EVERY), ratings=held)["C6"]
+    assert {p.unit for p in found.parts} == {"fd", "nll", "clip"}
+    assert found.verdict == "supported"
 
 
 # ------------------------------------------------------------------------------------- speed-up
@@ -318,9 +435,55 @@ def test_a_bound_decides_on_its_own_side_alone() -> None:
     )
     assert set(at.bounds.values()) == {"at least"}
     assert at.images is not None
-    assert at.images.high < 20
+    assert (at.images.low, at.images.high) == (pytest.approx(10.0), math.inf)
     assert verdicts._times(at, at.images, 20.0, "", True)[0].verdict == "undecided"
     assert verdicts._times(at, at.images, 5.0, "", True)[0].verdict == "supported"
+
+
+def first_at(images: int, factor: float) -> tuple[Study, pd.DataFrame, Any]:
+    """Both arms, at 50 %, with checkpoints from a number of images on."""
+    made = study("zero", "one", ratios=(0.5,))
+    held = scores(made, speed(factor))
+    table = report.tidy(made, held)
+    return made, table[table["images"] >= images], bills(made, held)
+
+
+@pytest.mark.parametrize("factor", [60.0, 1.5])
+def test_a_first_checkpoint_that_cannot_show_the_claimed_factor_is_told(factor: float) -> None:
+    made, table, cost = first_at(500, factor)
+    found = verdicts.verdicts(made, table, 0.95, bills=cost)[6]
+    said = "At 50 % the first checkpoint of one, 500 images, cannot show a factor above 2, "
+    assert f"{said}and the claimed one is 5." in found.why
+    # Not more than 2 times seen is no more than 5 times only where it was seen at a later checkpoint.
+    assert found.verdict == ("undecided" if factor == 60.0 else "not supported")
+    made, table, cost = first_at(200, factor)
+    assert "cannot show a factor above 5, and" in verdicts.verdicts(made, table, 0.95, bills=cost)[6].why
+    made, table, cost = first_at(100, factor)
+    assert "cannot show" not in verdicts.verdicts(made, table, 0.95, bills=cost)[6].why
+
+
+def test_a_factor_that_is_a_bound_in_every_seed_is_told_as_one() -> None:
+    made, table, cost = first_at(500, 60.0)
+    found = verdicts.verdicts(made, table, 0.95, bills=cost)[6]
+    part = deciding(found)[0]
+    assert (part.interval.low, part.interval.high) == (pytest.approx(2.0), math.inf)
+    assert "at least 2 times against the claimed 5 (95 % interval 2 or more, n = 3)" in found.why
+    made, table, cost = first_at(100, 0.5)
+    found = verdicts.verdicts(made, table, 0.95, bills=cost)[6]
+    assert found.verdict == "not supported"
+    assert "or less, n = 3)" in found.why
+    assert "at most" in found.why
+
+
+def test_seeds_of_which_nothing_is_known_decide_nothing() -> None:
+    """Both sides were as good at the first checkpoint: seen is a factor of 1, and known is none."""
+    made = study("zero", "one", ratios=(0.2,))
+    held = scores(made, lambda cell, images: (1.0 if cell.selection == "one" else 4.0) + cell.seed)
+    found = verdicts.verdicts(made, report.tidy(made, held), 0.95, bills=bills(made, held))[6]
+    assert [p.verdict for p in deciding(found)] == ["undecided", "undecided"]
+    assert {(p.interval.low, p.interval.high) for p in deciding(found)} == {(0.0, math.inf)}
+    assert found.verdict == "undecided"
+    assert "open at both ends" in found.why
 
 
 def test_each_ratio_has_its_own_claim() -> None:
@@ -335,12 +498,36 @@ def test_each_ratio_has_its_own_claim() -> None:
 # ------------------------------------------------------------------------------------- transfer
 
 
+MOVED: dict[str, Any] = {
+    "selections": {"seven": {"rater": "moved", "sampler": "shift_gsample"}}, "raters": {"moved": CARRIED},
+}  # fmt: skip
+HERE = {"pool": "here", "scale": "small"}
+
+
 def elsewhere(
-    pool: str, better: bool, scale: str = "small", seeds: tuple[int, ...] = (0, 1, 2)
+    pool: str,
+    better: bool,
+    carried: bool | None = None,
+    scale: str = "small",
+    seeds: tuple[int, ...] = (0, 1, 2),
 ) -> pd.DataFrame:
-    made = study("zero", "one", ratios=(0.5,), seeds=seeds)
-    levels = {FULL: 0.0, "one": 1.0, "zero": 5.0 if better else -5.0}
+    """Another pool, on which the arm, and seven where `carried` says so, is better than random or worse."""
+    names = ("zero", "one") if carried is None else ("zero", "one", "seven")
+    made = study(*names, ratios=(0.5,), seeds=seeds, **MOVED)
+    levels = {FULL: 0.0, "zero": 3.0, "one": 1.0 if better else 5.0, "seven": 0.0 if carried else 6.0}
     return report.tidy(made, scores(made, level(levels))).assign(pool=pool, scale=scale)
+
+
+def knowing(made: Study, **changes: Any) -> Study:
+    """The study with a selection beside those of its grid, whose rater was trained elsewhere."""
+    values = {"start": None, "drop": None, "mean": None, "sigma": None, "seed": 0}
+    block = {**values, "rater": "moved", "sampler": "shift_gsample"} | changes.pop("selection", {})
+    rater = rater_settings(CARRIED | changes, "moved")
+    return replace(
+        made,
+        selections={**made.selections, "seven": SelectionSettings.model_validate(block)},
+        raters={**made.raters, "moved": rater},
+    )
 
 
 def test_transfer_to_models() -> None:
@@ -349,30 +536,84 @@ def test_transfer_to_models() -> None:
     assert found["C8"].verdict == "undecided"
     assert {p.verdict for p in deciding(found["C8"])} == {"supported"}
     assert {p.model for p in found["C8"].parts} == {"m"}
-    assert "Tested in part: no other pool" in found["C8"].why
+    assert "Tested in part: no rating was carried to another pool" in found["C8"].why
     # Every model size is one of the places where a random subset is to be beaten.
     assert {p.model for p in deciding(found["C2"])} == {"xs", "m"}
     assert {p.model for p in found["C1"].parts} == {"xs"}
 
 
-def test_transfer_to_pools_of_this_scale() -> None:
-    made = study("zero", "one")
-    place = {"pool": "here", "scale": "small"}
-    good, bad = elsewhere("there", True), elsewhere("beyond", False)
-    alone = judge(made, elsewhere=good, **place)["C8"]
-    assert alone.verdict == "undecided"
-    assert "no further model was trained" in alone.why
-    assert "the rater was trained anew" in alone.why
-    whole = judge(study("zero", "one", transfer=("m",)), elsewhere=good, **place)["C8"]
-    assert whole.verdict == "supported"
-    both = judge(made, elsewhere=pd.concat([good, bad]), **place)["C8"]
+def test_a_rating_that_was_carried_decides_and_one_made_anew_stands_beside() -> None:
+    made = knowing(study("zero", "one"))
+    for anew in (True, False):
+        alone = judge(made, elsewhere=elsewhere("there", anew, carried=True), **HERE)["C8"]
+        assert [(p.pool, p.what.split(", ")[1].split(" at ")[0]) for p in deciding(alone)] == [
+            ("there", "seven less zero")
+        ]
+        assert deciding(alone)[0].verdict == "supported"
+        assert alone.verdict == "undecided"
+        assert "Tested in part: no further model was trained on both subsets." in alone.why
+        assert "its rater was trained elsewhere" in alone.why
+        assert "For one on another pool the rater was trained anew" in alone.why
+        beside = {p.what.split(", ")[1].split(" at ")[0] for p in alone.parts if not p.decides}
+        assert beside == {"seven less zero", "one less zero", "seven less one"}
+        made_anew = [p for p in alone.parts if "one less zero" in p.what and p.unit == "fd"]
+        assert {p.verdict for p in made_anew} == {"supported" if anew else "not supported"}
+        less = [p for p in alone.parts if "seven less one" in p.what]
+        assert {p.verdict for p in less if p.unit == "fd"} == {"supported"}
+        assert len(less) == 6
+    whole = judge(
+        knowing(study("zero", "one", transfer=("m",))), elsewhere=elsewhere("there", False, True), **HERE
+    )
+    assert whole["C8"].verdict == "supported"
+    assert {p.pool for p in deciding(whole["C8"])} == {None, "there"}
+    worse = judge(made, elsewhere=elsewhere("there", True, carried=False), **HERE)["C8"]
+    assert worse.verdict == "not supported"
+
+
+def test_a_rating_made_anew_on_another_pool_tests_no_transfer_of_ratings() -> None:
+    good = elsewhere("there", True)
+    for made in (study("zero", "one"), knowing(study("zero", "one"))):
+        alone = judge(made, elsewhere=good, **HERE)["C8"]
+        assert (alone.verdict, deciding(alone)) == ("not tested", [])
+        assert {p.pool for p in alone.parts} == {"there"}
+        assert "no rating was carried to another pool" in alone.why
+        assert "the rater was trained anew: the method moves there, no rating does" in alone.why
+        assert "its rater was trained elsewhere" not in alone.why
+    models = judge(study("zero", "one", transfer=("m",)), elsewhere=good, **HERE)["C8"]
+    assert models.verdict == "undecided"
+    assert {p.pool for p in deciding(models)} == {None}
+    assert "Tested in part: no rating was carried to another pool" in models.why
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weights": None},
+        {"bound": 1.0},
+        {"group": "temperature"},
+        {"selection": {"sigma": 30.0}},
+        {"selection": {"sampler": "topk"}},
+    ],
+)
+def test_what_was_carried_is_as_ours_in_all_but_its_weights(changes: dict[str, Any]) -> None:
+    table = elsewhere("there", True, carried=True)
+    found = judge(knowing(study("zero", "one"), **changes), elsewhere=table, **HERE)["C8"]
+    assert (found.verdict, deciding(found)) == ("not tested", [])
+
+
+def test_only_other_pools_at_this_scale_with_two_seeds_count() -> None:
+    made = knowing(study("zero", "one"))
+    good, bad = elsewhere("there", True, carried=True), elsewhere("beyond", True, carried=False)
+    both = judge(made, elsewhere=pd.concat([good, bad]), **HERE)["C8"]
     assert [(p.pool, p.verdict) for p in deciding(both)] == [
         ("there", "supported"), ("beyond", "not supported"),
     ]  # fmt: skip
     assert both.verdict == "not supported"
     assert both.why.endswith("Scale small, pool here.")
-    for other in (bad.assign(pool="here"), bad.assign(scale="tiny"), elsewhere("beyond", False, seeds=(0,))):
-        assert judge(made, elsewhere=other, **place)["C8"].verdict == "not tested"
+    one_seed = elsewhere("beyond", False, carried=False, seeds=(0,))
+    for other in (bad.assign(pool="here"), bad.assign(scale="tiny"), one_seed):
+        found = judge(made, elsewhere=other, **HERE)["C8"]
+        assert (found.verdict, found.parts) == ("not tested", ())
 
 
 def test_falling_curves_give_every_verdict_a_reason() -> None:
@@ -386,3 +627,33 @@ def test_falling_curves_give_every_verdict_a_reason() -> None:
     assert all(v.why.endswith("Scale small, pool emoji.") for v in found)
     assert all("90 % interval" in v.why and "n = 3" in v.why for v in found)
     assert all("nan" not in v.why and "inf" not in v.why.replace("informative", "") for v in found)
+
+
+@pytest.mark.parametrize("noise", [0.05, 1.0, 20.0])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95])
+def test_an_interval_holds_the_claimed_value_exactly_where_its_test_does_not_reject_it(
+    noise: float, confidence: float
+) -> None:
+    made = knowing(study(*EVERY, transfer=("m",)))
+    rng = np.random.default_rng(int(noise))
+    scatter = {(cell.name, share): rng.normal(0, noise) for cell in made.cells() for share in range(1001)}
+
+    def fd(cell: Cell, images: float) -> float:
+        return speed(3.0)(cell, images) + PAPER[cell.selection] + scatter[cell.name, int(images)]
+
+    held = scores(made, fd)
+    kinds, by_seed = ratings({"plain": 0.5, "informative": 0.2, "chaotic": 0.0})
+    rated = {"r": by_seed, "low": {s: r + rng.normal(0, 0.01, 300) for s, r in by_seed.items()}}
+    found = verdicts.verdicts(
+        made, report.tidy(made, held), confidence, bills=bills(made, held, 3.0), kinds=kinds, ratings=rated,
+        elsewhere=elsewhere("there", False, carried=True), **HERE,
+    )  # fmt: skip
+    parts = [part for v in found for part in v.parts]
+    assert {p.unit for p in parts} == {
+        "fd", "nll", "clip", "percentile", "share", "rank correlation", "times",
+    }  # fmt: skip
+    assert {excludes(p.interval, p.claimed) for p in parts} == {-1, 0, 1}
+    for part in parts:
+        held_inside = excludes(part.interval, part.claimed) == 0
+        assert held_inside == (part.interval.p_t > 1 - confidence), part
+        assert held_inside == (part.verdict == "undecided"), part
