@@ -79,16 +79,13 @@ def _beside_random(row: Result, metric: str, names: Mapping[str, str]) -> str:
 
 
 def _elsewhere_rows(held: Material, names: Mapping[str, str]) -> list[list[str]]:
-    """The headline selection and random on other pools of ours, which have no partner in Table 3."""
+    """Every selection on other pools of ours, which have no partner in Table 3."""
     if held.elsewhere is None:
         return []
-    wanted = [name for name in (held.study.baseline, held.study.headline) if name is not None]
     out = []
     keys = ["pool", "ratio", "model", "selection"]
     for _, rows in held.elsewhere.groupby(keys):
         at = rows.iloc[0]
-        if at["selection"] not in wanted:
-            continue
         cells = []
         for point in POINT_WORDS:
             here = rows[rows["point"] == point]

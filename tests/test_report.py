@@ -349,7 +349,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
              "kid_lite0_sd": 1.0, "clip_lit": 7.0, "nll": 3.0, "seconds": 1.0}
             for pool, scale in (("<i>other</i>", "tiny"), ("far", "huge"), ("emoji", "tiny"))
             for name, point, seed in itertools.product(
-                ("random", "alchemist"), ("equal_epochs", "equal_images"), (0, 1, 2)
+                ("random", "alchemist", "alchemist_carried"), ("equal_epochs", "equal_images"), (0, 1, 2)
             )
         ]
     )  # fmt: skip
@@ -406,6 +406,20 @@ def test_verdicts_on_the_page_are_those_of_the_file(three: Path) -> None:
     for _, row in decided[decided["unit"] == "fd"].iterrows():
         outside = row["low"] > 0 or row["high"] < 0
         assert (row["part_verdict"] == "undecided") != outside
+
+
+def test_a_rating_that_was_carried_to_another_pool_decides_though_the_grid_has_it_not(three: Path) -> None:
+    rows = pd.read_csv(three / "reports" / "verdicts.csv")
+    rows = rows[(rows["claim"] == "C8") & (rows["unit"] == "fd") & rows["part"].str.contains("pool ")]
+    found = {
+        re.search(r"(\w+) less (\w+) at", row["part"]).groups(): row["decides"]  # type: ignore[union-attr]
+        for _, row in rows[rows["part"].str.contains("equal epochs")].iterrows()
+    }
+    assert found == {
+        ("alchemist_carried", "random"): True,
+        ("alchemist_carried", "alchemist"): False,
+        ("alchemist", "random"): False,
+    }
 
 
 def test_agreement_is_over_seeds_and_a_rater_meets_itself(three: Path) -> None:
