@@ -8,6 +8,7 @@ Random tokens, the tiny sizes of params.yaml, one run: compare figures of one ru
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def main() -> None:
         plain[name] = seconds(step, chosen.repeats)
         rows.append((f"train {name}", BATCH / plain[name], ""))
         with torch.no_grad():
-            taken = seconds(lambda g=generator, p=pairs: g.losses(p), chosen.repeats)
+            taken = seconds(partial(generator.losses, pairs), chosen.repeats)
             rows.append((f"score by loss {name} (float32)", BATCH / taken, ""))
             many, null = text(50), text(50)
 
