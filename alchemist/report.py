@@ -266,10 +266,8 @@ def paper_rows(study: Study, models: Mapping[str, str | None]) -> list[PaperRow]
         several = row["method"] in HEURISTICS.values()
         quoted = float(row["fid"]), float(row["clip"]), row["source"] == "derived"
         where = row["table"], row["dataset"], row["model"], row["method"], float(row["ratio"])
-        chosen = found if several else found[:1]
-        rows += [PaperRow(*where, *quoted, name, ours) for name in chosen]
-        if not found:
-            rows.append(PaperRow(*where, *quoted, None, None))
+        chosen: list[str | None] = [*(found if several else found[:1])]
+        rows += [PaperRow(*where, *quoted, name, ours if name else None) for name in chosen or [None]]
     return rows
 
 
@@ -323,8 +321,7 @@ def read_beside(folder: Path, pool: str, scale: str, names: Mapping[str, str]) -
 
     `folder` holds tables as `tidy` gives them, with the columns pool and scale and figures under their full
     names. Rows of this pool or of another scale are left out; of a cell that two tables have, the one in the
-    file whose name comes first counts. Raises Refusal where a table has not the
-    same figures.
+    file whose name comes first counts. Raises Refusal where a table has not the same figures.
     """
     found = []
     for path in sorted(folder.glob("*.csv")):

@@ -9,9 +9,7 @@ from markupsafe import Markup
 from alchemist import cost, report_figures
 from alchemist.report import FULL
 from alchemist.report_tables import Material
-from alchemist.report_words import (
-    share_text,
-)
+from alchemist.report_words import share_text
 
 KINDS = ("informative", "plain", "chaotic", "mismatched", "degraded", "duplicate")  # order of the bars
 

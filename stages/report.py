@@ -9,6 +9,7 @@ from alchemist import files, pool_store, report, report_page, report_tables, sta
 from alchemist.cost import Bills
 from alchemist.refusal import Refusal
 from alchemist.report import Study
+from alchemist.settings import parse
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.grid import GridSettings
 from alchemist.settings.rater import rater_settings
@@ -43,8 +44,8 @@ def run(
     # Rows of other pools are of selections that this grid need not have.
     known = Study(
         grid,
-        {name: block(SelectionSettings, f"selections.{name}") for name in section("selections")},
-        {name: rater_settings(section(f"raters.{name}"), f"raters.{name}") for name in section("raters")},
+        {n: parse(SelectionSettings, v, f"selections.{n}") for n, v in section("selections").items()},
+        {n: rater_settings(v, f"raters.{n}") for n, v in section("raters").items()},
     )
     files.check_manifest(pool)
     index = pool_store.read_index(pool)
