@@ -17,9 +17,14 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from alchemist import evaluation, features, files, metrics, pool_store, tokenizer, tokenizer_fit
-from alchemist.encoded import Encoded
-from alchemist.family import StarGenerator
+from alchemist.core import files
+from alchemist.measures import distances as metrics
+from alchemist.measures import features
+from alchemist.measures import generator as evaluation
+from alchemist.models.encoded import Encoded
+from alchemist.models.star import tokenizer, tokenizer_fit
+from alchemist.models.star.generator import StarGenerator
+from alchemist.pools import store as pool_store
 from alchemist.settings.evaluation import EvaluateSettings
 from alchemist.settings.model import StarSettings
 

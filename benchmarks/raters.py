@@ -24,8 +24,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from alchemist import heuristics, pool_store, stateless
-from alchemist.pool_store import Row, read_index, write_pool
+from alchemist.core import stateless
+from alchemist.pools import store as pool_store
+from alchemist.pools.store import Row, read_index, write_pool
+from alchemist.raters import pixels as heuristics
 
 RESOLUTION, SHARD = 32, 16_384
 IMAGES = ("index", *heuristics.MEASURES)
@@ -49,7 +51,8 @@ def rows(count: int) -> Iterator[Row]:
 
 def make(folder: Path, count: int) -> None:
     """Writes a pool and its encoded pairs."""
-    from alchemist import encoded, tokenizer
+    from alchemist.models import encoded
+    from alchemist.models.star import tokenizer
 
     (folder / "pool").mkdir()
     (folder / "encoded").mkdir()
@@ -83,7 +86,8 @@ def by_images(case: str, folder: Path) -> tuple[float, float]:
 
 def by_networks(case: str, folder: Path, light: bool) -> float:
     """Seconds of a rater on pretrained networks; LiT is hardly trained, which costs the same."""
-    from alchemist import clip_score, dedup, features
+    from alchemist.measures import clip_score, features
+    from alchemist.raters import dedup
     from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
     from stages.embedding import clip_scores
 
@@ -109,10 +113,12 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
 
 def by_tokens(case: str, folder: Path, light: bool) -> float:
     """Seconds of scoring by a proxy, or by a rater that was trained elsewhere."""
-    from alchemist import controls, meta, tokenizer
-    from alchemist.encoded import Encoded
-    from alchemist.family import StarGenerator
-    from alchemist.rater import Rater, Reference
+    from alchemist.models.encoded import Encoded
+    from alchemist.models.star import tokenizer
+    from alchemist.models.star.generator import StarGenerator
+    from alchemist.raters import meta
+    from alchemist.raters import proxy as controls
+    from alchemist.raters.network import Rater, Reference
     from alchemist.settings.model import StarSettings
     from alchemist.settings.rater import MetaRater
 

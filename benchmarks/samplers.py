@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alchemist.samplers import select
+from alchemist.pruning.laws import select
 from alchemist.settings.selection import SelectionSettings
 
 CASES = [

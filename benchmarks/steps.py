@@ -15,16 +15,17 @@ import numpy as np
 import torch
 import yaml
 
-from alchemist import meta, tokenizer
-from alchemist.encoded import Batch
-from alchemist.family import StarGenerator
-from alchemist.precision import autocast
-from alchemist.rater import Rater, Reference, rate
+from alchemist.core.precision import autocast
+from alchemist.models.encoded import Batch
+from alchemist.models.star import tokenizer
+from alchemist.models.star.generator import StarGenerator
+from alchemist.models.star.transformer import Text
+from alchemist.models.training import optimiser
+from alchemist.raters import meta
+from alchemist.raters.network import Rater, Reference, rate
 from alchemist.settings.budget import RateSettings
 from alchemist.settings.model import StarSettings
 from alchemist.settings.rater import MetaRater
-from alchemist.star import Text
-from alchemist.training import optimiser
 
 BATCH, WORDS = 32, 14
 # What a rater's block says differently for each credit, and the steps of the proxy in one window.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from alchemist import files
+from alchemist.core import files
 from alchemist.settings.grid import check
 from stages.common import section, stage
 

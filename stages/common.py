@@ -9,8 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 import yaml
 
-from alchemist.files import write_json
-from alchemist.refusal import Refusal
+from alchemist.core.files import write_json
+from alchemist.core.refusal import Refusal
 from alchemist.settings import Settings, parse
 
 P = ParamSpec("P")

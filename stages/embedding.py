@@ -12,8 +12,12 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist import aesthetic, clip_score, dedup, features, files, pool_store, ratings
-from alchemist.refusal import Refusal
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.measures import clip_score, features
+from alchemist.pools import store as pool_store
+from alchemist.raters import aesthetic, dedup
+from alchemist.raters import bill as ratings
 from alchemist.settings.evaluation import EvaluateSettings
 from alchemist.settings.rater import AestheticRater, ClipScoreRater, SemDeDupRater, rater_settings
 from stages.common import block, section, stage

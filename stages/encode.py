@@ -10,11 +10,14 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist import encoded, files, pool_store, tokenizer
-from alchemist.pool_store import read_index
+from alchemist.core import files
+from alchemist.models import encoded
+from alchemist.models.star import tokenizer
+from alchemist.models.star.tokenizer import to_float
+from alchemist.models.text import caption_states
+from alchemist.pools import store as pool_store
+from alchemist.pools.store import read_index
 from alchemist.settings.budget import EncodeSettings
-from alchemist.text import caption_states
-from alchemist.tokenizer import to_float
 from stages.common import block, stage
 
 SPLITS = ("pool", "meta_val", "evaluation")

@@ -13,11 +13,15 @@ from PIL import Image
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from alchemist import clip_score, evaluation, features, files, metrics, tokenizer
-from alchemist.encoded import Encoded
-from alchemist.evaluation import References
-from alchemist.family import StarGenerator
-from alchemist.refusal import Refusal
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.measures import clip_score, features
+from alchemist.measures import distances as metrics
+from alchemist.measures import generator as evaluation
+from alchemist.measures.generator import References
+from alchemist.models.encoded import Encoded
+from alchemist.models.star import tokenizer
+from alchemist.models.star.generator import StarGenerator
 from alchemist.settings.evaluation import EvaluateSettings
 from alchemist.settings.model import StarSettings
 from stages.common import block, stage

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from alchemist import files, heuristics, pool_store, ratings
-from alchemist.refusal import Refusal
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.pools import store as pool_store
+from alchemist.raters import bill as ratings
+from alchemist.raters import pixels as heuristics
 from alchemist.settings.rater import HeuristicRater, rater_settings
 from stages.common import section, stage
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from alchemist.files import whole
-from alchemist.refusal import Refusal
-from alchemist.truth import read_truth
+from alchemist.core.files import whole
+from alchemist.core.refusal import Refusal
+from alchemist.pools.truth import read_truth
 from stages.common import stage
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from alchemist.files import whole_folder
-from alchemist.ingest import expected, licence, rows
-from alchemist.pool_store import TRUTH, write_pool
+from alchemist.core.files import whole_folder
+from alchemist.pools.read import expected, licence, rows
+from alchemist.pools.store import TRUTH, write_pool
 from alchemist.settings.pool import pool_settings
 from stages.common import section, stage
 

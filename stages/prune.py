@@ -6,9 +6,9 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from alchemist.files import whole, whole_folder
-from alchemist.refusal import Refusal
-from alchemist.samplers import select
+from alchemist.core.files import whole, whole_folder
+from alchemist.core.refusal import Refusal
+from alchemist.pruning.laws import select
 from alchemist.settings.rater import LISTS, rater_settings, table_name
 from alchemist.settings.selection import SelectionSettings
 from stages.common import block, section, stage

@@ -14,13 +14,18 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist import controls, files, meta, stateless, tokenizer, training
-from alchemist.encoded import Encoded
-from alchemist.family import StarGenerator
-from alchemist.rater import Rater, Reference
-from alchemist.ratings import write_table
-from alchemist.refusal import Refusal
-from alchemist.scratch import Scratch, fingerprint
+from alchemist.core import files, stateless
+from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.models import training
+from alchemist.models.encoded import Encoded
+from alchemist.models.star import tokenizer
+from alchemist.models.star.generator import StarGenerator
+from alchemist.models.star.tokenizer import Tokenizer
+from alchemist.raters import meta
+from alchemist.raters import proxy as controls
+from alchemist.raters.bill import write_table
+from alchemist.raters.network import Rater, Reference
 from alchemist.settings.budget import RateSettings, TrainSettings
 from alchemist.settings.model import StarSettings
 from alchemist.settings.rater import (
@@ -34,7 +39,6 @@ from alchemist.settings.rater import (
     ReferenceLossRater,
     rater_settings,
 )
-from alchemist.tokenizer import Tokenizer
 from stages.common import block, section, stage
 
 Tick = Callable[[int, str], object]

@@ -5,16 +5,22 @@ from typing import Annotated, Any
 
 import typer
 
-from alchemist import files, pool_store, report, report_page, report_tables, statistics, verdicts
-from alchemist.cost import Bills
-from alchemist.refusal import Refusal
-from alchemist.report import Study
+from alchemist.analysis import claims as verdicts
+from alchemist.analysis import results as report
+from alchemist.analysis import statistics
+from alchemist.analysis.cost import Bills
+from alchemist.analysis.results import Study
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.pools import store as pool_store
+from alchemist.pools.truth import read_truth
+from alchemist.report import material as report_tables
+from alchemist.report import page as report_page
 from alchemist.settings import parse
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.grid import GridSettings
 from alchemist.settings.rater import rater_settings
 from alchemist.settings.selection import SelectionSettings
-from alchemist.truth import read_truth
 from stages.common import block, section, stage
 
 CLOCKED = ("prepare", "tokenizer", "encode", "scorer")

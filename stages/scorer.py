@@ -8,9 +8,13 @@ import torch
 import typer
 from torch.utils.flop_counter import FlopCounterMode
 
-from alchemist import clip_score, evaluation, features, files, pool_store, stateless, tokenizer, tokenizer_fit
-from alchemist.pool_store import read_index
-from alchemist.refusal import Refusal
+from alchemist.core import files, stateless
+from alchemist.core.refusal import Refusal
+from alchemist.measures import clip_score, features
+from alchemist.measures import generator as evaluation
+from alchemist.models.star import tokenizer, tokenizer_fit
+from alchemist.pools import store as pool_store
+from alchemist.pools.store import read_index
 from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
 from stages.common import block, stage
 

@@ -12,15 +12,17 @@ import typer
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from alchemist import files, pool_store, stateless, tokenizer, tokenizer_fit
-from alchemist.ingest import compose_images
-from alchemist.perceptual import Perceptual
-from alchemist.pool_store import read_index
-from alchemist.refusal import Refusal
-from alchemist.scratch import Scratch, fingerprint
+from alchemist.core import files, stateless
+from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.models.star import tokenizer, tokenizer_fit
+from alchemist.models.star.perceptual import Perceptual
+from alchemist.models.star.tokenizer import TokenizerConfig
+from alchemist.pools import store as pool_store
+from alchemist.pools.read import compose_images
+from alchemist.pools.store import read_index
 from alchemist.settings.budget import TokenizerSettings
 from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
-from alchemist.tokenizer import TokenizerConfig
 from stages.common import block, section, stage
 
 # The fit sees mostly clean compositions, as published tokenizers do; never those of the pool.

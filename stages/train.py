@@ -12,10 +12,12 @@ import typer
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from alchemist import files, tokenizer, training
-from alchemist.encoded import Encoded
-from alchemist.family import StarGenerator
-from alchemist.scratch import Scratch, fingerprint
+from alchemist.core import files
+from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.models import training
+from alchemist.models.encoded import Encoded
+from alchemist.models.star import tokenizer
+from alchemist.models.star.generator import StarGenerator
 from alchemist.settings.budget import TrainSettings
 from alchemist.settings.model import StarSettings
 from stages.common import block, stage

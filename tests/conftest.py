@@ -3,11 +3,12 @@ import pandas as pd
 import pytest
 import torch
 
-from alchemist import encoded, stateless
-from alchemist.encoded import Encoded
+from alchemist.core import stateless
+from alchemist.models import encoded
+from alchemist.models.encoded import Encoded
+from alchemist.models.star.tokenizer import Tokenizer, TokenizerConfig
+from alchemist.models.star.transformer import Text
 from alchemist.settings.model import StarSettings
-from alchemist.star import Text
-from alchemist.tokenizer import Tokenizer, TokenizerConfig
 
 torch.set_num_threads(1)
 

@@ -341,14 +341,14 @@ def truth_complaints(root: Path) -> list[str]:
     """Planted truth is reached by the stages oracle and report alone, through one module."""
     found = []
     for path in sorted((root / "stages").glob("*.py")):
-        if path.stem not in TRUTH_READERS and "alchemist/truth.py" in closure(path, root):
-            found.append(f"stages/{path.name}: reaches alchemist/truth.py")
+        if path.stem not in TRUTH_READERS and "alchemist/pools/truth.py" in closure(path, root):
+            found.append(f"stages/{path.name}: reaches alchemist/pools/truth.py")
     for name, body in stages(root).items():
         if script(body) not in TRUTH_READERS | {"prepare"}:
             found += [f"{name}: depends on {path}" for path in paths(body.get("deps")) if "truth" in path]
     for file, tree in trees(root, "alchemist", "stages"):
         # The store writes it, truth.py reads it.
-        if file not in {"alchemist/truth.py", "alchemist/pool_store.py"} and any(
+        if file not in {"alchemist/pools/truth.py", "alchemist/pools/store.py"} and any(
             isinstance(node, ast.Constant) and isinstance(node.value, str) and "truth.parquet" in node.value
             for node in ast.walk(tree)
         ):

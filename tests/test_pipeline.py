@@ -58,7 +58,7 @@ def test_every_script_is_a_stage() -> None:
 
 
 def test_index_says_nothing_of_the_kind(tmp_path: Path) -> None:
-    from alchemist.pool_store import Row, write_pool
+    from alchemist.pools.store import Row, write_pool
 
     images = np.random.default_rng(0).integers(256, size=(8, 4, 4, 3), dtype=np.uint8)
     for kind in ("informative", "plain"):
@@ -108,7 +108,8 @@ HEALTHY = {
             cmd: python -m stages.report --models data/m --out reports
             params: [scale, scales, report]
             deps:
-              - alchemist/truth.py
+              - alchemist/pools/__init__.py
+              - alchemist/pools/truth.py
               - stages/report.py
               - data/m
               - stages/common.py
@@ -129,7 +130,8 @@ HEALTHY = {
             return half(budget.images)
     """,
     "alchemist/deep.py": "def half(x): return x / 2",
-    "alchemist/truth.py": "FILE = 'truth.parquet'",
+    "alchemist/pools/__init__.py": "",
+    "alchemist/pools/truth.py": "FILE = 'truth.parquet'",
     "stages/__init__.py": "",
     "stages/common.py": "def block(kind, key): return section(key)\ndef section(key): ...",
     "stages/train.py": """
@@ -142,7 +144,7 @@ HEALTHY = {
             section(f"selections.{which}")
     """,
     "stages/report.py": """
-        from alchemist.truth import FILE
+        from alchemist.pools.truth import FILE
         from stages.common import block, section
 
         def run(models, out):
@@ -234,8 +236,8 @@ DEFECTS = [
     d(room_complaints, "alchemist/deep.py", "", "from dvc.api import x",
       "alchemist/deep.py: imports dvc.api"),
     d(room_complaints, "alchemist/deep.py", "", "print(1)", "alchemist/deep.py: prints"),
-    d(truth_complaints, "alchemist/deep.py", "", "from alchemist import truth",
-      "stages/train.py: reaches alchemist/truth.py"),
+    d(truth_complaints, "alchemist/deep.py", "", "from alchemist.pools import truth",
+      "stages/train.py: reaches alchemist/pools/truth.py"),
     d(truth_complaints, "dvc.yaml", "- data/pool\n", "- data/pool\n      - data/pool/truth.parquet\n",
       "train: depends on data/pool/truth.parquet"),
     d(truth_complaints, "alchemist/deep.py", "", "PATH = 'data/truth.parquet'",

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from alchemist.refusal import Refusal
+from alchemist.core.refusal import Refusal
 
 
 class Settings(BaseModel):

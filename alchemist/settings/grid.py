@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from alchemist import samplers
-from alchemist.refusal import Refusal
+from alchemist.core.refusal import Refusal
+from alchemist.pruning import laws as samplers
 from alchemist.settings import Settings, parse
 from alchemist.settings.budget import EncodeSettings, RateSettings, TokenizerSettings, TrainSettings
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings

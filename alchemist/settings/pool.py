@@ -4,12 +4,12 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from alchemist.refusal import Refusal
+from alchemist.core.refusal import Refusal
 from alchemist.settings import Settings, parse
 
 
 class SharesSettings(Settings):
-    """Probability of each planted kind, in the order of `alchemist.emoji_pool.KINDS`."""
+    """Probability of each planted kind, in the order of `alchemist.pools.emoji.KINDS`."""
 
     informative: float = Field(ge=0, le=1, description="one or two objects, a true caption")
     plain: float = Field(ge=0, le=1, description="near-blank, its object tiny or absent")

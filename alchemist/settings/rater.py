@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from alchemist.refusal import Refusal
+from alchemist.core.refusal import Refusal
 from alchemist.settings import Settings, parse
 
 Direction = Annotated[

@@ -20,7 +20,7 @@ USES = {
 class SelectionSettings(Settings):
     """A rater and a sampler with its values, in percent of the pool; null takes the sampler's default.
 
-    The defaults depend on the retention and stand in `alchemist.samplers`.
+    The defaults depend on the retention and stand in `alchemist.pruning.laws`.
     """
 
     rater: str = Field(min_length=1, description="name of the rater whose table orders the pool")

@@ -1,0 +1,1 @@
+"""What figures mean: cells, tables, intervals, agreement, cost, claims."""

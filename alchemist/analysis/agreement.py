@@ -1,0 +1,253 @@
+"""How far ratings and subsets agree: rank correlations, overlap against chance, AUC of planted kinds.
+
+Ratings are given as `ratings[rater][seed]`, a Series of floats by id (higher is kept first). A rater
+without seeds stands under every seed with the same Series.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from alchemist.core.refusal import Refusal
+
+Ratings = Mapping[str, Mapping[int, "pd.Series[float]"]]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's correlation of two raters, each seed with itself; of one rater, between its seeds.
+
+    A rater's correlation with itself is the noise ceiling: no rater of a like noise can agree with
+    it better. NaN where nothing can be compared (one seed, or a constant rating).
+    """
+
+    first: str
+    second: str
+    mean: float
+    low: float  # least and largest over the n comparisons
+    high: float
+    n: int  # seeds; pairs of seeds where first and second are one rater
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Spearman's correlation of two raters, each seed with itself, corrected for the noise of both."""
+
+    seen: dict[int, float]  # by seed, as it is
+    first: float  # the raters' correlations with themselves, mean over pairs of those seeds
+    second: float
+    corrected: dict[int, float]  # by seed: seen / sqrt(first x second), by chance also above 1
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What two subsets of one pool share."""
+
+    shared: float  # ids in both
+    jaccard: float  # of the ids in either
+    chance: float  # Jaccard index that random subsets of these sizes have on average
+
+
+@dataclass(frozen=True)
+class ArmOverlap:
+    """The overlap of two arms of one ratio, each seed with itself; a mean over n seeds."""
+
+    first: str
+    second: str
+    ratio: float
+    n: int
+    overlap: Overlap
+    low: float  # least and largest Jaccard index over the seeds
+    high: float
+
+
+def rank_correlations(ratings: Ratings) -> list[RankCorrelation]:
+    """Every two raters and every rater with itself, in the order of `ratings` (upper triangle by rows).
+
+    Two raters are compared over the seeds that both have. Raises Refusal where two Series hold
+    different ids.
+    """
+    ranks = _ranks(ratings)
+    out = []
+    for first, second in itertools.combinations_with_replacement(ranks, 2):
+        if first == second:
+            pairs = [(ranks[first][s], ranks[first][t]) for s, t in itertools.combinations(ranks[first], 2)]
+        else:
+            pairs = [(ranks[first][s], ranks[second][s]) for s in ranks[first] if s in ranks[second]]
+        found = [_product(a, b) for a, b in pairs] or [float("nan")]
+        # Not nanmean: a constant rating agrees with nothing, and a mean over the rest would hide it.
+        out.append(
+            RankCorrelation(
+                first, second, float(np.mean(found)), float(np.min(found)), float(np.max(found)), len(pairs)
+            )
+        )
+    return out
+
+
+def corrected_correlation(ratings: Ratings, first: str, second: str) -> Corrected | None:
+    """The correlation that two raters would have without the noise of their seeds.
+
+    Two noisy ratings of one order agree no better than either agrees with itself, so the correlation is
+    divided by the geometric mean of both self-agreements: the correction for attenuation of C. Spearman,
+    The proof and measurement of association between two things, American Journal of Psychology 15
+    (1904), pages 72 to 101. It takes the noise of both as independent, and holds nearly for ranks. Both
+    self-agreements are taken as known: their own error is no part of how the seeds scatter.
+
+    None where the raters have fewer than two seeds in common, or one does not agree with itself. Raises
+    Refusal as `rank_correlations` does.
+    """
+    seeds = sorted(set(ratings[first]) & set(ratings[second]))
+    if len(seeds) < 2:
+        return None
+    ranks = _ranks({name: {seed: ratings[name][seed] for seed in seeds} for name in (first, second)})
+    seen = {seed: _product(ranks[first][seed], ranks[second][seed]) for seed in seeds}
+    pairs = list(itertools.combinations(seeds, 2))
+    own = [float(np.mean([_product(ranks[n][s], ranks[n][t]) for s, t in pairs])) for n in (first, second)]
+    if not all(value > 0 for value in own):  # nor NaN, of a constant rating
+        return None
+    ceiling = math.sqrt(own[0] * own[1])
+    return Corrected(seen, own[0], own[1], {seed: rho / ceiling for seed, rho in seen.items()})
+
+
+def _ranks(ratings: Ratings) -> dict[str, dict[int, Floats]]:
+    """Ranks, centred and of length one, in one order of ids; zeros for a constant rating."""
+    ids: pd.Index[str] | None = None
+    out: dict[str, dict[int, Floats]] = {}
+    for rater, by_seed in ratings.items():
+        out[rater] = {}
+        done: dict[int, Floats] = {}  # a rater without seeds gives the same Series for each
+        for seed in sorted(by_seed):
+            rating = by_seed[seed]
+            if id(rating) not in done:
+                ids = rating.index if ids is None else ids
+                if len(rating) != len(ids) or not rating.index.is_unique or not rating.index.isin(ids).all():
+                    raise Refusal(f"the rater {rater} with seed {seed} rates other ids than the first rater.")
+                ranks = stats.rankdata(rating.reindex(ids).to_numpy(dtype=np.float64))
+                centred = ranks - ranks.mean()
+                length = float(np.linalg.norm(centred))
+                done[id(rating)] = centred / length if length > 0 else centred
+            out[rater][seed] = done[id(rating)]
+    return out
+
+
+def _product(a: Floats, b: Floats) -> float:
+    if not a.any() or not b.any():
+        return float("nan")
+    return float(np.clip(a @ b, -1.0, 1.0))
+
+
+def correlation_matrix(correlations: Iterable[RankCorrelation]) -> pd.DataFrame:
+    """The means as a symmetric table raters x raters; on the diagonal the noise ceilings."""
+    means: dict[str, dict[str, float]] = {}
+    for c in correlations:
+        means.setdefault(c.first, {})[c.second] = c.mean
+        means.setdefault(c.second, {})[c.first] = c.mean
+    names = list(means)
+    return pd.DataFrame(means).reindex(index=names, columns=names)
+
+
+def overlap(a: Iterable[str], b: Iterable[str], pool_size: int) -> Overlap:
+    """What two subsets of a pool of `pool_size` pairs share, and what chance would let them share.
+
+    Raises Refusal where a subset is empty or larger than the pool.
+    """
+    one, two = set(a), set(b)
+    for subset in (one, two):
+        if not 0 < len(subset) <= pool_size:
+            raise Refusal(f"a subset holds {len(subset)} ids; it should hold 1 to {pool_size}, the pool.")
+    shared = len(one & two)
+    return Overlap(shared, shared / len(one | two), chance_jaccard(len(one), len(two), pool_size))
+
+
+@functools.cache
+def chance_jaccard(a: int, b: int, pool_size: int) -> float:
+    """The exact mean Jaccard index of two independent random subsets of sizes a and b.
+
+    The number K of shared ids is hypergeometric, so it is the sum over k of P(K = k) k / (a + b - k).
+    For a = b = r N it tends to r / (2 - r) in a large pool. Right to about 1e-9 at millions of ids.
+    """
+    mean = a * b / pool_size
+    sd = math.sqrt(mean * (1 - a / pool_size) * (1 - b / pool_size) * pool_size / max(1, pool_size - 1))
+    # Beyond twenty standard deviations there is nothing that a float could hold beside the rest.
+    low = max(0, a + b - pool_size, math.floor(mean - 20 * sd - 20))
+    shared = np.arange(low, min(a, b, math.ceil(mean + 20 * sd + 20)) + 1)
+    # scipy's own hypergeometric takes half a minute at 100,000 ids.
+    counts = (shared, a - shared, b - shared, pool_size - a - b + shared)
+    logs = -sum(special.gammaln(count + 1.0) for count in counts)
+    weights = np.exp(logs - logs.max())
+    return float(weights @ (shared / (a + b - shared)) / weights.sum())
+
+
+def overlaps(subsets: Mapping[tuple[str, float, int], Iterable[str]], pool_size: int) -> list[ArmOverlap]:
+    """Every two arms of one ratio; `subsets` are the kept ids by (selection, ratio, seed).
+
+    Ratios fall; arms keep the order of `subsets`. Arms without a common seed are left out.
+    """
+    held = {key: frozenset(ids) for key, ids in subsets.items()}
+    out = []
+    for ratio in sorted({key[1] for key in held}, reverse=True):
+        arms: dict[str, dict[int, frozenset[str]]] = {}
+        for (name, share, seed), ids in held.items():
+            if share == ratio:
+                arms.setdefault(name, {})[seed] = ids
+        for first, second in itertools.combinations(arms, 2):
+            seeds = sorted(set(arms[first]) & set(arms[second]))
+            found = [overlap(arms[first][s], arms[second][s], pool_size) for s in seeds]
+            if found:
+                shared, jaccard, chance = np.mean([(o.shared, o.jaccard, o.chance) for o in found], axis=0)
+                every = [o.jaccard for o in found]
+                mean = Overlap(float(shared), float(jaccard), float(chance))
+                out.append(ArmOverlap(first, second, ratio, len(found), mean, min(every), max(every)))
+    return out
+
+
+def percentiles(rating: "pd.Series[float]") -> "pd.Series[float]":
+    """Percentile of every pair, near 0 for the best; equal ratings share their mean, so the mean is 50."""
+    return (rating.rank(ascending=False, method="average") - 0.5) / len(rating) * 100
+
+
+def auc(rating: "pd.Series[float]", positive: NDArray[np.bool_]) -> float:
+    """Chance that a positive pair is rated above another, ties counted half; NaN where a side is empty."""
+    return _auc(stats.rankdata(rating.to_numpy(dtype=np.float64)), positive)
+
+
+def _auc(ranks: Floats, positive: NDArray[np.bool_]) -> float:
+    n, m = int(positive.sum()), int((~positive).sum())
+    if n == 0 or m == 0:
+        return float("nan")
+    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def auc_by_kind(ratings: Ratings, kinds: "pd.Series[str]") -> pd.DataFrame:
+    """A row a rater and kind, columns rater, kind, mean, sd, n (seeds).
+
+    The AUC is the chance that a pair of that kind is rated above one of any other kind, ties counted
+    half. `sd` is over n - 1 seeds and NaN for one seed. `kinds` are by id, and only ids that have a
+    kind count. Use `.pivot(index="rater", columns="kind", values="mean")` for a table raters x kinds.
+    """
+    kinds = kinds.dropna()
+    names = sorted(kinds.unique())
+    rows = []
+    for rater, by_seed in ratings.items():
+        values = []
+        for seed in sorted(by_seed):
+            rating = by_seed[seed]
+            rating = rating[rating.index.isin(kinds.index)]
+            ranks, here = stats.rankdata(rating.to_numpy(dtype=np.float64)), kinds.reindex(rating.index)
+            values.append([_auc(ranks, (here == kind).to_numpy(dtype=bool)) for kind in names])
+        table = np.array(values)
+        for column, kind in enumerate(names):
+            found = table[:, column]
+            sd = float(found.std(ddof=1)) if len(found) > 1 else float("nan")
+            rows.append(
+                {"rater": rater, "kind": kind, "mean": float(found.mean()), "sd": sd, "n": len(found)}
+            )
+    return pd.DataFrame(rows, columns=["rater", "kind", "mean", "sd", "n"])

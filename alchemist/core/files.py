@@ -1,0 +1,84 @@
+"""Files that appear whole under their final name or not at all, and hashes to check them by."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alchemist.core.refusal import Refusal
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed onto it when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        yield draft
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that replaces it when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        yield draft
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(draft, path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON with sorted keys, so that equal values give equal bytes."""
+    with whole(path) as draft:
+        draft.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file."""
+    return json.loads(path.read_text())
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as held:
+        return hashlib.file_digest(held, "sha256").hexdigest()
+
+
+MANIFEST = "manifest.json"
+
+
+def write_manifest(folder: Path, **facts: Any) -> None:
+    """Writes the hashes of all files of a folder, and some facts, into its manifest.json."""
+    names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    hashes = {name: sha256(folder / name) for name in names if name != MANIFEST}
+    write_json(folder / MANIFEST, {"files": hashes, **facts})
+
+
+def check_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder, after its files' hashes were compared.
+
+    Raises Refusal in one sentence where a file is missing or differs, since a data-versioning
+    cache does not verify the bytes that it checks out.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise Refusal(f"{folder} has no {MANIFEST}; run the stage that writes it again.")
+    manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    for name, digest in manifest["files"].items():
+        if not (folder / name).is_file() or sha256(folder / name) != digest:
+            raise Refusal(
+                f"{folder / name} is not the file that its manifest describes; remove {folder} "
+                "and run the stage that writes it again."
+            )
+    return manifest

@@ -1,0 +1,1 @@
+"""Model families behind one protocol, their encoded pairs, and the loop that trains them."""

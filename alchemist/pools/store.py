@@ -1,0 +1,187 @@
+"""A pool on disk: images in few memory-mapped shards, one table with a row a pair, rejected ones too.
+
+This module knows nothing of where pairs come from, so that later stages depend on the store alone.
+It writes planted truth but does not read it: `alchemist.pools.truth` does.
+"""
+
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+
+SPLITS = ("pool", "meta_val", "evaluation", "scorer")
+INDEX = "index.parquet"
+CARD = "card.json"
+TRUTH = "truth.parquet"
+_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("id", "caption", "split", "group", "status", "reason")]
+    + [("shard", pa.int32()), ("row", pa.int32())]
+)
+_ROW_GROUP = 65_536  # rows of the index that are held before they are written
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair on its way into the store: either an image or a reason why it cannot be used."""
+
+    id: str
+    caption: str
+    split: str
+    group: str
+    image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
+    reason: str  # "" for a usable pair
+    kind: str | None  # planted truth, where there is one
+
+
+def pixel_hash(image: NDArray[np.uint8]) -> bytes:
+    """Sixteen bytes that are equal for equal pixels (BLAKE2b)."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+
+
+def write_pool(
+    folder: Path, rows: Iterable[Row], resolution: int, shard_pairs: int, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Streams rows into an empty folder; returns the card: `facts` and the counts of every outcome.
+
+    Memory grows by 9 bytes a pair while writing, plus planted truth; the closing checks hold the ids.
+    Asserts that ids are unique and that splits share no group and no pixels.
+    """
+    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+    truth: list[tuple[str, str]] = []
+    hashes, codes = array("Q"), array("B")
+    shards = _Shards(folder, resolution, shard_pairs)
+    held: list[dict[str, Any]] = []
+    with shards, pq.ParquetWriter(folder / INDEX, _SCHEMA) as index:
+        for pair in rows:
+            counts[pair.split][pair.reason or "ok"] += 1
+            shard = row = -1
+            if not pair.reason:
+                assert pair.image is not None
+                shard, row = shards.append(pair.image)
+                hashes.append(int.from_bytes(pixel_hash(pair.image)[:8], "big"))
+                codes.append(SPLITS.index(pair.split))
+            if pair.kind is not None:
+                truth.append((pair.id, pair.kind))
+            fact = {name: getattr(pair, name) for name in ("id", "caption", "split", "group", "reason")}
+            held.append({**fact, "status": "rejected" if pair.reason else "ok", "shard": shard, "row": row})
+            if len(held) == _ROW_GROUP:
+                index.write_table(pa.Table.from_pylist(held, schema=_SCHEMA))
+                held.clear()
+        if held:
+            index.write_table(pa.Table.from_pylist(held, schema=_SCHEMA))
+    _assert_disjoint(
+        pd.read_parquet(folder / INDEX, columns=["id", "group", "split", "status"]), hashes, codes
+    )
+
+    card = {
+        **facts,
+        "resolution": resolution,
+        "counts": {split: dict(sorted(counted.items())) for split, counted in counts.items()},
+        "pairs": sum(counted.total() for counted in counts.values()),
+        "ok": sum(counted["ok"] for counted in counts.values()),
+    }
+    files.write_json(folder / CARD, card)
+    files.write_manifest(folder)
+    # Outside the manifest: the stage moves it to a folder that raters and trainers do not get.
+    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(folder / TRUTH, index=False)
+    return card
+
+
+def _assert_disjoint(index: pd.DataFrame, hashes: "array[int]", codes: "array[int]") -> None:
+    """No id twice; no group and no pixels in two splits."""
+    assert index["id"].is_unique
+    usable = index[index["status"] == "ok"][["group", "split"]].drop_duplicates()
+    assert usable["group"].is_unique, "a group lies in two splits"
+    pixels = np.frombuffer(hashes, dtype=np.uint64)
+    order = np.argsort(pixels, kind="stable")
+    pixels, splits = pixels[order], np.frombuffer(codes, dtype=np.uint8)[order]
+    crossed = (pixels[1:] == pixels[:-1]) & (splits[1:] != splits[:-1])
+    assert not crossed.any(), "two splits hold the same pixels"
+
+
+class _Shards:
+    """Appends images to images-00000.npy, images-00001.npy, …; never holds more than one image."""
+
+    def __init__(self, folder: Path, resolution: int, shard_pairs: int) -> None:
+        self.folder, self.shape, self.capacity = folder, (resolution, resolution, 3), shard_pairs
+        self.file: BinaryIO | None = None
+        self.shard, self.rows, self.start = -1, 0, 0
+
+    def __enter__(self) -> "_Shards":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def append(self, image: NDArray[np.uint8]) -> tuple[int, int]:
+        """Writes one image and returns its shard and row."""
+        assert image.dtype == np.uint8
+        assert image.shape == self.shape
+        if self.file is None or self.rows == self.capacity:
+            self._close()
+            self.shard, self.rows = self.shard + 1, 0
+            self.file = _shard(self.folder, self.shard).open("wb")
+            self.start = self._header()
+        self.file.write(np.ascontiguousarray(image).data)
+        self.rows += 1
+        return self.shard, self.rows - 1
+
+    def _header(self) -> int:
+        """Writes the header for the present number of rows; returns where the data begin."""
+        assert self.file is not None
+        descr = np.lib.format.dtype_to_descr(np.dtype(np.uint8))
+        header = {"descr": descr, "fortran_order": False, "shape": (self.rows, *self.shape)}
+        np.lib.format.write_array_header_1_0(self.file, header)
+        return self.file.tell()
+
+    def _close(self) -> None:
+        """Puts the real number of rows into the header, for which NumPy's format leaves room."""
+        if self.file is not None:
+            with self.file:
+                self.file.seek(0)
+                assert self._header() == self.start
+            self.file = None
+
+
+def _shard(folder: Path, shard: int) -> Path:
+    return folder / f"images-{shard:05d}.npy"
+
+
+def read_index(folder: Path) -> pd.DataFrame:
+    """One row a pair: id, caption, split, group, status, reason, shard, row; in order of writing."""
+    if not (folder / INDEX).is_file():
+        raise Refusal(f"{folder / INDEX} is missing; run the stage prepare.")
+    return pd.read_parquet(folder / INDEX)
+
+
+def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The rows of a split that have an image, in their order."""
+    return index[(index["split"] == split) & (index["status"] == "ok")]
+
+
+def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
+    """Images (n, resolution, resolution, 3) of n rows of the index, in their order; repeats allowed.
+
+    Reads the asked rows alone, through memory maps. Raises ValueError for a rejected row.
+    """
+    shards, places = rows["shard"].to_numpy(), rows["row"].to_numpy()
+    if (shards < 0).any():
+        raise ValueError(f"{rows['id'][shards < 0].iloc[0]!r} was rejected and has no image")
+    first = np.load(_shard(folder, 0), mmap_mode="r")
+    out = np.empty((len(rows), *first.shape[1:]), dtype=np.uint8)
+    for shard in np.unique(shards):
+        here = np.flatnonzero(shards == shard)
+        out[here] = np.load(_shard(folder, int(shard)), mmap_mode="r")[places[here]]
+    return out

@@ -1,0 +1,15 @@
+"""Planted truth of a pool. Only the stages oracle and report may import this module (a test proves it)."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from alchemist.core.refusal import Refusal
+
+
+def read_truth(folder: Path) -> pd.DataFrame:
+    """Columns id and kind of a planted pool; no rows for a pool of a person's own files."""
+    path = folder / "truth.parquet"
+    if not path.is_file():
+        raise Refusal(f"{path} is missing; run the stage prepare.")
+    return pd.read_parquet(path)

@@ -1,0 +1,1 @@
+"""Laws by which a rated pool is pruned."""

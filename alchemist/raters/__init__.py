@@ -1,0 +1,1 @@
+"""What gives pairs a rating: the meta-trained rater, and its controls."""

@@ -1,0 +1,94 @@
+"""The LAION aesthetic predictor V2: a linear stack on CLIP ViT-L/14 image embeddings.
+
+Its figure runs from about 1 to 10. It was fitted to the ratings that people gave to photographs
+and to generated images; it prefers few centred objects and a strong style.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from alchemist.core.refusal import Refusal
+from alchemist.measures.clip_score import Scorer, embed_images, load_published
+from alchemist.pools import store as pool_store
+
+CLIP = "ViT-L-14/openai"
+REPOSITORY = "shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE"
+WEIGHTS = "model.safetensors"
+
+
+class Predictor(nn.Module):
+    """Normalised embeddings (B, 768) to figures (B,). No activation between the layers, as published."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The names and places are those of the published weights; dropout does nothing in evaluation.
+        self.layers = nn.Sequential(
+            nn.Linear(768, 1024),
+            nn.Dropout(0.2),
+            nn.Linear(1024, 128),
+            nn.Dropout(0.2),
+            nn.Linear(128, 64),
+            nn.Dropout(0.1),
+            nn.Linear(64, 16),
+            nn.Linear(16, 1),
+        )
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """The figures (B,)."""
+        out: Tensor = self.layers(embeddings)
+        return out[:, 0]
+
+
+def read_predictor(path: Path) -> Predictor:
+    """The predictor in a safetensors file, which may hold the image network as well."""
+    from safetensors import safe_open
+
+    with torch.random.fork_rng():  # the first values are drawn globally, and replaced
+        predictor = Predictor()
+    with safe_open(path, framework="pt") as held:
+        predictor.load_state_dict({name: held.get_tensor(name) for name in predictor.state_dict()})
+    return predictor.eval().requires_grad_(False)
+
+
+def load(rater: str) -> tuple[Scorer, Predictor]:
+    """CLIP and the predictor, downloaded once. Raises Refusal, naming the rater, where out of reach."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        scorer = load_published(CLIP)  # first, because it tells at once whether there is a network
+        weights = hf_hub_download(REPOSITORY, WEIGHTS)
+    except (Refusal, OSError):
+        raise Refusal(
+            f"raters.{rater}.kind is aesthetic, whose weights ({CLIP} of open_clip and {REPOSITORY}) could "
+            "not be downloaded from huggingface.co; go online once, or take the kind colourfulness, which "
+            "needs no weights."
+        ) from None
+    return scorer, read_predictor(Path(weights))
+
+
+@torch.no_grad()
+def score(scorer: Scorer, predictor: Predictor, images: NDArray[np.uint8], batch: int) -> NDArray[np.float64]:
+    """The figures (n,) of images (n, R, R, 3); each depends on its image alone."""
+    return predictor(embed_images(scorer, images, batch)).double().numpy()
+
+
+def score_pool(
+    folder: Path,
+    index: pd.DataFrame,
+    models: tuple[Scorer, Predictor],
+    batch: int,
+    tick: Callable[[int], object],
+) -> NDArray[np.float64]:
+    """The figures of rows (id, shard, row) of a pool's index: (N,), in their order, streamed."""
+    out = np.empty(len(index))
+    for start in range(0, len(index), batch):
+        images = pool_store.images(folder, index.iloc[start : start + batch])
+        out[start : start + batch] = score(*models, images, batch)
+        tick(len(images))
+    return out

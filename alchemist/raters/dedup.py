@@ -1,0 +1,118 @@
+"""SemDeDup (Abbas et al. 2023) as a rating: how far a pair is from the nearest earlier one of its cluster.
+
+SemDeDup drops a pair whose largest cosine with an earlier pair of its k-means cluster (here: with any
+earlier one, kept or not) is above 1 - eps. The rating is 1 less that cosine, so those with a rating of at
+least eps are what SemDeDup keeps, and the best K of the ratings are what it keeps at the eps that leaves K.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.cluster import MiniBatchKMeans  # type: ignore[import-untyped]
+
+from alchemist.core import stateless
+from alchemist.measures import features
+from alchemist.measures.features import Extractor
+from alchemist.pools import store as pool_store
+
+BLOCK = 1024  # rows of embeddings in memory at once, and of a block of cosines
+PASSES = 10  # of k-means over all pairs
+DIGITS = 6  # of a cosine in float32
+
+Floats = NDArray[np.float32]
+
+
+def embed(
+    folder: Path, index: pd.DataFrame, by: Extractor, batch: int, out: Path, tick: Callable[[int], object]
+) -> None:
+    """Writes the features of rows (id, shard, row) of a pool's index, float16 (N, d), as the file `out`.
+
+    Streamed: 2 d bytes a pair on disk, none in memory.
+    """
+    with out.open("wb") as held:
+        for start in range(0, len(index), batch):
+            images = pool_store.images(folder, index.iloc[start : start + batch])
+            # Normalised, so that no value is out of float16's reach.
+            vectors = _unit(features.extract(images, by, batch)).astype(np.float16)
+            if start == 0:
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(vectors.dtype),
+                    "fortran_order": False,
+                    "shape": (len(index), vectors.shape[1]),
+                }
+                np.lib.format.write_array_header_1_0(held, header)
+            held.write(vectors.tobytes())
+            tick(len(images))
+
+
+def _unit(vectors: NDArray[np.floating]) -> Floats:
+    """Rows of length one, float32; a row of zeros stays."""
+    wide: Floats = vectors.astype(np.float32)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    np.divide(wide, lengths, out=wide, where=lengths > 0)
+    return wide
+
+
+def _rows(embeddings: Path, rows: NDArray[np.int64]) -> Floats:
+    # A map of its own each time: pages of a lasting one would pile up in memory.
+    return _unit(np.load(embeddings, mmap_mode="r")[rows])
+
+
+def novelty(
+    embeddings: Path, ids: list[str], clusters: int | None, keep: Literal["hard", "random"], seed: int
+) -> NDArray[np.float64]:
+    """Ratings (N,) in [0, 1]: 1 less the largest cosine with an earlier pair of the same cluster.
+
+    `embeddings`: an .npy file (N, d), row by row those of `ids`. `clusters`: at most N; None takes
+    the root of N. Earlier is, with `keep` hard, what is farther from the centroid, as published; with
+    random, what comes first in an order by seed and id. The first of a cluster has 1, and so has what
+    has no positive cosine. A function of the set of pairs: their order in the file changes nothing.
+    Time grows with N^2 / clusters; memory with N by the ratings and orders alone.
+    """
+    draws = stateless.id_uniforms(ids, "semdedup", seed)
+    count = clusters if clusters is not None else max(1, round(len(ids) ** 0.5))
+    labels, near = _clustered(embeddings, np.argsort(draws), count, seed)
+    first = near if keep == "hard" else np.zeros(len(ids))
+    # By cluster, then farthest first; copies are equally far, and the draw decides between them.
+    order = np.lexsort((draws, first, labels))
+    ends = np.searchsorted(labels[order], np.arange(count), side="right")
+    out = np.empty(len(ids))
+    for members in np.split(order, ends[:-1]):
+        out[members] = _novelty(embeddings, members)
+    return out
+
+
+def _clustered(
+    embeddings: Path, order: NDArray[np.int64], clusters: int, seed: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """The cluster of every row, and its cosine with the cluster's centroid."""
+    means = MiniBatchKMeans(clusters, random_state=stateless.key("k-means", seed) % 2**32, n_init=1)
+    size = max(BLOCK, 3 * clusters)  # the first block has to seed all centroids
+    for _ in range(PASSES):
+        for start in range(0, len(order), size):
+            means.partial_fit(_rows(embeddings, order[start : start + size]))
+    centroids = _unit(means.cluster_centers_)
+    labels, near = np.empty(len(order), dtype=np.int32), np.empty(len(order))
+    for start in range(0, len(order), BLOCK):
+        rows = order[start : start + BLOCK]
+        vectors = _rows(embeddings, rows)
+        labels[rows] = means.predict(vectors)
+        near[rows] = np.round(np.einsum("nd,nd->n", vectors, centroids[labels[rows]]), DIGITS)
+    return labels, near
+
+
+def _novelty(embeddings: Path, members: NDArray[np.int64]) -> NDArray[np.float64]:
+    """1 less the largest cosine of each member with those before it."""
+    out = np.empty(len(members))
+    for start in range(0, len(members), BLOCK):
+        here = _rows(embeddings, members[start : start + BLOCK])
+        largest = np.tril(here @ here.T, -1).max(axis=1)  # the zeros stand for no copy
+        for before in range(0, start, BLOCK):
+            earlier = _rows(embeddings, members[before : before + BLOCK])
+            largest = np.maximum(largest, (here @ earlier.T).max(axis=1))
+        out[start : start + BLOCK] = 1 - np.clip(largest, 0, 1)
+    return np.round(out, DIGITS)

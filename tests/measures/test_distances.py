@@ -1,0 +1,161 @@
+"""Fréchet and kernel distances against closed forms, brute force and clean-fid."""
+
+import math
+
+import numpy as np
+import pytest
+from cleanfid import fid
+
+from alchemist.core.refusal import Refusal
+from alchemist.measures.distances import Moments, frechet_distance, kernel_distance, moments
+
+
+def gaussian_sample(rng, n, mean, covariance):
+    """n rows whose sample mean and sample covariance are exactly the given ones."""
+    d = len(mean)
+    x = rng.standard_normal((n, d))
+    x -= x.mean(axis=0)
+    x = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
+    return x @ np.linalg.cholesky(covariance).T + mean
+
+
+def random_covariance(rng, d):
+    a = rng.standard_normal((d, d))
+    return a @ a.T / d + 0.1 * np.eye(d)
+
+
+def test_samples_have_the_moments_that_the_closed_forms_assume():
+    rng = np.random.default_rng(0)
+    c = random_covariance(rng, 4)
+    x = gaussian_sample(rng, 50, np.arange(4.0), c)
+    assert np.allclose(x.mean(axis=0), np.arange(4.0))
+    assert np.allclose(np.cov(x, rowvar=False), c)
+
+
+def test_frechet_of_commuting_gaussians_is_the_closed_form():
+    rng = np.random.default_rng(1)
+    a_mean, b_mean = rng.standard_normal((2, 6))
+    a_var, b_var = rng.uniform(0.1, 4, (2, 6))
+    turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]  # both covariances have these eigenvectors
+    a = gaussian_sample(rng, 80, a_mean, turn @ np.diag(a_var) @ turn.T)
+    b = gaussian_sample(rng, 60, b_mean, turn @ np.diag(b_var) @ turn.T)
+    expected = ((a_mean - b_mean) ** 2).sum() + ((np.sqrt(a_var) - np.sqrt(b_var)) ** 2).sum()
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_of_one_dimension():
+    a, b = np.array([[0.0], [2.0]]), np.array([[5.0], [11.0]])
+    assert frechet_distance(a, b) == pytest.approx(49 + (math.sqrt(2) - math.sqrt(18)) ** 2)
+
+
+def test_frechet_equals_cleanfid_where_covariances_do_not_commute():
+    rng = np.random.default_rng(2)
+    a = gaussian_sample(rng, 100, rng.standard_normal(12), random_covariance(rng, 12))
+    b = gaussian_sample(rng, 90, rng.standard_normal(12), random_covariance(rng, 12))
+    assert frechet_distance(a, b) == pytest.approx(fid.fid_from_feats(a, b), rel=1e-8)
+
+
+def test_frechet_stays_exact_below_full_rank():
+    """Fewer images than dimensions: the distance of two disjoint subspaces has no shared part."""
+    rng = np.random.default_rng(3)
+    a, b = np.zeros((20, 60)), np.zeros((25, 60))
+    a[:, :30], b[:, 30:] = rng.standard_normal((20, 30)), rng.standard_normal((25, 30))
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T)) + np.trace(np.cov(b.T))
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_of_a_set_with_itself_is_zero_even_below_full_rank():
+    x = np.random.default_rng(4).standard_normal((50, 200)) * 3
+    assert abs(frechet_distance(x, x)) < 1e-4 * np.trace(np.cov(x.T))
+
+
+def test_frechet_is_symmetric_and_knows_no_order():
+    rng = np.random.default_rng(5)
+    a = rng.standard_normal((70, 8)) @ rng.standard_normal((8, 8))
+    b = rng.standard_normal((50, 8)) + 1
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
+    assert frechet_distance(rng.permutation(a), b) == pytest.approx(frechet_distance(a, b), rel=1e-9)
+
+
+def test_moments_of_float32_features_far_from_zero_keep_their_precision():
+    x = np.random.default_rng(6).standard_normal((400, 3))
+    far = (x + 1000).astype(np.float32)
+    assert frechet_distance(far, far.astype(np.float64)) < 1e-9
+    assert moments(far).covariance == pytest.approx(np.cov(far.astype(np.float64), rowvar=False), rel=1e-9)
+
+
+def test_kept_moments_give_the_same_distance():
+    rng = np.random.default_rng(7)
+    a, b = rng.standard_normal((2, 40, 5))
+    kept = moments(b)
+    assert isinstance(kept, Moments)
+    assert frechet_distance(a, kept) == frechet_distance(a, b) == frechet_distance(moments(a), kept)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((1, 3)), np.zeros(3), np.array([[1.0, np.nan], [0.0, 1.0]])])
+def test_features_that_cannot_be_measured_are_refused(bad):
+    with pytest.raises(Refusal, match="features"):
+        moments(bad)
+
+
+def brute_force_mmd(a, b):
+    """Unbiased MMD^2 by its definition, in loops."""
+    d = a.shape[1]
+
+    def kernel(x, y):
+        return (float(x @ y) / d + 1) ** 3
+
+    def within(s):
+        pairs = [kernel(s[i], s[j]) for i in range(len(s)) for j in range(len(s)) if i != j]
+        return sum(pairs) / len(pairs)
+
+    across = [kernel(x, y) for x in a for y in b]
+    return within(a) + within(b) - 2 * sum(across) / len(across)
+
+
+def test_kernel_distance_of_whole_sets_is_the_brute_force_mmd():
+    rng = np.random.default_rng(8)
+    a, b = rng.standard_normal((20, 5)), rng.standard_normal((20, 5)) * 1.5 + 0.5
+    mean, sd = kernel_distance(a, b, subsets=3, subset_size=100, seed=0)
+    assert mean == pytest.approx(brute_force_mmd(a, b), rel=1e-9)
+    assert sd == pytest.approx(0, abs=1e-12)  # every subset is the whole set
+
+
+def test_kernel_distance_is_unbiased_on_equal_distributions():
+    """Over many draws of 10 against 10 the mean is zero, where the Fréchet distance is far from it."""
+    rng = np.random.default_rng(9)
+    draws = [rng.standard_normal((2, 10, 8)) for _ in range(400)]
+    values = np.array([kernel_distance(a, b, 1, 10, 0)[0] for a, b in draws])
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    assert abs(values.mean()) < 3.5 * error
+    assert values.min() < 0
+    assert np.mean([frechet_distance(a, b) for a, b in draws[:50]]) > 1
+
+
+def test_kernel_distance_sees_what_differs():
+    rng = np.random.default_rng(10)
+    a, same, other = (
+        rng.standard_normal((300, 8)),
+        rng.standard_normal((300, 8)),
+        rng.standard_normal((300, 8)),
+    )
+    near, sd = kernel_distance(a, same, 20, 100, 0)
+    far, _ = kernel_distance(a, other + 0.5, 20, 100, 0)
+    assert far > near + 3 * sd > near
+
+
+def test_kernel_distance_is_a_function_of_its_seed_and_leaves_numpy_alone():
+    rng = np.random.default_rng(11)
+    a, b = rng.standard_normal((2, 60, 4))
+    np.random.seed(5)
+    expected = np.random.random(3)
+    np.random.seed(5)
+    first = kernel_distance(a, b, 4, 20, 1)
+    assert np.array_equal(np.random.random(3), expected)
+    np.random.random(7)
+    assert kernel_distance(a, b, 4, 20, 1) == first
+    assert kernel_distance(a, b, 4, 20, 2) != first
+    # Further subsets do not change the earlier ones.
+    singles = [kernel_distance(a, b, n, 20, 1)[0] * n for n in (1, 2, 3, 4)]
+    assert singles[3] == pytest.approx(first[0] * 4)
+    assert np.std(np.diff([0, *singles]), ddof=1) == pytest.approx(first[1])

@@ -1,0 +1,231 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.core.stateless import generator
+from alchemist.pools import read as ingest
+from alchemist.pools.store import Row, images, read_index, write_pool
+from alchemist.pools.truth import read_truth
+from alchemist.settings.pool import pool_settings
+
+POOL = {
+    "format": "emoji",
+    "seed": 0,
+    "resolution": 16,
+    "concepts": 5,
+    "shares": {
+        "informative": 0.5,
+        "plain": 0.1,
+        "chaotic": 0.1,
+        "mismatched": 0.1,
+        "degraded": 0.1,
+        "duplicate": 0.1,
+    },
+    "pairs": 50,
+    "meta_validation": {"pairs": 20, "source": "mixture"},
+    "evaluation": {"pairs": 10},
+    "scorer": {"pairs": 10},
+    "shard_pairs": 7,
+}
+
+
+def some_rows(count, split="pool", start=0, resolution=16):
+    for i in range(start, start + count):
+        image = generator("store", i).integers(0, 256, (resolution, resolution, 3), dtype=np.uint8)
+        yield Row(f"id-{i}", f"größe {i}", split, f"group-{i}", image, "", "plain" if i % 2 else "chaotic")
+
+
+def rejected(row, reason="empty caption"):
+    return replace(row, image=None, reason=reason)
+
+
+def test_images_come_back_by_row_in_any_order(tmp_path):
+    pairs = list(some_rows(20))
+    pairs[3], pairs[19] = rejected(pairs[3]), rejected(pairs[19])
+    write_pool(tmp_path, iter(pairs), 16, 7, {})
+    index = read_index(tmp_path)
+    assert list(index.columns) == ["id", "caption", "split", "group", "status", "reason", "shard", "row"]
+    assert list(index["id"]) == [pair.id for pair in pairs]
+    ok = index[index["status"] == "ok"]
+    for asked in (ok, ok[::-1], ok.sample(30, replace=True, random_state=0), ok.iloc[:1]):
+        found = images(tmp_path, asked)
+        assert found.dtype == np.uint8
+        wanted = {pair.id: pair.image for pair in pairs}
+        assert all((image == wanted[name]).all() for image, name in zip(found, asked["id"], strict=True))
+    assert images(tmp_path, ok[:0]).shape == (0, 16, 16, 3)
+    with pytest.raises(ValueError, match="id-3"):
+        images(tmp_path, index)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(13, [7, 6]), (14, [7, 7]), (1, [1]), (15, [7, 7, 1])])
+def test_shards_are_plain_npy_files_of_the_asked_size(tmp_path, count, sizes):
+    write_pool(tmp_path, some_rows(count), 16, 7, {})
+    shards = sorted(tmp_path.glob("images-*.npy"))
+    loaded = [np.load(path, mmap_mode="r") for path in shards]
+    assert [array.shape for array in loaded] == [(size, 16, 16, 3) for size in sizes]
+    whole = np.concatenate([np.load(path) for path in shards])
+    assert (whole == images(tmp_path, read_index(tmp_path))).all()
+    assert [path.name for path in shards] == [f"images-{i:05d}.npy" for i in range(len(sizes))]
+
+
+def test_the_index_is_streamed_in_order_over_many_row_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr("alchemist.pools.store._ROW_GROUP", 8)
+    write_pool(tmp_path, some_rows(21), 16, 100, {})
+    index = read_index(tmp_path)
+    assert list(index["id"]) == [f"id-{i}" for i in range(21)]
+    assert list(index["row"]) == list(range(21))
+
+
+def test_counts_add_up_and_rejected_rows_point_nowhere(tmp_path):
+    pairs = [*some_rows(10), *some_rows(5, "meta_val", 10), *some_rows(3, "evaluation", 15)]
+    for i, reason in {1: "empty caption", 2: "empty caption", 12: "missing image"}.items():
+        pairs[i] = rejected(pairs[i], reason)
+    card = write_pool(tmp_path, pairs, 16, 7, {"licence": "ours"})
+    assert card["counts"]["pool"] == {"ok": 8, "empty caption": 2}
+    assert card["counts"]["meta_val"] == {"ok": 4, "missing image": 1}
+    assert (card["pairs"], card["ok"]) == (18, 15)
+    assert card == files.read_json(tmp_path / "card.json")
+    index = read_index(tmp_path)
+    assert len(index) == 18
+    bad = index[index["status"] == "rejected"]
+    assert (bad[["shard", "row"]] == -1).all(axis=None)
+    assert (bad["reason"] != "").all()
+    good = index[index["status"] == "ok"]
+    assert (good["reason"] == "").all()
+    assert not good.duplicated(["shard", "row"]).any()
+    assert str(index["shard"].dtype) == str(index["row"].dtype) == "int32"
+
+
+def test_truth_is_a_table_of_its_own(tmp_path):
+    write_pool(tmp_path, some_rows(6), 16, 7, {})
+    assert not {"kind", "truth"} & set(read_index(tmp_path).columns)
+    truth = read_truth(tmp_path)
+    assert list(truth.columns) == ["id", "kind"]
+    assert list(truth["kind"]) == ["chaotic", "plain"] * 3
+    assert "chaotic" not in (tmp_path / "card.json").read_text()
+
+
+def test_a_pool_without_truth_has_an_empty_table(tmp_path):
+    write_pool(tmp_path, (replace(row, kind=None) for row in some_rows(3)), 16, 7, {})
+    assert read_truth(tmp_path).shape == (0, 2)
+    assert set(read_truth(tmp_path).dtypes) == {read_index(tmp_path)["id"].dtype}
+
+
+@pytest.mark.parametrize("fault", ["id", "group", "pixels"])
+def test_splits_that_overlap_stop_the_writer(tmp_path, fault):
+    a, b = next(some_rows(1)), next(some_rows(1, "evaluation", 1))
+    change = {"id": {"id": a.id}, "group": {"group": a.group}, "pixels": {"image": a.image}}[fault]
+    (tmp_path / "good").mkdir()
+    write_pool(tmp_path / "good", [a, b], 16, 7, {})
+    (tmp_path / "bad").mkdir()
+    with pytest.raises(AssertionError):
+        write_pool(tmp_path / "bad", [a, replace(b, **change)], 16, 7, {})
+
+
+def test_one_split_may_repeat_groups_and_pixels(tmp_path):
+    a, b = some_rows(2)
+    write_pool(tmp_path, [a, replace(b, group=a.group, image=a.image)], 16, 7, {})
+
+
+def test_missing_tables_are_refused(tmp_path):
+    for read in (read_index, read_truth):
+        with pytest.raises(Refusal, match="is missing; run the stage prepare"):
+            read(tmp_path)
+
+
+def test_the_manifest_finds_a_changed_shard(tmp_path):
+    write_pool(tmp_path, some_rows(3), 16, 7, {})
+    assert set(files.check_manifest(tmp_path)["files"]) == {
+        "images-00000.npy", "index.parquet", "card.json",
+    }  # fmt: skip
+    path = tmp_path / "images-00000.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=r"images-00000\.npy is not the file"):
+        files.check_manifest(tmp_path)
+
+
+def test_an_emoji_pool_is_byte_identical_on_every_run(tmp_path):
+    pool = pool_settings(POOL, "pools.emoji")
+    for name, processes in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / name).mkdir()
+        write_pool(tmp_path / name, ingest.rows(pool, processes), 16, pool.shard_pairs, {})
+    first = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    assert len(first) == 4 + -(-90 // 7)
+    for name in ("b", "c"):
+        assert {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} == first
+    truth = read_truth(tmp_path / "a")
+    index = read_index(tmp_path / "a")
+    assert pd.Series.equals(truth["id"], index["id"])
+
+
+# ---------------------------------------------------------------------- the stage
+
+
+def run_stage(folder, pool, block):
+    (folder / "params.yaml").write_text(json.dumps({"pools": {pool: block}}))
+    command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
+    command += ["--truth-out", "data/truth", "--time-out", "data/times/prepare.json"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
+    source = tmp_path / "mine"
+    source.mkdir()
+    for row in some_rows(3):
+        Image.fromarray(row.image).save(source / f"{row.id}.png")
+        (source / f"{row.id}.txt").write_text(row.caption, encoding="utf-8")
+    (source / "broken.png").write_bytes(b"x")
+    (source / "broken.txt").write_text("words")
+    block = {
+        "format": "folder",
+        "path": "mine",
+        "resolution": 16,
+        "seed": 0,
+        "splits": {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0},
+        "group": None,
+        "licence": "ours",
+        "columns": None,
+        "shard_pairs": 8,
+    }
+    done = run_stage(tmp_path, "mine", block)
+    assert done.returncode == 0, done.stderr
+    assert "3 ok" in done.stdout
+    assert "1 unreadable image" in done.stdout
+    assert "wrote 4 pairs, 3 of them ok, to data/pool" in done.stdout
+    card = files.check_manifest(tmp_path / "data/pool") and files.read_json(tmp_path / "data/pool/card.json")
+    assert (card["licence"], card["pool"], card["settings"]["path"]) == ("ours", "mine", "mine")
+
+    # a mistake leaves the old folder as it is, and nothing beside it
+    before = (tmp_path / "data/pool/index.parquet").read_bytes()
+    done = run_stage(tmp_path, "mine", {**block, "path": "nowhere"})
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "data/pool/index.parquet").read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["pool", "times", "truth"]
+
+
+def test_the_stage_needs_no_torch():
+    code = "import sys, stages.prepare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_store_depends_on_no_source_of_pairs():
+    code = (
+        "import sys, alchemist.pools.store; "
+        "others = {f'alchemist.pools.{name}' for name in ('emoji', 'read', 'truth')}; "
+        "sys.exit(bool(others & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert Path(ingest.__file__).with_name("truth.py").is_file()

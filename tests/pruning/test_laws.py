@@ -1,0 +1,377 @@
+"""The pruning laws against their exact distributions, and every refusal."""
+
+import io
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from alchemist.core.refusal import Refusal
+from alchemist.pruning.laws import default_drop, kept_count, percentile_ranks, select
+from alchemist.settings import parse
+from alchemist.settings.selection import SelectionSettings
+
+SAMPLERS = ["random", "topk", "block", "gsample", "shift_gsample"]
+# Below this a chi-square test fails; seeds are fixed, so a pass stays a pass.
+LEVEL = 1e-3
+
+
+def settings(sampler: str, seed: int = 0, **values: Any) -> SelectionSettings:
+    empty = {"start": None, "drop": None, "mean": None, "sigma": None}
+    block = {"rater": "r", "sampler": sampler, "seed": seed, **empty, **values}
+    return parse(SelectionSettings, block, "selections.s")
+
+
+def pool(count: int, seed: int = 0, levels: int | None = None) -> pd.DataFrame:
+    """Ids in no order, ratings either all different or of a few levels."""
+    rng = np.random.default_rng(seed)
+    rating = rng.normal(size=count) if levels is None else rng.integers(levels, size=count).astype(float)
+    return pd.DataFrame({"id": [f"pair-{i:06d}" for i in rng.permutation(count)], "rating": rating})
+
+
+def ladder(count: int) -> pd.DataFrame:
+    """Ids a, b, c, ... from the best rating to the worst."""
+    return pd.DataFrame({"id": [chr(97 + i) for i in range(count)], "rating": -np.arange(float(count))})
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 100, 1013])
+def test_count_is_exact_and_ids_are_unique_sorted_members(sampler: str, count: int) -> None:
+    table = pool(count)
+    for retention in [0.001, 0.1, 0.15, 0.2, 0.25, 0.29, 1 / 3, 0.5, 0.55, 0.8, 0.85, 0.9, 0.95, 0.97, 1.0]:
+        kept = select(table, retention, settings(sampler))
+        assert len(kept) == max(1, round(retention * count))
+        assert kept.is_unique
+        assert kept.is_monotonic_increasing
+        assert set(kept) <= set(table["id"])
+
+
+def test_halves_round_to_even_and_never_to_nothing() -> None:
+    assert [kept_count(n, 0.5) for n in (1, 3, 5, 7)] == [1, 2, 2, 4]
+    assert kept_count(1000, 1e-9) == 1
+
+
+@pytest.mark.parametrize("sampler", ["full", *SAMPLERS])
+@pytest.mark.parametrize("levels", [None, 3, 1])
+def test_bytes_do_not_depend_on_run_or_row_order(sampler: str, levels: int | None) -> None:
+    table = pool(500, levels=levels)
+    retention = 1.0 if sampler == "full" else 0.4
+
+    def kept(given: pd.DataFrame) -> bytes:
+        held = io.BytesIO()
+        select(given, retention, settings(sampler)).to_frame("id").to_parquet(held, index=False)
+        return held.getvalue()
+
+    assert kept(table) == kept(table.copy())
+    assert kept(table) == kept(table.sample(frac=1, random_state=1))
+    assert kept(table) == kept(table.sort_values("id"))
+    assert kept(table) == kept(table.sort_values("rating").set_index(np.arange(500)[::-1]))
+
+
+def test_table_is_left_as_it_was() -> None:
+    table = pool(100, levels=4)
+    before = table.copy()
+    for sampler in SAMPLERS:
+        select(table, 0.3, settings(sampler))
+    pd.testing.assert_frame_equal(table, before)
+
+
+def test_ids_order_by_text_not_by_length_or_locale() -> None:
+    table = pd.DataFrame({"id": ["b10", "B2", "é", "b9", "a"], "rating": 0.0})
+    assert list(select(table, 1.0, settings("full"))) == ["B2", "a", "b10", "b9", "é"]
+
+
+def test_topk_keeps_the_highest_and_breaks_ties_evenly() -> None:
+    table = ladder(8)
+    assert list(select(table, 0.25, settings("topk"))) == ["a", "b"]
+    table["rating"] = [3.0, 1, 1, 1, 1, 0, 0, 0]
+    hits = pd.Series(0, index=table["id"])
+    for seed in range(1000):
+        hits[select(table, 0.25, settings("topk", seed))] += 1
+    assert hits["a"] == 1000
+    assert hits[["f", "g", "h"]].sum() == 0
+    assert stats.chisquare(hits[["b", "c", "d", "e"]]).pvalue > LEVEL
+
+
+@pytest.mark.parametrize("levels", [None, 3, 1])
+def test_topk_is_the_block_at_zero_and_blocks_tile_the_pool(levels: int | None) -> None:
+    table = pool(200, levels=levels)
+    blocks = [select(table, 0.25, settings("block", start=s)) for s in (0, 25, 50, 75)]
+    assert list(blocks[0]) == list(select(table, 0.25, settings("topk")))
+    assert sorted(itertools.chain(*blocks)) == sorted(table["id"])
+
+
+def test_block_covers_exactly_its_ranks() -> None:
+    table = pool(1000)
+    best_first = table.sort_values("rating", ascending=False)["id"].to_numpy()
+    for start, retention, low, high in [(10, 0.2, 100, 300), (80, 0.2, 800, 1000), (33.3, 0.1, 333, 433)]:
+        kept = select(table, retention, settings("block", start=start))
+        assert set(kept) == set(best_first[low:high])
+    assert set(select(table, 0.2, settings("block"))) == set(best_first[400:600])
+
+
+def test_block_that_rounding_pushes_past_the_end_is_moved_back() -> None:
+    # 2.5 ids are skipped and 2.5 kept of 5: legal in percent, and 2 (halves to even) are kept.
+    assert list(select(ladder(5), 0.5, settings("block", start=50))) == ["c", "d"]
+    # 3.5 -> 4 skipped and 3.5 -> 4 kept of 7: one too many.
+    assert list(select(ladder(7), 0.5, settings("block", start=50))) == ["d", "e", "f", "g"]
+
+
+def test_random_includes_every_id_equally_and_ignores_ratings() -> None:
+    table = pool(12)
+    hits = pd.Series(0, index=table["id"])
+    for seed in range(1500):
+        hits[select(table, 1 / 3, settings("random", seed))] += 1
+    expected = 1500 * 4 / 12
+    # Inclusions have variance p (1 - p) and sum to 4, hence the factor of the finite population.
+    z2 = ((hits - expected) ** 2).sum() / (1500 * (1 / 3) * (2 / 3)) * 11 / 12
+    assert stats.chi2(11).sf(z2) > LEVEL
+    other = table.assign(rating=-table["rating"])
+    assert list(select(table, 0.5, settings("random"))) == list(select(other, 0.5, settings("random")))
+
+
+def test_pairs_are_drawn_independently_by_random() -> None:
+    table = ladder(6)
+    hits = dict.fromkeys(itertools.combinations("abcdef", 2), 0)
+    for seed in range(1500):
+        hits[tuple(select(table, 1 / 3, settings("random", seed)))] += 1
+    assert stats.chisquare(list(hits.values())).pvalue > LEVEL
+
+
+@pytest.mark.parametrize("sampler", ["random", "topk"])
+def test_smaller_subsets_lie_in_larger_ones(sampler: str) -> None:
+    table = pool(300, levels=5)
+    subsets = [set(select(table, retention, settings(sampler))) for retention in (0.1, 0.2, 0.5, 0.9)]
+    assert all(a < b for a, b in itertools.pairwise(subsets))
+
+
+def gauss(count: int, mean: float, sigma: float) -> np.ndarray:
+    ranks = np.array([100 * i / (count - 1) for i in range(count)])
+    weight = np.exp(-((ranks - mean) ** 2) / (2 * sigma**2))
+    return weight / weight.sum()
+
+
+def set_chances(chance: np.ndarray, k: int) -> dict[tuple[int, ...], float]:
+    """Exact chance of every set of k, by enumerating the orders of successive draws."""
+    out: dict[tuple[int, ...], float] = {}
+    for draws in itertools.permutations(range(len(chance)), k):
+        left, product = 1.0, 1.0
+        for i in draws:
+            product *= chance[i] / left
+            left -= chance[i]
+        out[tuple(sorted(draws))] = out.get(tuple(sorted(draws)), 0.0) + product
+    assert math.isclose(sum(out.values()), 1)
+    return out
+
+
+def test_gsample_draws_one_id_by_equation_11() -> None:
+    table, seeds = ladder(8), 2500
+    hits = np.zeros(8)
+    for seed in range(seeds):
+        hits[ord(select(table, 0.125, settings("gsample", seed, mean=40.0, sigma=30.0))[0]) - 97] += 1
+    assert stats.chisquare(hits, seeds * gauss(8, 40, 30)).pvalue > LEVEL
+
+
+def test_order_of_ties_and_draw_are_independent() -> None:
+    table, seeds = ladder(6).assign(rating=1.0), 1500
+    hits = np.zeros(6)
+    for seed in range(seeds):
+        kept = select(table, 1 / 6, settings("gsample", seed, sigma=40.0))[0]
+        hits[round(percentile_ranks(table, seed)[kept] / 20)] += 1
+    assert stats.chisquare(hits, seeds * gauss(6, 50, 40)).pvalue > LEVEL
+
+
+def test_gsample_draws_sets_as_successive_draws_without_replacement() -> None:
+    table, seeds = ladder(6), 4000
+    exact = set_chances(gauss(6, 50, 25), 3)
+    hits = dict.fromkeys(exact, 0)
+    for seed in range(seeds):
+        kept = select(table, 0.5, settings("gsample", seed, sigma=25.0))
+        hits[tuple(ord(name) - 97 for name in kept)] += 1
+    expected = np.array([seeds * p for p in exact.values()])
+    assert expected.min() > 5
+    assert stats.chisquare(list(hits.values()), expected).pvalue > LEVEL
+    # and the marginal inclusion of each rank
+    for rank in range(6):
+        chance = sum(p for names, p in exact.items() if rank in names)
+        seen = sum(n for names, n in hits.items() if rank in names)
+        assert abs(seen - seeds * chance) < 4 * math.sqrt(seeds * chance * (1 - chance))
+
+
+def test_the_brute_force_law_differs_from_the_plausible_wrong_one() -> None:
+    """Inclusion is not k p_i: the test above can tell draws without replacement from thinned ones."""
+    chance = gauss(6, 50, 25)
+    exact = set_chances(chance, 3)
+    inclusion = [sum(p for names, p in exact.items() if rank in names) for rank in range(6)]
+    assert max(abs(np.array(inclusion) - 3 * chance)) > 0.1
+
+
+def test_shift_gsample_is_gsample_on_the_ranks_that_are_left() -> None:
+    table, seeds = ladder(8), 2500
+    chance = gauss(8, 62.5, 15)  # the stated defaults at this retention
+    chance[:2] = 0
+    hits = np.zeros(8)
+    for seed in range(seeds):
+        hits[ord(select(table, 0.125, settings("shift_gsample", seed))[0]) - 97] += 1
+    assert hits[:2].sum() == 0
+    seen = chance * seeds > 1
+    assert stats.chisquare(hits[seen], seeds * chance[seen] / chance[seen].sum()).pvalue > LEVEL
+
+
+@pytest.mark.parametrize("drop", [1.0, 12.5, 25.0, 60.0, 90.0])
+def test_shift_gsample_never_keeps_the_top(drop: float) -> None:
+    table = pool(400, levels=7)
+    top = set(percentile_ranks(table, seed=3).index[: round(4 * drop)])
+    # The mean lies in the dropped part, so a sampler that forgot to drop would keep it.
+    kept = select(table, 0.1, settings("shift_gsample", seed=3, drop=drop, mean=0.0, sigma=5.0))
+    assert len(kept) == 40
+    assert not top & set(kept)
+
+
+def test_shift_gsample_without_drop_is_gsample() -> None:
+    table = pool(300)
+    shifted = select(table, 0.3, settings("shift_gsample", drop=0, mean=50, sigma=10))
+    assert list(shifted) == list(select(table, 0.3, settings("gsample", mean=50, sigma=10)))
+
+
+def test_defaults_by_retention() -> None:
+    given = {0.1: 25, 0.5: 25, 0.51: 15, 0.8: 15, 0.81: 5, 0.9: 5, 0.95: 5, 0.96: 0, 1.0: 0}
+    assert {retention: default_drop(retention) for retention in given} == given
+    table = pool(1000)
+    for retention, drop in given.items():
+        explicit = {"drop": drop, "mean": (100 + drop) / 2, "sigma": 15}
+        assert list(select(table, retention, settings("shift_gsample"))) == list(
+            select(table, retention, settings("shift_gsample", **explicit))
+        )
+    assert list(select(table, 0.2, settings("gsample"))) == list(
+        select(table, 0.2, settings("gsample", mean=50, sigma=16.7))
+    )
+
+
+@pytest.mark.parametrize("sampler", ["gsample", "shift_gsample"])
+@pytest.mark.parametrize("sigma", [1e-3, 1e-12, 1e-300])
+def test_far_tails_do_not_underflow(sampler: str, sigma: float) -> None:
+    table = pool(1000)
+    kept = select(table, 0.5, settings(sampler, mean=60.0, sigma=sigma))
+    assert len(kept) == 500
+    if sampler == "shift_gsample":
+        assert not set(kept) & set(percentile_ranks(table, seed=0).index[:250])
+    if sigma > 1e-6:  # so narrow that the nearest ranks win
+        ranks = percentile_ranks(table, seed=0)
+        assert (ranks[kept] - 60).abs().max() < (ranks.drop(kept)[lambda r: r > 25.1] - 60).abs().min() + 0.2
+
+
+def test_hashing_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pool(100, levels=3)
+    for sampler in SAMPLERS:
+        whole = select(table, 0.3, settings(sampler))
+        with monkeypatch.context() as small:
+            small.setattr("alchemist.pruning.laws._PIECE", 7)
+            assert list(select(table, 0.3, settings(sampler))) == list(whole)
+
+
+def test_other_seeds_draw_other_ids() -> None:
+    table = pool(200)
+    for sampler in ("random", "gsample", "shift_gsample"):
+        assert list(select(table, 0.3, settings(sampler, 0))) != list(
+            select(table, 0.3, settings(sampler, 1))
+        )
+
+
+def test_percentile_ranks_run_from_best_to_worst() -> None:
+    ranks = percentile_ranks(ladder(5).sample(frac=1, random_state=0), seed=0)
+    assert ranks.to_dict() == {"a": 0, "b": 25, "c": 50, "d": 75, "e": 100}
+
+
+@pytest.mark.parametrize("retention", [0, -0.1, 1.01, math.nan, math.inf])
+def test_retention_out_of_range_is_refused(retention: float) -> None:
+    with pytest.raises(Refusal, match=r"^retention is .*larger than 0 and at most 1\.$"):
+        select(pool(10), retention, settings("topk"))
+
+
+def test_full_keeps_all_or_refuses() -> None:
+    table = pool(10)
+    assert sorted(table["id"]) == list(select(table, 1.0, settings("full")))
+    with pytest.raises(Refusal, match=r"retention is 0\.5; sampler full keeps all"):
+        select(table, 0.5, settings("full"))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "values", "message"),
+    [
+        ("shift_gsample", {"drop": 25.0}, r"drop is 25\.0; at retention 0\.8 it should be at most 20,"),
+        ("block", {"start": 30.0}, r"start is 30\.0; at retention 0\.8 it should be at most 20,"),
+    ],
+)
+def test_retention_larger_than_what_is_left_is_refused(
+    sampler: str, values: dict[str, float], message: str
+) -> None:
+    with pytest.raises(Refusal, match=message):
+        select(pool(10), 0.8, settings(sampler, **values))
+    assert len(select(pool(10), 0.7, settings(sampler, **values))) == 7  # 25 + 70, 30 + 70
+
+
+def test_the_largest_legal_drop_survives_rounding() -> None:
+    for count in range(1, 60):
+        for drop, retention in [(5.0, 0.95), (20.0, 0.8), (70.0, 0.3), (50.0, 0.5), (10.0, 0.9)]:
+            kept = select(pool(count), retention, settings("shift_gsample", drop=drop))
+            assert len(kept) == kept_count(count, retention)
+
+
+def test_broken_tables_are_refused() -> None:
+    table = pool(5)
+    with pytest.raises(Refusal, match="rating table is empty"):
+        select(table.iloc[:0], 0.5, settings("topk"))
+    for bad in (math.nan, math.inf, -math.inf):
+        broken = table.copy()
+        broken.loc[2, "rating"] = bad
+        with pytest.raises(
+            Refusal, match=f"rating of id {table['id'][2]!r} is {bad}; ratings should be finite"
+        ):
+            select(broken, 0.5, settings("random"))
+    twice = pd.concat([table, table.iloc[[3]]])
+    with pytest.raises(Refusal, match=f"id {table['id'][3]!r} is in the rating table twice"):
+        select(twice, 0.5, settings("full"))
+    with pytest.raises(Refusal, match="without an id"):
+        select(table.assign(id=[None, "b", "c", "d", "e"]), 0.5, settings("topk"))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "values", "message"),
+    [
+        (
+            "topk",
+            {"drop": 25.0},
+            r"selections\.s\.drop is 25\.0; it should be null, because sampler topk uses none",
+        ),
+        ("random", {"sigma": 1.0}, r"selections\.s\.sigma is 1\.0; it should be null"),
+        ("full", {"start": 0.0}, r"selections\.s\.start is 0\.0; it should be null"),
+        ("block", {"mean": 50.0}, r"it should be null, because sampler block uses start\."),
+        ("gsample", {"drop": 5.0}, r"it should be null, because sampler gsample uses mean and sigma\."),
+        ("shift_gsample", {"start": 5.0}, r"shift_gsample uses drop and mean and sigma\."),
+        ("shift_gsample", {"drop": 100.0}, r"selections\.s\.drop is 100\.0; .* less than 100"),
+        ("gsample", {"sigma": 0.0}, r"selections\.s\.sigma is 0\.0; .* greater than 0"),
+        ("gsample", {"sigma": math.inf}, r"selections\.s\.sigma is inf; .* finite"),
+        ("gsample", {"mean": 101.0}, r"selections\.s\.mean is 101\.0; .* less than or equal to 100"),
+        ("block", {"start": -1.0}, r"selections\.s\.start is -1\.0; .* greater than or equal to 0"),
+        ("block", {"start": "10"}, r"selections\.s\.start is '10'; .* valid number"),
+        ("bottomk", {}, r"selections\.s\.sampler is 'bottomk'; .*'topk'"),
+        ("topk", {"seed": -1}, r"selections\.s\.seed is -1"),
+        ("topk", {"extra": 1}, r"selections\.s\.extra is not a known key; legal keys are rater, sampler"),
+    ],
+)
+def test_settings_that_a_sampler_cannot_use_are_refused(
+    sampler: str, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Refusal, match=message):
+        settings(sampler, **values)
+
+
+def test_a_missing_value_is_refused_rather_than_assumed() -> None:
+    block = {"rater": "r", "sampler": "topk", "seed": 0, "start": None, "drop": None, "mean": None}
+    with pytest.raises(Refusal, match=r"selections\.s\.sigma is missing"):
+        parse(SelectionSettings, block, "selections.s")

@@ -1,0 +1,180 @@
+"""params.yaml: the default is sound, and every kind of mistake is one sentence that helps."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alchemist.core.refusal import Refusal
+from alchemist.settings.grid import check
+
+DEFAULT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+
+
+def edited(key: str, value: Any) -> dict[str, Any]:
+    params = copy.deepcopy(DEFAULT)
+    *path, last = key.split(".")
+    place = params
+    for part in path:
+        place = place[part]
+    if value is KeyError:
+        del place[last]
+    else:
+        place[last] = value
+    return params
+
+
+def test_the_default_is_sound() -> None:
+    assert check(DEFAULT).grid.ratios == (0.5, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("pool", "laion", "pool is 'laion'; legal values are emoji, emoji_crowded, mine."),
+        ("scale", 3, "scale is 3; legal values are tiny, small, tiny_paper_metrics."),
+        ("extra", 1, "extra is not a known key; legal keys are pool, scale, roles,"),
+        ("roles.proxy", "xl", "roles.proxy is 'xl'; legal values are xs, s, m,"),
+        ("grid.ratios", 0.5, "grid.ratios is 0.5; input should be a valid tuple."),
+        ("grid.ratios", [], "grid.ratios is (); tuple should have at least 1 item"),
+        ("grid.ratios", [0.5, 0.5], "each name should stand there once, and 0.5 stands there twice."),
+        ("grid.ratios", [1.0], "larger than 0 and smaller than 1"),
+        ("grid.ratios", [0.00001], "grid.ratios holds 1e-05; of 8000 pairs that keeps none."),
+        ("grid.seeds", [-1], "seeds should be whole numbers from 0."),
+        ("grid.seeds", ["0"], "grid.seeds.0 is '0'; input should be a valid integer."),
+        ("grid.selections", ["alchemy"], "grid.selections is 'alchemy'; legal values are oracle, random,"),
+        ("grid.raters", ["random"], "whose rater alchemist is not in grid.raters; add it there."),
+        ("grid.oracles", [], "whose rater oracle is not in grid.oracles; add it there."),
+        ("grid.oracles", ["loss"], "grid.oracles is 'loss'; legal values are oracle."),
+        ("pool", "mine", "grid.oracles is oracle; it should be [], because pool mine has no truth."),
+        ("raters.loss.kind", "gradient", "raters.loss.kind is 'gradient'; legal values are meta, loss,"),
+        ("raters.alchemist.group", "mlp", "input should be 'product', 'temperature', 'none' or"),
+        ("selections.topk.rater", "beauty", "selections.topk.rater is 'beauty'; legal values are alchemist,"),
+        ("selections.topk.sigma", 3.0, "selections.topk.sigma is 3.0; it should be null,"),
+        ("pools.emoji.shares.plain", 0.5, "the shares should sum to 1, and they sum to 1.3."),
+        ("pools.emoji.resolution", 33, "pools.emoji.resolution is 33; input should be a multiple of 4."),
+        ("models.s.width", 130, "width should be heads (4) times a multiple of 4."),
+        ("models.s", 7, "models.s is 7; it should be a block with the keys family,"),
+        ("models.a-b", DEFAULT["models"]["s"], "legal names hold letters, digits and underscores, and"),
+        ("scales.tiny.train.batch", 0, "scales.tiny.train.batch is 0; input should be greater than or equal"),
+        ("scales.tiny.train.batch", KeyError, "scales.tiny.train.batch is missing;"),
+        ("scales.tiny.train.bath", 3, "scales.tiny.train.bath is not a known key; legal keys are images,"),
+        ("scales.tiny.train.images", "many", "input should be a valid integer."),
+        ("scales.tiny.evaluate.images", 2000, "scales.tiny.evaluate.images is 2000; at most half of"),
+        ("scales.tiny.evaluate.top_p", 0.0, "scales.tiny.evaluate.top_p is 0.0; input should be greater"),
+        ("scales.tiny.rate.images", 8, "scales.tiny.rate.images is 8; at least rate.batch (32) is legal."),
+        ("tokenizer.refit", "yes", "tokenizer.refit is 'yes'; input should be a valid boolean."),
+        ("raters.loss.kind", ["meta"], "raters.loss.kind is ['meta']; legal values are meta,"),
+        ("raters", {1: DEFAULT["raters"]["loss"]}, "raters has a block named 1; legal names hold"),
+        ("selections.full", DEFAULT["selections"]["topk"], "not full, which names the full data's cells."),
+        ("selections.topk.sampler", "full", "whose sampler is full; the full data has its own cells."),
+        ("selections.alchemist.drop", 90.0, "selections.alchemist at ratio 0.5:"),
+        ("scales.tiny.train.checkpoints", [0.0], "input should be greater than 0."),
+        ("scales.tiny.train.checkpoints", [2.0], "input should be less than or equal to 1."),
+        ("scales.tiny.train.learning_rate", float("inf"), "input should be a finite number."),
+        ("pools.emoji.scorer.pairs", 20, "scales.tiny.scorer.batch is 256; at most half of"),
+        ("tokenizer.fit.images", 640, "images should be at least 200 batches of 32"),
+        ("tokenizer.fit.codes", 70000, "input should be less than or equal to 65536."),
+        ("raters", {}, "raters is {}; it should hold at least one named block."),
+        (
+            "raters.alchemist.credit",
+            "hessian",
+            "raters.alchemist.credit is 'hessian'; input should be",
+        ),
+        ("raters.alchemist.unroll_steps", 2, "unroll_steps is 2; it should be null, because only credit"),
+        ("raters.unrolled.unroll_steps", None, "it should be a number, because credit unrolled uses it."),
+        ("raters.alchemist.rating_mode", "batch", "group double_softmax and rating_mode batch go together"),
+        ("raters.alchemist_published.bound", 2.0, "bound should be null under group double_softmax"),
+        ("raters.alignment.baseline", "validation", "baseline should be none, because the validation loss"),
+        ("raters.clarity.direction", 0, "raters.clarity.direction is 0; input should be 1 or -1."),
+        ("grid.heuristics", ["loss"], "grid.heuristics is 'loss'; legal values are colourfulness, clarity,"),
+        ("grid.ablation", {"selections": ["gsample"], "ratios": []}, "grid.ablation.ratios is []; it should"),
+        (
+            "grid.ablation",
+            {"selections": ["topk"], "ratios": [0.2]},
+            "topk at 0.2, which is a cell of the grid",
+        ),
+        (
+            "grid.ablation",
+            {"selections": ["clarity"], "ratios": [0.2]},
+            "rater clarity is not in grid.heuristics",
+        ),
+        (
+            "grid.transfer",
+            {"selections": ["loss"], "ratios": [0.3], "models": ["s"]},
+            "loss at 0.3, which is no",
+        ),
+        (
+            "grid.transfer",
+            {"selections": ["loss"], "ratios": [0.2], "models": ["xs"]},
+            "holds xs, which is in",
+        ),
+        (
+            "contrasts.alchemist_loss.metric",
+            "fid",
+            "contrasts.alchemist_loss.metric is 'fid'; input should be",
+        ),
+        ("statistics.confidence", 95.0, "statistics.confidence is 95.0; input should be less than 1."),
+        ("statistics.secondary", ["alchemist_loss"], "statistics.primary is null, but statistics.secondary"),
+    ],
+)
+def test_every_mistake_is_one_sentence(key: str, value: Any, told: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        check(edited(key, value))
+    sentence = str(refused.value)
+    assert told in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+def asking(**changes: Any) -> dict[str, Any]:
+    """The default with two seeds and a primary contrast; `changes` are dotted keys with __ for dots."""
+    params = edited("grid.seeds", [0, 1])
+    params["statistics"] = {"primary": "alchemist_loss", "secondary": ["alchemist_full"], "confidence": 0.95}
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        place = params
+        for part in path:
+            place = place[part]
+        place[last] = value
+    return params
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"statistics__primary": "unknown"},
+            "statistics.primary is 'unknown'; legal values are alchemist_random,",
+        ),
+        ({"statistics__secondary": ["alchemist_full"] * 2}, "statistics.secondary holds a contrast twice;"),
+        (
+            {"contrasts__best_alchemist__arm": "bset"},
+            "contrasts.best_alchemist.arm is 'bset'; legal values are",
+        ),
+        ({"statistics__secondary": ["x"]}, "statistics.secondary is 'x'; legal values are"),
+        ({"statistics__primary": "alchemist_full"}, "alchemist_full, which is the primary contrast;"),
+        (
+            {"grid__seeds": [3]},
+            "grid.seeds is [3]; statistics.primary asks for the interval of alchemist_loss",
+        ),
+        (
+            {"grid__ratios": [0.3]},
+            "contrasts.alchemist_loss.arm is 'alchemist'; the grid has no cell alchemist at",
+        ),
+        ({"contrasts__alchemist_loss__against": "clarity"}, "contrasts.alchemist_loss.against is 'clarity';"),
+        ({"contrasts__alchemist_loss__model": "m"}, "no cell alchemist at ratio 0.5 for model m"),
+        (
+            {"contrasts__alchemist_loss__against": "alchemist"},
+            "against is 'alchemist'; it should be another arm.",
+        ),
+    ],
+)
+def test_a_contrast_that_cannot_be_tested_is_one_sentence(changes: dict[str, Any], told: str) -> None:
+    assert check(asking()).statistics.primary == "alchemist_loss"
+    with pytest.raises(Refusal) as refused:
+        check(asking(**changes))
+    assert told in str(refused.value)
+    assert str(refused.value).endswith(".")
