@@ -7,17 +7,16 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import torch
 import typer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist.core import files
+from alchemist.core import devices, files
 from alchemist.core.refusal import Refusal
 from alchemist.measures import clip_score, features
-from alchemist.pools import store as pool_store
-from alchemist.raters import aesthetic, dedup
-from alchemist.raters import bill as ratings
+from alchemist.pools import store
+from alchemist.raters import aesthetic, bill, dedup
+from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
 from alchemist.settings.rater import AestheticRater, ClipScoreRater, SemDeDupRater, rater_settings
 from stages.common import block, section, stage
@@ -36,13 +35,13 @@ def run(
 ) -> None:
     """Rates the usable pairs of the pool by the networks that measure the generators."""
     started = time.perf_counter()
-    torch.set_flush_denormal(True)
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
+    device = devices.chosen(device_setting(section("device")))
     files.check_manifest(pool)
-    rows = pool_store.usable(pool_store.read_index(pool), "pool")
+    rows = store.usable(store.read_index(pool), "pool")
     first = rows.iloc[: evaluate.batch]
-    images, words = pool_store.images(pool, first), list(first["caption"])
+    images, words = store.images(pool, first), list(first["caption"])
     # One batch through the networks, before the clock runs: it counts their products, and warms them.
     counter = FlopCounterMode(display=False)
     with (
@@ -51,7 +50,7 @@ def run(
     ):
         if isinstance(settings, ClipScoreRater):
             files.check_manifest(scorer)
-            judge = clip_score.load_scorer(evaluate.clip, scorer)
+            judge = clip_score.load_scorer(evaluate.clip, scorer, device)
             with counter:
                 clip_score.score(judge, images, words, evaluate.batch)
             begun = time.perf_counter()
@@ -62,7 +61,7 @@ def run(
                     f"raters.{rater}.clusters is {settings.clusters}; the pool has {len(rows)} usable pairs, "
                     "so at most that, or null for the root of it, is legal."
                 )
-            by = features.extractor(evaluate.features, evaluate.feature_size)
+            by = features.extractor(evaluate.features, evaluate.feature_size, device)
             with counter:
                 features.extract(images, by, evaluate.batch)
             begun = time.perf_counter()
@@ -73,7 +72,7 @@ def run(
             )
             vectors.unlink()
         elif isinstance(settings, AestheticRater):
-            models = aesthetic.load(rater)
+            models = aesthetic.load(rater, device)
             with counter:
                 aesthetic.score(*models, images, evaluate.batch)
             begun = time.perf_counter()
@@ -83,11 +82,11 @@ def run(
                 f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.embeddings are {KINDS}."
             )
         taken = time.perf_counter() - begun
-        ratings.write_table(out, rows["id"].to_numpy(), settings.direction * measure)
+        bill.write_table(out, rows["id"].to_numpy(), settings.direction * measure)
         flops = round(counter.get_total_flops() / len(first) * len(rows))
         seconds = time.perf_counter() - started
-        bill = ratings.fixed_bill(rater, settings.kind, len(rows), taken, seconds, flops)
-        files.write_json(drafts / "rating.json", bill)
+        spent = bill.fixed_bill(rater, settings.kind, len(rows), taken, seconds, flops)
+        files.write_json(drafts / "rating.json", spent)
     print(f"wrote {out} and {log_out}")
 
 
@@ -100,7 +99,7 @@ def clip_scores(
         part = rows.iloc[start : start + batch]
         if len(judge.embedded) > CAPTIONS:
             judge.embedded.clear()  # else it would keep every caption of the pool
-        scores = clip_score.score(judge, pool_store.images(pool, part), list(part["caption"]), batch)
+        scores = clip_score.score(judge, store.images(pool, part), list(part["caption"]), batch)
         found.append(scores / judge.scale)
         tick(len(part))
     return np.concatenate(found)

@@ -1,85 +1,86 @@
 """One cell's figures at every checkpoint, and its sample grid."""
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import torch
 import typer
 from PIL import Image
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from alchemist.core import files
+from alchemist.core import devices, files
 from alchemist.core.refusal import Refusal
-from alchemist.measures import clip_score, features
-from alchemist.measures import distances as metrics
-from alchemist.measures import generator as evaluation
+from alchemist.measures import clip_score, distances, features
+from alchemist.measures import generator as measure
 from alchemist.measures.generator import References
+from alchemist.models import family
 from alchemist.models.encoded import Encoded
-from alchemist.models.star import tokenizer
-from alchemist.models.star.generator import StarGenerator
+from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
-from alchemist.settings.model import StarSettings
-from stages.common import block, stage
+from alchemist.settings.model import law_settings, model_settings
+from stages.common import block, section, stage
 
 COLUMNS = 8  # of the sample grid
 
 
 def run(
+    family_name: Annotated[str, typer.Option("--family", help="model family")],
     cell: Annotated[Path, typer.Option(help="folder that stage train wrote")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
-    tokenizer_folder: Annotated[Path, typer.Option("--tokenizer", help="folder that stage tokenizer wrote")],
+    codec: Annotated[Path, typer.Option(help="folder of the family's image codec")],
     scorer: Annotated[Path, typer.Option(help="folder that stage scorer wrote")],
+    floors: Annotated[Path, typer.Option(help="folder that stage floors wrote")],
     index: Annotated[Path, typer.Option(help="index of the pool, for the prompts' words")],
     model: Annotated[str, typer.Option(help="name of the model in params.yaml")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="JSON to write")],
     grid_out: Annotated[Path, typer.Option(help="PNG to write: the same prompts and noise in every cell")],
 ) -> None:
-    """Measures one cell; the prompts are the last pairs of the evaluation split, the rest is reference."""
+    """Measures one cell: images of the prompts, beside the reference images of the same split."""
     settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
-    size = block(StarSettings, f"models.{model}")
-    torch.set_flush_denormal(True)
-    for folder in (cell, scorer):
+    where = f"scales.{scale}.sample.{family_name}"
+    law = law_settings(section(f"scales.{scale}.sample.{family_name}"), where, family_name)
+    size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
+    device = devices.chosen(device_setting(section("device")))
+    for folder in (cell, scorer, floors):
         files.check_manifest(folder)
     ran = files.read_json(cell / "run.json")
     data = Encoded(encoded)
-    rows = data.split("evaluation")
-    if len(rows) < 2 * settings.images:
-        raise Refusal(
-            f"scales.{scale}.evaluate.images is {settings.images}; the evaluation split has {len(rows)} "
-            f"pairs, so at most {len(rows) // 2} is legal."
-        )
-    prompts = rows[-settings.images :]
+    rows = data.evaluation(settings.images)
     words = pd.read_parquet(index, columns=["id", "caption"]).set_index("id")["caption"]
-    captions = words.loc[data.rows["id"].iloc[prompts]].tolist()
-    real = np.load(scorer / "reference.npy")[: -settings.images]
-    tokenized = np.load(scorer / "reference_tokenized.npy")[: -settings.images]
-    references = References(real, metrics.moments(real), metrics.moments(tokenized))
-    by = features.extractor(settings.features, settings.feature_size)
-    judge = clip_score.load_scorer(settings.clip, scorer)
-    generator = StarGenerator(size, tokenizer.load(tokenizer_folder), 0).eval()
+    captions = words.loc[data.rows["id"].iloc[rows.prompts]].tolist()
+    if list(data.rows["id"].iloc[rows.references]) != list(
+        pd.read_parquet(floors / "references.parquet")["id"]
+    ):
+        raise Refusal(f"{floors} holds other reference pairs than {encoded}; run dvc repro.")
+    real, coded = np.load(floors / "real.npy"), np.load(floors / "coded.npy")
+    references = References(real, distances.moments(real), distances.moments(coded))
+    by = features.extractor(settings.features, settings.feature_size, device)
+    judge = clip_score.load_scorer(settings.clip, scorer, device)
+    chosen = family.load(family_name)
+    # The weights are those of the checkpoints: the seed of the start does not matter here.
+    generator = chosen.generator(size, chosen.codec(codec, device), 0).to(device).eval()
     checkpoints = []
     pictures = np.empty(0, dtype=np.uint8)
-    started = time.perf_counter()
+    elapsed = devices.clock(device)
     with tqdm(total=len(ran["points"]) * settings.images, unit="img", desc=out.stem, mininterval=1) as bar:
         for point in ran["points"]:
-            begun = time.perf_counter()
+            begun = elapsed()
             generator.load_state_dict(load_file(cell / f"ema-{point['images']:09d}.safetensors"))
-            pictures = evaluation.generate(generator, data, prompts, settings, bar.update)
-            found = evaluation.figures(pictures, captions, by, judge, references, settings)
+            pictures = measure.generate(generator, data, rows, law, settings, bar.update)
+            found = measure.figures(pictures, captions, by, judge, references, settings)
+            if generator.likelihood is not None:
+                found["nll"] = measure.held_out_loss(generator, data, rows, settings.batch)
             checkpoints.append(
                 {
                     "images": point["images"],
                     "epochs": point["images"] / ran["subset_pairs"],
                     "points": point["names"],
                     **found,
-                    "nll": evaluation.token_nll(generator, data, prompts, settings.batch),
-                    "seconds": time.perf_counter() - begun,
+                    "seconds": elapsed() - begun,
                 }
             )
     with files.whole(grid_out) as draft:
@@ -90,12 +91,13 @@ def run(
             "cell": cell.name,
             **{k: v for k, v in ran.items() if k != "points"},
             "checkpoints": checkpoints,
-            "floors": files.read_json(scorer / "card.json")["floors"],
+            "floors": files.read_json(floors / "card.json")["floors"],
+            "likelihood": generator.likelihood,
             "n": settings.images,
             "reference_n": len(real),
             "names": {"fd": settings.fd_name, "kid": settings.kid_name, "clip": settings.clip_name},
             "grid_prompts": captions[: settings.grid],
-            "evaluate_seconds": time.perf_counter() - started,
+            "evaluate_seconds": elapsed(),
         },
     )
     last = {k: round(v, 3) for k, v in checkpoints[-1].items() if isinstance(v, float)}

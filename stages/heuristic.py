@@ -10,9 +10,8 @@ from tqdm import tqdm
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.pools import store as pool_store
-from alchemist.raters import bill as ratings
-from alchemist.raters import pixels as heuristics
+from alchemist.pools import store
+from alchemist.raters import bill, pixels
 from alchemist.settings.rater import HeuristicRater, rater_settings
 from stages.common import section, stage
 
@@ -29,19 +28,19 @@ def run(
     if not isinstance(settings, HeuristicRater):
         raise Refusal(
             f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.heuristics are "
-            f"{', '.join(heuristics.MEASURES)}."
+            f"{', '.join(pixels.MEASURES)}."
         )
     files.check_manifest(pool)
-    usable = pool_store.usable(pool_store.read_index(pool), "pool")
+    usable = store.usable(store.read_index(pool), "pool")
     begun = time.perf_counter()
     with tqdm(total=len(usable), unit="img", desc=rater, mininterval=1) as bar:
-        measure = heuristics.score_pool(pool, usable, settings.kind, os.cpu_count() or 1, bar.update)
+        measure = pixels.score_pool(pool, usable, settings.kind, os.cpu_count() or 1, bar.update)
     taken = time.perf_counter() - begun
     with files.whole_folder(log_out) as drafts:
-        ratings.write_table(out, usable["id"].to_numpy(), settings.direction * measure)
+        bill.write_table(out, usable["id"].to_numpy(), settings.direction * measure)
         seconds = time.perf_counter() - started
-        bill = ratings.fixed_bill(rater, settings.kind, len(usable), taken, seconds, 0)
-        files.write_json(drafts / "rating.json", bill)
+        spent = bill.fixed_bill(rater, settings.kind, len(usable), taken, seconds, 0)
+        files.write_json(drafts / "rating.json", spent)
     print(f"wrote {out} and {log_out}")
 
 

@@ -15,7 +15,7 @@ from alchemist.settings.pool import pool_settings
 from stages.common import section, stage
 
 
-def prepare(
+def run(
     pool: Annotated[str, typer.Option(help="a block of pools: in params.yaml", metavar="NAME")],
     out: Annotated[Path, typer.Option(help="folder that the pool is written to", metavar="FOLDER")],
     truth_out: Annotated[Path, typer.Option(help="folder of the planted kinds", metavar="FOLDER")],
@@ -41,4 +41,4 @@ def prepare(
 
 
 if __name__ == "__main__":
-    stage(prepare)
+    stage(run)

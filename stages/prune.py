@@ -33,11 +33,11 @@ def run(
                 )
             table = pd.read_parquet(path, columns=["id", "rating"])
             # The draw differs with the seed even where the rating does not.
-            kept = select(table, ratio, settings.model_copy(update={"seed": settings.seed + seed}))
+            chosen = select(table, ratio, settings.model_copy(update={"seed": settings.seed + seed}))
             with whole(folder / f"{seed}.parquet") as draft:
-                kept.to_frame("id").to_parquet(draft, index=False)
+                chosen.to_frame("id").to_parquet(draft, index=False)
             typer.echo(
-                f"{selection} keeps {len(kept):,} of {len(table):,} pairs for seed {seed} "
+                f"{selection} keeps {len(chosen):,} of {len(table):,} pairs for seed {seed} "
                 f"({settings.sampler} on {settings.rater})"
             )
 

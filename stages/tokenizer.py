@@ -12,17 +12,18 @@ import typer
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from alchemist.core import files, stateless
+from alchemist.core import devices, files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch, fingerprint
 from alchemist.models.star import tokenizer, tokenizer_fit
+from alchemist.models.star.generator import StarCodec
 from alchemist.models.star.perceptual import Perceptual
 from alchemist.models.star.tokenizer import TokenizerConfig
-from alchemist.pools import store as pool_store
-from alchemist.pools.read import compose_images
-from alchemist.pools.store import read_index
-from alchemist.settings.budget import TokenizerSettings
+from alchemist.pools import store
+from alchemist.pools.emoji import compose_images
+from alchemist.settings.device import device_setting
 from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
+from alchemist.settings.star import TokenizerSettings
 from stages.common import block, section, stage
 
 # The fit sees mostly clean compositions, as published tokenizers do; never those of the pool.
@@ -33,10 +34,9 @@ def _images(settings: EmojiPool | UserPool, pool: Path, count: int, seed: int) -
     """Fresh compositions for a composed pool, the pool's own images for a person's pool."""
     if isinstance(settings, EmojiPool):
         return compose_images(settings, "tokenizer", FIT_SHARES, count, os.cpu_count() or 1)
-    index = read_index(pool)
-    usable = pool_store.usable(index, "pool")
+    usable = store.usable(store.read_index(pool), "pool")
     chosen = np.argsort(stateless.id_uniforms(usable["id"], "fit", seed))[:count]
-    return pool_store.images(pool, usable.iloc[chosen])
+    return store.images(pool, usable.iloc[chosen])
 
 
 def run(
@@ -67,29 +67,29 @@ def run(
         raise Refusal(f"tokenizer.fit.batch is {fit.batch}; the pool has {len(images)} images to fit on.")
     scales = tokenizer.scales_for(source.resolution)
     config = TokenizerConfig(source.resolution, scales, codes=fit.codes, width=fit.width)
-    torch.set_flush_denormal(True)
+    device = devices.chosen(device_setting(section("device")))
     started = time.perf_counter()
     mark = fingerprint(
         script=files.sha256(Path(__file__)),
         fit=fit.model_dump(),
+        device=str(device),
         pool=files.sha256(pool / files.MANIFEST),
         torch=torch.__version__,
     )
     with Scratch(scratch, mark) as state:
         print(f"fits on {len(images)} images; state in {state.folder}")
         with tqdm(total=fit.images, unit="img", desc="fit tokenizer", mininterval=2) as bar:
-            distance = Perceptual() if fit.perceptual else None
-            for seen, loss, fitted in tokenizer_fit.fit(config, fit, images, distance, state):
+            distance = Perceptual().to(device) if fit.perceptual else None
+            for seen, loss, fitted in tokenizer_fit.fit(config, fit, images, distance, state, device):
                 bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
                 bar.update(seen - bar.n)
         state.clear()
-    index = read_index(pool)
-    held = pool_store.usable(index, "evaluation")
-    psnr = tokenizer_fit.psnr(fitted.eval(), pool_store.images(pool, held))
+    measured = store.images(pool, store.usable(store.read_index(pool), "evaluation"))
+    psnr = tokenizer_fit.psnr(measured, StarCodec(fitted).reconstruct(measured))
     with files.whole_folder(out) as draft:
         facts = {"fit": fit.model_dump(), "seconds": round(time.perf_counter() - started), "psnr": psnr}
         tokenizer.save(fitted, draft, **facts, torch=torch.__version__)
-    print(f"wrote {out}: PSNR {psnr:.2f} dB on {len(held)} held-out images")
+    print(f"wrote {out}: PSNR {psnr:.2f} dB on {len(measured)} held-out images")
 
 
 if __name__ == "__main__":

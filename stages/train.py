@@ -1,6 +1,5 @@
 """One cell: a generator trained on one subset, with averaged weights at the stated checkpoints."""
 
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -12,20 +11,21 @@ import typer
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from alchemist.core import files
+from alchemist.core import devices, files
 from alchemist.core.scratch import Scratch, fingerprint
-from alchemist.models import training
+from alchemist.models import family, training
 from alchemist.models.encoded import Encoded
-from alchemist.models.star import tokenizer
-from alchemist.models.star.generator import StarGenerator
+from alchemist.models.family import Generator
 from alchemist.settings.budget import TrainSettings
-from alchemist.settings.model import StarSettings
-from stages.common import block, stage
+from alchemist.settings.device import device_setting
+from alchemist.settings.model import model_settings
+from stages.common import block, section, stage
 
 
 def run(
+    family_name: Annotated[str, typer.Option("--family", help="model family")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
-    tokenizer_folder: Annotated[Path, typer.Option("--tokenizer", help="folder that stage tokenizer wrote")],
+    codec: Annotated[Path, typer.Option(help="folder of the family's image codec")],
     model: Annotated[str, typer.Option(help="name of the model in params.yaml")],
     seed: Annotated[int, typer.Option(help="of weights, order and dropout", min=0)],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
@@ -36,13 +36,14 @@ def run(
     ] = None,
 ) -> None:
     """Trains one cell. Killed, it goes on when the same command runs again."""
-    torch.set_flush_denormal(True)
-    size = block(StarSettings, f"models.{model}")
+    size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
     settings = block(TrainSettings, f"scales.{scale}.train")
+    device = devices.chosen(device_setting(section("device")))
     data = Encoded(encoded)
-    pool = data.split("pool")
-    rows = pool if subset is None else data.find(pd.read_parquet(subset)["id"])
-    generator = StarGenerator(size, tokenizer.load(tokenizer_folder), seed)
+    pool = data.pool()
+    rows = pool if subset is None else data.subset(pd.read_parquet(subset)["id"])
+    chosen = family.load(family_name)
+    generator = chosen.generator(size, chosen.codec(codec, device), seed).to(device)
     points = training.points(settings, len(rows) / len(pool))
     mark = fingerprint(
         script=files.sha256(Path(__file__)),
@@ -54,27 +55,27 @@ def run(
         torch=torch.__version__,
     )
     # On pairs of the pool, which are the same in every arm.
-    flops = training.forward_flops(generator.losses, data.batch(pool[: settings.batch]))
+    flops = training.forward_flops(generator.losses, data.batch(pool.numbers[: settings.batch]).to(device))
     with (
-        Scratch(scratch, mark) as held,
+        Scratch(scratch, mark) as state,
         tqdm(total=points[-1].images, unit="img", desc=out.name, mininterval=1) as bar,
     ):
 
-        def keep(seen: int, averaged: StarGenerator) -> None:
-            with files.whole(held.folder / f"ema-{seen:09d}.safetensors") as draft:
+        def at_stop(seen: int, averaged: Generator) -> None:
+            with files.whole(state.folder / f"ema-{seen:09d}.safetensors") as draft:
                 save_file(averaged.state_dict(), draft)
 
         def tick(images: int, words: str) -> None:
             bar.set_postfix_str(words, refresh=False)
             bar.update(images)
 
-        print(f"{out.name}: {len(rows)} of {len(pool)} pairs, {points[-1].images} images, in {held.folder}")
+        print(f"{out.name}: {len(rows)} of {len(pool)} pairs, {points[-1].images} images, in {state.folder}")
         stops = [point.images for point in points]
-        log = training.train(generator, data, rows, settings, seed, stops, held, keep, tick)
+        log = training.train(generator, data, rows, settings, seed, stops, state, at_stop, tick)
         with files.whole_folder(out) as draft:
             for images in stops:
                 name = f"ema-{images:09d}.safetensors"
-                (draft / name).write_bytes((held.folder / name).read_bytes())
+                (draft / name).write_bytes((state.folder / name).read_bytes())
             pd.DataFrame(log).to_json(draft / "log.jsonl", orient="records", lines=True)
             files.write_json(
                 draft / "run.json",
@@ -91,11 +92,11 @@ def run(
                     "train_flops": 3.0 * flops * points[-1].images,
                     "versions": versions(),
                     "threads": torch.get_num_threads(),
-                    "hardware": hardware(),
+                    "hardware": devices.hardware(device),
                 },
             )
             files.write_manifest(draft)
-        held.clear()
+        state.clear()
     print(f"wrote {out}")
 
 
@@ -113,14 +114,6 @@ def versions() -> dict[str, str]:
         "open_clip_torch",
     )
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
-
-
-def hardware() -> str:
-    """The processor's name, its cores, and the widest vector instructions that torch uses."""
-    told = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    names = [line.split(":", 1)[1].strip() for line in told.splitlines() if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ def read_json(path: Path) -> Any:
 
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
-    with path.open("rb") as held:
-        return hashlib.file_digest(held, "sha256").hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 MANIFEST = "manifest.json"
@@ -66,19 +66,36 @@ def write_manifest(folder: Path, **facts: Any) -> None:
     write_json(folder / MANIFEST, {"files": hashes, **facts})
 
 
-def check_manifest(folder: Path) -> dict[str, Any]:
+def check_manifest(folder: Path, once: bool = False) -> dict[str, Any]:
     """The manifest of a folder, after its files' hashes were compared.
 
     Raises Refusal in one sentence where a file is missing or differs, since a data-versioning
-    cache does not verify the bytes that it checks out.
+    cache does not verify the bytes that it checks out. `once`: files whose size, time and inode are those
+    of the last comparison, noted beside the folder, are not read again.
     """
     if not (folder / MANIFEST).is_file():
         raise Refusal(f"{folder} has no {MANIFEST}; run the stage that writes it again.")
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    note = folder.parent / f".{folder.name}.compared.json"
+    if once and note.is_file() and read_json(note) == _marks(folder, manifest["files"]):
+        return manifest
     for name, digest in manifest["files"].items():
         if not (folder / name).is_file() or sha256(folder / name) != digest:
             raise Refusal(
                 f"{folder / name} is not the file that its manifest describes; remove {folder} "
                 "and run the stage that writes it again."
             )
+    if once:
+        with contextlib.suppress(OSError):  # a folder that cannot be written is compared each time
+            write_json(note, _marks(folder, manifest["files"]))
     return manifest
+
+
+def _marks(folder: Path, digests: dict[str, str]) -> dict[str, list[Any]]:
+    """What tells a file that was not touched since: size in bytes, time in ns, inode; and its digest."""
+    marks = {}
+    for name, digest in digests.items():
+        if (folder / name).is_file():
+            about = (folder / name).stat()
+            marks[name] = [digest, about.st_size, about.st_mtime_ns, about.st_ino]
+    return marks

@@ -69,11 +69,11 @@ class Scratch:
         path = self.folder / "state.safetensors"
         if not path.is_file():
             return None
-        with safe_open(path, "pt") as held:
-            about = held.metadata()
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
             if about["mark"] != self.mark:
                 raise Refusal(f"{path} belongs to another run; remove {self.folder} to start afresh.")
-            return {name: held.get_tensor(name) for name in held.keys()}, json.loads(about["facts"])  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(about["facts"])  # noqa: SIM118
 
     def clear(self) -> None:
         """Removes the folder."""

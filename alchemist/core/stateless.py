@@ -50,6 +50,12 @@ def id_uniforms(ids: ArrayLike, *parts: object) -> NDArray[np.float64]:
     return uniforms(key(*parts), pd.util.hash_array(names, categorize=False))
 
 
+def id_positions(ids: ArrayLike) -> NDArray[np.int64]:
+    """A position from 0 for every id, (N,): SipHash of its UTF-8 bytes, whatever the order of the ids."""
+    hashes = pd.util.hash_array(np.asarray(ids, dtype=object), categorize=False)
+    return (hashes >> np.uint64(1)).astype(np.int64)
+
+
 def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     """The order of `count` rows in one epoch: a permutation that depends on (seed, epoch)."""
     return generator("order", seed, epoch).permutation(count)

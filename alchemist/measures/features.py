@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alchemist.core.precision import fast_dtype
+from alchemist.core import devices
 from alchemist.core.refusal import Refusal
 
 FEATURES = 1280
+CPU = torch.device("cpu")
 
 
 def lite0(classes: int = 0) -> nn.Module:
@@ -88,13 +89,12 @@ class Extractor:
     device: torch.device
 
 
-def extractor(name: Literal["lite0", "inception"], size: int, device: str = "cpu") -> Extractor:
+def extractor(name: Literal["lite0", "inception"], size: int, where: torch.device = CPU) -> Extractor:
     """The feature network `name`. `size`: px that lite0 sees; inception takes 299.
 
     inception equals pytorch-fid (clean-fid's mode "legacy_pytorch"). Raises Refusal where
     its weights are neither cached nor within reach; never another network instead.
     """
-    where = torch.device(device)
     # clean-fid switches all warnings off for good while it builds these.
     with warnings.catch_warnings():
         from cleanfid.features import build_feature_extractor
@@ -102,7 +102,7 @@ def extractor(name: Literal["lite0", "inception"], size: int, device: str = "cpu
 
         if name == "lite0":
             resize = make_resizer("PIL", False, "bicubic", (size, size))
-            return Extractor(name, resize, Lite0Features(fast_dtype(where.type)).to(where), where)
+            return Extractor(name, resize, Lite0Features(devices.fast_dtype(where)).to(where), where)
         warnings.simplefilter("ignore")
         try:
             network = build_feature_extractor("legacy_pytorch", where, use_dataparallel=False)

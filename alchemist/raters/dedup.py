@@ -17,7 +17,7 @@ from sklearn.cluster import MiniBatchKMeans  # type: ignore[import-untyped]
 from alchemist.core import stateless
 from alchemist.measures import features
 from alchemist.measures.features import Extractor
-from alchemist.pools import store as pool_store
+from alchemist.pools import store
 
 BLOCK = 1024  # rows of embeddings in memory at once, and of a block of cosines
 PASSES = 10  # of k-means over all pairs
@@ -33,9 +33,9 @@ def embed(
 
     Streamed: 2 d bytes a pair on disk, none in memory.
     """
-    with out.open("wb") as held:
+    with out.open("wb") as file:
         for start in range(0, len(index), batch):
-            images = pool_store.images(folder, index.iloc[start : start + batch])
+            images = store.images(folder, index.iloc[start : start + batch])
             # Normalised, so that no value is out of float16's reach.
             vectors = _unit(features.extract(images, by, batch)).astype(np.float16)
             if start == 0:
@@ -44,8 +44,8 @@ def embed(
                     "fortran_order": False,
                     "shape": (len(index), vectors.shape[1]),
                 }
-                np.lib.format.write_array_header_1_0(held, header)
-            held.write(vectors.tobytes())
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(vectors.tobytes())
             tick(len(images))
 
 

@@ -1,40 +1,33 @@
-"""The rater: a small STAR trunk, an instance head and a group head (paper, section 3.2).
+"""The rater: a family's trunk, an instance head and a group head (paper, section 3.2).
 
-It sees an image's tokens and its caption, and gives one logit a pair. The group head turns the
-mean and variance of a batch's pooled features into one gate in (0, 1).
+It sees a pair's image and caption, and gives one logit a pair. The group head turns the mean and
+variance of a batch's features into one gate in (0, 1).
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alchemist.core import stateless
-from alchemist.models.encoded import Batch
-from alchemist.models.star.tokenizer import Tokenizer
-from alchemist.models.star.transformer import Star
-from alchemist.models.text import TEXT_WIDTH
-from alchemist.settings.model import StarSettings
+from alchemist.models.batch import Batch, Chance
+from alchemist.models.family import Trunk
 
 HEAD_WIDTH = 64
 
 
 class Rater(nn.Module):
-    """Trunk of the smallest STAR size without its output layer, and two two-layer heads."""
+    """A trunk and two two-layer heads."""
 
-    def __init__(self, settings: StarSettings, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, trunk: Trunk, seed: int) -> None:
         super().__init__()
-        config, width = tokenizer.config, settings.width
-        self.trunk = Star(settings, config.scales, config.codes, config.channels, TEXT_WIDTH, head=False)
+        self.trunk, width = trunk, trunk.width
         self.instance = nn.Sequential(
             nn.Linear(width, HEAD_WIDTH), nn.GELU(approximate="tanh"), nn.Linear(HEAD_WIDTH, 1)
         )
         self.group = nn.Sequential(
             nn.Linear(2 * width, HEAD_WIDTH), nn.GELU(), nn.Linear(HEAD_WIDTH, 1), nn.Sigmoid()
         )
-        self.trunk.initialise(seed)
         rng = torch.Generator().manual_seed(stateless.key("heads", seed))
         for head in (self.instance, self.group):
             for layer in head:
@@ -42,12 +35,10 @@ class Rater(nn.Module):
                     std = layer.in_features**-0.5
                     nn.init.trunc_normal_(layer.weight, std=std, a=-3 * std, b=3 * std, generator=rng)
                     nn.init.zeros_(layer.bias)
-        self._frozen = (tokenizer,)
 
-    def features(self, batch: Batch, keep: Tensor | None = None) -> Tensor:
-        """Output states averaged over the L tokens, (B, C) float32."""
-        inputs = self._frozen[0].teacher_inputs(batch.tokens)
-        return self.trunk.hidden(inputs, batch.text, keep).float().mean(1)
+    def features(self, batch: Batch, chance: Chance) -> Tensor:
+        """The trunk's vector of each pair, (B, C) float32."""
+        return self.trunk.features(batch, chance)
 
     def logits(self, features: Tensor) -> Tensor:
         """Instance logits (B,) of pooled features."""
@@ -57,8 +48,13 @@ class Rater(nn.Module):
         """Group gates in (0, 1) from (…, C) means and biased variances."""
         return self.group(torch.cat([mean, variance], -1)).squeeze(-1)
 
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """Whether weight decay acts on a parameter: on heads' matrices, in the trunk as its family has it."""
+        part, _, inner = name.partition(".")
+        return self.trunk.decays(inner, parameter) if part == "trunk" else parameter.ndim >= 2
 
-def held(centred: Tensor, largest: Tensor | float, bound: float | None) -> Tensor:
+
+def bounded(centred: Tensor, largest: Tensor | float, bound: float | None) -> Tensor:
     """Centred logits, shrunk so that the largest size in their group is at most `bound`.
 
     Without a bound eq. 9 lets a few weights take all, and a bound on the standard deviation lets
@@ -94,7 +90,7 @@ def batch_weights(rater: Rater, features: Tensor, group: str, bound: float | Non
         return Weights(shares, shares, gate)
     logits = rater.logits(features)
     centred = logits - logits.mean()
-    scaled = held(centred, centred.abs().max(), bound)
+    scaled = bounded(centred, centred.abs().max(), bound)
     gate = rater.gate(features.mean(0), features.var(0, correction=0))
     if group == "temperature":
         scaled = scaled * (0.5 + gate)
@@ -109,53 +105,53 @@ def _published(rater: Rater, features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def batch_ratings(rater: Rater, features: Tensor) -> NDArray[np.float64]:
+def batch_ratings(rater: Rater, features: Tensor) -> Tensor:
     """Ratings (B,) as published: the batch's gate times the softmax over the batch of sigmoids.
 
     They depend on every pair that shares the batch, and on its size: a pair's rating tells its place
     within the batch alone. The softmax that training adds on top keeps this order.
     """
-    return _published(rater, features)[1].double().numpy()
+    return _published(rater, features)[1].double()
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The fixed group against which every pair is rated: its logits and feature moments."""
+class Group:
+    """The reference group against which every pair is rated: its logits and feature moments, float64."""
 
-    logits: NDArray[np.float64]
-    total: NDArray[np.float64]  # (C,) sum of features
-    squares: NDArray[np.float64]  # (C,) sum of squared features
+    logits: Tensor  # (R,)
+    total: Tensor  # (C,) sum of features
+    squares: Tensor  # (C,) sum of squared features
 
     @staticmethod
     @torch.no_grad()
-    def of(rater: Rater, features: Tensor) -> "Reference":
-        """From the pooled features (R, C) of the group's members."""
+    def of(rater: Rater, features: Tensor) -> "Group":
+        """From the features (R, C) of the group's members."""
         wide = features.double()
-        logits = rater.logits(features).double().numpy()
-        return Reference(logits, wide.sum(0).numpy(), wide.square().sum(0).numpy())
+        return Group(rater.logits(features).double(), wide.sum(0), wide.square().sum(0))
 
 
 @torch.no_grad()
-def rate(
-    rater: Rater, features: Tensor, reference: Reference, group: str, bound: float | None
-) -> NDArray[np.float64]:
-    """Ratings (B,): each pair's expected weight beside the reference group, and nothing else.
+def rate(rater: Rater, features: Tensor, beside: Group, group: str, bound: float | None) -> Tensor:
+    """Ratings (B,) float64: each pair's expected weight beside the reference group, and nothing else.
 
     rating(x) = gate(x) exp(z_x) / (exp(z_x) + sum over R of exp(z_r)), with the gate of R + {x},
-    and z the logits centred and held by the mean and the largest size in R.
+    and z the logits, centred by the mean of R and bounded by the largest size in R.
     The paper's number is a share of whatever batch the pair was rated in; this one does not
     depend on batch size, order or neighbours.
     """
-    members = len(reference.logits) + 1
+    # --- the gate of the group with each pair added to it
+    members = len(beside.logits) + 1
     wide = features.double()
-    mean = (torch.from_numpy(reference.total) + wide) / members
-    variance = (torch.from_numpy(reference.squares) + wide.square()) / members - mean.square()
+    mean = (beside.total + wide) / members
+    variance = (beside.squares + wide.square()) / members - mean.square()
     gate = rater.gate(mean.float(), variance.clamp_min(0).float()).double()
-    centre = float(reference.logits.mean())
-    centred = torch.from_numpy(reference.logits) - centre
-    own = held(rater.logits(features).double() - centre, centred.abs().max(), bound)
-    others = held(centred, centred.abs().max(), bound).expand(len(own), -1)
+    # --- logits of the pair and of the group, on one scale
+    centre = beside.logits.mean()
+    centred = beside.logits - centre
+    own = bounded(rater.logits(features).double() - centre, centred.abs().max(), bound)
+    others = bounded(centred, centred.abs().max(), bound).expand(len(own), -1)
     if group == "temperature":
         own, others = own * (0.5 + gate), others * (0.5 + gate)[:, None]
+    # --- the pair's share of the softmax over both
     share = own - torch.cat([own[:, None], others], 1).logsumexp(1)
-    return (share.exp() * (gate if group == "product" else 1.0)).numpy()
+    return share.exp() * (gate if group == "product" else 1.0)

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from alchemist.pools import store as pool_store
+from alchemist.pools import store
 
 CANVAS = 256  # px of the longest side at most
 LOW = 0.1  # of the Nyquist frequency: up to here a frequency is low
@@ -161,7 +161,7 @@ def _in_processes(
 
 def _measure(folder: Path, kind: str, rows: pd.DataFrame) -> NDArray[np.float64]:
     cv2.setNumThreads(1)  # the processes share out the cores
-    return np.array([score(kind, image) for image in pool_store.images(folder, rows)])
+    return np.array([score(kind, image) for image in store.images(folder, rows)])
 
 
 def _start_worker() -> None:

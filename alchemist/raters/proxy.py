@@ -1,75 +1,181 @@
-"""Ratings that a trained proxy gives without any meta-gradient: controls of what the rater adds."""
+"""Ratings that a plainly trained proxy gives without any meta-gradient: controls of what the rater adds.
+
+A proxy rater is a function of a `Plain` run and its settings, and one line in `RULES`.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from alchemist.models.encoded import Encoded
-from alchemist.models.star.generator import StarGenerator
+from alchemist.core import devices, files
+from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.models.encoded import Encoded, PoolRows, ValidationRows
+from alchemist.models.family import Generator, Tick
+from alchemist.models.training import forward_flops, train
+from alchemist.raters import score
+from alchemist.settings.budget import RateSettings, TrainSettings
+from alchemist.settings.rater import (
+    CaptionBandRater,
+    CaptionGainRater,
+    El2nRater,
+    LossRater,
+    RaterSettings,
+    ReferenceLossRater,
+)
 
-Tick = Callable[[int], object]
-
-
-def error_norms(logits: Tensor, tokens: Tensor) -> Tensor:
-    """||softmax(z) - onehot(y)||_2 of logits z (..., V) and tokens y (...): (...), in [0, sqrt(2)].
-
-    It is the norm of the cross-entropy's gradient by z. One is taken off the token's own chance,
-    which stays exact near chance 1, where sum p^2 - 2 p_y + 1 cancels.
-    """
-    errors = logits.softmax(-1)
-    own = tokens[..., None]
-    errors.scatter_add_(-1, own, errors.new_full(own.shape, -1.0))
-    return torch.linalg.vector_norm(errors, dim=-1)
-
-
-@torch.no_grad()
-def el2n(
-    generator: StarGenerator, data: Encoded, rows: NDArray[np.int64], batch: int, tick: Tick
-) -> NDArray[np.float64]:
-    """EL2N (Paul et al. 2021) of rows at one checkpoint: (N,), a mean over the tokens, in [0, sqrt(2)].
-
-    Float32 products, no drop-path. Paul et al. average several early checkpoints; the caller does.
-    """
-    norms = []
-    for start in range(0, len(rows), batch):
-        pairs = data.batch(rows[start : start + batch])
-        norms.append(error_norms(generator.logits(pairs), pairs.tokens).double().mean(1).numpy())
-        tick(len(pairs))
-    return np.concatenate(norms)
+Floats = NDArray[np.float64]
 
 
-@torch.no_grad()
-def caption_losses(
-    generator: StarGenerator, data: Encoded, rows: NDArray[np.int64], batch: int, tick: Tick
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """L(x | caption) and L(x | empty caption) of rows: (N,) each, nats a token, float32, no drop-path.
+@dataclass(frozen=True)
+class Plain:
+    """One run of a plain proxy: who is trained on what, and where its state and its progress go."""
 
-    Their difference, empty less given, is what the caption tells about the image (the log-ratio that
-    classifier-free guidance follows, Ho & Salimans 2022). The proxy should have seen empty captions.
-    """
-    given, empty = [], []
-    for start in range(0, len(rows), batch):
-        chosen = rows[start : start + batch]
-        given.append(generator.losses(data.batch(chosen)).double().numpy())
-        dropped = data.batch(chosen, np.ones(len(chosen), dtype=np.bool_))
-        empty.append(generator.losses(dropped).double().numpy())
-        tick(len(chosen))
-    return np.concatenate(given), np.concatenate(empty)
+    make: Callable[[], Generator]  # a fresh proxy of this seed, on its device
+    data: Encoded
+    pool: PoolRows
+    validation: ValidationRows
+    seed: int
+    budget: RateSettings
+    scratch: Scratch
+    trained: Callable[[int, str], object]  # hears of images trained on, and of the loss in words
+    scored: Tick  # hears of pairs scored
 
 
-def percentiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Percentile of each value, 0 for the smallest and 100 for the largest; equal values share their mean."""
-    ranks = pd.Series(values).rank(method="average").to_numpy() - 1
-    return 100 * ranks / max(len(values) - 1, 1)
+@dataclass(frozen=True)
+class Found:
+    """What a rule gives: `rating` (N,) of the pool's pairs, higher first, the run's log, and what it cost."""
+
+    rating: Floats
+    log: list[dict[str, float]]
+    train_flops: float
+    score_flops: float
+    score_seconds: float
 
 
-def caption_band(
-    losses: NDArray[np.float64], gains: NDArray[np.float64], centre: float, mismatched: float
-) -> NDArray[np.float64]:
+def train_settings(budget: RateSettings) -> TrainSettings:
+    """A plain proxy's training: as many images as a meta-trained rater sees of the pool, at equal rates."""
+    return TrainSettings(
+        images=budget.images,
+        batch=budget.batch,
+        learning_rate=budget.proxy_learning_rate,
+        weight_decay=budget.weight_decay,
+        clip=budget.clip,
+        schedule="constant",
+        warmup_images=budget.warmup_images,
+        ema_images=0.0,
+        caption_dropout=budget.caption_dropout,
+        checkpoints=(),
+        precision=budget.precision,
+    )
+
+
+def trained(
+    run: Plain,
+    rows: PoolRows | ValidationRows,
+    shares: tuple[float, ...] = (),
+    at_stop: Callable[[int, Generator], None] = lambda seen, proxy: None,
+) -> tuple[Generator, list[dict[str, float]], float]:
+    """A proxy trained on rows, its log and its FLOPs; `at_stop` is called at `shares` of the run."""
+    budget, proxy = run.budget, run.make()
+    stops = sorted({stop_at(budget, share) for share in (*shares, 1.0)})
+    log = train(
+        proxy, run.data, rows, train_settings(budget), run.seed, stops, run.scratch, at_stop, run.trained
+    )
+    # A backward pass costs twice a forward pass.
+    return proxy, log, 3 * pass_flops(run, proxy, budget.batch) * stops[-1]
+
+
+def stop_at(budget: RateSettings, share: float) -> int:
+    """Images seen at a share of the run, in whole batches, at least one."""
+    return max(1, round(share * (budget.images // budget.batch))) * budget.batch
+
+
+def pass_flops(run: Plain, proxy: Generator, count: int) -> float:
+    """FLOPs of a forward pass, a pair: counted on the pool's first `count` pairs."""
+    pairs = run.data.batch(run.pool.numbers[:count])
+    return forward_flops(proxy.losses, pairs.to(devices.of(proxy)))
+
+
+def found(run: Plain, proxy: Generator, rating: Floats, log: list[dict[str, float]], train_flops: float,
+          passes: int, seconds: float) -> Found:  # fmt: skip
+    """What `passes` forward passes over the pool gave, with their FLOPs."""
+    score_flops = passes * pass_flops(run, proxy, run.budget.score_batch) * len(run.pool)
+    return Found(rating, log, train_flops, score_flops, seconds)
+
+
+# ------------------------------------------------------------------------------ the rules
+
+
+def loss(run: Plain, settings: LossRater) -> Found:
+    """The proxy's loss of each pair, in the rater's direction: the control that the paper lacks."""
+    proxy, log, flops = trained(run, run.pool)
+    elapsed = devices.clock(devices.of(proxy))
+    losses = score.pool_losses(proxy, run.data, run.pool, run.budget.score_batch, run.scored)
+    return found(run, proxy, settings.direction * losses, log, flops, 1, elapsed())
+
+
+def reference_loss(run: Plain, settings: ReferenceLossRater) -> Found:
+    """Loss of a proxy of the pool less that of one of the validation split (after Mindermann et al. 2022)."""
+    batch = run.budget.score_batch
+    proxy, log, flops = trained(run, run.pool)
+    with Scratch(run.scratch.folder.parent, fingerprint(second=run.scratch.mark)) as second:
+        quiet = replace(run, scratch=second, trained=lambda n, words: None)
+        other, more, more_flops = trained(quiet, run.validation)
+        second.clear()
+    elapsed = devices.clock(devices.of(proxy))
+    excess = score.pool_losses(proxy, run.data, run.pool, batch, run.scored)
+    excess = excess - score.pool_losses(other, run.data, run.pool, batch, run.scored)
+    # The log's last row holds the seconds of all tries, here of both proxies.
+    log[-1]["seconds"] += more[-1]["seconds"]
+    return found(run, proxy, settings.direction * excess, log, flops + more_flops, 2, elapsed())
+
+
+def el2n(run: Plain, settings: El2nRater) -> Found:
+    """The norm of each pair's error at early checkpoints, a mean over them (Paul et al. 2021)."""
+    last, spent = stop_at(run.budget, max(settings.checkpoints)), 0.0
+
+    def measure(seen: int, proxy: Generator) -> None:
+        # A stop beyond the last checkpoint only ends the run. Kept beside the state, so that a
+        # resumed run has those of before.
+        nonlocal spent
+        if seen <= last:
+            elapsed = devices.clock(devices.of(proxy))
+            norms = score.error_norms(proxy, run.data, run.pool, run.budget.score_batch, run.scored)
+            path = run.scratch.folder / f"el2n-{seen:09d}.npy"
+            with files.whole(path) as draft, draft.open("wb") as file:
+                np.save(file, norms)
+            spent += elapsed()
+
+    proxy, log, flops = trained(run, run.pool, settings.checkpoints, measure)
+    written = sorted(run.scratch.folder.glob("el2n-*.npy"))
+    mean = np.mean([np.load(path) for path in written], axis=0)
+    return found(run, proxy, settings.direction * mean, log, flops, len(written), spent)
+
+
+def caption_gain(run: Plain, settings: CaptionGainRater) -> Found:
+    """How much the caption lowers the proxy's loss: L(x, no caption) - L(x, caption)."""
+    bare, given, empty = _caption_losses(run)
+    return replace(bare, rating=settings.direction * (empty - given))
+
+
+def caption_band(run: Plain, settings: CaptionBandRater) -> Found:
+    """The middle of the loss ranking first, and last the pairs whose caption helps least (ours)."""
+    bare, given, empty = _caption_losses(run)
+    return replace(bare, rating=band(given, empty - given, settings.centre, settings.mismatched))
+
+
+def _caption_losses(run: Plain) -> tuple[Found, Floats, Floats]:
+    proxy, log, flops = trained(run, run.pool)
+    elapsed = devices.clock(devices.of(proxy))
+    given, empty = score.caption_losses(proxy, run.data, run.pool, run.budget.score_batch, run.scored)
+    return found(run, proxy, given, log, flops, 2, elapsed()), given, empty
+
+
+def band(losses: Floats, gains: Floats, centre: float, mismatched: float) -> Floats:
     """Ratings (N,): minus the distance of a pair's loss percentile from `centre`, in percent.
 
     Low losses are plain images and high ones chaotic, so the middle is rated best. A caption that does
@@ -78,3 +184,25 @@ def caption_band(
     rating = -np.abs(percentiles(losses) - centre)
     rating[percentiles(gains) < mismatched] -= 100
     return rating
+
+
+def percentiles(values: Floats) -> Floats:
+    """Percentile of each value, 0 for the smallest and 100 for the largest; equal values share their mean."""
+    ranks = pd.Series(values).rank(method="average").to_numpy() - 1
+    return 100 * ranks / max(len(values) - 1, 1)
+
+
+RULES: dict[type, Callable[[Plain, Any], Found]] = {
+    LossRater: loss,
+    ReferenceLossRater: reference_loss,
+    El2nRater: el2n,
+    CaptionGainRater: caption_gain,
+    CaptionBandRater: caption_band,
+}
+
+
+def passes(settings: RaterSettings) -> int:
+    """Scorings of the pool that a rater takes, for its progress bar."""
+    if isinstance(settings, El2nRater):
+        return len(settings.checkpoints)
+    return 2 if isinstance(settings, ReferenceLossRater | CaptionGainRater | CaptionBandRater) else 1

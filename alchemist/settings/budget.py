@@ -2,46 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from alchemist.settings import Settings
-
-
-class FitSettings(Settings):
-    """`tokenizer.fit`: how the tokenizer is fitted where it is not taken from the repo."""
-
-    images: int = Field(ge=64, description="images seen, repeats included")
-    pairs: int = Field(ge=64, description="distinct images composed or read for the fit")
-    batch: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    perceptual: float = Field(ge=0, description="weight of the VGG distance in the loss")
-    codes: int = Field(ge=2, le=65536, description="codes of each codebook, V")
-    width: int = Field(ge=8, multiple_of=8, description="channels of the networks on the code grid")
-    seed: int = Field(ge=0)
-
-    @model_validator(mode="after")
-    def _long_enough(self) -> "FitSettings":
-        if self.images < 200 * self.batch:
-            raise ValueError(
-                f"images should be at least 200 batches of {self.batch}: codes start after 100 steps"
-            )
-        if self.pairs < self.batch:
-            raise ValueError(f"pairs should be at least batch ({self.batch})")
-        return self
-
-
-class TokenizerSettings(Settings):
-    """The block `tokenizer:`."""
-
-    asset: str = Field(min_length=1, description="folder in assets/ that holds the fitted tokenizer")
-    refit: bool = Field(description="true fits a new one instead of loading the asset")
-    fit: FitSettings
 
 
 class EncodeSettings(Settings):
     """`scales.SCALE.encode`."""
 
-    max_text_tokens: int = Field(ge=2, le=512, description="captions are cut after this many word pieces")
+    caption_pieces: int = Field(ge=2, le=512, description="captions are cut after this many word pieces")
     batch: int = Field(ge=1)
 
 

@@ -15,7 +15,7 @@ class ContrastSettings(Settings):
     ratio: float = Field(gt=0, lt=1, description="share that the arm keeps")
     model: str | None = Field(description="null: the first of grid.models")
     point: Literal["equal_epochs", "equal_images"]
-    metric: Literal["fd", "fd_tokenized", "kid", "clip", "nll"]
+    metric: Literal["fd", "fd_coded", "kid", "clip", "nll"]
 
 
 class StatisticsSettings(Settings):

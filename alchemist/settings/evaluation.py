@@ -18,8 +18,6 @@ class EvaluateSettings(Settings):
 
     images: int = Field(ge=2, description="generated images, one a prompt; small n biases the distance")
     batch: int = Field(gt=0, description="images at once; no figure depends on it; 25 to 50 is fastest")
-    guidance: float = Field(ge=0, description="classifier-free guidance at the last scale; 0 is none")
-    top_p: float = Field(gt=0, le=1, description="nucleus of the token sampling")
     seed: int = Field(ge=0, description="of the generation noise")
     features: Literal["lite0", "inception"] = Field(
         description="network of the distances; inception is downloaded (the paper's pytorch-fid)"

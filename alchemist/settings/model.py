@@ -1,24 +1,32 @@
-"""A block of `models:`: the size of one generator."""
+"""The blocks `models.NAME` and `scales.SCALE.sample`: generators of the families that there are."""
 
-from typing import Literal
+from typing import Any, cast
 
-from pydantic import Field, model_validator
+from alchemist.core.refusal import Refusal
+from alchemist.settings import Settings, parse
+from alchemist.settings.star import StarLaw, StarSettings
 
-from alchemist.settings import Settings
+# A family is a line here and one in SampleSettings, beside its folder in alchemist/models/.
+ModelSettings = StarSettings
+FAMILIES: dict[str, type[ModelSettings]] = {"star": StarSettings}
 
 
-class StarSettings(Settings):
-    """A next-scale transformer (spec: C = 64 depth and depth heads at the published sizes)."""
+class SampleSettings(Settings):
+    """`scales.SCALE.sample`: each family's own sampling law."""
 
-    family: Literal["star"] = Field(description="the model family")
-    depth: int = Field(ge=1, le=64, description="blocks")
-    width: int = Field(ge=8, description="channels, C")
-    heads: int = Field(ge=1, description="attention heads")
-    drop_path: float = Field(ge=0, lt=1, description="drop-path rate of the last block")
-    activation: Literal["gelu", "relu"] = Field(description="of the feed-forward part; relu is faster on CPU")
+    star: StarLaw
 
-    @model_validator(mode="after")
-    def _fits(self) -> "StarSettings":
-        if self.width % self.heads or self.width // self.heads % 4:
-            raise ValueError(f"width should be heads ({self.heads}) times a multiple of 4")
-        return self
+
+def model_settings(value: Any, where: str, family: str | None = None) -> ModelSettings:
+    """The block at `where`, by its family. Raises Refusal for an unknown one, or one that is not `family`."""
+    given = value.get("family") if isinstance(value, dict) else None
+    if not isinstance(given, str) or given not in FAMILIES:
+        raise Refusal(f"{where}.family is {given!r}; legal values are {', '.join(FAMILIES)}.")
+    if family is not None and given != family:
+        raise Refusal(f"{where}.family is {given!r}; this stage runs models of the family {family}.")
+    return parse(FAMILIES[given], value, where)
+
+
+def law_settings(value: Any, where: str, family: str) -> Settings:
+    """The sampling law at `where` of a family."""
+    return parse(cast(type[Settings], SampleSettings.model_fields[family].annotation), value, where)

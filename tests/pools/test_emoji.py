@@ -1,9 +1,14 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from pool_helpers import emoji_pool
 from scipy import stats
 
-from alchemist.core.refusal import Refusal
-from alchemist.pools.emoji import COLOURS, KINDS, compose, concept_names
+from alchemist.pools.emoji import KINDS, compose, compose_images
+from alchemist.pools.emoji_scene import COLOURS, concept_names
+from alchemist.pools.read import expected, rows
+from alchemist.pools.store import SPLITS, pixel_hash
 from alchemist.settings.pool import SharesSettings
 
 SHARES = {
@@ -107,8 +112,76 @@ def test_flaws_can_be_seen():
     assert np.mean([edges(p) for p in draw(60, "degraded")]) < np.mean([edges(p) for p in clean])
 
 
-def test_concepts_beyond_the_artwork_are_refused():
-    assert len(set(concept_names(500))) == 500
-    assert concept_names(10) == concept_names(500)[:10]
-    with pytest.raises(Refusal, match="concepts is 100000; legal values are 1 to"):
-        concept_names(100_000)
+# ---------------------------------------------------------------------- the pool
+
+
+def test_emoji_rows_do_not_depend_on_the_number_of_processes():
+    one, two = (list(rows(emoji_pool(), processes)) for processes in (1, 2))
+    assert len(one) == len(two) == expected(emoji_pool()) == 1070
+    for a, b in zip(one, two, strict=True):
+        assert (a.id, a.caption, a.split, a.group, a.kind) == (b.id, b.caption, b.split, b.group, b.kind)
+        assert (a.image == b.image).all()
+
+
+@pytest.fixture(scope="module")
+def emoji_rows():
+    return list(rows(emoji_pool(), 1))
+
+
+def test_emoji_splits_share_neither_ids_nor_groups_nor_pixels(emoji_rows):
+    for facts in ([r.group for r in emoji_rows], [pixel_hash(r.image) for r in emoji_rows]):
+        split_of = {}
+        for fact, row in zip(facts, emoji_rows, strict=True):
+            assert split_of.setdefault(fact, row.split) == row.split
+    assert len({r.id for r in emoji_rows}) == len(emoji_rows)
+
+
+def test_emoji_pairs_whose_pixels_another_split_holds_are_composed_again():
+    shares = {kind: float(kind == "plain") for kind in emoji_pool().shares.model_dump()}
+    pool = emoji_pool(shares=shares, pairs=500)
+    found = list(rows(pool, 1))
+    again = set()
+    for row in found:
+        if row.split in ("pool", "meta_val"):
+            place = int(row.id.rpartition("-")[2])
+            first = compose(pool.seed, row.split, place, shares, pool.concepts, pool.resolution)
+            if row.group != first.group:
+                again.add(row.split)
+    assert again == {"meta_val"}  # blank images repeat often
+    assert {row.kind for row in found if row.split == "meta_val"} == {"plain"}
+    pixels = {split: {pixel_hash(r.image) for r in found if r.split == split} for split in SPLITS}
+    assert not pixels["pool"] & pixels["meta_val"]
+
+
+def test_emoji_splits_have_their_sizes_and_kinds(emoji_rows):
+    ids = {split: [r.id for r in emoji_rows if r.split == split] for split in SPLITS}
+    for split, count in {"pool": 700, "meta_val": 300, "evaluation": 40, "scorer": 30}.items():
+        assert ids[split] == [f"{split}-{i:07d}" for i in range(count)]
+    assert {r.kind for r in emoji_rows if r.split in ("evaluation", "scorer")} == {"informative"}
+    plain = sum(r.kind == "plain" for r in emoji_rows if r.split == "meta_val")
+    assert 55 <= plain <= 125  # 90 on average, sd 7.9: redrawn collisions keep the kind
+    clean = rows(emoji_pool(meta_validation={"pairs": 20, "source": "clean"}, pairs=20), 1)
+    assert {r.kind for r in clean if r.split == "meta_val"} == {"informative"}
+
+
+def test_a_longer_pool_begins_with_the_shorter_one(emoji_rows):
+    shorter = [r for r in rows(emoji_pool(pairs=50), 1) if r.split == "pool"]
+    for a, b in pairwise(zip(shorter, emoji_rows, strict=False)):
+        assert a[0].id == a[1].id
+        assert (b[0].image == b[1].image).all()
+
+
+def test_composed_images_are_those_of_their_stream():
+    shares = {"informative": 0.8, "plain": 0.2}
+    one, two = (compose_images(emoji_pool(), "fit", shares, 300, n) for n in (1, 2))
+    assert one.shape == (300, 16, 16, 3)
+    assert (one == two).all()
+    assert (one[7] == compose(0, "fit", 7, shares, 6, 16).image).all()
+    with pytest.raises(ValueError, match="a split of the pool"):
+        compose_images(emoji_pool(), "evaluation", shares, 1, 1)
+
+
+def test_shares_that_were_rounded_are_composed():
+    shares = emoji_pool().shares.model_dump()
+    rounded = emoji_pool(shares={**shares, "plain": 0.3 + 9e-7}, pairs=5)
+    assert len(list(rows(rounded, 1))) == 375

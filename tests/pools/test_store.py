@@ -1,27 +1,25 @@
-import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from pool_helpers import emoji_pool, some_rows
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.core.stateless import generator
-from alchemist.pools import read as ingest
-from alchemist.pools.store import Row, images, read_index, write_pool
+from alchemist.pools.read import rows
+from alchemist.pools.store import images, read_index, write_pool
 from alchemist.pools.truth import read_truth
-from alchemist.settings.pool import pool_settings
 
-POOL = {
-    "format": "emoji",
-    "seed": 0,
-    "resolution": 16,
+SMALL = {
     "concepts": 5,
+    "pairs": 50,
+    "meta_validation": {"pairs": 20, "source": "mixture"},
+    "evaluation": {"pairs": 10},
+    "scorer": {"pairs": 10},
+    "shard_pairs": 7,
     "shares": {
         "informative": 0.5,
         "plain": 0.1,
@@ -30,18 +28,7 @@ POOL = {
         "degraded": 0.1,
         "duplicate": 0.1,
     },
-    "pairs": 50,
-    "meta_validation": {"pairs": 20, "source": "mixture"},
-    "evaluation": {"pairs": 10},
-    "scorer": {"pairs": 10},
-    "shard_pairs": 7,
 }
-
-
-def some_rows(count, split="pool", start=0, resolution=16):
-    for i in range(start, start + count):
-        image = generator("store", i).integers(0, 256, (resolution, resolution, 3), dtype=np.uint8)
-        yield Row(f"id-{i}", f"größe {i}", split, f"group-{i}", image, "", "plain" if i % 2 else "chaotic")
 
 
 def rejected(row, reason="empty caption"):
@@ -156,10 +143,10 @@ def test_the_manifest_finds_a_changed_shard(tmp_path):
 
 
 def test_an_emoji_pool_is_byte_identical_on_every_run(tmp_path):
-    pool = pool_settings(POOL, "pools.emoji")
+    pool = emoji_pool(**SMALL)
     for name, processes in (("a", 1), ("b", 1), ("c", 2)):
         (tmp_path / name).mkdir()
-        write_pool(tmp_path / name, ingest.rows(pool, processes), 16, pool.shard_pairs, {})
+        write_pool(tmp_path / name, rows(pool, processes), 16, pool.shard_pairs, {})
     first = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
     assert len(first) == 4 + -(-90 // 7)
     for name in ("b", "c"):
@@ -169,63 +156,10 @@ def test_an_emoji_pool_is_byte_identical_on_every_run(tmp_path):
     assert pd.Series.equals(truth["id"], index["id"])
 
 
-# ---------------------------------------------------------------------- the stage
-
-
-def run_stage(folder, pool, block):
-    (folder / "params.yaml").write_text(json.dumps({"pools": {pool: block}}))
-    command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
-    command += ["--truth-out", "data/truth", "--time-out", "data/times/prepare.json"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
-def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
-    source = tmp_path / "mine"
-    source.mkdir()
-    for row in some_rows(3):
-        Image.fromarray(row.image).save(source / f"{row.id}.png")
-        (source / f"{row.id}.txt").write_text(row.caption, encoding="utf-8")
-    (source / "broken.png").write_bytes(b"x")
-    (source / "broken.txt").write_text("words")
-    block = {
-        "format": "folder",
-        "path": "mine",
-        "resolution": 16,
-        "seed": 0,
-        "splits": {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0},
-        "group": None,
-        "licence": "ours",
-        "columns": None,
-        "shard_pairs": 8,
-    }
-    done = run_stage(tmp_path, "mine", block)
-    assert done.returncode == 0, done.stderr
-    assert "3 ok" in done.stdout
-    assert "1 unreadable image" in done.stdout
-    assert "wrote 4 pairs, 3 of them ok, to data/pool" in done.stdout
-    card = files.check_manifest(tmp_path / "data/pool") and files.read_json(tmp_path / "data/pool/card.json")
-    assert (card["licence"], card["pool"], card["settings"]["path"]) == ("ours", "mine", "mine")
-
-    # a mistake leaves the old folder as it is, and nothing beside it
-    before = (tmp_path / "data/pool/index.parquet").read_bytes()
-    done = run_stage(tmp_path, "mine", {**block, "path": "nowhere"})
-    assert done.returncode == 1
-    assert "nowhere" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert (tmp_path / "data/pool/index.parquet").read_bytes() == before
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["pool", "times", "truth"]
-
-
-def test_the_stage_needs_no_torch():
-    code = "import sys, stages.prepare; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 def test_the_store_depends_on_no_source_of_pairs():
     code = (
         "import sys, alchemist.pools.store; "
-        "others = {f'alchemist.pools.{name}' for name in ('emoji', 'read', 'truth')}; "
-        "sys.exit(bool(others & set(sys.modules)))"
+        "print(*sorted(name for name in sys.modules if name.startswith('alchemist.pools')))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert Path(ingest.__file__).with_name("truth.py").is_file()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["alchemist.pools", "alchemist.pools.store"]

@@ -1,68 +1,149 @@
-"""What rating, training and evaluation ask of a generator, and the STAR family's answer.
+"""STAR as a family: its codec, its generator, and the trunk that a rater grows on."""
 
-Proxy and target are roles that one class plays. A further family needs the same three calls.
-"""
-
-from typing import Protocol
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from alchemist.models.encoded import Batch
-from alchemist.models.star import transformer as star
+from alchemist.core import devices, files, stateless
+from alchemist.models.batch import Batch, Chance, Text
+from alchemist.models.family import Arrays, Codec, Generator, Trunk
+from alchemist.models.star import sampling, tokenizer
 from alchemist.models.star.tokenizer import Tokenizer
-from alchemist.models.star.transformer import Star, Text
+from alchemist.models.star.transformer import Star, no_decay
 from alchemist.models.text import TEXT_WIDTH
-from alchemist.settings.model import StarSettings
+from alchemist.settings.star import StarLaw, StarSettings
+
+RECONSTRUCTED_AT_ONCE = 250
 
 
-class Generator(Protocol):
-    """A text-to-image model behind its loss and its sampler."""
+class StarCodec(Codec):
+    """Images to token rows and back, by a frozen tokenizer."""
 
-    def losses(self, batch: Batch, keep: Tensor | None = None) -> Tensor:
-        """Per-sample losses (B,), in nats a token, float32."""
+    def __init__(self, fitted: Tokenizer, digest: str = "") -> None:
+        super().__init__()
+        self.tokenizer = fitted.eval().requires_grad_(False)
+        self._digest = digest
 
-    def sample(
-        self, text: Text, null: Text, positions: np.ndarray, seed: int, guidance: float, top_p: float
-    ) -> Tensor:
-        """uint8 images (B, 3, R, R) of B captions, functions of (seed, position, caption) alone."""
+    @property
+    def digest(self) -> str:
+        """See Codec.digest."""
+        return self._digest
+
+    def encode(self, images: NDArray[np.uint8]) -> Arrays:
+        """`tokens` (B, L) uint16 of images (B, R, R, 3)."""
+        return {"tokens": devices.host(self._tokens(images)).astype(np.uint16)}
+
+    def reconstruct(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """See Codec.reconstruct."""
+        parts = []
+        for start in range(0, len(images), RECONSTRUCTED_AT_ONCE):
+            tokens = self._tokens(images[start : start + RECONSTRUCTED_AT_ONCE])
+            parts.append(devices.host(self.tokenizer.decode(tokens).permute(0, 2, 3, 1)))
+        return np.ascontiguousarray(np.concatenate(parts))
+
+    def _tokens(self, images: NDArray[np.uint8]) -> Tensor:
+        return self.tokenizer.encode(tokenizer.to_float(devices.put(images, devices.of(self.tokenizer))))
 
 
-class StarGenerator(nn.Module):
+def open_codec(folder: Path, device: torch.device) -> StarCodec:
+    """The codec of a fitted tokenizer. Raises Refusal where its files are not what was written."""
+    return StarCodec(tokenizer.load(folder), files.sha256(folder / tokenizer.WEIGHTS)).to(device)
+
+
+def drop_path(rate: float, depth: int, chance: Chance, device: torch.device) -> Tensor | None:
+    """Factors (B, depth, 2) of the residual branches: 0 or 1 / (1 - rate of the block); None: all stay in."""
+    if rate == 0 or not chance.training:
+        return None
+    rates = np.linspace(0, rate, depth)[None, :, None]
+    branches = np.arange(depth)[None, :, None], np.arange(2)[None, None]
+    u = stateless.uniforms(stateless.key("path", chance.seed), chance.positions[:, None, None], *branches)
+    return devices.put(((u >= rates) / (1 - rates)).astype(np.float32), device)
+
+
+class StarGenerator(Generator):
     """A STAR transformer over the tokens of a frozen tokenizer (which is not in its state)."""
 
-    def __init__(self, settings: StarSettings, tokenizer: Tokenizer, seed: int) -> None:
+    likelihood = "nats a token"
+
+    def __init__(self, settings: StarSettings, codec: StarCodec, seed: int) -> None:
         super().__init__()
-        config = tokenizer.config
-        self.star = Star(settings, config.scales, config.codes, config.channels, TEXT_WIDTH)
+        self.star = _network(settings, codec, head=True)
         self.star.initialise(seed)
-        self._frozen = (tokenizer,)  # in a tuple, so that its weights are not this module's
+        self._frozen = (codec.tokenizer,)  # in a tuple, so that its weights are not this module's
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The frozen tokenizer."""
         return self._frozen[0]
 
-    def logits(self, batch: Batch, keep: Tensor | None = None) -> Tensor:
+    def logits(self, batch: Batch, chance: Chance) -> Tensor:
         """Teacher-forced logits (B, L, V)."""
-        out: Tensor = self.star(self.tokenizer.teacher_inputs(batch.tokens), batch.text, keep)
+        size, tokens = self.star.settings, batch.inputs["tokens"]
+        paths = drop_path(size.drop_path, size.depth, chance, tokens.device)
+        out: Tensor = self.star(self.tokenizer.teacher_inputs(tokens), batch.text, paths)
         return out
 
-    def losses(self, batch: Batch, keep: Tensor | None = None) -> Tensor:
+    def losses(self, batch: Batch, chance: Chance) -> Tensor:
         """Mean cross-entropy over the L tokens of each pair, uniform over tokens: (B,)."""
-        logits = self.logits(batch, keep)
-        return (
-            F.cross_entropy(logits.flatten(0, 1), batch.tokens.flatten(), reduction="none")
-            .view(batch.tokens.shape)
-            .mean(1)
-        )
+        logits, tokens = self.logits(batch, chance), batch.inputs["tokens"]
+        each = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
+        return each.view(tokens.shape).mean(1)
+
+    def error_norms(self, batch: Batch, chance: Chance) -> Tensor:
+        """||softmax - onehot||_2, a mean over the tokens of each pair: (B,), in [0, sqrt(2)]."""
+        return softmax_errors(self.logits(batch, chance), batch.inputs["tokens"]).double().mean(1)
 
     @torch.no_grad()
-    def sample(
-        self, text: Text, null: Text, positions: np.ndarray, seed: int, guidance: float, top_p: float
-    ) -> Tensor:
+    def sample(self, captions: Text, null: Text, chance: Chance, law: StarLaw) -> Tensor:
         """See Generator.sample."""
-        tokens = star.sample(self.star, self.tokenizer, text, null, positions, seed, guidance, 0, top_p)
+        tokens = sampling.sample(
+            self.star, self.tokenizer, captions, null, chance, law.guidance, 0, law.top_p
+        )
         return self.tokenizer.decode(tokens)
+
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """See Generator.decays."""
+        return not no_decay(name, parameter)
+
+
+class StarTrunk(Star, Trunk):
+    """The transformer of a size without its output layer, over the tokens of a frozen tokenizer."""
+
+    def __init__(self, settings: StarSettings, codec: StarCodec, seed: int) -> None:
+        config = codec.tokenizer.config
+        super().__init__(settings, config.scales, config.codes, config.channels, TEXT_WIDTH, head=False)
+        self.width = settings.width
+        self.initialise(seed)
+        self._frozen = (codec.tokenizer,)  # in a tuple, so that its weights are not this module's
+
+    def features(self, batch: Batch, chance: Chance) -> Tensor:
+        """Output states averaged over the L tokens, (B, C) float32."""
+        tokens = batch.inputs["tokens"]
+        paths = drop_path(self.settings.drop_path, self.settings.depth, chance, tokens.device)
+        inputs = self._frozen[0].teacher_inputs(tokens)
+        return self.hidden(inputs, batch.text, paths).float().mean(1)
+
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """See Trunk.decays."""
+        return not no_decay(name, parameter)
+
+
+def _network(settings: StarSettings, codec: StarCodec, head: bool) -> Star:
+    config = codec.tokenizer.config
+    return Star(settings, config.scales, config.codes, config.channels, TEXT_WIDTH, head)
+
+
+def softmax_errors(logits: Tensor, tokens: Tensor) -> Tensor:
+    """||softmax(z) - onehot(y)||_2 of logits z (..., V) and tokens y (...): (...), in [0, sqrt(2)].
+
+    It is the norm of the cross-entropy's gradient by z. One is taken off the token's own chance,
+    which stays exact near chance 1, where sum p^2 - 2 p_y + 1 cancels.
+    """
+    errors = logits.softmax(-1)
+    own = tokens[..., None]
+    errors.scatter_add_(-1, own, errors.new_full(own.shape, -1.0))
+    return torch.linalg.vector_norm(errors, dim=-1)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from alchemist.core import files
 
+WEIGHTS = "weights.safetensors"
+
 
 @dataclass(frozen=True)
 class TokenizerConfig:
@@ -201,7 +203,7 @@ def to_uint8(images: Tensor) -> Tensor:
 def save(tokenizer: Tokenizer, folder: Path, **facts: Any) -> None:
     """Writes weights.safetensors and card.json (sizes and facts) into a folder, and its manifest."""
     weights = {name: value.contiguous() for name, value in tokenizer.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
+    save_file(weights, folder / WEIGHTS)
     files.write_json(folder / "card.json", {**facts, "config": asdict(tokenizer.config)})
     files.write_manifest(folder)
 
@@ -211,5 +213,5 @@ def load(folder: Path) -> Tokenizer:
     files.check_manifest(folder)
     config = files.read_json(folder / "card.json")["config"]
     tokenizer = Tokenizer(TokenizerConfig(**{**config, "scales": tuple(config["scales"])}))
-    tokenizer.load_state_dict(load_file(folder / "weights.safetensors"))
+    tokenizer.load_state_dict(load_file(folder / WEIGHTS))
     return tokenizer.eval().requires_grad_(False)

@@ -9,15 +9,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alchemist.core import stateless
-from alchemist.core.precision import autocast
+from alchemist.core import devices, stateless
 from alchemist.core.scratch import Scratch
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.models.star.tokenizer import Tokenizer, TokenizerConfig, to_float
-from alchemist.settings.budget import FitSettings
+from alchemist.settings.star import FitSettings
 
 WARMUP_STEPS = 100  # steps without quantisation, before k-means starts the codebooks
-KEEP = 0.99  # of the codebooks' running counts and sums, a step
+MEMORY = 0.99  # of the codebooks' running counts and sums, a step
 REVIVE_EVERY = 100
 
 
@@ -33,7 +32,7 @@ class Codebooks:
 
     def __init__(self, model: Tokenizer) -> None:
         self.model = model
-        self.counts = torch.ones(model.codebooks.shape[:2])
+        self.counts = torch.ones(model.codebooks.shape[:2], device=model.codebooks.device)
         self.sums = model.codebooks.clone()
 
     def start(self, features: Tensor, rng: torch.Generator) -> None:
@@ -41,9 +40,9 @@ class Codebooks:
         total = torch.zeros_like(features)
         for k in range(len(self.model.config.scales)):
             vectors = (self.model.next_input(k, features - total)).flatten(0, 1)
-            pick = torch.randint(len(vectors), (self.model.config.codes,), generator=rng)
+            pick = torch.randint(len(vectors), (self.model.config.codes,), generator=rng).to(vectors.device)
             self.model.codebooks[k] = vectors[pick]
-            sample = vectors[torch.randperm(len(vectors), generator=rng)[:30_000]]
+            sample = vectors[torch.randperm(len(vectors), generator=rng)[:30_000].to(vectors.device)]
             for _ in range(8):
                 sums, counts = self._tally(k, sample, self.model.nearest(k, sample))
                 seen = counts > 0
@@ -55,7 +54,8 @@ class Codebooks:
 
     def _tally(self, k: int, vectors: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         sums = torch.zeros_like(self.model.codebooks[k]).index_add_(0, index, vectors)
-        counts = torch.zeros(self.model.config.codes).index_add_(0, index, torch.ones(len(index)))
+        ones = torch.ones(len(index), device=index.device)
+        counts = torch.zeros_like(sums[:, 0]).index_add_(0, index, ones)
         return sums, counts
 
     @torch.no_grad()
@@ -66,28 +66,21 @@ class Codebooks:
             vectors = (self.model.next_input(k, features - total)).flatten(0, 1)
             total = total + self.model.codes_of(k, index)
             sums, counts = self._tally(k, vectors, index.flatten())
-            self.counts[k].mul_(KEEP).add_(counts, alpha=1 - KEEP)
-            self.sums[k].mul_(KEEP).add_(sums, alpha=1 - KEEP)
+            self.counts[k].mul_(MEMORY).add_(counts, alpha=1 - MEMORY)
+            self.sums[k].mul_(MEMORY).add_(sums, alpha=1 - MEMORY)
             fair = len(vectors) / self.model.config.codes
             if revive:
                 dead = (self.counts[k] < 0.03 * fair).nonzero().flatten()
                 dead = dead[: len(vectors) // 4]
-                pick = torch.randperm(len(vectors), generator=rng)[: len(dead)]
+                pick = torch.randperm(len(vectors), generator=rng)[: len(dead)].to(vectors.device)
                 self.counts[k][dead] = 0.3 * fair
                 self.sums[k][dead] = vectors[pick] * 0.3 * fair
             self.model.codebooks[k] = self.sums[k] / self.counts[k].clamp_min(1e-5)[:, None]
 
 
-def reconstruct(model: Tokenizer, images: NDArray[np.uint8], batch: int = 250) -> NDArray[np.uint8]:
-    """Images (N, R, R, 3) after encoding and decoding."""
-    parts = [model.decode(model.encode(to_float(part))) for part in torch.from_numpy(images).split(batch)]
-    return torch.cat(parts).permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def psnr(model: Tokenizer, images: NDArray[np.uint8]) -> float:
+def psnr(images: NDArray[np.uint8], reconstructed: NDArray[np.uint8]) -> float:
     """Mean over images (N, R, R, 3) of their reconstructions' peak signal-to-noise ratio, in dB."""
-    error = reconstruct(model, images).astype(np.float64) - images
-    squares = np.square(error).mean((1, 2, 3)).clip(1e-3)
+    squares = np.square(reconstructed.astype(np.float64) - images).mean((1, 2, 3)).clip(1e-3)
     return float((10 * np.log10(255**2 / squares)).mean())
 
 
@@ -97,6 +90,7 @@ def fit(
     images: NDArray[np.uint8],
     perceptual: Callable[[Tensor, Tensor], Tensor] | None,
     scratch: Scratch,
+    device: torch.device,
 ) -> Iterator[tuple[int, float, Tokenizer]]:
     """Fits on (N, R, R, 3) uint8 images; yields (images seen, loss, model) every 100 steps.
 
@@ -105,15 +99,15 @@ def fit(
     function of (seed, step), so that a killed fit goes on where it was.
     """
     torch.manual_seed(fit_config.seed)
-    model = Tokenizer(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = Tokenizer(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     books = Codebooks(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=fit_config.learning_rate, weight_decay=1e-4)
     first = 0
-    if held := scratch.load():
-        first = held[1]["step"]
-        model.load_state_dict(under(held[0], "model"))
-        books.counts, books.sums = held[0]["counts"], held[0]["sums"]
-        load_optimiser(optimiser, held[0], "adam")
+    if saved := scratch.load():
+        first = saved[1]["step"]
+        model.load_state_dict(under(saved[0], "model"))
+        books.counts, books.sums = (saved[0][name].to(device) for name in ("counts", "sums"))
+        load_optimiser(optimiser, saved[0], "adam")
     steps = fit_config.images // fit_config.batch
     per_epoch = len(images) // fit_config.batch
     order = stateless.epoch_order(fit_config.seed, first // per_epoch, len(images))
@@ -122,27 +116,27 @@ def fit(
         if step % per_epoch == 0:
             order = stateless.epoch_order(fit_config.seed, step // per_epoch, len(images))
         start = step % per_epoch * fit_config.batch
-        batch = to_float(torch.from_numpy(images[order[start : start + fit_config.batch]]))
+        batch = to_float(devices.put(images[order[start : start + fit_config.batch]], device))
         flips = stateless.uniforms(fit_config.seed, step, np.arange(fit_config.batch)) < 0.5
-        batch = torch.where(torch.from_numpy(flips)[:, None, None, None], batch.flip(-1), batch)
+        batch = torch.where(devices.put(flips, device)[:, None, None, None], batch.flip(-1), batch)
         batch = batch.to(memory_format=torch.channels_last)
         rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / 100)
         for group in optimiser.param_groups:
             group["lr"] = fit_config.learning_rate * rate
         if step == WARMUP_STEPS:
-            picks = torch.from_numpy(images[order[:4096]])
+            picks = devices.put(images[order[:4096]], device)
             with torch.no_grad():
                 books.start(torch.cat([model.features(to_float(p)) for p in picks.split(256)]), rng)
-        with autocast("auto"):
+        with devices.autocast("auto", device):
             features = model.features(batch)
-            total, commit = features, torch.zeros(())
+            total, commit = features, torch.zeros((), device=device)
             if step >= WARMUP_STEPS:
-                with torch.no_grad(), torch.autocast("cpu", enabled=False):
+                with torch.no_grad(), torch.autocast(device.type, enabled=False):
                     maps, coded = model.quantise(features.detach())
                 total = features + (coded - features).detach()
                 commit = F.mse_loss(features, coded)
             painted = model.paint(total)
-            seen = perceptual(painted, batch) if perceptual is not None else torch.zeros(())
+            seen = perceptual(painted, batch) if perceptual is not None else torch.zeros((), device=device)
         loss = reconstruction_loss(painted, batch) + 0.25 * commit + fit_config.perceptual * seen
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -8,42 +8,17 @@ import math
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alchemist.core import stateless
-from alchemist.models.star.tokenizer import Tokenizer
-from alchemist.settings.model import StarSettings
+from alchemist.models.batch import Text
+from alchemist.settings.star import StarSettings
 
 ROPE_RANGE = 64.0  # coordinates of every scale are spread over [0, 64]
 ROPE_BASE = 10_000.0
 MAX_LOG_SCALE = math.log(100.0)
-
-
-@dataclass(frozen=True)
-class Text:
-    """Caption states: `states` (B, T, D), `mask` (B, T) true on real tokens, `pooled` (B, D)."""
-
-    states: Tensor
-    mask: Tensor
-    pooled: Tensor
-
-    def pair(self, other: "Text") -> "Text":
-        """This batch followed by another, both padded to the longer."""
-        length = max(self.states.shape[1], other.states.shape[1])
-        parts = self.padded(length), other.padded(length)
-        return Text(
-            torch.cat([part.states for part in parts]),
-            torch.cat([part.mask for part in parts]),
-            torch.cat([part.pooled for part in parts]),
-        )
-
-    def padded(self, length: int) -> "Text":
-        """The same captions, with zeros up to `length` tokens."""
-        more = length - self.states.shape[1]
-        return Text(F.pad(self.states, (0, 0, 0, more)), F.pad(self.mask, (0, more)), self.pooled)
 
 
 def rope_table(scales: tuple[int, ...], head: int) -> Tensor:
@@ -116,11 +91,11 @@ class Block(nn.Module):
         angles: tuple[Tensor, Tensor],
         mask: Tensor | None,
         past: tuple[Tensor, Tensor] | None = None,
-        keep: Tensor | None = None,
+        paths: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(B, L, C) to the same, and this block's keys and values with those of `past` in front.
 
-        `keep` (B, 2) multiplies the self-attention and feed-forward branches (drop-path).
+        `paths` (B, 2) multiplies the self-attention and feed-forward branches (drop-path).
         """
         width = x.shape[-1]
         q, k, v = self.qkv(F.layer_norm(x, (width,), eps=1e-6)).chunk(3, -1)
@@ -130,13 +105,13 @@ class Block(nn.Module):
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         branch = self.out(attend(q, k, v, self.log_scale, mask).transpose(1, 2).flatten(2))
-        x = x + (branch if keep is None else branch * keep[:, :1, None])
+        x = x + (branch if paths is None else branch * paths[:, :1, None])
         q = self._split(self.text_q(F.layer_norm(x, (width,), eps=1e-6)))
         read = attend(q, *caption, self.text_log_scale, caption_mask)
         x = x + self.text_out(read.transpose(1, 2).flatten(2))
         hidden = self.up(F.layer_norm(x, (width,), eps=1e-6))
         branch = self.down(F.relu(hidden) if self.relu else F.gelu(hidden, approximate="tanh"))
-        return x + (branch if keep is None else branch * keep[:, 1:, None]), (k, v)
+        return x + (branch if paths is None else branch * paths[:, 1:, None]), (k, v)
 
 
 class Star(nn.Module):
@@ -201,10 +176,10 @@ class Star(nn.Module):
         x: Tensor = self.head(F.layer_norm(hidden.float(), (hidden.shape[-1],), eps=1e-6))
         return x.float()
 
-    def hidden(self, inputs: Tensor, text: Text, keep: Tensor | None = None) -> Tensor:
+    def hidden(self, inputs: Tensor, text: Text, paths: Tensor | None = None) -> Tensor:
         """Teacher-forced output states, (B, L, C), of inputs (B, L - 1, channels).
 
-        `keep` (B, depth, 2) holds the drop-path factors; None leaves every branch in.
+        `paths` (B, depth, 2) holds the drop-path factors; None leaves every branch in.
         """
         x = torch.cat([self._first(text), self.embed(inputs)], 1)
         x = x + self.level[self.get_buffer("level_of")]
@@ -216,13 +191,13 @@ class Star(nn.Module):
                 caption_mask,
                 self._angles(0, x.shape[1]),
                 self.get_buffer("mask"),
-                keep=None if keep is None else keep[:, i],
+                paths=None if paths is None else paths[:, i],
             )
         return x
 
-    def forward(self, inputs: Tensor, text: Text, keep: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, text: Text, paths: Tensor | None = None) -> Tensor:
         """Logits (B, L, V) of all tokens from teacher-forcing inputs (B, L - 1, channels)."""
-        return self.logits(self.hidden(inputs, text, keep))
+        return self.logits(self.hidden(inputs, text, paths))
 
     def start_cache(self, text: Text) -> "Cache":
         """What sampling keeps between scales for one batch of captions."""
@@ -257,69 +232,3 @@ def padding_mask(mask: Tensor) -> Tensor:
 def no_decay(name: str, parameter: Tensor) -> bool:
     """Whether weight decay leaves a parameter alone: 1-D ones, embeddings, learned scales."""
     return parameter.ndim < 2 or name.rsplit(".", maxsplit=1)[-1] in ("level", "start_position")
-
-
-def pick(logits: Tensor, uniforms: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Token indices (...) from logits (..., V): top-k, then top-p, then the inverse CDF at `uniforms`.
-
-    Top-p drops the tail that, in ascending order, sums to at most 1 - top_p; the best token always
-    stays. The same uniform number gives the same token whatever the batch, which a shared random
-    generator would not. top_k 0 keeps all.
-    """
-    chances = logits.float().softmax(-1)
-    if top_k and top_k < chances.shape[-1]:
-        least = chances.topk(top_k).values[..., -1:]
-        chances = torch.where(chances < least, 0.0, chances)
-        chances = chances / chances.sum(-1, keepdim=True)
-    if top_p < 1:
-        # NumPy sorts a row several times faster than torch does on a CPU.
-        ascending = torch.from_numpy(np.sort(chances.numpy())) if chances.is_cpu else chances.sort().values
-        first = (ascending.cumsum(-1) <= 1 - top_p).sum(-1, keepdim=True)
-        least = ascending.gather(-1, first.clamp_max(chances.shape[-1] - 1))
-        chances = torch.where(chances < least, 0.0, chances)
-    cumulative = chances.cumsum(-1)
-    target = (uniforms[..., None] * cumulative[..., -1:]).to(cumulative.dtype)
-    index = torch.searchsorted(cumulative, target, right=True)
-    # A target that rounds up to the whole sum belongs to the last token that can be drawn.
-    last = torch.searchsorted(cumulative, cumulative[..., -1:].contiguous())
-    return torch.minimum(index, last)[..., 0]
-
-
-@torch.no_grad()
-def sample(
-    model: Star,
-    tokenizer: Tokenizer,
-    text: Text,
-    null: Text,
-    positions: np.ndarray,
-    seed: int,
-    guidance: float,
-    top_k: int,
-    top_p: float,
-) -> Tensor:
-    """Token rows (B, L) for B captions; `null` is the empty caption's text, same shapes as `text`.
-
-    Classifier-free guidance grows over the scales: with t = guidance k / (K - 1) the logits are
-    (1 + t) cond - t uncond. The noise is a function of (seed, position, token).
-    """
-    count, scales = len(text.pooled), tokenizer.config.scales
-    both = text.pair(null) if guidance else text
-    cache = model.start_cache(both)
-    tokens_seen = 0
-    noise = stateless.uniforms(seed, positions[:, None], np.arange(tokenizer.config.tokens)[None])
-    total = torch.zeros(count, scales[-1] ** 2, tokenizer.config.channels, device=text.pooled.device)
-    maps = []
-    for k, side in enumerate(scales):
-        inputs = None if k == 0 else tokenizer.next_input(k, total)
-        if inputs is not None and guidance:
-            inputs = torch.cat([inputs, inputs])
-        logits = model.step(k, inputs, both, cache)
-        if guidance:
-            t = guidance * k / (len(scales) - 1)
-            logits = (1 + t) * logits[:count] - t * logits[count:]
-        u = torch.from_numpy(noise[:, tokens_seen : tokens_seen + side * side]).to(logits.device)
-        index = pick(logits, u, top_k, top_p)
-        tokens_seen += side * side
-        total = total + tokenizer.codes_of(k, index)
-        maps.append(index)
-    return torch.cat(maps, 1)

@@ -1,0 +1,107 @@
+"""The device that networks run on: its arithmetic, memory and clock. No other module asks torch for these."""
+
+import contextlib
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alchemist.core.refusal import Refusal
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def chosen(asked: str) -> torch.device:
+    """The device that `device` in params.yaml asks for; auto is the first GPU, or else the CPU.
+
+    Raises Refusal where torch cannot use it. On a CPU denormal numbers are flushed to zero from here on:
+    they cost a hundred times a normal one's time, and weights under weight decay become denormal.
+    """
+    if asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(asked)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise Refusal(
+            f"device is {asked!r}, which cannot be used here: {str(error).splitlines()[0].rstrip('.')}; "
+            "auto takes what there is, and cpu is always legal."
+        ) from None
+    if device.type == "cpu":
+        torch.set_flush_denormal(True)
+    return device
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the arithmetic units have it; other CPUs emulate it, many times slower."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    emulated = device.type == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.float32 if emulated else torch.bfloat16
+
+
+def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Autocasting to bfloat16 if asked for, or under `auto` if it is fast here; float32 otherwise."""
+    wanted = precision == "bf16" or (precision == "auto" and fast_dtype(device) == torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+
+
+def of(module: torch.nn.Module) -> torch.device:
+    """Where a network's parameters (or, without any, its buffers) lie."""
+    return next(iter(module.parameters()), next(iter(module.buffers()), torch.empty(0))).device
+
+
+def host(tensor: Tensor) -> NDArray[Any]:
+    """A tensor's values as an array on the host, wherever it lies."""
+    values: NDArray[Any] = tensor.detach().cpu().numpy()
+    return values
+
+
+def put(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An array on the device; on the CPU without a copy."""
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+def clock(device: torch.device) -> Callable[[], float]:
+    """Seconds since this call, the device's unfinished work waited for at both ends."""
+    _wait(device)
+    start = time.perf_counter()
+
+    def elapsed() -> float:
+        _wait(device)
+        return time.perf_counter() - start
+
+    return elapsed
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes that this process has held at a time: of the GPU's memory, or on a CPU of the host's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if platform.system() == "Darwin" else most * 1024  # Linux counts in KiB
+
+
+def hardware(device: torch.device) -> str:
+    """What the figures were made on: the GPU's name and memory, or the processor's, its cores and vectors."""
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        return f"{card.name}, {card.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
+    told = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    names = [line.split(":", 1)[1].strip() for line in told.splitlines() if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"

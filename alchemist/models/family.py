@@ -1,0 +1,102 @@
+"""What rating, training and evaluation ask of a model family. Nothing outside a family's folder knows more.
+
+A family is a folder `alchemist/models/NAME/` whose `FAMILY` is a `Family`, with its settings in
+`alchemist/settings/NAME.py`. Proxy and target are roles that its generator plays alike.
+"""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from alchemist.models.batch import Batch, Chance, Text
+
+Arrays = dict[str, NDArray[Any]]
+Tick = Callable[[int], object]
+
+
+class Codec(nn.Module, ABC):
+    """Images to what the family's generator models, and back. Frozen."""
+
+    @abstractmethod
+    def encode(self, images: NDArray[np.uint8]) -> Arrays:
+        """Named arrays (B, …) of images (B, R, R, 3), as they are stored."""
+
+    @abstractmethod
+    def reconstruct(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Images (B, R, R, 3) after encoding and decoding: what no generator behind this codec can beat."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """A digest of its weights, kept beside what it encoded."""
+
+
+class Trunk(nn.Module, ABC):
+    """The small network that a rater grows on."""
+
+    width: int  # C
+
+    @abstractmethod
+    def features(self, batch: Batch, chance: Chance) -> Tensor:
+        """One float32 vector a pair, (B, C), of image and caption; no row sees another."""
+
+    @abstractmethod
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """Whether weight decay acts on a parameter of that name."""
+
+
+class Generator(nn.Module, ABC):
+    """A text-to-image model behind its loss and its sampler."""
+
+    # The unit of `losses` where they are likelihoods of held-out pairs ("nats a …"), or else None: a
+    # family without a likelihood has a report without NLL.
+    likelihood: str | None
+
+    @abstractmethod
+    def losses(self, batch: Batch, chance: Chance) -> Tensor:
+        """Per-sample losses (B,), float32; functions of pair, seed and position alone."""
+
+    @abstractmethod
+    def error_norms(self, batch: Batch, chance: Chance) -> Tensor:
+        """The norm of each pair's error, (B,), for EL2N. Raises Refusal where the family defines none."""
+
+    @abstractmethod
+    def sample(self, captions: Text, null: Text, chance: Chance, law: Any) -> Tensor:
+        """uint8 images (B, 3, R, R) of B captions, functions of (seed, position, caption) alone.
+
+        `null` is the empty caption B times, padded alike; `law` the family's own sampling settings.
+        """
+
+    @abstractmethod
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """Whether weight decay acts on a parameter of that name."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family is opened. `settings` are a block of `models:` of this family."""
+
+    name: str
+    codec: Callable[[Path, torch.device], Codec]  # from the folder that its fit or download left
+    generator: Callable[[Any, Any, int], Generator]  # settings, codec, seed of the weights; on the CPU
+    trunk: Callable[[Any, Any, int], Trunk]
+    # Captions, most word pieces, captions at once, device, progress: the states of each, (T, D) float16.
+    captions: Callable[[list[str], int, int, torch.device, Tick], Iterator[NDArray[np.float16]]]
+    text_encoder: str
+
+
+def load(name: str) -> Family:
+    """The family of that name.
+
+    It is looked up by name, so that no stage depends on a family that it does not run: dvc.yaml has a
+    group of stages a family, which `--family NAME` tells, and lists that family's files among the deps.
+    """
+    return cast(Family, importlib.import_module(f"alchemist.models.{name}").FAMILY)

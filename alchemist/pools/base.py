@@ -1,0 +1,158 @@
+"""What every reader of a pool shares: pairs, the reasons why one is rejected, ids, captions, files.
+
+A pair passes through three forms: `Found` (as a format's adapter finds it, nothing decoded), `Record`
+(decoded, or with a reason) and `alchemist.pools.store.Row` (with its split, on the way to disk).
+"""
+
+import hashlib
+import json
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alchemist.core.refusal import Refusal
+from alchemist.settings.pool import UserPool
+
+# Reasons why a pair is not used. Few and fixed, so that they can be counted.
+MISSING_IMAGE = "missing image"
+UNREADABLE_IMAGE = "unreadable image"
+ANIMATED = "animated image"
+TOO_LARGE = "more than 178 megapixels"
+MISSING_CAPTION = "missing caption"
+EMPTY_CAPTION = "empty caption"
+UNREADABLE_CAPTION = "unreadable caption"
+UNREADABLE_METADATA = "unreadable metadata"
+UNREADABLE_FILE = "unreadable parquet file"
+TRUNCATED_TAR = "truncated or unreadable tar"
+OUTSIDE = "path outside the folder"
+DUPLICATE_ID = "duplicate id"
+DUPLICATE = "exact duplicate"
+OTHER_SPLIT = "same pixels as a pair of another split"
+
+BATCH = 64  # pairs whose encoded images are in memory at once
+
+
+@dataclass(frozen=True)
+class Found:
+    """One pair as an adapter finds it. A row that stands for no pair (a broken file) has a reason too."""
+
+    id: str
+    caption: str | None  # as written, not cleaned; None where there is none
+    image: bytes | Path | None  # encoded, or the file to read; None where there is none
+    reason: str = ""  # "" for a pair that may be decoded
+    parent: str | None = None  # folder of the image, for formats that have folders
+
+
+@dataclass(frozen=True)
+class Record:
+    """One pair after decoding: either an image or a reason why there is none."""
+
+    id: str
+    caption: str
+    group: str  # pairs of one group share a split
+    image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
+    reason: str  # "" for a usable pair
+
+
+class Adapter(Protocol):
+    """What a format's module gives; `alchemist.pools.read.ADAPTERS` lists the modules."""
+
+    def read(self, pool: UserPool) -> Iterator[Found]:
+        """Every pair of the pool, usable or not, in a stable order. Raises Refusal for a wrong path."""
+
+    def expected(self, pool: UserPool) -> int | None:
+        """How many pairs `read` will give or so; None where only reading would tell."""
+
+
+# ---------------------------------------------------------------------- ids and captions
+
+
+def unique(pairs: Iterator[Found]) -> Iterator[Found]:
+    """The pairs with ids that differ: a repeat is rejected under its id with "#2" (and so on) behind it.
+
+    The first pair of an id has it, whatever becomes of that pair.
+    """
+    seen: set[bytes] = set()
+    for pair in pairs:
+        name, count = pair.id, 1
+        while digest(name.encode()) in seen:
+            count += 1
+            name = f"{pair.id}#{count}"
+        seen.add(digest(name.encode()))
+        yield pair if count == 1 else Found(name, pair.caption, None, DUPLICATE_ID, pair.parent)
+
+
+def digest(value: bytes) -> bytes:
+    """Sixteen bytes that stand for a value in a set (BLAKE2b), since ids and captions may be long."""
+    return hashlib.blake2b(value, digest_size=16).digest()
+
+
+def text(name: str) -> str:
+    """A name as valid Unicode; bytes that are not UTF-8 and lone surrogates appear as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def id_text(value: Any) -> str:
+    """An id of any type as text; "" where there is none (None, NaN, a truth value, a list, an object)."""
+    missing = value is None or value != value or isinstance(value, bool | dict | list)  # noqa: PLR0124
+    return "" if missing else text(str(value))
+
+
+def clean_caption(caption: str | None) -> tuple[str, str]:
+    """The caption stripped and in NFC, and the reason why it is of no use, or ""."""
+    if caption is None:
+        return "", MISSING_CAPTION
+    try:
+        caption.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell
+        return "", UNREADABLE_CAPTION
+    cleaned = unicodedata.normalize("NFC", caption.strip())
+    return cleaned, "" if cleaned else EMPTY_CAPTION
+
+
+def parse_json(value: bytes) -> Any:
+    """The value of JSON in UTF-8, with or without a byte order mark; None for anything else."""
+    try:
+        return json.loads(value.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+
+
+# ---------------------------------------------------------------------- files
+
+
+def checked_path(pool: UserPool) -> Path:
+    """The pool's path. Raises Refusal where it does not exist."""
+    path = Path(pool.path)
+    if not path.exists():
+        raise Refusal(f"path is {pool.path!r}, which does not exist; it should hold the pool's files.")
+    return path
+
+
+def walk(root: Path) -> Iterator[Path]:
+    """All regular files below a folder in a stable order, but for hidden ones."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and os.path.isfile(os.path.join(folder, name)):
+                yield Path(folder, name)
+
+
+def files_of(pool: UserPool, suffix: str) -> list[tuple[str, Path]]:
+    """The one file, or all files of a suffix below the folder, with the name that ids use.
+
+    Raises Refusal where the path does not exist or no file below it has the suffix.
+    """
+    path = checked_path(pool)
+    if path.is_file():
+        return [(text(path.name), path)]
+    found = [(text(p.relative_to(path).as_posix()), p) for p in walk(path) if p.suffix.lower() == suffix]
+    if not found:
+        raise Refusal(f"path is {pool.path!r}, which holds no file with the suffix {suffix}.")
+    return found

@@ -1,0 +1,153 @@
+"""Format folder: image files with captions in sidecar text files, or in metadata.csv or metadata.jsonl."""
+
+import csv
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from alchemist.core.refusal import Refusal
+from alchemist.pools.base import (
+    MISSING_IMAGE,
+    OUTSIDE,
+    UNREADABLE_CAPTION,
+    UNREADABLE_METADATA,
+    Found,
+    checked_path,
+    id_text,
+    parse_json,
+    text,
+    walk,
+)
+from alchemist.pools.image import SUFFIXES
+from alchemist.settings.pool import UserPool
+
+_Lines = Iterator[tuple[int, dict[str, Any] | None]]
+
+
+def read(pool: UserPool) -> Iterator[Found]:
+    """Lines of metadata files first, then images that none of them lists, with sidecar captions.
+
+    An id is the path below the folder without its suffix, or a metadata file's field `id`.
+    Raises Refusal where the path is no folder or holds no image, or a metadata file lacks its columns.
+    """
+    root = _root(pool)
+    if not any(_is_image(path) or _is_metadata(path) for path in walk(root)):
+        raise Refusal(
+            f"path is {pool.path!r}, which holds no image; legal suffixes are {', '.join(sorted(SUFFIXES))}."
+        )
+    listed: set[Path] = set()
+    for path in walk(root):
+        if _is_metadata(path):
+            yield from _metadata(root, path, listed)
+    for _, group in itertools.groupby(walk(root), key=lambda path: path.parent):
+        yield from _sidecars(root, list(group), listed)
+
+
+def expected(pool: UserPool) -> int | None:
+    """The number of image files. Raises Refusal where the path is no folder."""
+    return sum(_is_image(path) for path in walk(_root(pool)))
+
+
+def _root(pool: UserPool) -> Path:
+    root = checked_path(pool)
+    if not root.is_dir():
+        raise Refusal(f"path is {pool.path!r}; for format folder it should be a folder.")
+    return root
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def _is_metadata(path: Path) -> bool:
+    return path.name in ("metadata.csv", "metadata.jsonl")
+
+
+# ---------------------------------------------------------------------- sidecar captions
+
+
+def _sidecars(root: Path, paths: list[Path], listed: set[Path]) -> Iterator[Found]:
+    """The pairs of one folder, by stem."""
+    stems: dict[str, tuple[list[Path], list[Path]]] = {}
+    for path in paths:
+        if _is_image(path) or path.suffix.lower() == ".txt":
+            stems.setdefault(path.stem, ([], []))[0 if _is_image(path) else 1].append(path)
+    for stem, (pictures, captions) in stems.items():
+        parent = paths[0].parent.relative_to(root).as_posix()
+        name = text((PurePosixPath(parent) / stem).as_posix())
+        caption, fault = _caption_file(captions[0]) if captions else (None, "")
+        for picture in pictures:
+            if picture not in listed:
+                yield Found(name, caption, picture, fault, text(parent))
+        if not pictures:
+            yield Found(name, caption, None, MISSING_IMAGE, text(parent))
+
+
+def _caption_file(path: Path) -> tuple[str | None, str]:
+    """The caption and "", or None and the reason."""
+    try:
+        return path.read_text("utf-8-sig"), ""
+    except (OSError, UnicodeDecodeError):
+        return None, UNREADABLE_CAPTION
+
+
+# ---------------------------------------------------------------------- metadata files
+
+
+def _metadata(root: Path, path: Path, listed: set[Path]) -> Iterator[Found]:
+    """The pairs that a metadata file lists; file_name is relative to it. Adds their paths to `listed`."""
+    here = PurePosixPath(path.parent.relative_to(root).as_posix())
+    lines = _csv_lines(path) if path.suffix == ".csv" else _json_lines(path)
+    for number, line in lines:
+        place = text(f"{(here / path.name).as_posix()}:{number}")  # the id of a line that names no image
+        if line is None:
+            yield Found(place, None, None, UNREADABLE_METADATA)
+            continue
+        file_name, caption = line.get("file_name"), line.get("caption")
+        caption = caption if isinstance(caption, str) else None
+        if not isinstance(file_name, str) or not file_name:
+            yield Found(place, caption, None, MISSING_IMAGE)
+            continue
+        # Metadata may come from anywhere: a line must not reach files that are not of the pool.
+        inner = PurePosixPath(file_name.replace("\\", "/"))
+        if inner.is_absolute() or ".." in inner.parts:
+            yield Found(place, caption, None, OUTSIDE)
+            continue
+        picture = path.parent / file_name
+        listed.add(picture)
+        relative = here / PurePosixPath(file_name)
+        name = id_text(line.get("id")) or text(os.path.splitext(relative)[0])
+        parent = text(relative.parent.as_posix())
+        if os.path.isfile(picture):
+            yield Found(name, caption, picture, "", parent)
+        else:
+            yield Found(name, caption, None, MISSING_IMAGE, parent)
+
+
+def _csv_lines(path: Path) -> _Lines:
+    """Numbered lines; None in place of what follows an unreadable one. Refuses wrong columns."""
+    number = 1  # the header is line 1
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            reader = csv.DictReader(file)
+            names = reader.fieldnames or []
+            if not {"file_name", "caption"} <= set(names):
+                raise Refusal(
+                    f"{path} has the columns {', '.join(names) or 'none'}; it needs file_name and caption."
+                )
+            for line in reader:
+                number += 1
+                yield number, line
+        except (csv.Error, UnicodeDecodeError):
+            yield number + 1, None
+
+
+def _json_lines(path: Path) -> _Lines:
+    """Numbered objects; None in place of a line that is none. Blank lines are skipped."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                value = parse_json(line)
+                yield number, value if isinstance(value, dict) else None

@@ -1,0 +1,101 @@
+"""Format parquet: tables with a column of encoded images, one of captions and perhaps one of ids."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alchemist.core.refusal import Refusal
+from alchemist.pools.base import BATCH, MISSING_IMAGE, UNREADABLE_FILE, Found, files_of, id_text
+from alchemist.settings.pool import ColumnsSettings, UserPool
+
+
+def read(pool: UserPool) -> Iterator[Found]:
+    """A pair for every row of every file, in the order of the files' names.
+
+    An id is the value of the column of ids, or where there is none the file's name and the row's
+    number. Raises Refusal where the path does not exist or holds no parquet file, a file lacks a column
+    or its column of images holds something else.
+    """
+    columns = _columns(pool)
+    for _ in _files(pool):
+        pass  # a wrong column in the last file is told before the first is decoded
+    for name, file in _files(pool):
+        if file is None:
+            yield Found(name, None, None, UNREADABLE_FILE)
+            continue
+        number = 0
+        try:
+            for batch in file.iter_batches(BATCH, columns=list(_wanted(columns).values())):
+                for row in range(len(batch)):
+                    image, caption = (_value(batch[key][row]) for key in (columns.image, columns.caption))
+                    own = id_text(_value(batch[columns.id][row])) if columns.id else ""
+                    yield Found(
+                        own or f"{name}:{number}",
+                        caption if isinstance(caption, str) else None,
+                        image,
+                        "" if image is not None else MISSING_IMAGE,
+                    )
+                    number += 1
+        except (pa.ArrowException, OSError):
+            # The footer still tells how many rows the broken part has: each gets its outcome.
+            for lost in range(number, file.metadata.num_rows):
+                yield Found(f"{name}:{lost}", None, None, UNREADABLE_FILE)
+
+
+def expected(pool: UserPool) -> int | None:
+    """The rows of all files that can be opened. Raises Refusal as `read` does."""
+    return sum(int(file.metadata.num_rows) for _, file in _files(pool) if file is not None)
+
+
+def _columns(pool: UserPool) -> ColumnsSettings:
+    assert pool.columns is not None  # the settings refuse format parquet without them
+    return pool.columns
+
+
+def _wanted(columns: ColumnsSettings) -> dict[str, str]:
+    """Names of the columns to read, by their keys in the settings."""
+    wanted = {"image": columns.image, "caption": columns.caption}
+    return wanted | ({"id": columns.id} if columns.id else {})
+
+
+def _files(pool: UserPool) -> Iterator[tuple[str, pq.ParquetFile | None]]:
+    """Every file, opened, or None where it cannot be; refuses a file that lacks a column."""
+    columns = _columns(pool)
+    for name, path in files_of(pool, ".parquet"):
+        try:
+            file = pq.ParquetFile(path, buffer_size=1 << 20)
+        except (pa.ArrowException, OSError):
+            yield name, None
+            continue
+        with file:
+            for key, column in _wanted(columns).items():
+                if column not in file.schema_arrow.names:
+                    raise Refusal(
+                        f"columns.{key} is {column!r}, which {path} lacks; "
+                        f"its columns are {', '.join(file.schema_arrow.names)}."
+                    )
+            found = file.schema_arrow.field(columns.image).type
+            if not (_is_bytes(found) or (pa.types.is_struct(found) and found.get_field_index("bytes") >= 0)):
+                raise Refusal(
+                    f"columns.image is {columns.image!r}, which is of type {found} in {path}; "
+                    "it should hold encoded bytes, or a struct with a field bytes."
+                )
+            yield name, file
+
+
+def _is_bytes(column: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_binary(column) or types.is_large_binary(column) or types.is_binary_view(column))
+
+
+def _value(cell: pa.Scalar) -> Any:
+    """A cell's value; of a struct its field bytes. Text that is not UTF-8 has lone surrogates for bytes."""
+    if isinstance(cell, pa.StructScalar):
+        field = cell["bytes"] if cell.is_valid else None
+        return None if field is None else field.as_py()
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        return cell.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")

@@ -1,0 +1,101 @@
+"""Format webdataset: tar files whose neighbouring members with one key make a pair."""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from alchemist.pools.base import (
+    MISSING_CAPTION,
+    MISSING_IMAGE,
+    TRUNCATED_TAR,
+    UNREADABLE_CAPTION,
+    Found,
+    files_of,
+    parse_json,
+    text,
+)
+from alchemist.pools.image import SUFFIXES
+from alchemist.settings.pool import UserPool
+
+_IMAGES = {suffix.removeprefix(".") for suffix in SUFFIXES}
+_CAPTIONS = {"txt", "json"}
+
+
+def read(pool: UserPool) -> Iterator[Found]:
+    """The pairs of every tar, in the order of the tars' names and of the members in each.
+
+    An id is the tar's path below the folder without its suffix, and the key. Raises Refusal where
+    the path does not exist or holds no tar.
+    """
+    for name, path in files_of(pool, ".tar"):
+        yield from _tar(name, path)
+
+
+def expected(pool: UserPool) -> int | None:
+    """None: a tar has no table of its members."""
+    return None
+
+
+def _tar(name: str, path: Path) -> Iterator[Found]:
+    """The pairs of one tar: neighbours with one key, as WebDataset groups them.
+
+    A tar that breaks off gives what was read and one row under its own name.
+    """
+    stem = name.removesuffix(".tar")
+    current, parts = "", dict[str, bytes]()
+    for key, suffix, content in _members(path):
+        # A member that comes twice under one key belongs to a second pair, which repeats the id.
+        if parts and (key != current or suffix in parts):
+            yield _pair(f"{stem}/{current}", parts)
+            parts = {}
+        if key is None:
+            yield Found(name, None, None, TRUNCATED_TAR)
+            return
+        current, parts[suffix] = key, content
+    if parts:
+        yield _pair(f"{stem}/{current}", parts)
+
+
+def _pair(name: str, parts: dict[str, bytes]) -> Found:
+    picture = next((content for suffix, content in parts.items() if suffix in _IMAGES), None)
+    caption, fault = _caption(parts)
+    return Found(text(name), caption, picture, fault if picture is not None else MISSING_IMAGE)
+
+
+def _caption(parts: dict[str, bytes]) -> tuple[str | None, str]:
+    """The caption and "", or None and the reason. Text comes before JSON's `caption`, that before `text`."""
+    if "txt" in parts:
+        try:
+            return parts["txt"].decode("utf-8-sig"), ""
+        except UnicodeDecodeError:
+            return None, UNREADABLE_CAPTION
+    if "json" in parts:
+        value = parse_json(parts["json"])
+        if not isinstance(value, dict):
+            return None, UNREADABLE_CAPTION
+        caption = value.get("caption", value.get("text"))
+        return (caption, "") if isinstance(caption, str) else (None, MISSING_CAPTION)
+    return None, MISSING_CAPTION
+
+
+def _members(path: Path) -> Iterator[tuple[str | None, str, bytes]]:
+    """Key, suffix and content of the members that make pairs; key None last if the tar breaks off."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined] # or the archive object grows with every member
+                folder, _, base = member.name.rpartition("/")
+                stem, _, suffix = base.partition(".")
+                if not member.isfile() or not stem or suffix.lower() not in _IMAGES | _CAPTIONS:
+                    continue
+                file = tar.extractfile(member)
+                content = file.read() if file is not None else b""
+                yield f"{folder}/{stem}" if folder else stem, suffix.lower(), content
+            # Tarfile ends quietly where a header is cut or lost; a whole archive ends in zeros.
+            assert tar.fileobj is not None
+            tar.fileobj.seek(tar.offset)
+            whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+    except (tarfile.TarError, OSError, EOFError, ValueError):
+        whole = False
+    if not whole:
+        yield None, "", b""

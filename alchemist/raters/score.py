@@ -1,0 +1,127 @@
+"""What trained networks say of every pair, streamed: memory does not grow with the pool."""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alchemist.core import devices, stateless
+from alchemist.models.batch import Batch, Chance
+from alchemist.models.encoded import Encoded, PoolRows
+from alchemist.models.family import Generator, Tick
+from alchemist.raters.network import Group, Rater, batch_ratings, rate
+from alchemist.settings.rater import MetaRater
+
+Floats = NDArray[np.float64]
+SCORED = stateless.key("scored")  # the chance of every score: the same for all models that are compared
+
+
+@torch.no_grad()
+def over_rows(
+    of: Callable[[Batch, Chance], Tensor],
+    data: Encoded,
+    numbers: NDArray[np.int64],
+    batch: int,
+    device: torch.device,
+    tick: Tick,
+    uncaptioned: bool = False,
+) -> list[Tensor]:
+    """What a network gives for the pairs at row numbers, batch by batch, without what training draws.
+
+    The chance of a pair is (SCORED, a hash of its id). `uncaptioned` puts the empty caption in place of all.
+    """
+    found = []
+    for start in range(0, len(numbers), batch):
+        chosen = numbers[start : start + batch]
+        dropped = np.ones(len(chosen), dtype=np.bool_) if uncaptioned else None
+        found.append(of(data.batch(chosen, dropped).to(device), Chance(SCORED, data.positions(chosen))))
+        tick(len(chosen))
+    return found
+
+
+# ------------------------------------------------------------------------------ by a trained rater
+
+
+def group_members(pool: PoolRows, count: int, seed: int) -> NDArray[np.int64]:
+    """Row numbers of the reference group: a draw from the pool that depends on the seed alone."""
+    count = min(count, len(pool))
+    return np.sort(stateless.generator("reference", seed).choice(pool.numbers, count, replace=False))
+
+
+def pooled_features(
+    rater: Rater, data: Encoded, numbers: NDArray[np.int64], batch: int, tick: Tick = lambda n: None
+) -> Tensor:
+    """The rater's features (N, C) of pairs, without caption dropout and drop-path, float32."""
+    return torch.cat(over_rows(rater.features, data, numbers, batch, devices.of(rater), tick))
+
+
+def digest(features: Tensor) -> str:
+    """sha256 of the reference group's features, stored beside the ids of its members."""
+    return hashlib.sha256(devices.host(features).tobytes()).hexdigest()
+
+
+def ratings(rater: Rater, features: Tensor, beside: Group | None, settings: MetaRater) -> Tensor:
+    """Ratings (B,) of a batch's features; `beside` is not used under rating_mode `batch`."""
+    if settings.rating_mode == "batch":
+        return batch_ratings(rater, features)
+    assert beside is not None
+    return rate(rater, features, beside, settings.group, settings.bound)
+
+
+def rate_pool(
+    rater: Rater,
+    data: Encoded,
+    pool: PoolRows,
+    beside: Group | None,
+    settings: MetaRater,
+    batch: int,
+    tick: Tick,
+) -> Floats:
+    """Ratings of the pool's rows, in their order.
+
+    Under rating_mode `batch` they depend on `batch`, on the order of rows and on every neighbour, as
+    published; the last batch, where smaller, gets larger shares.
+    """
+
+    def of(pairs: Batch, chance: Chance) -> Tensor:
+        return ratings(rater, rater.features(pairs, chance), beside, settings)
+
+    return _doubles(over_rows(of, data, pool.numbers, batch, devices.of(rater), tick))
+
+
+# ------------------------------------------------------------------------------ by a proxy
+
+
+def pool_losses(proxy: Generator, data: Encoded, pool: PoolRows, batch: int, tick: Tick) -> Floats:
+    """Losses (N,) of the pool's rows, float32 products, in the family's own unit."""
+    return _doubles(over_rows(proxy.losses, data, pool.numbers, batch, devices.of(proxy), tick))
+
+
+def caption_losses(
+    proxy: Generator, data: Encoded, pool: PoolRows, batch: int, tick: Tick
+) -> tuple[Floats, Floats]:
+    """L(x | caption) and L(x | empty caption) of rows: (N,) each, float32 products.
+
+    Their difference, empty less given, is what the caption tells about the image (the log-ratio that
+    classifier-free guidance follows, Ho & Salimans 2022). The proxy should have seen empty captions. `tick`
+    hears of every pair twice.
+    """
+    device = devices.of(proxy)
+    given = over_rows(proxy.losses, data, pool.numbers, batch, device, tick)
+    empty = over_rows(proxy.losses, data, pool.numbers, batch, device, tick, uncaptioned=True)
+    return _doubles(given), _doubles(empty)
+
+
+def error_norms(proxy: Generator, data: Encoded, pool: PoolRows, batch: int, tick: Tick) -> Floats:
+    """EL2N (Paul et al. 2021) of rows at one checkpoint, (N,), as the family defines it.
+
+    Float32 products. Paul et al. average several early checkpoints; the caller does.
+    """
+    return _doubles(over_rows(proxy.error_norms, data, pool.numbers, batch, devices.of(proxy), tick))
+
+
+def _doubles(parts: list[Tensor]) -> Floats:
+    return devices.host(torch.cat(parts).double())

@@ -1,0 +1,326 @@
+"""One step of a rater and the steps of its proxy (paper, eqs. 4 to 6, 9 and 10).
+
+Every meta-gradient rule comes down to one number a train sample, its credit c_i: how much more weight on the
+sample helps. One rater step uses them, ascending sum_i W_i stopgrad(c_i). The rules:
+
+- `penalty` (eq. 9): minus the proxy's own losses, which the proxy's step computes anyway.
+- `reference` (eq. 6): the losses of a reference model that sees train pairs alone, less the proxy's.
+- `alignment`: minus the derivative of the validation loss through one plain step on the weighted train loss.
+- `unrolled`: the same through K steps of the proxy's own optimiser (both in `alchemist.raters.credit`).
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from alchemist.core import devices
+from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
+from alchemist.models.batch import Batch, Chance
+from alchemist.models.family import Generator
+from alchemist.models.training import descend, optimiser
+from alchemist.raters import credit
+from alchemist.raters.network import Rater, Weights, batch_weights
+from alchemist.settings.budget import RateSettings
+from alchemist.settings.rater import MetaRater
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of the proxy needs: its batches, u (the weight of the validation loss), and chances.
+
+    `proxy_chance` is that of the validation batch, then of the train batch; the reference model gets the
+    same. `rater_chance` is the rater's.
+    """
+
+    validation: Batch
+    train: Batch
+    upper: float
+    proxy_chance: Chance
+    rater_chance: Chance
+
+    @property
+    def validation_chance(self) -> Chance:
+        """The proxy's chance of the validation batch."""
+        return self.proxy_chance[: len(self.validation)]
+
+    @property
+    def train_chance(self) -> Chance:
+        """The proxy's chance of the train batch."""
+        return self.proxy_chance[len(self.validation) :]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one proxy step: losses (B,) of both batches before it, the credits as used, and the weights.
+
+    The credits themselves are `credit` times `scale`, which is 1 but for exact ones.
+    """
+
+    validation: Tensor
+    train: Tensor
+    credit: Tensor
+    weights: Weights
+    scale: Tensor
+
+
+@dataclass
+class MetaState:
+    """The networks and their optimisers; the reference model is that of credit `reference` alone."""
+
+    proxy: Generator
+    rater: Rater
+    proxy_adam: torch.optim.Optimizer
+    rater_adam: torch.optim.Optimizer
+    scale: credit.Scale
+    reference: Generator | None = None
+    reference_adam: torch.optim.Optimizer | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where all of it lies."""
+        return devices.of(self.proxy)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a resumed run needs."""
+        out = {
+            **over(self.proxy.state_dict(), "proxy"),
+            **over(self.rater.state_dict(), "rater"),
+            **optimiser_tensors(self.proxy_adam, "proxy_adam"),
+            **optimiser_tensors(self.rater_adam, "rater_adam"),
+            "scale": self.scale.state,
+        }
+        if self.reference is not None and self.reference_adam is not None:
+            out |= over(self.reference.state_dict(), "reference")
+            out |= optimiser_tensors(self.reference_adam, "reference_adam")
+        return out
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Puts `tensors` back."""
+        self.proxy.load_state_dict(under(tensors, "proxy"))
+        self.rater.load_state_dict(under(tensors, "rater"))
+        load_optimiser(self.proxy_adam, tensors, "proxy_adam")
+        load_optimiser(self.rater_adam, tensors, "rater_adam")
+        self.scale.state = tensors["scale"].to(self.device)
+        if self.reference is not None and self.reference_adam is not None:
+            self.reference.load_state_dict(under(tensors, "reference"))
+            load_optimiser(self.reference_adam, tensors, "reference_adam")
+
+
+def start(proxy: Generator, rater: Rater, settings: MetaRater, budget: RateSettings) -> MetaState:
+    """The networks with fresh optimisers and, for credit `reference`, a copy of the proxy."""
+
+    def of_proxy(model: Generator) -> torch.optim.Optimizer:
+        return optimiser(model, model, budget.proxy_learning_rate, budget.weight_decay)
+
+    state = MetaState(
+        proxy,
+        rater,
+        of_proxy(proxy),
+        optimiser(rater, rater, budget.rater_learning_rate, budget.weight_decay),
+        credit.Scale(devices.of(proxy)),
+    )
+    if settings.credit == "reference":
+        state.reference = copy.deepcopy(proxy)
+        state.reference_adam = of_proxy(state.reference)
+    return state
+
+
+def take_over(state: MetaState) -> None:
+    """theta := theta_hat: the proxy gets the reference's weights, and its optimiser starts afresh."""
+    assert state.reference is not None
+    state.proxy.load_state_dict(state.reference.state_dict())
+    state.proxy_adam.state.clear()
+
+
+# ------------------------------------------------------------------------------ the proxy's step
+
+
+def proxy_losses(proxy: Generator, step: Step) -> tuple[Tensor, Tensor]:
+    """Per-sample losses of both batches. Train losses carry a graph only where it is needed."""
+    if step.upper < 1:
+        losses = proxy.losses(step.validation.join(step.train), step.proxy_chance)
+        return losses[: len(step.validation)], losses[len(step.validation) :]
+    with torch.no_grad():
+        train = proxy.losses(step.train, step.train_chance)
+    return proxy.losses(step.validation, step.validation_chance), train
+
+
+def proxy_loss(validation: Tensor, train: Tensor, shares: Tensor, upper: float) -> Tensor:
+    """u L_val + (1 - u) (1/B) sum_i B W_i L_i: weights of mean one (eqs. 5 and 10)."""
+    return upper * validation.mean() + (1 - upper) * (shares.detach() * train).sum()
+
+
+def proxy_step(state: MetaState, step: Step, shares: Tensor, budget: RateSettings) -> tuple[Tensor, Tensor]:
+    """One step on u L_val + (1 - u) sum_i W_i L_i; gives both batches' losses before it, detached."""
+    with devices.autocast(budget.precision, state.device):
+        validation, train = proxy_losses(state.proxy, step)
+    descend(state.proxy, state.proxy_adam, proxy_loss(validation, train, shares, step.upper), budget.clip)
+    return validation.detach(), train.detach()
+
+
+def proxy_step_from(state: MetaState, step: Step, slope: credit.Parameters, budget: RateSettings) -> Tensor:
+    """The same step where the gradient `slope` of sum_i W_i L_i is at hand; gives the validation losses."""
+    with devices.autocast(budget.precision, state.device):
+        validation = state.proxy.losses(step.validation, step.validation_chance)
+    state.proxy_adam.zero_grad(set_to_none=True)
+    (step.upper * validation.mean()).backward()
+    for name, parameter in state.proxy.named_parameters():
+        share = (1 - step.upper) * slope[name]
+        parameter.grad = share if parameter.grad is None else parameter.grad + share
+    nn.utils.clip_grad_norm_(state.proxy.parameters(), budget.clip)
+    state.proxy_adam.step()
+    return validation.detach()
+
+
+def reference_step(state: MetaState, step: Step, shares: Tensor, budget: RateSettings) -> Tensor:
+    """One step of the reference model on sum_i W_i L_i alone; gives its losses before it, detached.
+
+    It sees the proxy's chance, so that credits differ by the models alone.
+    """
+    assert state.reference is not None
+    assert state.reference_adam is not None
+    with devices.autocast(budget.precision, state.device):
+        losses = state.reference.losses(step.train, step.train_chance)
+    descend(state.reference, state.reference_adam, (shares.detach() * losses).sum(), budget.clip)
+    return losses.detach()
+
+
+# ------------------------------------------------------------------------------ exact credits
+
+
+class Losses(nn.Module):
+    """The proxy's losses as a module's forward pass, which torch.func.functional_call wants."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, batch: Batch, chance: Chance) -> Tensor:
+        """Losses (B,)."""
+        return self.generator.losses(batch, chance)
+
+
+def inner_rule(
+    adam: torch.optim.Optimizer, model: nn.Module
+) -> tuple[credit.Sgd | credit.Adam, credit.Moments | None]:
+    """An optimiser's next steps as functions, and its moments by parameter name (None before its first)."""
+    rates = {group["lr"] for group in adam.param_groups}
+    assert len(rates) == 1, "one rate for all parameters"
+    rate = float(rates.pop())
+    if not isinstance(adam, torch.optim.AdamW):
+        return credit.Sgd(rate), None
+    decay = {id(p): float(group["weight_decay"]) for group in adam.param_groups for p in group["params"]}
+    named, group = dict(model.named_parameters()), adam.param_groups[0]
+    rule = credit.Adam(rate, group["betas"], group["eps"], {n: decay[id(p)] for n, p in named.items()})
+    if not all(adam.state.get(p) for p in named.values()):
+        return rule, None
+    mean = {n: adam.state[p]["exp_avg"] for n, p in named.items()}
+    square = {n: adam.state[p]["exp_avg_sq"] for n, p in named.items()}
+    return rule, credit.Moments(mean, square, int(next(iter(adam.state.values()))["step"]))
+
+
+def exact_credits(
+    state: MetaState, window: list[Step], weights: list[Weights], settings: MetaRater
+) -> credit.Unrolled | None:
+    """Credits of a window's train pairs from the proxy as it stands, or None where it has no moments yet.
+
+    The inner steps are unclipped, on the weighted train loss alone, at the proxy's present rate, in
+    float32, each with the chance of the proxy's own step. f is the mean loss of the window's last
+    validation batch, which no step has seen yet, without what training alone draws. `alignment` takes
+    a plain step; `unrolled` the steps of the proxy's optimiser. Adam's first step from zero moments has
+    a derivative of about eps / |g|, which tells nothing: there the result is None.
+    """
+    rule, moments = inner_rule(state.proxy_adam, state.proxy)
+    if settings.credit == "unrolled" and isinstance(rule, credit.Adam) and moments is None:
+        return None
+    module = Losses(state.proxy)
+    prefix = "generator."
+
+    def losses(parameters: credit.Parameters, item: tuple[Batch, Chance]) -> Tensor:
+        named = {prefix + name: value for name, value in parameters.items()}
+        out: Tensor = torch.func.functional_call(module, named, item)
+        return out
+
+    parameters = {name: value.detach() for name, value in state.proxy.named_parameters()}
+    batches = [(step.train, step.train_chance) for step in window]
+    shares = [w.shares.detach() for w in weights]
+    last = window[-1]
+    validation = (last.validation, Chance(last.proxy_chance.seed, last.validation_chance.positions))
+    with credit.exact_arithmetic(state.device):
+        if settings.credit == "alignment":
+            return credit.alignment(losses, parameters, rule.rate, batches[0], shares[0], validation)
+        return credit.unrolled(losses, parameters, moments, rule, batches, shares, validation)
+
+
+# ------------------------------------------------------------------------------ the rater's step
+
+
+def rater_loss(weights: Tensor, credits: Tensor) -> Tensor:
+    """-sum_i W_i c_i with the credits held fixed: descending it is eq. 9 when c_i = -L_i."""
+    return -(weights * credits.detach()).sum()
+
+
+def rater_step(state: MetaState, outcomes: list[Outcome], settings: MetaRater, clip: float) -> None:
+    """One step of the rater, up sum_t sum_i W_i (c_i - baseline) over a window's steps t.
+
+    With the gate outside the softmax, credits that are all negative have a trivial best: a gate of zero,
+    which stops the rater. For eq. 9 minus the proxy's validation loss is a baseline that it computes
+    anyway: a pair's credit is how far its loss lies below that. Softmax weights do not see it, since a
+    constant changes none of their gradients. The other credits have no such baseline and are mostly
+    negative once the proxy has learned: they want a group without the outside gate.
+    """
+    losses = []
+    for outcome in outcomes:
+        baseline = -outcome.validation.mean() if settings.baseline == "validation" else 0.0
+        losses.append(rater_loss(outcome.weights.rating, outcome.credit - baseline))
+    descend(state.rater, state.rater_adam, torch.stack(losses).sum(), clip)
+
+
+def meta_window(
+    state: MetaState, window: list[Step], settings: MetaRater, budget: RateSettings
+) -> list[Outcome]:
+    """One step of the rater and len(window) steps of the proxy; gives the outcome of each.
+
+    Only `unrolled` has windows of more than one step. Passes of B samples (F forward, Bk backward),
+    beside F + Bk of the rater for each step; the proxy's own step takes F + Bk of both batches (F alone of
+    the train batch while u = 1). `penalty`: no more. `reference`: F + Bk of the reference model.
+    `alignment`, `unrolled`: those of `credit.unrolled`, less F + Bk of the first train batch, whose
+    gradient the proxy's own step takes over. Nothing is computed twice.
+    """
+    # --- W of each step's train batch, by the rater as it stands
+    weights = []
+    for step in window:
+        with devices.autocast(budget.precision, state.device):
+            features = state.rater.features(step.train, step.rater_chance)
+        weights.append(batch_weights(state.rater, features, settings.group, settings.bound))
+
+    # --- exact credits, from the proxy before its steps
+    exact = None
+    if settings.credit in ("alignment", "unrolled"):
+        exact = exact_credits(state, window, weights, settings)
+    scale = torch.ones((), dtype=torch.float64, device=state.device)
+    if exact is not None:
+        scale = state.scale.update(torch.stack(exact.credits)).clamp_min(1e-30)
+
+    # --- the proxy's steps (eqs. 5 and 10), and the credits that they give
+    outcomes = []
+    for t, (step, weight) in enumerate(zip(window, weights, strict=True)):
+        if exact is not None and t == 0:
+            train = exact.losses[0]
+            validation = proxy_step_from(state, step, exact.gradient, budget)
+        else:
+            validation, train = proxy_step(state, step, weight.shares, budget)
+        if settings.credit == "penalty":  # eq. 9
+            credits = -train
+        elif settings.credit == "reference":  # eq. 6
+            credits = reference_step(state, step, weight.shares, budget) - train
+        else:
+            credits = torch.zeros_like(train) if exact is None else exact.credits[t] / scale
+        outcomes.append(Outcome(validation, train, credits, weight, scale))
+
+    # --- the rater's step
+    if settings.credit != "unrolled" or exact is not None:
+        rater_step(state, outcomes, settings, budget.clip)
+    return outcomes

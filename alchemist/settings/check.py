@@ -1,0 +1,263 @@
+"""All of params.yaml, and what must fit together across its blocks."""
+
+import re
+from typing import Any
+
+from alchemist.core.refusal import Refusal
+from alchemist.settings import Settings, parse
+from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
+from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
+from alchemist.settings.device import device_setting
+from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
+from alchemist.settings.grid import GridSettings, RolesSettings
+from alchemist.settings.model import ModelSettings, SampleSettings, model_settings
+from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
+from alchemist.settings.rater import (
+    LISTS,
+    MetaRater,
+    RaterSettings,
+    ReferenceLossRater,
+    rater_settings,
+)
+from alchemist.settings.selection import SelectionSettings, check_start, shift_drop
+from alchemist.settings.star import TokenizerSettings
+
+
+class ScaleSettings(Settings):
+    """A block of `scales:`."""
+
+    encode: EncodeSettings
+    scorer: ScorerSettings
+    rate: RateSettings
+    train: TrainSettings
+    evaluate: EvaluateSettings
+    sample: SampleSettings
+
+
+class Params(Settings):
+    """params.yaml as a whole."""
+
+    model_config = Settings.model_config | {"arbitrary_types_allowed": True}
+    pool: str
+    scale: str
+    device: str
+    roles: RolesSettings
+    grid: GridSettings
+    tokenizer: TokenizerSettings
+    pools: dict[str, EmojiPool | UserPool]
+    raters: dict[str, RaterSettings]
+    selections: dict[str, SelectionSettings]
+    models: dict[str, ModelSettings]
+    contrasts: dict[str, ContrastSettings]
+    statistics: StatisticsSettings
+    scales: dict[str, ScaleSettings]
+
+
+def check(params: Any) -> Params:
+    """Checks everything that params.yaml holds. Raises Refusal with the first mistake."""
+    if not isinstance(params, dict):
+        raise Refusal(
+            f"params.yaml holds {params!r}; it should hold the keys {', '.join(Params.model_fields)}."
+        )
+    for key in params:
+        if key not in Params.model_fields:
+            raise Refusal(f"{key} is not a known key; legal keys are {', '.join(Params.model_fields)}.")
+    for key in Params.model_fields:
+        if key not in params:
+            raise Refusal(f"{key} is missing; params.yaml needs the keys {', '.join(Params.model_fields)}.")
+    whole = Params.model_construct(
+        pool=params["pool"],
+        scale=params["scale"],
+        device=device_setting(params["device"]),
+        roles=parse(RolesSettings, params["roles"], "roles"),
+        grid=parse(GridSettings, params["grid"], "grid"),
+        tokenizer=parse(TokenizerSettings, params["tokenizer"], "tokenizer"),
+        pools={k: pool_settings(v, f"pools.{k}") for k, v in _blocks(params, "pools")},
+        raters={k: rater_settings(v, f"raters.{k}") for k, v in _blocks(params, "raters")},
+        selections={
+            k: parse(SelectionSettings, v, f"selections.{k}") for k, v in _blocks(params, "selections")
+        },
+        models={k: model_settings(v, f"models.{k}") for k, v in _blocks(params, "models")},
+        contrasts={k: parse(ContrastSettings, v, f"contrasts.{k}") for k, v in _blocks(params, "contrasts")},
+        statistics=parse(StatisticsSettings, params["statistics"], "statistics"),
+        scales={k: parse(ScaleSettings, v, f"scales.{k}") for k, v in _blocks(params, "scales")},
+    )
+    _named("pool", whole.pool, whole.pools)
+    _named("scale", whole.scale, whole.scales)
+    _named("roles.proxy", whole.roles.proxy, whole.models)
+    _named("roles.rater", whole.roles.rater, whole.models)
+    for name in whole.grid.models:
+        _named("grid.models", name, whole.models)
+    for name in whole.grid.transfer.models:
+        _named("grid.transfer.models", name, whole.models)
+    for name, selection in whole.selections.items():
+        _named(f"selections.{name}.rater", selection.rater, whole.raters)
+    for key in dict.fromkeys(LISTS.values()):
+        for name in getattr(whole.grid, key):
+            _named(f"grid.{key}", name, {k: v for k, v in whole.raters.items() if LISTS[v.kind] == key})
+    if whole.grid.oracles and not isinstance(whole.pools[whole.pool], EmojiPool):
+        raise Refusal(
+            f"grid.oracles is {', '.join(whole.grid.oracles)}; it should be [], because pool "
+            f"{whole.pool} has no truth."
+        )
+    _arms(whole.grid, whole.selections, whole.raters)
+    _contrasts(whole)
+    _fits(whole)
+    _samplers_fit(whole)
+    return whole
+
+
+def _arms(
+    grid: GridSettings, selections: dict[str, SelectionSettings], raters: dict[str, RaterSettings]
+) -> None:
+    """The cells of the grid, of the ablation and of the transfer are known, rated and distinct."""
+    for key, names in (("selections", grid.selections), ("ablation.selections", grid.ablation.selections)):
+        for name in names:
+            _named(f"grid.{key}", name, selections)
+            rater = selections[name].rater
+            wanted = LISTS[raters[rater].kind]
+            if rater not in getattr(grid, wanted):
+                raise Refusal(
+                    f"grid.{key} holds {name}, whose rater {rater} is not in grid.{wanted}; add it there."
+                )
+    twice = [arm for arm in grid.arms() if grid.arms().count(arm) > 1]
+    if twice:
+        raise Refusal(
+            f"grid.ablation holds {twice[0][0]} at {twice[0][1]}, which is a cell of the grid already; "
+            "leave it out there."
+        )
+    for name in grid.transfer.selections:
+        for ratio in grid.transfer.ratios:
+            if (name, ratio) not in grid.arms():
+                raise Refusal(
+                    f"grid.transfer holds {name} at {ratio}, which is no subset of the grid; legal are "
+                    f"{', '.join(f'{n} at {r}' for n, r in grid.arms())}."
+                )
+    both = set(grid.models) & set(grid.transfer.models)
+    if both:
+        raise Refusal(
+            f"grid.transfer.models holds {min(both)}, which is in grid.models already; leave it out there."
+        )
+    for key in ("ablation", "transfer"):
+        lists = getattr(grid, key).model_dump()
+        if any(lists.values()) and not all(lists.values()):
+            empty = next(name for name, values in lists.items() if not values)
+            raise Refusal(
+                f"grid.{key}.{empty} is []; it should have an item, or all lists of grid.{key} be []."
+            )
+
+
+def _contrasts(params: Params) -> None:
+    """The contrasts that are asked for are known, and their arms are cells with two seeds at least."""
+    asked = [("statistics.secondary", name) for name in params.statistics.secondary]
+    if params.statistics.primary is not None:
+        asked.insert(0, ("statistics.primary", params.statistics.primary))
+        if params.statistics.primary in params.statistics.secondary:
+            raise Refusal(
+                f"statistics.secondary holds {params.statistics.primary}, which is the primary contrast; "
+                "leave it out there."
+            )
+    elif params.statistics.secondary:
+        raise Refusal(
+            "statistics.primary is null, but statistics.secondary asks for intervals; name a block of "
+            "contrasts."
+        )
+    if len(set(params.statistics.secondary)) < len(params.statistics.secondary):
+        raise Refusal("statistics.secondary holds a contrast twice; each name should stand there once.")
+    for name, contrast in params.contrasts.items():
+        _named(f"contrasts.{name}.arm", contrast.arm, params.selections)
+        _named(f"contrasts.{name}.against", contrast.against, {**params.selections, "full": None})
+        if contrast.model is not None:
+            _named(f"contrasts.{name}.model", contrast.model, params.models)
+    grid = params.grid
+    for key, name in asked:
+        _named(key, name, params.contrasts)
+        contrast = params.contrasts[name]
+        model = contrast.model or grid.models[0]
+        cells = [(n, r, m) for n, r in grid.arms() for m in grid.models]
+        cells += [
+            (n, r, m)
+            for n in grid.transfer.selections
+            for r in grid.transfer.ratios
+            for m in grid.transfer.models
+        ]
+        for side, arm in (("arm", contrast.arm), ("against", contrast.against)):
+            whole = side == "against" and arm == "full" and model in grid.models
+            if not whole and (arm, contrast.ratio, model) not in cells:
+                raise Refusal(
+                    f"contrasts.{name}.{side} is {arm!r}; the grid has no cell {arm} at ratio "
+                    f"{contrast.ratio} for model {model}, so {key} cannot ask for it."
+                )
+        if contrast.arm == contrast.against:
+            raise Refusal(f"contrasts.{name}.against is {contrast.against!r}; it should be another arm.")
+        if len(grid.seeds) < 2:
+            raise Refusal(
+                f"grid.seeds is {list(grid.seeds)}; {key} asks for the interval of {name}, which needs at "
+                "least two seeds."
+            )
+
+
+def _blocks(params: dict[str, Any], key: str) -> list[tuple[str, Any]]:
+    if not isinstance(params[key], dict) or not params[key]:
+        raise Refusal(f"{key} is {params[key]!r}; it should hold at least one named block.")
+    for name in params[key]:
+        # DVC splits keys at dots and joins cell names by hyphens.
+        if not isinstance(name, str) or name == "full" or not re.fullmatch(r"[A-Za-z0-9_]+", name):
+            raise Refusal(
+                f"{key} has a block named {name!r}; legal names hold letters, digits and underscores, and "
+                "are not full, which names the full data's cells."
+            )
+    return list(params[key].items())
+
+
+def _named(key: str, name: object, names: dict[str, Any]) -> None:
+    if not isinstance(name, str) or name not in names:
+        raise Refusal(f"{key} is {name!r}; legal values are {', '.join(names)}.")
+
+
+def _fits(params: Params) -> None:
+    """The sizes in force that must agree with each other."""
+    pool, scale = params.pools[params.pool], params.scales[params.scale]
+    where = f"scales.{params.scale}"
+    if scale.rate.images < scale.rate.batch:
+        raise Refusal(
+            f"{where}.rate.images is {scale.rate.images}; at least rate.batch ({scale.rate.batch}) is legal."
+        )
+    if isinstance(pool, EmojiPool):
+        if pool.evaluation.pairs < 2 * scale.evaluate.images:
+            raise Refusal(
+                f"{where}.evaluate.images is {scale.evaluate.images}; at most half of "
+                f"pools.{params.pool}.evaluation.pairs ({pool.evaluation.pairs // 2}) is legal."
+            )
+        for _, ratio in params.grid.arms():
+            if round(ratio * pool.pairs) < 1:
+                raise Refusal(f"grid.ratios holds {ratio}; of {pool.pairs} pairs that keeps none.")
+        if scale.evaluate.clip == LIT and pool.scorer.pairs < 2 * scale.scorer.batch:
+            raise Refusal(
+                f"{where}.scorer.batch is {scale.scorer.batch}; at most half of "
+                f"pools.{params.pool}.scorer.pairs ({pool.scorer.pairs // 2}) is legal."
+            )
+    elif pool.splits.meta_validation == 0:
+        for name in params.grid.raters:
+            if isinstance(params.raters[name], MetaRater | ReferenceLossRater):
+                raise Refusal(
+                    f"pools.{params.pool}.splits.meta_validation is 0; the rater {name} needs pairs to "
+                    "validate on."
+                )
+
+
+def _samplers_fit(params: Params) -> None:
+    """Every selection of the grid can keep what every ratio asks for."""
+    for name, ratio in params.grid.arms():
+        selection = params.selections[name]
+        if selection.sampler == "full":
+            raise Refusal(
+                f"grid.selections holds {name}, whose sampler is full; the full data has its own cells."
+            )
+        try:
+            if selection.sampler == "shift_gsample":
+                shift_drop(ratio, selection.drop)
+            if selection.sampler == "block" and selection.start is not None:
+                check_start(ratio, selection.start)
+        except Refusal as refused:
+            raise Refusal(f"selections.{name} at ratio {ratio}: {refused}") from None

@@ -1,0 +1,62 @@
+"""What params.yaml may hold of the family STAR: sizes, the sampling law, and the fit of its tokenizer."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from alchemist.settings import Settings
+
+
+class StarSettings(Settings):
+    """A next-scale transformer (spec: C = 64 depth and depth heads at the published sizes)."""
+
+    family: Literal["star"] = Field(description="the model family")
+    depth: int = Field(ge=1, le=64, description="blocks")
+    width: int = Field(ge=8, description="channels, C")
+    heads: int = Field(ge=1, description="attention heads")
+    drop_path: float = Field(ge=0, lt=1, description="drop-path rate of the last block")
+    activation: Literal["gelu", "relu"] = Field(description="of the feed-forward part; relu is faster on CPU")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "StarSettings":
+        if self.width % self.heads or self.width // self.heads % 4:
+            raise ValueError(f"width should be heads ({self.heads}) times a multiple of 4")
+        return self
+
+
+class StarLaw(Settings):
+    """`scales.SCALE.sample.star`: how images are drawn from a trained model."""
+
+    guidance: float = Field(ge=0, description="classifier-free guidance at the last scale; 0 is none")
+    top_p: float = Field(gt=0, le=1, description="nucleus of the token sampling")
+
+
+class FitSettings(Settings):
+    """`tokenizer.fit`: how the tokenizer is fitted where it is not taken from the repo."""
+
+    images: int = Field(ge=64, description="images seen, repeats included")
+    pairs: int = Field(ge=64, description="distinct images composed or read for the fit")
+    batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    perceptual: float = Field(ge=0, description="weight of the VGG distance in the loss")
+    codes: int = Field(ge=2, le=65536, description="codes of each codebook, V")
+    width: int = Field(ge=8, multiple_of=8, description="channels of the networks on the code grid")
+    seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> "FitSettings":
+        if self.images < 200 * self.batch:
+            raise ValueError(
+                f"images should be at least 200 batches of {self.batch}: codes start after 100 steps"
+            )
+        if self.pairs < self.batch:
+            raise ValueError(f"pairs should be at least batch ({self.batch})")
+        return self
+
+
+class TokenizerSettings(Settings):
+    """The block `tokenizer:`."""
+
+    asset: str = Field(min_length=1, description="folder in assets/ that holds the fitted tokenizer")
+    refit: bool = Field(description="true fits a new one instead of loading the asset")
+    fit: FitSettings

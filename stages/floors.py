@@ -1,0 +1,61 @@
+"""The evaluation images through a family's codec, and what a perfect generator would score."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from alchemist.core import devices, files
+from alchemist.measures import clip_score, features, generator
+from alchemist.measures.generator import Side
+from alchemist.models import family
+from alchemist.models.encoded import divided
+from alchemist.pools import store
+from alchemist.settings.device import device_setting
+from alchemist.settings.evaluation import EvaluateSettings
+from stages.common import block, section, stage
+
+
+def run(
+    family_name: Annotated[str, typer.Option("--family", help="model family")],
+    pool: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
+    codec: Annotated[Path, typer.Option(help="folder of the family's image codec")],
+    scorer: Annotated[Path, typer.Option(help="folder that stage scorer wrote")],
+    scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
+    out: Annotated[Path, typer.Option(help="folder to write")],
+) -> None:
+    """Takes the features of the coded evaluation images, and the floors of every figure."""
+    settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
+    device = devices.chosen(device_setting(section("device")))
+    for folder in (pool, scorer):
+        files.check_manifest(folder)
+    measured = store.usable(store.read_index(pool), "evaluation")
+    images = store.images(pool, measured)
+    coded = family.load(family_name).codec(codec, device).reconstruct(images)
+    by = features.extractor(settings.features, settings.feature_size, device)
+    real, after = np.load(scorer / "features.npy"), features.extract(coded, by, settings.batch)
+    prompts, references = divided(len(measured), settings.images)
+    found = generator.floors(
+        Side(real[prompts], after[prompts]),
+        Side(real[references], after[references]),
+        images[prompts],
+        coded[prompts],
+        list(measured["caption"])[prompts],
+        clip_score.load_scorer(settings.clip, scorer, device),
+        settings,
+    )
+    with files.whole_folder(out) as draft:
+        np.save(draft / "real.npy", real[references])
+        np.save(draft / "coded.npy", after[references])
+        ids = measured["id"].iloc[references]
+        ids.to_frame().to_parquet(draft / "references.parquet", index=False)
+        files.write_json(draft / "card.json", {"floors": found})
+        files.write_manifest(draft)
+    print(
+        f"wrote {out}: {len(ids)} references, {settings.fd_name} of real images {found[settings.fd_name]:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    stage(run)

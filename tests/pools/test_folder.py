@@ -1,0 +1,198 @@
+import csv
+import json
+
+import pytest
+from pool_helpers import encoded, outcomes, picture, png_header, user_pool, write_pair
+
+from alchemist.core.refusal import Refusal
+from alchemist.pools import base
+from alchemist.pools.read import expected, records
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "images"
+    write_pair(root, "good", "  a cafe\u0301\n", 0)
+    write_pair(root, "sub/deep/good", "another", 1, ".jpg")
+    write_pair(root, "größe 日本", "unicode", 2, ".webp")
+    write_pair(root, "UPPER", "upper", 3)
+    (root / "UPPER.png").rename(root / "UPPER.PNG")
+    write_pair(root, "twice", "one stem, two images", 4)
+    write_pair(root, "twice", None, 5, ".jpg")
+    write_pair(root, "captionless", None, 6)
+    write_pair(root, "blank", " \n\t", 7)
+    write_pair(root, "copy", "a caf\u00e9", 0)
+    write_pair(root, "copy other caption", "other words", 0)
+    write_pair(root, "latin", None, 8)
+    (root / "latin.txt").write_bytes("größe".encode("latin-1"))
+    (root / "imageless.txt").write_text("words")
+    (root / "corrupt.png").write_bytes(b"not an image")
+    (root / "corrupt.txt").write_text("words")
+    (root / "cut.jpg").write_bytes(encoded(picture(9, (64, 64)), "JPEG")[:600])
+    (root / "cut.txt").write_text("words")
+    (root / "moves.gif").write_bytes(encoded(picture(1), "GIF", save_all=True, append_images=[picture(2)]))
+    (root / "moves.txt").write_text("words")
+    (root / "huge.png").write_bytes(png_header(20_000, 20_000))
+    (root / "huge.txt").write_text("words")
+    (root / ".hidden.png").write_bytes(b"")
+    (root / "notes.md").write_text("not a pair")
+    (root / "a folder.png").mkdir()
+    return root
+
+
+def test_folder_gives_every_pair_an_outcome(folder):
+    assert outcomes(user_pool(folder)) == {
+        "sub/deep/good": "",
+        "größe 日本": "",
+        "UPPER": "",
+        "twice": "",
+        "twice#2": base.DUPLICATE_ID,
+        "captionless": base.MISSING_CAPTION,
+        "blank": base.EMPTY_CAPTION,
+        "copy": "",  # comes before "good", which repeats it
+        "copy other caption": "",
+        "good": base.DUPLICATE,
+        "latin": base.UNREADABLE_CAPTION,
+        "imageless": base.MISSING_IMAGE,
+        "corrupt": base.UNREADABLE_IMAGE,
+        "cut": base.UNREADABLE_IMAGE,
+        "moves": base.ANIMATED,
+        "huge": base.TOO_LARGE,
+    }
+
+
+def test_a_broken_pair_changes_no_other(folder):
+    before = {r.id: (r.caption, r.image, r.group) for r in records(user_pool(folder)) if not r.reason}
+    for name in ("corrupt", "cut", "huge", "moves"):
+        for path in folder.glob(name + ".*"):
+            path.unlink()
+    after = {r.id: (r.caption, r.image, r.group) for r in records(user_pool(folder)) if not r.reason}
+    assert list(before) == list(after)
+    for name, (caption, image, group) in before.items():
+        assert (caption, group) == (after[name][0], after[name][2])
+        assert (image == after[name][1]).all()
+
+
+def test_captions_are_stripped_and_composed(folder):
+    captions = {r.id: r.caption for r in records(user_pool(folder))}
+    assert captions["good"] == "a caf\u00e9"
+    assert captions["blank"] == captions["captionless"] == captions["latin"] == ""
+
+
+def test_parent_folder_as_group(tmp_path):
+    for number, name in enumerate(["a/1", "a/2", "b/1", "3"]):
+        write_pair(tmp_path, name, name, number)
+    groups = {r.id: r.group for r in records(user_pool(tmp_path, group="parent"))}
+    assert groups == {"a/1": "a", "a/2": "a", "b/1": "b", "3": "."}
+    assert all(r.group == r.id for r in records(user_pool(tmp_path)))
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    write_pair(tmp_path, "good", "words", 0)
+    try:
+        (tmp_path / "gr\udcf6sse.png").write_bytes(encoded(picture(1)))
+        (tmp_path / "gr\udcf6sse.txt").write_text("words")
+    except OSError:
+        pytest.skip("the file system takes only UTF-8")
+    found = outcomes(user_pool(tmp_path))
+    assert found == {"good": "", "gr\\udcf6sse": ""}
+    assert all(name.encode() for name in found)
+
+
+METADATA = [
+    {"file_name": "one.png", "caption": "first"},
+    {"file_name": "./sub/two.png", "caption": "second", "id": "named"},
+    {"file_name": "one.png", "caption": "again"},
+    {"file_name": "sub/three.png", "caption": "third", "id": "named"},
+    {"file_name": "gone.png", "caption": "words"},
+    {"file_name": "../secret.png", "caption": "words"},
+    {"file_name": "sub/../../secret.png", "caption": "words"},
+    {"file_name": "sub\\..\\..\\secret.png", "caption": "words"},
+    {"file_name": "/etc/hostname", "caption": "words"},
+    {"file_name": "", "caption": "words"},
+    {"file_name": "sub", "caption": "a folder"},
+    {"file_name": "four.png", "caption": ""},
+    {"file_name": "five.png"},
+]
+
+
+OUTCOMES = {
+    "one": "",
+    "named": "",
+    "one#2": base.DUPLICATE_ID,
+    "named#2": base.DUPLICATE_ID,
+    "gone": base.MISSING_IMAGE,
+    "{file}:{6}": base.OUTSIDE,
+    "{file}:{7}": base.OUTSIDE,
+    "{file}:{8}": base.OUTSIDE,
+    "{file}:{9}": base.OUTSIDE,
+    "{file}:{10}": base.MISSING_IMAGE,
+    "sub": base.MISSING_IMAGE,
+    "four": base.EMPTY_CAPTION,
+    "five": base.MISSING_CAPTION,
+    "unlisted": base.MISSING_CAPTION,
+    "sidecar": "",
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_metadata(tmp_path, kind):
+    root = tmp_path / "images"
+    for number, name in enumerate(["one", "sub/two", "sub/three", "four", "five", "unlisted"]):
+        write_pair(root, name, None, number)
+    write_pair(root, "sidecar", "its own words", 50)
+    write_pair(tmp_path, "secret", None, 51)
+    wanted = {}
+    for name, reason in OUTCOMES.items():
+        if name.startswith("{"):
+            number = int(name.split("{")[2].rstrip("}")) + (kind == "csv")  # below the header
+            wanted[f"metadata.{kind}:{number}"] = reason
+        else:
+            wanted[name] = reason
+    if kind == "csv":
+        with (root / "metadata.csv").open("w", newline="", encoding="utf-8-sig") as file:
+            writer = csv.DictWriter(file, ["file_name", "caption", "id"], restval="")
+            writer.writeheader()
+            writer.writerows(METADATA)
+        wanted["five"] = base.EMPTY_CAPTION  # CSV cannot tell the two apart
+    else:
+        lines = [json.dumps(row) for row in METADATA]
+        extra = ["", "{not json", "[1]", '{"file_name": "\\ud800.png", "caption": "x"}']
+        extra += [
+            '{"file_name": "one.png", "id": "half", "caption": "\\ud800"}',
+            '{"file_name": "a\\u0000.png"}',
+        ]
+        (root / "metadata.jsonl").write_text("\n".join(lines + extra))
+        first = len(lines) + 1
+        wanted[f"metadata.jsonl:{first + 1}"] = base.UNREADABLE_METADATA
+        wanted[f"metadata.jsonl:{first + 2}"] = base.UNREADABLE_METADATA
+        wanted["\\ud800"] = base.MISSING_IMAGE
+        wanted["half"] = base.UNREADABLE_CAPTION
+        wanted["a\x00"] = base.MISSING_IMAGE
+    assert outcomes(user_pool(root)) == wanted
+
+
+def test_metadata_in_a_subfolder_is_relative_to_it(tmp_path):
+    write_pair(tmp_path, "sub/one", None, 0)
+    (tmp_path / "sub/metadata.csv").write_text("file_name,caption\none.png,words\n")
+    assert outcomes(user_pool(tmp_path)) == {"sub/one": ""}
+
+
+def test_metadata_that_breaks_off_keeps_what_was_read(tmp_path):
+    write_pair(tmp_path, "one", None, 0)
+    (tmp_path / "metadata.csv").write_bytes(b"file_name,caption\none.png,words\n" + b"two.png,gr\xf6\n")
+    # decoding looks ahead, so the rows before a broken byte of one block share its fate
+    assert sum(r == base.UNREADABLE_METADATA for r in outcomes(user_pool(tmp_path)).values()) == 1
+
+
+def test_metadata_without_its_columns_is_refused(tmp_path):
+    write_pair(tmp_path, "one", None, 0)
+    (tmp_path / "metadata.csv").write_text("image,text\none.png,words\n")
+    with pytest.raises(Refusal, match="has the columns image, text; it needs file_name and caption"):
+        outcomes(user_pool(tmp_path))
+
+
+def test_the_expected_number_is_that_of_images(folder):
+    assert (
+        expected(user_pool(folder)) == 15
+    )  # "UPPER.PNG" and both of "twice" too, hidden files and folders not

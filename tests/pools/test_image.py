@@ -1,0 +1,99 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from pool_helpers import encoded, picture, png_header
+
+from alchemist.pools import base
+from alchemist.pools.image import decode
+
+
+def decoded(image, resolution=8, kind="PNG", **options):
+    pixels, reason = decode(encoded(image, kind, **options), resolution)
+    assert reason == ""
+    assert pixels.shape == (resolution, resolution, 3)
+    assert pixels.dtype == np.uint8
+    return pixels
+
+
+def test_alpha_is_laid_on_white():
+    clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    assert (decoded(clear) == 255).all()
+    half = decoded(Image.new("RGBA", (8, 8), (0, 0, 0, 128)))
+    assert abs(int(half[0, 0, 0]) - 127) <= 1
+    palette = Image.new("P", (8, 8), 1)
+    palette.putpalette([0, 0, 0, 9, 9, 9])
+    assert (decoded(palette, transparency=1) == 255).all()
+    grey = Image.new("LA", (8, 8), (0, 0))
+    assert (decoded(grey) == 255).all()
+
+
+def test_orientation_is_applied():
+    source = picture(1, (16, 16))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        tagged = Image.open(io.BytesIO(encoded(source, exif=exif)))
+        wanted = np.asarray(ImageOps.exif_transpose(tagged))
+        assert (decoded(source, 16, exif=exif) == wanted).all()
+    exif[0x0112] = 6  # turned by a quarter, clockwise
+    assert (decoded(source, 16, exif=exif) == np.rot90(np.asarray(source), -1)).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(48, 16), (16, 48), (17, 16), (16, 16)])
+def test_the_crop_is_the_centre_square(width, height):
+    wide = picture(2, (height, width))
+    left, top = (width - 16) // 2, (height - 16) // 2
+    assert (decoded(wide, 16) == np.asarray(wide)[top : top + 16, left : left + 16]).all()
+
+
+def test_pixels_outside_the_crop_do_not_bleed_in():
+    pixels = np.zeros((64, 192, 3), np.uint8)
+    pixels[:, :64], pixels[:, 128:] = 255, 255
+    assert (decoded(Image.fromarray(pixels), 16) == 0).all()
+
+
+def test_resizing_is_antialiased():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert abs(decoded(Image.fromarray(stripes), 8)[2:-2, 2:-2].astype(int) - 127).max() < 12
+
+
+def test_grey_of_16_bits_is_scaled_not_clipped():
+    ramp = np.repeat(np.linspace(0, 65535, 16).astype(np.uint16)[None], 16, 0)
+    values = decoded(Image.fromarray(ramp), 16)[0, :, 0].astype(int)
+    assert (abs(values - np.linspace(0, 255, 16)) <= 1).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "YCbCr"])
+def test_other_modes_become_rgb(mode):
+    kind = "JPEG" if mode in ("CMYK", "YCbCr") else "PNG"
+    assert decoded(picture(3, (16, 16)).convert(mode), kind=kind).any()
+
+
+def test_frames_that_do_not_move_are_no_animation():
+    still = encoded(picture(1).convert("P"), "GIF")
+    assert decode(still, 8)[1] == ""
+    moving = encoded(picture(1), "GIF", save_all=True, append_images=[picture(2)])
+    assert decode(moving, 8) == (None, base.ANIMATED)
+    webp = encoded(picture(1), "WEBP", save_all=True, append_images=[picture(2)])
+    assert decode(webp, 8) == (None, base.ANIMATED)
+    phone = encoded(picture(1), "MPO", save_all=True, append_images=[picture(2)])
+    assert decode(phone, 8)[1] == ""
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_size_is_checked_before_decoding():
+    assert decode(png_header(17_801, 10_000), 8) == (None, base.TOO_LARGE)
+    assert decode(png_header(1_000_000, 1_000_000), 8) == (None, base.TOO_LARGE)
+    assert decode(png_header(100, 100), 8) == (None, base.UNREADABLE_IMAGE)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_broken_bytes_are_told(kind):
+    assert decode(None, 8) == (None, base.MISSING_IMAGE)
+    whole = encoded(picture(4, (64, 64)), kind)
+    for length in (0, 1, 10, 100, len(whole) // 2):
+        assert decode(whole[:length], 8) == (None, base.UNREADABLE_IMAGE)
+    assert decode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 8)[0] is None

@@ -1,0 +1,96 @@
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pool_helpers import encoded, outcomes, picture, user_pool
+
+from alchemist.core.refusal import Refusal
+from alchemist.pools import base
+from alchemist.pools.read import expected, records
+
+
+def write_parquet(path, image, caption, **columns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": image, "caption": caption, **columns}), path, row_group_size=3)
+
+
+IMAGES = [encoded(picture(0)), None, b"x", encoded(picture(3)), encoded(picture(4)), encoded(picture(5))]
+
+
+CAPTIONS = ["zero", "one", "two", None, " ", "five"]
+
+
+PARQUET = [
+    "",
+    base.MISSING_IMAGE,
+    base.UNREADABLE_IMAGE,
+    base.MISSING_CAPTION,
+    base.EMPTY_CAPTION,
+    "",
+]
+
+
+@pytest.mark.parametrize("shape", ["bytes", "large", "struct", "nullstruct"])
+def test_parquet_gives_every_row_an_outcome(tmp_path, shape):
+    if shape == "bytes":
+        image = pa.array(IMAGES)
+    elif shape == "large":
+        image = pa.array(IMAGES, pa.large_binary())
+    else:
+        cells = [
+            None if shape == "nullstruct" and b is None else {"bytes": b, "path": "x.png"} for b in IMAGES
+        ]
+        image = pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    write_parquet(tmp_path / "sub/a.parquet", image, CAPTIONS)
+    found = outcomes(user_pool(tmp_path, "parquet"))
+    assert found == {f"sub/a.parquet:{i}": reason for i, reason in enumerate(PARQUET)}
+    assert expected(user_pool(tmp_path, "parquet")) == 6
+
+
+def test_parquet_ids(tmp_path):
+    ids = [7, 8, None, 7, 9, 10]
+    write_parquet(tmp_path / "a.parquet", IMAGES, CAPTIONS, number=ids)
+    write_parquet(tmp_path / "b.parquet", [encoded(picture(9))], ["nine"], number=[8])
+    columns = {"image": "image", "caption": "caption", "id": "number"}
+    found = outcomes(user_pool(tmp_path, "parquet", columns=columns))
+    assert list(found) == ["7", "8", "a.parquet:2", "7#2", "9", "10", "8#2"]
+    assert found["7#2"] == found["8#2"] == base.DUPLICATE_ID
+
+
+def test_parquet_text_that_is_not_utf8(tmp_path):
+    text = pa.StringArray.from_buffers(
+        2, pa.py_buffer(np.array([0, 2, 4], np.int32)), pa.py_buffer(b"ok\xf6\xf6")
+    )
+    write_parquet(tmp_path / "a.parquet", [encoded(picture(0)), encoded(picture(1))], text)
+    found = outcomes(user_pool(tmp_path, "parquet"))
+    assert list(found.values()) == ["", base.UNREADABLE_CAPTION]
+
+
+def test_a_broken_parquet_file_spoils_no_other(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 no parquet")
+    pictures = [encoded(picture(i)) for i in range(9)]
+    write_parquet(tmp_path / "b.parquet", pictures, [str(i) for i in range(9)])
+    content = bytearray((tmp_path / "b.parquet").read_bytes())
+    middle = pq.ParquetFile(tmp_path / "b.parquet").metadata.row_group(1).column(0)
+    start = middle.dictionary_page_offset or middle.data_page_offset
+    content[start : start + 60] = b"\xff" * 60
+    (tmp_path / "b.parquet").write_bytes(content)
+    write_parquet(tmp_path / "c.parquet", [encoded(picture(20))], ["whole"])
+    found = outcomes(user_pool(tmp_path, "parquet"))
+    assert found["a.parquet"] == base.UNREADABLE_FILE
+    assert found["c.parquet:0"] == ""
+    assert [name for name in found if name.startswith("b.")] == [f"b.parquet:{i}" for i in range(9)]
+    assert Counter(found.values())[base.UNREADABLE_FILE] >= 4
+
+
+def test_parquet_columns_are_checked_before_anything_is_read(tmp_path):
+    write_parquet(tmp_path / "a.parquet", IMAGES, CAPTIONS)
+    pq.write_table(pa.table({"image": IMAGES, "text": CAPTIONS}), tmp_path / "b.parquet")
+    with pytest.raises(Refusal, match=r"columns.caption is 'caption', which .*b.parquet lacks.*image, text"):
+        next(records(user_pool(tmp_path, "parquet")))
+    columns = {"image": "caption", "caption": "caption", "id": None}
+    (tmp_path / "b.parquet").unlink()
+    with pytest.raises(Refusal, match=r"columns.image is 'caption', which is of type string"):
+        next(records(user_pool(tmp_path, "parquet", columns=columns)))

@@ -1,0 +1,79 @@
+import json
+import subprocess
+import sys
+
+from PIL import Image
+from pool_helpers import emoji_pool, some_rows
+
+from alchemist.core import files
+from alchemist.pools.read import rows
+from alchemist.pools.store import images, read_index, usable
+from alchemist.pools.truth import read_truth
+
+
+def run_stage(folder, pool, block):
+    (folder / "params.yaml").write_text(json.dumps({"pools": {pool: block}}))
+    command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
+    command += ["--truth-out", "data/truth", "--time-out", "data/times/prepare.json"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
+    source = tmp_path / "mine"
+    source.mkdir()
+    for row in some_rows(3):
+        Image.fromarray(row.image).save(source / f"{row.id}.png")
+        (source / f"{row.id}.txt").write_text(row.caption, encoding="utf-8")
+    (source / "broken.png").write_bytes(b"x")
+    (source / "broken.txt").write_text("words")
+    block = {
+        "format": "folder",
+        "path": "mine",
+        "resolution": 16,
+        "seed": 0,
+        "splits": {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0},
+        "group": None,
+        "licence": "ours",
+        "columns": None,
+        "shard_pairs": 8,
+    }
+    done = run_stage(tmp_path, "mine", block)
+    assert done.returncode == 0, done.stderr
+    assert "3 ok" in done.stdout
+    assert "1 unreadable image" in done.stdout
+    assert "wrote 4 pairs, 3 of them ok, to data/pool" in done.stdout
+    card = files.check_manifest(tmp_path / "data/pool") and files.read_json(tmp_path / "data/pool/card.json")
+    assert (card["licence"], card["pool"], card["settings"]["path"]) == ("ours", "mine", "mine")
+    assert (card["resolution"], card["settings"]) == (16, block)
+    index = usable(read_index(tmp_path / "data/pool"), "pool")
+    found = dict(zip(index["id"], images(tmp_path / "data/pool", index), strict=True))
+    assert all((found[row.id] == row.image).all() for row in some_rows(3))
+
+    # a mistake leaves the old folder as it is, and nothing beside it
+    before = (tmp_path / "data/pool/index.parquet").read_bytes()
+    done = run_stage(tmp_path, "mine", {**block, "path": "nowhere"})
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "data/pool/index.parquet").read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["pool", "times", "truth"]
+
+
+def test_the_stage_needs_no_torch():
+    code = "import sys, stages.prepare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_stage_parts_what_was_planted_from_the_pool(tmp_path):
+    pool = emoji_pool(pairs=30, meta_validation={"pairs": 10, "source": "mixture"}, shard_pairs=40)
+    done = run_stage(tmp_path, "small", pool.model_dump())
+    assert done.returncode == 0, done.stderr
+    wanted = list(rows(pool, 1))
+    truth = read_truth(tmp_path / "data/truth")
+    assert list(zip(truth["id"], truth["kind"], strict=True)) == [(row.id, row.kind) for row in wanted]
+    index = read_index(tmp_path / "data/pool")
+    assert list(zip(index["id"], index["split"], strict=True)) == [(row.id, row.split) for row in wanted]
+    assert sorted(path.name for path in (tmp_path / "data/truth").iterdir()) == ["truth.parquet"]
+    names = ["card.json", "images-00000.npy", "images-00001.npy", "images-00002.npy", "index.parquet"]
+    assert sorted(path.name for path in (tmp_path / "data/pool").iterdir()) == [*names, "manifest.json"]
+    assert files.read_json(tmp_path / "data/times/prepare.json").keys() == {"seconds"}
