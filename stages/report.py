@@ -5,17 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from alchemist.analysis import claims as verdicts
-from alchemist.analysis import results as report
-from alchemist.analysis import statistics
+from alchemist.analysis import results, statistics
+from alchemist.analysis.claims import verdicts
 from alchemist.analysis.cost import Bills
-from alchemist.analysis.results import Study
+from alchemist.analysis.grid import Study
+from alchemist.analysis.metrics import columns
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.pools import store as pool_store
+from alchemist.pools import store
 from alchemist.pools.truth import read_truth
-from alchemist.report import material as report_tables
-from alchemist.report import page as report_page
+from alchemist.report import page, pictures, verdict_tables
+from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
 from alchemist.settings import parse
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.grid import GridSettings
@@ -23,7 +23,7 @@ from alchemist.settings.rater import rater_settings
 from alchemist.settings.selection import SelectionSettings
 from stages.common import block, section, stage
 
-CLOCKED = ("prepare", "tokenizer", "encode", "scorer")
+CLOCKED = ("prepare", "codec", "encode", "scorer")
 
 
 def run(
@@ -33,7 +33,8 @@ def run(
     raters: Annotated[Path, typer.Option(help="folder of the raters' logs")],
     subsets: Annotated[Path, typer.Option(help="folder of the kept ids")],
     scores: Annotated[Path, typer.Option(help="folder of the cells' figures and sample grids")],
-    tokenizer: Annotated[Path, typer.Option(help="folder that stage tokenizer wrote")],
+    codec: Annotated[Path, typer.Option(help="folder of the family's image codec")],
+    codec_params: Annotated[str, typer.Option(help="key of the codec's block in params.yaml")],
     times: Annotated[Path, typer.Option(help="folder of the costs of the stages before rating")],
     beside: Annotated[Path, typer.Option(help="folder of tables of runs on other pools, NAME.csv")],
     out: Annotated[Path, typer.Option(help="folder to write into")],
@@ -44,8 +45,8 @@ def run(
     blocks = {name: block(ContrastSettings, f"contrasts.{name}") for name in asked}
     chosen = {name: block(SelectionSettings, f"selections.{name}") for name in grid.chosen()}
     rated = [*grid.raters, *grid.embeddings, *grid.heuristics, *grid.oracles]
-    names = dict.fromkeys([*(selection.rater for selection in chosen.values()), *rated])
-    used = {name: rater_settings(section(f"raters.{name}"), f"raters.{name}") for name in names}
+    using = dict.fromkeys([*(selection.rater for selection in chosen.values()), *rated])
+    used = {name: rater_settings(section(f"raters.{name}"), f"raters.{name}") for name in using}
     study, which = Study(grid, chosen, used), {"pool": section("pool"), "scale": section("scale")}
     # Rows of other pools are of selections that this grid need not have.
     known = Study(
@@ -54,34 +55,35 @@ def run(
         {n: rater_settings(v, f"raters.{n}") for n, v in section("raters").items()},
     )
     files.check_manifest(pool)
-    index = pool_store.read_index(pool)
+    index = store.read_index(pool)
     index = index[index["split"] == "pool"].reset_index(drop=True)
     ids = index.loc[index["status"] == "ok", "id"]
     truth_rows = read_truth(truth).set_index("id")["kind"]
     kinds = None if truth_rows.empty else truth_rows.reindex(ids)
-    found = report.read_scores(scores, study.cells())
-    table = report.tidy(study, found)
-    full_names = found[study.cells()[0].name]["names"]
-    elsewhere = report.read_beside(beside, names=full_names, **which)
-    rating = report_tables.read_ratings(ratings, study, ids)
-    logs = report_tables.read_logs(raters, study)
-    bills = Bills(found, logs, {name: read(times / f"{name}.json") for name in CLOCKED})
-    held = report_tables.Material(
+    found = results.read_scores(scores, study.cells())
+    table = results.tidy(study, found)
+    first = found[study.cells()[0].name]
+    names, likelihood = first["names"], first["likelihood"]
+    elsewhere = results.read_beside(beside, names=names, likelihood=likelihood, **which)
+    rating = read_ratings(ratings, study, ids)
+    clocks = {name: read(times / f"{name}.json") for name in CLOCKED}
+    bills = Bills(found, read_logs(raters, study), clocks)
+    material = Material(
         study=study,
         scores=found,
         table=table,
         pool=pool,
         index=index,
         ratings=rating,
-        subsets=report_tables.read_subsets(subsets, study),
+        subsets=read_subsets(subsets, study),
         kinds=kinds,
         bills=bills,
-        sheets={cell.name: sheet(scores / f"{cell.name}.png") for cell in report_page.pictured(study)},
-        pool_card=read(pool / pool_store.CARD),
-        tokenizer={**read(tokenizer / "card.json"), "sha256": files.check_manifest(tokenizer)["files"]},
-        params=in_force(study),
+        sheets={cell.name: sheet(scores / f"{cell.name}.png") for cell in pictures.pictured(study)},
+        pool_card=read(pool / store.CARD),
+        codec={**read(codec / "card.json"), "sha256": files.check_manifest(codec)["files"]},
+        params=in_force(study, codec_params),
         contrasts=statistics.contrasts(table, blocks, wanted, grid.models),
-        verdicts=verdicts.verdicts(
+        verdicts=verdicts(
             known,
             table,
             wanted.confidence,
@@ -94,25 +96,25 @@ def run(
         confidence=wanted.confidence,
         elsewhere=elsewhere,
     )
-    page, figures = report_page.render(held)
+    html, figures = page.render(material)
     with files.whole_folder(out / "figures") as draft:
         for name, svg in figures.items():
             (draft / f"{name}.svg").write_text(svg)
     tables = {
-        "table": table.rename(columns=report.columns(full_names)),
-        "contrasts": report_tables.contrast_rows(held.contrasts),
-        "verdicts": report_tables.verdict_rows(held.verdicts),
+        "table": table.rename(columns=columns(names, likelihood)),
+        "contrasts": verdict_tables.contrast_rows(material.contrasts),
+        "verdicts": verdict_tables.verdict_rows(material.verdicts),
     }
     for name, rows in tables.items():
         with files.whole(out / f"{name}.csv") as draft:
             rows.assign(**which).to_csv(draft, index=False)
-    files.write_json(out / "summary.json", report.summary(study, table))
+    files.write_json(out / "summary.json", results.summary(study, table))
     with files.whole(out / "index.html") as draft:
-        draft.write_text(page)
+        draft.write_text(html)
     print(f"wrote {out / 'index.html'}: {len(study.cells())} cells")
 
 
-def in_force(study: Study) -> dict[str, Any]:
+def in_force(study: Study, codec_params: str) -> dict[str, Any]:
     """The values of params.yaml that these cells were made with."""
     which, scale, roles, models = section("pool"), section("scale"), section("roles"), section("models")
     return {
@@ -120,7 +122,8 @@ def in_force(study: Study) -> dict[str, Any]:
         "scale": scale,
         "roles": roles,
         "grid": study.grid.model_dump(),
-        "tokenizer": section("tokenizer"),
+        "device": section("device"),
+        codec_params: section(f"{codec_params}"),
         f"pools.{which}": section(f"pools.{which}"),
         "raters": {name: rater.model_dump() for name, rater in study.raters.items()},
         "selections": {name: selection.model_dump() for name, selection in study.selections.items()},

@@ -1,4 +1,4 @@
-"""Which files of the repo a script runs: python -m tests.closure stages.train prints them as dvc.yaml deps.
+"""Which files of the repo a script runs: `python -m tests.closure stages.train star` prints them as deps.
 
 Reads the source, imports nothing. Imports inside functions count, and so do the __init__.py of
 every package on the way, because an edit of any of them may change what the script computes.
@@ -52,10 +52,14 @@ def closure(script: Path, root: Path = ROOT) -> set[str]:
     return {path.relative_to(root).as_posix() for path in found}
 
 
+def stage_closure(script: Path, family: str | None, root: Path = ROOT) -> set[str]:
+    """The closure of a script and, where it runs a family, which it looks up by name, of that family."""
+    found = closure(script, root)
+    return found | closure(root / "alchemist/models" / family / "__init__.py", root) if family else found
+
+
 if __name__ == "__main__":
-    for module in sys.argv[1:]:
-        print(
-            "\n".join(
-                f"      - {path}" for path in sorted(closure(ROOT / (module.replace(".", "/") + ".py")))
-            )
-        )
+    module, *families = sys.argv[1:]
+    script = ROOT / (module.replace(".", "/") + ".py")
+    files = stage_closure(script, families[0] if families else None)
+    print("\n".join(f"      - {path}" for path in sorted(files)))

@@ -1,26 +1,38 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from alchemist.core import stateless
-from alchemist.models import encoded
-from alchemist.models.encoded import Encoded
+from alchemist.models.batch import Text
+from alchemist.models.encoded import Encoded, Writer
+from alchemist.models.star.generator import StarCodec
 from alchemist.models.star.tokenizer import Tokenizer, TokenizerConfig
-from alchemist.models.star.transformer import Text
-from alchemist.settings.model import StarSettings
+from alchemist.settings.star import StarSettings
 
 torch.set_num_threads(1)
 
+CPU = torch.device("cpu")
 TINY = StarSettings(family="star", depth=2, width=64, heads=2, drop_path=0.0, activation="gelu")
 
 
-@pytest.fixture(scope="session")
-def codes() -> Tokenizer:
+def tiny_tokenizer() -> Tokenizer:
     """A small tokenizer with random weights; spec: 1, 2, 4 and 64 codes."""
     torch.manual_seed(0)
     config = TokenizerConfig(resolution=16, scales=(1, 2, 4), codes=64, channels=8, width=16)
     return Tokenizer(config).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def codes() -> Tokenizer:
+    return tiny_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def codec(codes: Tokenizer) -> StarCodec:
+    return StarCodec(codes)
 
 
 def random_text(count: int, seed: int = 0, length: int = 5, width: int = 384) -> Text:
@@ -30,10 +42,26 @@ def random_text(count: int, seed: int = 0, length: int = 5, width: int = 384) ->
     return Text(states, mask, states.sum(1) / mask.sum(1, keepdim=True))
 
 
+def random_tokens(codes: Tokenizer, count: int, seed: int = 0) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(codes.config.codes, (count, codes.config.tokens), generator=rng)
+
+
+def write_encoded(
+    folder: Path, rows: pd.DataFrame, tokens: np.ndarray, states: list[np.ndarray], **shards: int
+) -> Encoded:
+    """An encoded folder of token rows (N, L) and caption states; `shards`: rows_per_shard, per_shard."""
+    captions_per_shard = {"per_shard": shards.pop("per_shard")} if "per_shard" in shards else {}
+    with Writer(folder, **shards) as writer:
+        writer.rows(rows)
+        writer.append({"tokens": tokens})
+        writer.captions(states, **captions_per_shard)
+    return Encoded(folder)
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory, codes: Tokenizer) -> Encoded:
     """120 encoded pairs of random tokens: 80 of the pool, 20 of meta_val and of evaluation each."""
-    folder = tmp_path_factory.mktemp("encoded")
     rng = stateless.generator("test data")
     count = 120
     rows = pd.DataFrame(
@@ -45,5 +73,6 @@ def data(tmp_path_factory: pytest.TempPathFactory, codes: Tokenizer) -> Encoded:
     )
     states = [rng.normal(size=(2 + i % 4, 384)).astype(np.float16) for i in range(12)]
     tokens = rng.integers(0, codes.config.codes, (count, codes.config.tokens)).astype(np.uint16)
-    encoded.write(folder, rows, tokens, states)
-    return Encoded(folder)
+    folder = tmp_path_factory.mktemp("store") / "encoded"  # a note of its comparison lies beside it
+    folder.mkdir()
+    return write_encoded(folder, rows, tokens, states)

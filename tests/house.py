@@ -17,10 +17,27 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from closure import closure
+from closure import closure, stage_closure
 
 LIGHT = ("check", "prepare", "heuristic", "oracle", "prune", "report")  # stages that need no torch
 TRUTH_READERS = {"oracle", "report"}
+ARROWS = {  # which rooms a room may import from
+    "core": set[str](),
+    "settings": {"core"},
+    "pools": {"core", "settings"},
+    "models": {"core", "settings"},
+    "pruning": {"core", "settings"},
+    "analysis": {"core", "settings"},
+    "measures": {"core", "settings", "models"},
+    "raters": {"core", "settings", "models", "measures", "pools"},
+    "report": {"core", "settings", "analysis", "pools", "pruning"},
+}
+TORCHLESS = ("settings", "pools", "pruning", "analysis", "report")
+LONGEST = 400  # lines of a file; longer ones are two subjects
+# What is true of one family alone. Code outside its folder, its settings and its own stages does not say it.
+FAMILY_WORDS = re.compile(
+    r"\b(?:(?i:star|tokens?|tokenizers?|tokenized|nats|top[-_]?p|codebooks?)|Star[A-Z]\w*|Tokenizer\w+)\b"
+)
 PLACE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -94,7 +111,10 @@ def cells(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def deps_complaints(root: Path) -> list[str]:
-    """Deps that are Python files equal the import closure of the script that cmd runs."""
+    """Deps that are Python files equal the import closure of the script that cmd runs, and of its family.
+
+    A script looks its family up by name, which no closure sees: the command names it by `--family`.
+    """
     found = []
     for name, body in stages(root).items():
         module = script(body)
@@ -102,7 +122,14 @@ def deps_complaints(root: Path) -> list[str]:
             found.append(f"{name}: cmd runs no script of stages/")
             continue
         listed = [path for path in paths(body.get("deps")) if path.endswith(".py")]
-        needed = closure(root / "stages" / f"{module}.py", root)
+        file, family = root / "stages" / f"{module}.py", options(body).get("--family")
+        if ("family.load(" in file.read_text()) != (family is not None):
+            says = f"names the family {family}, which it does not load" if family else "names no --family"
+            found.append(f"{name}: cmd {says}")
+        if family is not None and not (root / "alchemist/models" / family / "__init__.py").is_file():
+            found.append(f"{name}: cmd names the family {family}, which has no folder in alchemist/models")
+            continue
+        needed = stage_closure(file, family, root)
         found += [f"{name}: {path} is imported but is no dep" for path in sorted(needed - set(listed))]
         found += [f"{name}: {path} is a dep but is not imported" for path in sorted(set(listed) - needed)]
         found += [f"{name}: {path} is a dep twice" for path, n in Counter(listed).items() if n > 1]
@@ -299,6 +326,99 @@ def cell_complaints(root: Path) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------ boundaries
+
+
+def families(root: Path) -> list[str]:
+    """Names of the model families: the folders of alchemist/models."""
+    return sorted(path.parent.name for path in (root / "alchemist/models").glob("*/__init__.py"))
+
+
+def alchemist_imports(tree: ast.Module) -> set[str]:
+    """Modules of alchemist that a file imports, lazily or not, as dotted names without `alchemist.`."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {a.name.partition(".")[2] for a in node.names if a.name.startswith("alchemist.")}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "alchemist":
+            base = (node.module or "").partition(".")[2]
+            found |= {base} if base else {alias.name for alias in node.names}
+    return found
+
+
+def arrow_complaints(root: Path) -> list[str]:
+    """No import goes up: every room imports from those below it alone, and no family from another."""
+    found = []
+    for file, tree in trees(root, "alchemist"):
+        parts = file.split("/")
+        if len(parts) < 3:
+            continue
+        room = parts[1]
+        if room not in ARROWS:
+            found.append(f"{file}: {room} is no room")
+            continue
+        for name in sorted(alchemist_imports(tree)):
+            to, _, inner = name.partition(".")
+            if to != room and to not in ARROWS[room]:
+                found.append(f"{file}: imports {name}, and {room} may not import from {to}")
+            own = parts[2] if room == "models" and len(parts) > 3 else None
+            other = inner.split(".")[0]
+            if to == "models" and other in families(root) and other != own:
+                found.append(f"{file}: imports {name}, which is the family's own")
+        if room in TORCHLESS:
+            found += [f"{file}: imports torch" for name in packages(tree) if name == "torch"]
+    return found
+
+
+def packages(tree: ast.Module) -> set[str]:
+    """Top packages that a file imports."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def of_a_family(root: Path, file: str) -> bool:
+    """Whether a file may name what is one family's own: its folder, its settings, the stages that fit it."""
+    own = families(root)
+    folders = tuple(f"alchemist/models/{name}/" for name in own)
+    if file.startswith(folders) or file in {f"alchemist/settings/{name}.py" for name in own}:
+        return True
+    if not file.startswith("stages/"):
+        return False
+    # A stage that imports a family's folder belongs to that family; all others look a family up by name.
+    imports = alchemist_imports(ast.parse((root / file).read_text()))
+    return any(name.startswith(f"models.{family}") for name in imports for family in own)
+
+
+def family_complaints(root: Path) -> list[str]:
+    """What is one family's own is named in its folder alone: in no identifier, text or comment elsewhere.
+
+    Left out are the table of families in settings/model.py, and the names of other things: the objects that
+    the composed pool draws, the paper's own models (analysis/paper.py), published models' text splitters.
+    """
+    tables = {"alchemist/settings/model.py", "alchemist/settings/check.py", "alchemist/analysis/paper.py"}
+    found = []
+    for folder in ("alchemist", "stages"):
+        for path in sorted((root / folder).rglob("*.py")):
+            file = path.relative_to(root).as_posix()
+            if file in tables or of_a_family(root, file) or path.name == "emoji_scene.py":
+                continue
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                found += [f"{file}:{number}: says {word[0]}" for word in FAMILY_WORDS.finditer(line)]
+    return found
+
+
+def length_complaints(root: Path) -> list[str]:
+    """No file of more lines than one subject takes."""
+    counts = {
+        path.relative_to(root).as_posix(): len(path.read_text().splitlines())
+        for folder in ("alchemist", "stages")
+        for path in (root / folder).rglob("*.py")
+    }
+    return [f"{file}: {count} lines, at most {LONGEST}" for file, count in counts.items() if count > LONGEST]
 
 
 def room_complaints(root: Path) -> list[str]:

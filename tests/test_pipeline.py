@@ -15,11 +15,14 @@ import pytest
 from closure import ROOT, closure
 from house import (
     LIGHT,
+    arrow_complaints,
     cell_complaints,
     deps_complaints,
+    family_complaints,
     field_complaints,
     index_complaints,
     leaf_complaints,
+    length_complaints,
     params_complaints,
     path_complaints,
     room_complaints,
@@ -38,6 +41,9 @@ CHECKS: list[Check] = [
     field_complaints,
     cell_complaints,
     room_complaints,
+    arrow_complaints,
+    family_complaints,
+    length_complaints,
     truth_complaints,
 ]
 
@@ -90,13 +96,17 @@ HEALTHY = {
           train:
             matrix: {ratio: "${grid.ratios}", seed: "${grid.seeds}"}
             cmd: >-
-              python -m stages.train --scale ${scale} --pool data/pool --pick first
+              python -m stages.train --scale ${scale} --family star --pool data/pool --pick first
               --out data/m/${item.ratio}-${item.seed}
             params: ["scales.${scale}.train", "selections.first"]
             deps:
               - alchemist/__init__.py
               - alchemist/deep.py
               - alchemist/method.py
+              - alchemist/models/__init__.py
+              - alchemist/models/family.py
+              - alchemist/models/star/__init__.py
+              - alchemist/models/star/network.py
               - alchemist/settings/__init__.py
               - alchemist/settings/budget.py
               - stages/__init__.py
@@ -130,16 +140,25 @@ HEALTHY = {
             return half(budget.images)
     """,
     "alchemist/deep.py": "def half(x): return x / 2",
+    "alchemist/models/__init__.py": "",
+    "alchemist/models/family.py": "def load(name): ...",
+    "alchemist/models/star/__init__.py": "from alchemist.models.star.network import FAMILY",
+    "alchemist/models/star/network.py": "FAMILY = 'tokens'",
+    "alchemist/models/flux/__init__.py": "FAMILY = 'latents'",
     "alchemist/pools/__init__.py": "",
     "alchemist/pools/truth.py": "FILE = 'truth.parquet'",
     "stages/__init__.py": "",
     "stages/common.py": "def block(kind, key): return section(key)\ndef section(key): ...",
     "stages/train.py": """
         from alchemist import method
+        from alchemist.models import family
         from alchemist.settings.budget import Budget
         from stages.common import block, section
 
-        def run(scale: str, which: Annotated[str, Option("--pick")]):
+        def run(
+            scale: str, name: Annotated[str, Option("--family")], which: Annotated[str, Option("--pick")]
+        ):
+            family.load(name)
             method.step(block(Budget, f"scales.{scale}.train"))
             section(f"selections.{which}")
     """,
@@ -202,6 +221,18 @@ DEFECTS = [
     d(deps_complaints, "dvc.yaml", "- data/m\n", "- data/m\n      - stages/report.py\n",
       "report: stages/report.py is a dep twice"),
     d(deps_complaints, "dvc.yaml", "-m stages.report", "report.py", "report: cmd runs no script of stages/"),
+    # a family, which is looked up by name: the command tells it, and its files are deps
+    d(deps_complaints, "dvc.yaml", "      - alchemist/models/star/network.py\n", "",
+      "train: alchemist/models/star/network.py is imported but is no dep"),
+    d(deps_complaints, "dvc.yaml", " --family star", "", "train: cmd names no --family",
+      "train: alchemist/models/star/__init__.py is a dep but is not imported",
+      "train: alchemist/models/star/network.py is a dep but is not imported"),
+    d(deps_complaints, "dvc.yaml", "--family star", "--family dit",
+      "train: cmd names the family dit, which has no folder in alchemist/models"),
+    d(deps_complaints, "dvc.yaml", "stages.report --models", "stages.report --family flux --models",
+      "report: cmd names the family flux, which it does not load",
+      "report: alchemist/models/__init__.py is imported but is no dep",
+      "report: alchemist/models/flux/__init__.py is imported but is no dep"),
     d(path_complaints, "dvc.yaml", "      - data/pool\n", "",
       "train: data/pool is in cmd but is neither dep nor out"),
     d(params_complaints, "dvc.yaml", ', "selections.first"', "",
@@ -236,6 +267,25 @@ DEFECTS = [
     d(room_complaints, "alchemist/deep.py", "", "from dvc.api import x",
       "alchemist/deep.py: imports dvc.api"),
     d(room_complaints, "alchemist/deep.py", "", "print(1)", "alchemist/deep.py: prints"),
+    # arrows: up, lazily up, into a family, from one family into another, out of the rooms, to torch
+    d(arrow_complaints, "alchemist/models/family.py", "", "from alchemist.raters import meta",
+      "alchemist/models/family.py: imports raters, and models may not import from raters"),
+    d(arrow_complaints, "alchemist/pools/truth.py", "", "def f():\n    import alchemist.models.batch",
+      "alchemist/pools/truth.py: imports models.batch, and pools may not import from models"),
+    d(arrow_complaints, "alchemist/models/family.py", "", "from alchemist.models.star.network import FAMILY",
+      "alchemist/models/family.py: imports models.star.network, which is the family's own"),
+    d(arrow_complaints, "alchemist/models/star/network.py", "", "from alchemist.models.flux import FAMILY",
+      "alchemist/models/star/network.py: imports models.flux, which is the family's own"),
+    d(arrow_complaints, "alchemist/pools/truth.py", "", "from torch import nn",
+      "alchemist/pools/truth.py: imports torch"),
+    d(family_complaints, "alchemist/deep.py", "", "def sample(top_p): ...",
+      "alchemist/deep.py:2: says top_p"),
+    d(family_complaints, "alchemist/models/family.py", "", "# in nats",
+      "alchemist/models/family.py:2: says nats"),
+    d(family_complaints, "stages/train.py", "", "generator = StarGenerator()",
+      "stages/train.py:14: says StarGenerator"),
+    d(length_complaints, "alchemist/deep.py", "", "x = 1\n" * 400,
+      "alchemist/deep.py: 401 lines, at most 400"),
     d(truth_complaints, "alchemist/deep.py", "", "from alchemist.pools import truth",
       "stages/train.py: reaches alchemist/pools/truth.py"),
     d(truth_complaints, "dvc.yaml", "- data/pool\n", "- data/pool\n      - data/pool/truth.parquet\n",
@@ -265,6 +315,14 @@ def test_the_whole_of_params_may_be_tracked_by_who_reads_it_but_covers_no_leaf(t
     (root / "stages" / "report.py").write_text("from stages.common import section\nsection('')\n")
     assert params_complaints(root) == []
     assert leaf_complaints(root) == ["params.yaml: nothing reads report.title"]
+
+
+def test_a_stage_of_one_family_alone_may_name_what_is_the_familys_own(tmp_path: Path) -> None:
+    root = mini(tmp_path)
+    (root / "stages" / "codec.py").write_text("from alchemist.models.star import network\n# tokens\n")
+    assert family_complaints(root) == []
+    (root / "stages" / "codec.py").write_text("from alchemist.models import family\n# tokens\n")
+    assert family_complaints(root) == ["stages/codec.py:2: says tokens"]
 
 
 def test_torch_is_found_behind_another_module(tmp_path: Path) -> None:

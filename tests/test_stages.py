@@ -13,29 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-
-REPO = Path(__file__).parents[1]
-
-
-def tiny_params() -> dict[str, Any]:
-    held: dict[str, Any] = yaml.safe_load((REPO / "params.yaml").read_text())
-    held["roles"] = {"proxy": "xs", "rater": "xs"}
-    held["grid"] = {
-        "selections": ["random", "alchemist"], "raters": ["alchemist", "random"], "embeddings": [],
-        "heuristics": [], "oracles": [], "ratios": [0.5], "models": ["xs"], "seeds": [0],
-        "ablation": {"selections": [], "ratios": []},
-        "transfer": {"selections": [], "ratios": [], "models": []},
-    }  # fmt: skip
-    held["pools"]["emoji"] |= {
-        "pairs": 150, "meta_validation": {"pairs": 40, "source": "mixture"}, "evaluation": {"pairs": 48},
-        "scorer": {"pairs": 80},
-    }  # fmt: skip
-    scale = held["scales"]["tiny"]
-    scale["scorer"] |= {"steps": 5, "batch": 16}
-    scale["rate"] |= {"images": 96, "reference_group": 15}
-    scale["train"] |= {"images": 128}
-    scale["evaluate"] |= {"images": 24, "kid_subsets": 2, "kid_subset_size": 12, "grid": 8, "batch": 12}
-    return held
+from tiny import REPO, tiny_params
 
 
 class Workspace:
@@ -101,7 +79,7 @@ def test_a_mistake_ends_the_run_before_any_work_in_one_sentence(space: Workspace
 
 def test_the_grid_runs_and_an_added_ratio_computes_only_what_is_new(space: Workspace) -> None:
     ran = space.repro()
-    assert len(ran) == len(set(ran)) == 5 + 2 + 2 + 3 + 3 + 1
+    assert len(ran) == len(set(ran)) == 6 + 2 + 2 + 3 + 3 + 1
     summary = json.loads((space.folder / "reports/summary.json").read_text())
     assert all(isinstance(value, float) for value in summary.values())
     assert "fd_full" in summary
@@ -200,14 +178,14 @@ def test_experiments_run_and_stand_in_one_readable_table(space: Workspace) -> No
 
 def test_a_rater_that_was_trained_elsewhere_rates_as_it_is_and_is_not_trained(space: Workspace) -> None:
     def rate(weights: str, trunk: str) -> subprocess.CompletedProcess[str]:
-        held = tiny_params()
-        held["raters"]["alchemist"]["weights"] = weights
-        held["models"]["xxs"] = held["models"]["xs"] | {"depth": 1, "width": 48}
-        space.write(held)
+        params = tiny_params()
+        params["raters"]["alchemist"]["weights"] = weights
+        params["models"]["xxs"] = params["models"]["xs"] | {"depth": 1, "width": 48}
+        space.write(params)
         command = [
             sys.executable, "-m", "stages.rate", "--rater", "alchemist", "--seed", "0", "--proxy", "xs",
-            "--trunk", trunk, "--encoded", "data/encoded", "--tokenizer", "data/tokenizer",
-            "--assets", "assets/raters", "--scale", "tiny", "--out", "data/again.parquet",
+            "--trunk", trunk, "--encoded", "data/encoded/star", "--codec", "data/tokenizer",
+            "--family", "star", "--assets", "assets/raters", "--scale", "tiny", "--out", "data/again.parquet",
             "--log-out", "data/again", "--scratch", ".scratch",
         ]  # fmt: skip
         return subprocess.run(command, cwd=space.folder, capture_output=True, text=True, check=False)
@@ -244,16 +222,17 @@ def test_a_rater_that_was_trained_elsewhere_rates_as_it_is_and_is_not_trained(sp
 
 
 def test_damaged_data_are_told_in_a_sentence(space: Workspace) -> None:
-    tokens = space.folder / "data/encoded/tokens.npy"
-    held = tokens.read_bytes()
+    tokens = space.folder / "data/encoded/star/tokens-00000.npy"
+    before = tokens.read_bytes()
     os.chmod(tokens, 0o644)
-    tokens.write_bytes(held[:-2] + b"\x01\x00")
+    tokens.write_bytes(before[:-2] + b"\x01\x00")
     command = [
-        sys.executable, "-m", "stages.train", "--encoded", "data/encoded", "--tokenizer", "data/tokenizer",
-        "--model", "xs", "--seed", "0", "--scale", "tiny", "--out", "data/x", "--scratch", ".scratch",
+        sys.executable, "-m", "stages.train", "--family", "star", "--encoded", "data/encoded/star",
+        "--codec", "data/tokenizer", "--model", "xs", "--seed", "0", "--scale", "tiny",
+        "--out", "data/x", "--scratch", ".scratch",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=space.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "tokens.npy is not the file that its manifest describes" in done.stderr
+    assert "tokens-00000.npy is not the file that its manifest describes" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (space.folder / "data/x").exists()

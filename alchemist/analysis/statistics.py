@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from alchemist.analysis.results import FULL, HIGHER
+from alchemist.analysis.grid import FULL
+from alchemist.analysis.metrics import better, measured
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
@@ -30,7 +31,7 @@ class Interval:
     n: int
     mean: float
     sd: float  # over n - 1; of the logarithms where the mean is a ratio
-    low: float  # 0, and high inf, where bounds leave a ratio open (see `cost.Speedup`)
+    low: float  # 0, and high inf, where bounds leave a ratio open (see `speedup.Speedup`)
     high: float
     p_t: float  # two-sided t-test of the value that means "no effect", or that is claimed
     p_flip: float  # two-sided sign-flip permutation; at n = 3 the least possible is .25
@@ -63,11 +64,6 @@ class Contrast:
 def excludes(interval: Interval, value: float = 0.0) -> Literal[-1, 0, 1]:
     """1 where the interval lies above a value, -1 where it lies below, 0 where it holds the value."""
     return 1 if interval.low > value else -1 if interval.high < value else 0
-
-
-def better(metric: str) -> Literal[-1, 1]:
-    """Sign of a difference that is an improvement: 1 for the metrics that are better when higher."""
-    return 1 if metric in HIGHER else -1
 
 
 def paired(differences: ArrayLike, confidence: float, claimed: float = 0.0) -> Interval:
@@ -141,7 +137,7 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
 def figures(
     table: pd.DataFrame, selection: str, ratio: float, model: str, point: str, metric: str
 ) -> "pd.Series[float]":
-    """The figures of one arm of the tidy table (`report.tidy`) by seed; empty where there is no cell.
+    """The figures of one arm of the tidy table (`results.tidy`) by seed; empty where there is no cell.
 
     For the selection full the ratio is not looked at.
     """
@@ -217,14 +213,25 @@ def contrasts(
 
     Holm acts on the t-test because the sign-flip p of a handful of seeds cannot become small. Empty
     where no primary contrast is named. `models` are those of the grid: the first stands in for null.
+    Secondary contrasts in a metric that the cells do not have are left out, and Holm does not count them.
+
+    Raises Refusal as `contrast` does, and where the cells do not have the primary contrast's metric.
     """
     if settings.primary is None:
         return []
+    metrics = measured(table)
+    if blocks[settings.primary].metric not in metrics:
+        raise Refusal(
+            f"contrasts.{settings.primary}.metric is {blocks[settings.primary].metric!r}, which these models "
+            f"do not have; statistics.primary should name a contrast in one of {', '.join(metrics)}."
+        )
     first = contrast(
         table, blocks[settings.primary], models[0], settings.confidence, settings.primary, primary=True
     )
     others = [
-        contrast(table, blocks[name], models[0], settings.confidence, name) for name in settings.secondary
+        contrast(table, blocks[name], models[0], settings.confidence, name)
+        for name in settings.secondary
+        if blocks[name].metric in metrics
     ]
     adjusted = holm({c.name: c.interval.p_t for c in others})
     return [first, *(replace(c, p_holm=adjusted[c.name]) for c in others)]

@@ -49,6 +49,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Autocasting to bfloat16 if asked for, or under `auto` if it is fast here; float32 otherwise."""
+    if not torch.amp.is_autocast_available(device.type):  # as on the device meta
+        return contextlib.nullcontext()
     wanted = precision == "bf16" or (precision == "auto" and fast_dtype(device) == torch.bfloat16)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
 

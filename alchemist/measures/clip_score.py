@@ -41,7 +41,7 @@ CPU = torch.device("cpu")
 
 @dataclass
 class Scorer:
-    """A contrastive model with the resizing and the tokenizer that belong to it."""
+    """A contrastive model with the resizing and the splitter into word pieces that belong to it."""
 
     model: Any  # open_clip's, in eval mode
     preprocess: Callable[[Image.Image], Tensor]

@@ -56,8 +56,8 @@ class Trunk(nn.Module, ABC):
 class Generator(nn.Module, ABC):
     """A text-to-image model behind its loss and its sampler."""
 
-    # The unit of `losses` where they are likelihoods of held-out pairs ("nats a …"), or else None: a
-    # family without a likelihood has a report without NLL.
+    # The unit of `losses` where they are likelihoods of held-out pairs, as the report says it, or else None:
+    # a family without a likelihood has a report without NLL.
     likelihood: str | None
 
     @abstractmethod

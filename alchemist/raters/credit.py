@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from alchemist.core import devices
+
 Parameters = dict[str, Tensor]
 B = TypeVar("B")
 Losses = Callable[[Parameters, B], Tensor]
@@ -31,7 +33,7 @@ SCALE_DECAY = 0.99  # of the running mean square of centred credits, a rater ste
 @contextlib.contextmanager
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
     """No autocasting, and attention in plain products: fused kernels have no forward-mode rule."""
-    with torch.autocast(device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
+    with devices.autocast("fp32", device), sdpa_kernel(SDPBackend.MATH):
         yield
 
 

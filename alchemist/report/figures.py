@@ -122,9 +122,9 @@ def inline(svg: str, name: str) -> str:
 
 
 def _svg(figure: Figure) -> str:
-    held = io.StringIO()
-    figure.savefig(held, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return held.getvalue().replace(INK, "currentColor")
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return file.getvalue().replace(INK, "currentColor")
 
 
 def picture(pixels: NDArray[np.uint8], longest: int = 128) -> str:
@@ -132,9 +132,9 @@ def picture(pixels: NDArray[np.uint8], longest: int = 128) -> str:
     drawn = Image.fromarray(pixels)
     if max(drawn.size) > longest:
         drawn.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    held = io.BytesIO()
-    drawn.save(held, "PNG")
-    return data_uri(held.getvalue())
+    file = io.BytesIO()
+    drawn.save(file, "PNG")
+    return data_uri(file.getvalue())
 
 
 def data_uri(png: bytes) -> str:

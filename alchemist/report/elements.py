@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from alchemist.analysis import cost
-from alchemist.analysis.results import FULL
-from alchemist.report import figures as report_figures
+from alchemist.analysis import reach
+from alchemist.analysis.grid import FULL
+from alchemist.report import figures as draw
 from alchemist.report.material import Material
 from alchemist.report.words import share_text
 
@@ -30,18 +30,18 @@ def arm_name(selection: str, ratio: float) -> str:
     return FULL if selection == FULL else f"{selection}, {share_text(ratio)}"
 
 
-def keep(figures: dict[str, str], name: str, svg: str) -> Markup:
+def add_figure(figures: dict[str, str], name: str, svg: str) -> Markup:
     """Stores a standalone figure and returns it for the page."""
     figures[name] = svg
-    return Markup(report_figures.inline(svg, name))
+    return Markup(draw.inline(svg, name))
 
 
 Curve = tuple[list[float], list[float], list[float], list[float]]
 
 
-def curve_of(held: Material, model: str, selection: str, ratio: float, metric: str) -> Curve:
+def curve_of(material: Material, model: str, selection: str, ratio: float, metric: str) -> Curve:
     """Images, and mean, least and largest figure over the seeds of an arm."""
-    found = cost.curves(held.table, selection, ratio, model, metric)
+    found = reach.curves(material.table, selection, ratio, model, metric)
     by_images = pd.DataFrame(found).sort_index()
     means, low, high = by_images.mean(axis=1), by_images.min(axis=1), by_images.max(axis=1)
     return [float(i) for i in by_images.index], means.tolist(), low.tolist(), high.tolist()
@@ -50,10 +50,10 @@ def curve_of(held: Material, model: str, selection: str, ratio: float, metric: s
 def legend_of(looks: Mapping[str, tuple[str, str]], ratios: Sequence[float]) -> list[tuple[Markup, str]]:
     """Colours and marks of the selections, the full data first, and dashes of the ratios."""
     legend = [
-        (Markup(report_figures.swatch(colour.replace(report_figures.INK, "currentColor"), marker)), name)
+        (Markup(draw.swatch(colour.replace(draw.INK, "currentColor"), marker)), name)
         for name, (colour, marker) in sorted(looks.items(), key=lambda item: item[0] != FULL)
     ]
     return legend + [
-        (Markup(report_figures.swatch("currentColor", None, report_figures.dashes(i))), share_text(ratio))
+        (Markup(draw.swatch("currentColor", None, draw.dashes(i))), share_text(ratio))
         for i, ratio in enumerate(ratios)
     ]

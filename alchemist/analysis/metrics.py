@@ -1,0 +1,99 @@
+"""The metrics: one table of what cells are measured by, and how each is named and written.
+
+A column of the tidy table has a short name (`fd`), whatever network measured it; the scores hold the figure
+under its full name (`fd_lite0`), because values of two networks have nothing in common. `names` below are
+the full names by short ones, as every cell's scores hold them under that key.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from alchemist.analysis.words import TIMES
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One kind of figure."""
+
+    name: str  # column of the tidy table
+    word: str  # in a sentence that need not say which network measured it
+    better: Literal["lower", "higher"]
+    digits: int  # after the point, as the report writes it
+    scale: float = 1.0  # factor before it is written
+    optional: bool = False  # True: some families of models do not have it
+
+
+METRICS = (
+    Metric("fd", "FD", "lower", 1),
+    Metric("fd_coded", "FD against coded references", "lower", 1),
+    Metric("kid", "KID", "lower", 1, scale=1000),
+    Metric("clip", "CLIP-Score", "higher", 2),
+    Metric("nll", "NLL", "lower", 3, optional=True),
+)
+_BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def metric(name: str) -> Metric:
+    """The metric of a column of the tidy table."""
+    return _BY_NAME[name]
+
+
+def is_metric(name: str) -> bool:
+    """Whether a name is that of a metric."""
+    return name in _BY_NAME
+
+
+def measured(table: pd.DataFrame) -> tuple[str, ...]:
+    """Names of the metrics of a tidy table, in their order: all but the optional ones that it lacks.
+
+    Whoever goes through metrics asks here, so that a family without a likelihood has a report without NLL.
+    """
+    return tuple(m.name for m in METRICS if m.name in table.columns or not m.optional)
+
+
+def better(name: str) -> Literal[-1, 1]:
+    """Sign of a difference that is an improvement: 1 for the metrics that are better when higher."""
+    return 1 if metric(name).better == "higher" else -1
+
+
+def columns(names: Mapping[str, str], likelihood: str | None) -> dict[str, str]:
+    """Short names of the figures and the full names that scores hold them under.
+
+    `likelihood` is the unit of the NLL; None for models that have none.
+    """
+    out = {
+        "fd": names["fd"],
+        "fd_coded": f"{names['fd']}_coded",
+        "kid": names["kid"],
+        "kid_sd": f"{names['kid']}_sd",
+        "clip": names["clip"],
+    }
+    return out if likelihood is None else out | {"nll": "nll"}
+
+
+def metric_name(name: str, names: Mapping[str, str]) -> str:
+    """A metric with its network, as it heads a column."""
+    network = {"fd_lite0": "FD (Lite0)", "fid_pytorch": "FID (pytorch-fid)"}.get(names["fd"], names["fd"])
+    clip = {"clip_lit": "CLIP-Score (LiT)"}.get(
+        names["clip"], f"CLIP-Score ({names['clip'].removeprefix('clip_')})"
+    )
+    return {
+        "fd": network,
+        "fd_coded": f"{network}, references through the image codec",
+        "kid": f"KID {TIMES} 1000",
+        "clip": clip,
+    }.get(name, metric(name).word)
+
+
+def hundredfold(clip: str) -> bool:
+    """Whether a CLIP-Score is 100 x cosine, as LiT's is; a published model's is the raw cosine."""
+    return clip == "clip_lit"
+
+
+def shown(name: str, names: Mapping[str, str]) -> tuple[float, int]:
+    """Factor and digits of a figure as it is written."""
+    raw_cosine = name == "clip" and not hundredfold(names["clip"])
+    return metric(name).scale, 4 if raw_cosine else metric(name).digits

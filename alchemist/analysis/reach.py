@@ -1,0 +1,147 @@
+"""When an arm first is as good as a figure: curves by images, and what was spent until then."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from alchemist.analysis.cost import NOTHING, Bills, Spent, mean, rating_of, training_until
+from alchemist.analysis.grid import FULL, Study
+from alchemist.analysis.metrics import better
+from alchemist.core.refusal import Refusal
+
+
+@dataclass(frozen=True)
+class Reach:
+    """When one run first has a figure that is as good as a threshold."""
+
+    seed: int
+    threshold: float
+    images: float | None  # interpolated between checkpoints; None where it never has
+    early: bool  # the first checkpoint has it already, so that the true number may be lower
+    first: int  # images at the first checkpoint
+    last: int  # images at the last checkpoint
+    training: Spent | None  # until then
+    rating: Spent  # of the arm; nothing for the full data and for a rating that nobody clocks
+
+
+@dataclass(frozen=True)
+class TimeTo:
+    """When an arm reaches the final figure of another, mean over the seeds; None unless all reach it."""
+
+    selection: str
+    ratio: float
+    model: str
+    metric: str
+    against: str
+    runs: tuple[Reach, ...]  # by seed
+    reached: int  # seeds
+    images: float | None
+    training: Spent | None
+    with_rating: Spent | None
+
+
+def curves(
+    table: pd.DataFrame, selection: str, ratio: float, model: str, metric: str
+) -> dict[int, "pd.Series[float]"]:
+    """The figure by images of every seed of an arm, images rising; empty where there is no cell."""
+    rows = runs_of(table, selection, ratio, model)
+    out = {}
+    for seed in sorted({int(seed) for seed in rows["seed"]}):
+        run = rows[rows["seed"] == seed].drop_duplicates("images")
+        out[seed] = run.set_index("images")[metric].sort_index()
+    return out
+
+
+def runs_of(table: pd.DataFrame, selection: str, ratio: float, model: str) -> pd.DataFrame:
+    """Rows of the tidy table of one arm, of all seeds and points; for the full data whatever the ratio."""
+    share = (table["ratio"] == ratio) | (selection == FULL)
+    return table[(table["selection"] == selection) & share & (table["model"] == model)]
+
+
+def time_to(curve: "pd.Series[float]", threshold: float, higher: bool = False) -> float | None:
+    """Images at which a curve (figure by images, images rising) first is as good as a threshold.
+
+    Linear between checkpoints, nothing before the first: where the first is good enough already, its
+    images are given, which is the largest that the true number can be. None where no checkpoint is
+    good enough. Good is at most the threshold, or at least where `higher`.
+    """
+    sign = -1.0 if higher else 1.0
+    images, above = curve.index.to_numpy(dtype=float), sign * (curve.to_numpy(dtype=float) - threshold)
+    for i, gap in enumerate(above):
+        if gap <= 0:
+            if i == 0:
+                return float(images[0])
+            before = above[i - 1]
+            return float(images[i - 1] + (images[i] - images[i - 1]) * before / (before - gap))
+    return None
+
+
+def reaches(
+    study: Study,
+    table: pd.DataFrame,
+    bills: Bills,
+    arm: tuple[str, float],
+    model: str,
+    metric: str,
+    thresholds: Mapping[int, float],
+) -> tuple[Reach, ...]:
+    """When each seed of an arm first is as good as that seed's threshold. Raises Refusal for other seeds."""
+    selection, ratio = arm
+    found = curves(table, selection, ratio, model, metric)
+    if list(found) != sorted(thresholds):
+        raise Refusal(
+            f"{selection} at {ratio} for model {model} has the seeds {list(found)}; to be paired it should "
+            f"have {sorted(thresholds)}."
+        )
+    names = runs_of(table, selection, ratio, model).drop_duplicates("seed").set_index("seed")["cell"]
+    out = []
+    for seed, curve in found.items():
+        images = time_to(curve, thresholds[seed], better(metric) > 0)
+        early = images is not None and images == curve.index[0]
+        training = None if images is None else training_until(bills, names[seed], images)
+        rating = [part for part in rating_of(study, bills, selection, seed) if part is not None]
+        ends = int(curve.index[0]), int(curve.index[-1])
+        out.append(Reach(seed, thresholds[seed], images, early, *ends, training, sum(rating, NOTHING)))
+    return tuple(out)
+
+
+def finals(table: pd.DataFrame, selection: str, ratio: float, model: str, metric: str) -> dict[int, float]:
+    """The figure of every seed of an arm at its last checkpoint; empty where there is no cell."""
+    return {s: float(c.iloc[-1]) for s, c in curves(table, selection, ratio, model, metric).items()}
+
+
+def times_to(
+    study: Study, table: pd.DataFrame, bills: Bills, model: str, metric: str, against: str
+) -> list[TimeTo]:
+    """Every arm of a model until the final figure of `against` (a selection at the arm's ratio, or full).
+
+    The figure is that of the same seed at its last checkpoint. `against` itself stands among the
+    arms: it may have been as good before its end. Arms that `against` has no cell beside are left out.
+    """
+    arms = [(FULL, 1.0), *study.arms()] if against == FULL else study.arms()
+    out = []
+    for arm in arms:
+        thresholds = finals(table, against, arm[1], model, metric)
+        if not thresholds or runs_of(table, *arm, model).empty:
+            continue
+        runs = reaches(study, table, bills, arm, model, metric, thresholds)
+        done = [run for run in runs if run.images is not None]
+        every = len(done) == len(runs)
+        spent = [run.training for run in done if run.training is not None]
+        whole = [run.training + run.rating for run in done if run.training is not None]
+        out.append(
+            TimeTo(
+                selection=arm[0],
+                ratio=arm[1],
+                model=model,
+                metric=metric,
+                against=against,
+                runs=runs,
+                reached=len(done),
+                images=sum(r.images or 0.0 for r in done) / len(done) if every else None,
+                training=mean(spent) if every else None,
+                with_rating=mean(whole) if every else None,
+            )
+        )
+    return out

@@ -1,0 +1,82 @@
+"""The page's section on agreement: rank correlations of ratings, overlap of subsets, AUC of planted kinds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from alchemist.analysis.agreement import auc_by_kind, rank_correlations
+from alchemist.analysis.overlap import overlaps
+from alchemist.analysis.results import Stat
+from alchemist.analysis.words import DASH, number
+from alchemist.report.elements import KINDS, Table
+from alchemist.report.material import Material
+from alchemist.report.words import share_text, told
+from alchemist.settings.rater import seeded
+
+
+def agreement_tables(material: Material) -> dict[str, Any]:
+    """Rank correlations of ratings, overlap of subsets, AUC of planted kinds."""
+    study = material.study
+    found = rank_correlations(material.ratings)
+    cells = {pair: _spread(c.mean, c.low, c.high, c.n, 3) for c in found for pair in _both(c.first, c.second)}
+    for rater, settings in study.raters.items():
+        if not seeded(settings):
+            cells[rater, rater] = DASH  # one table for all seeds agrees with itself by construction
+    usable = int((material.index["status"] == "ok").sum())
+    every = overlaps(material.subsets, usable)
+    shared = []
+    for ratio in sorted({arm[1] for arm in study.arms()}, reverse=True):
+        pairs = [o for o in every if o.ratio == ratio]
+        if pairs:
+            jaccard = {
+                pair: _spread(o.overlap.jaccard, o.low, o.high, o.n, 3)
+                for o in pairs
+                for pair in _both(o.first, o.second)
+            }
+            arms = list(dict.fromkeys(name for o in pairs for name in (o.first, o.second)))
+            chance = number(float(np.mean([o.overlap.chance for o in pairs])), 3)
+            shared.append({"ratio": share_text(ratio), "chance": chance, "table": _square(arms, jaccard)})
+    return {
+        "correlation": _square(list(study.raters), cells),
+        "overlaps": shared,
+        "auc": None if material.kinds is None else _auc(material),
+    }
+
+
+def _both(first: str, second: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (first, second), (second, first)
+
+
+def _square(names: Sequence[str], cells: Mapping[tuple[str, str], str]) -> Table:
+    """A symmetric table; a pair that was not compared has a dash."""
+    rows = [[name, *(cells.get((name, other), DASH) for other in names)] for name in names]
+    return Table(["", *names], rows)
+
+
+def _spread(mean: float, low: float, high: float, n: int, digits: int) -> str:
+    """A mean, and in small its range where it is one of several values."""
+    if n < 2:
+        return number(mean, digits)
+    ends = number(low, digits), number(high, digits)
+    return Markup("{}<small>{} to {}</small>").format(number(mean, digits), *ends)
+
+
+def _auc(material: Material) -> Table:
+    kinds = material.kinds
+    assert kinds is not None
+    found = auc_by_kind(material.ratings, kinds)
+    cells = {
+        (row["rater"], row["kind"]): told(
+            Stat(
+                row["mean"],
+                None if row["n"] < 2 or not seeded(material.study.raters[row["rater"]]) else row["sd"],
+                row["n"],
+            ),
+            3,
+        )
+        for row in found.to_dict("records")
+    }
+    rows = [[rater, *(cells.get((rater, kind), DASH) for kind in KINDS)] for rater in material.study.raters]
+    return Table(["rater", *KINDS], rows)

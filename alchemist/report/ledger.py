@@ -1,0 +1,111 @@
+"""The ledger: where every pair of the pool went, checked arm by arm and seed by seed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from alchemist.analysis.grid import FULL, Study
+from alchemist.analysis.words import DASH, number
+from alchemist.core.refusal import Refusal
+from alchemist.pools import store
+from alchemist.report.elements import Table, arm_name
+from alchemist.report.material import Subsets
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where all pairs of the pool went in one arm and seed: kept + pruned + rejected = total."""
+
+    selection: str
+    ratio: float
+    seed: int | None  # None for the full data, which no seed draws
+    kept: int
+    pruned: int
+    rejected: dict[str, int]  # by reason
+    total: int
+
+
+def ledger(pool: pd.DataFrame, subsets: Subsets) -> list[Account]:
+    """An account of every arm and seed, the full data first. `pool` is the index of the split that is pruned.
+
+    Raises Refusal where a subset holds an id twice or one that is no usable pair of the pool, or
+    where an account does not add up.
+    """
+    usable = pool.loc[pool["status"] == "ok", "id"]
+    reasons = pool.loc[pool["status"] == "rejected", "reason"].value_counts()
+    rejected = {str(reason): int(count) for reason, count in sorted(reasons.items())}
+    arms: list[tuple[str, float, int | None, pd.Series[str]]] = [(FULL, 1.0, None, usable)]
+    arms += [(*arm, ids) for arm, ids in subsets.items()]
+    accounts = []
+    for name, ratio, seed, ids in arms:
+        stray = ids[~ids.isin(usable)]
+        if len(stray):
+            raise Refusal(
+                f"the subset {name} at {ratio}, seed {seed}, holds {stray.iloc[0]!r}, which is no usable "
+                "pair of the pool; run dvc repro."
+            )
+        kept, pruned = len(ids), int((~usable.isin(ids)).sum())
+        if kept + pruned + sum(rejected.values()) != len(pool):
+            raise Refusal(
+                f"the ledger of {name} at {ratio}, seed {seed}, does not add up: {kept} kept + {pruned} "
+                f"pruned + {sum(rejected.values())} rejected are not {len(pool)} pairs; run dvc repro."
+            )
+        accounts.append(Account(name, ratio, seed, kept, pruned, rejected, len(pool)))
+    return accounts
+
+
+def merged(accounts: list[Account]) -> list[tuple[Account, list[int]]]:
+    """Accounts of one arm that are alike but for the seed as one, with their seeds."""
+    out: list[tuple[Account, list[int]]] = []
+    for account in accounts:
+        seeds = [] if account.seed is None else [account.seed]
+        if out and replace(out[-1][0], seed=account.seed) == account:
+            out[-1][1].extend(seeds)
+        else:
+            out.append((account, seeds))
+    return out
+
+
+def check_sizes(study: Study, accounts: list[Account], scores: Mapping[str, dict[str, Any]]) -> None:
+    """Raises Refusal where a cell was trained on another number of pairs than its subset holds."""
+    kept = {(account.selection, account.ratio, account.seed): account.kept for account in accounts}
+    for cell in study.cells():
+        trained = scores[cell.name]["subset_pairs"]
+        here = kept[cell.selection, cell.ratio, None if cell.selection == FULL else cell.seed]
+        if trained != here:
+            raise Refusal(
+                f"the cell {cell.name} was trained on {trained} pairs, but its subset holds {here}; "
+                "run dvc repro."
+            )
+
+
+def ledger_table(accounts: list[Account]) -> Table:
+    """The accounts as the page shows them: alike ones of several seeds in one row."""
+    reasons = list(accounts[0].rejected)
+    head = [
+        "subset",
+        "seeds",
+        "kept",
+        "pruned",
+        "rejected",
+        *(f"of it: {reason}" for reason in reasons),
+        "all",
+    ]
+    rows = []
+    for a, seeds in merged(accounts):
+        counts = [a.kept, a.pruned, sum(a.rejected.values()), *(a.rejected[r] for r in reasons), a.total]
+        drawn = ", ".join(map(str, seeds)) or DASH
+        rows.append([arm_name(a.selection, a.ratio), drawn, *map(number, counts)])
+    return Table(head, rows, left=2)
+
+
+def split_table(card: Mapping[str, Any]) -> Table:
+    """Counts of every split; the store counts usable pairs under `ok`, others under their reason."""
+    rows = []
+    for split in store.SPLITS:
+        counts = dict(card["counts"][split])
+        usable = counts.pop("ok", 0)
+        rows.append([split, number(usable), number(sum(counts.values()))])
+    return Table(["split", "usable", "rejected"], rows)

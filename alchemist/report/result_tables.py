@@ -1,0 +1,86 @@
+"""The tables of results: every arm of a model at a point, the paper's numbers and the floors beside it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from alchemist.analysis.grid import FULL, Study
+from alchemist.analysis.metrics import metric_name, shown
+from alchemist.analysis.paper import paper_numbers
+from alchemist.analysis.results import Result, results
+from alchemist.analysis.words import POINTS, number
+from alchemist.report.elements import Table
+from alchemist.report.material import Material
+from alchemist.report.words import SAMPLERS, share_text, told
+
+
+def result_tables(material: Material) -> list[dict[str, Any]]:
+    """For every model and point: title and table. The paper's numbers stand beside the first model."""
+    study, names, metrics = material.study, material.names, material.metrics
+    floors = material.first["floors"]
+    head = ["selection", "keeps", "pairs", "images", "epochs", *(metric_name(m, names) for m in metrics)]
+    real = {metric: floors.get(names[metric]) for metric in ("fd", "kid", "clip")}
+    rebuilt = {
+        "fd": floors.get("fd_reconstruction"),
+        "fd_coded": floors.get(f"{names['fd']}_coded"),
+        "clip": floors.get(f"{names['clip']}_reconstruction"),
+    }
+    below = [
+        _floor_row("real images against real", real, material),
+        _floor_row("real images through the image codec", rebuilt, material),
+    ]
+    out = []
+    for model in study.models():
+        quoted = ["paper: FID", "paper: CLIP"] if model == study.grid.models[0] else []
+        for point, words in POINTS.items():
+            found = results(study, material.table, model, point)
+            rows = [_result_row(row, material) for row in found] + below
+            groups = [i for i, row in enumerate(found) if i and row.ratio != found[i - 1].ratio]
+            title = words.capitalize() + (f", model {model}" if len(study.models()) > 1 else "")
+            width = len(head) + len(quoted)
+            cut = [row[:width] for row in rows]
+            out.append({"title": title, "table": Table([*head, *quoted], cut, groups=[*groups, len(found)])})
+    return out
+
+
+def _floor_row(label: str, values: Mapping[str, float | None], material: Material) -> list[str]:
+    cells = []
+    for metric in material.metrics:
+        scale, digits = shown(metric, material.names)
+        found = values.get(metric)
+        cells.append(number(None if found is None else scale * found, digits))
+    return [label, "", "", "", "", *cells, "", ""]
+
+
+def _result_row(row: Result, material: Material) -> list[str]:
+    study = material.study
+    cells = []
+    for metric in material.metrics:
+        scale, digits = shown(metric, material.names)
+        value = Markup.escape(told(row.figures[metric], digits, scale=scale))
+        if metric in row.best:
+            value = Markup("<b>{}</b>").format(value)
+        if metric in row.to_random:
+            value += Markup("<small>{}</small>").format(told(row.to_random[metric], digits, True, scale))
+        cells.append(value)
+    paper = paper_numbers(study, row.selection, row.ratio)
+    quoted = ["", ""]
+    if paper is not None:
+        mark = "†" if paper["source"] == "derived" else ""
+        quoted = [f"{paper['fid']:.2f}{mark}", f"{paper['clip']:.4f}{mark}"]
+    sizes = [number(row.pairs), number(row.images), number(row.epochs, 2)]
+    return [_label(study, row.selection), share_text(row.ratio), *sizes, *cells, *quoted]
+
+
+def _label(study: Study, selection: str) -> str:
+    """A selection's name, and in small what it does."""
+    if selection == FULL:
+        return Markup("full<small>all usable pairs</small>")
+    settings = study.selections[selection]
+    does = SAMPLERS[settings.sampler]
+    if settings.sampler != "random":
+        does += f" on {settings.rater}"
+    if study.reads_truth(selection):
+        does += ", a bound that sees planted truth"
+    return Markup("{}<small>{}</small>").format(selection, does)

@@ -1,0 +1,155 @@
+"""The page's first paragraphs: what was run and what came out, by rules that the figures decide."""
+
+from alchemist.analysis.grid import FULL
+from alchemist.analysis.metrics import metric_name, shown
+from alchemist.analysis.results import results
+from alchemist.analysis.statistics import Contrast
+from alchemist.analysis.words import POINTS, TIMES, capital, number, percent, several
+from alchemist.report.material import Material
+from alchemist.report.words import SAMPLERS, contrast_text, figure, interval_text, share_text
+
+NETWORKS = {
+    "fd_lite0": "EfficientNet-Lite0 features (ImageNet weights)",
+    "fid_pytorch": "Inception features, as pytorch-fid computes it",
+}
+VERDICTS = ("supported", "not supported", "undecided", "not tested")
+QUOTED = ("fd", "clip", "nll")  # as far as the models have them
+
+
+def story(material: Material) -> list[str]:
+    """What was found of the claims, what was run, what came out. One seed gets no interval."""
+    grid, cells = material.study.grid, material.study.cells()
+    first, side = material.first, material.pool_card["resolution"]
+    budget = first["checkpoints"][-1]
+    ratios = sorted(grid.ratios, reverse=True)
+    sizes = material.parameters
+    models = ", ".join(f"{model} with {count / 1e6:.2f} M parameters" for model, count in sizes.items())
+    ids = len(next(iter(next(iter(material.ratings.values())).values())))
+    more = ""
+    if grid.ablation.selections:
+        shares = " or ".join(map(share_text, sorted(grid.ablation.ratios, reverse=True)))
+        more = f", and {several(len(grid.ablation.selections), 'further one')} {shares}"
+    ran = (
+        f"The pool {material.params['pool']} holds {number(ids)} usable pairs of {side} {TIMES} "
+        f"{side} pixels. {several(len(grid.selections), 'selection')} ({', '.join(grid.selections)}) kept "
+        f"{' or '.join(map(share_text, ratios))} of it{more}. On each subset and on the full pool a "
+        f"generator was trained from scratch ({models}; {several(len(grid.seeds), 'seed')}, so {len(cells)} "
+        f"cells) on at most {number(budget['images'])} images (scale {material.params['scale']}), which are "
+        f"{number(budget['epochs'], 2)} epochs of the full pool. At each checkpoint it drew "
+        f"{number(first['n'])} images for held-out captions, measured against {number(first['reference_n'])} "
+        "real ones."
+    )
+    spread = (
+        "There is one seed a cell, so no figure has an interval, and a small difference may be chance."
+        if len(grid.seeds) == 1
+        else f"Figures are mean ± sd of n = {len(grid.seeds)} seeds; differences are paired by seed."
+    )
+    out = [f"{ran} {spread}"]
+    if len(grid.seeds) > 1:
+        primary = [_primary(material, c) for c in material.contrasts if c.primary]
+        out.insert(0, " ".join([_claims(material), *primary]))
+    ours = material.roles.nearest
+    if ours is not None:
+        out += [_outcome(material, ours, ratio) for ratio in ratios]
+    return out
+
+
+def _claims(material: Material) -> str:
+    """The paper's claims by verdict, in plain words."""
+    parts = []
+    for word in VERDICTS:
+        said = [f"{v.claim} ({v.sentence.rstrip('.')})" for v in material.verdicts if v.verdict == word]
+        if said:
+            parts.append(f"{word}: {'; '.join(said)}")
+    return (
+        f"What holds of the paper's claims on pool {material.params['pool']} at scale "
+        f"{material.params['scale']}, by {percent(material.confidence)} intervals over "
+        f"n = {len(material.study.grid.seeds)} seeds. "
+        f"{'. '.join(map(capital, parts))}."
+    )
+
+
+def _primary(material: Material, contrast: Contrast) -> str:
+    names = material.names
+    scale, digits = shown(contrast.metric, names)
+    side = contrast.favours
+    return (
+        f"The primary contrast, named before the run, is {contrast_text(contrast, names)}: "
+        f"{interval_text(contrast.interval, digits, True, scale)} (n = {contrast.interval.n}), "
+        f"{'which decides for neither side' if side is None else f'in favour of {side}'}."
+    )
+
+
+def _outcome(material: Material, name: str, ratio: float) -> str:
+    """A selection at one ratio for the first model, beside full data and random, and the best NLL."""
+    study, names, model = material.study, material.names, material.study.grid.models[0]
+    quoted = [metric for metric in QUOTED if metric in material.metrics]
+    random = material.roles.random
+    parts, lowest = [], {}
+    for point, words in POINTS.items():
+        rows = {(r.selection, r.ratio): r for r in results(study, material.table, model, point)}
+        beside = {"full data": rows[FULL, 1.0]}
+        if random is not None:
+            beside["random"] = rows[random, ratio]
+        said = []
+        for metric in quoted:
+            others = ", ".join(f"{who} {figure(row, metric, names)}" for who, row in beside.items())
+            said.append(f"{metric_name(metric, names)} {figure(rows[name, ratio], metric, names)} ({others})")
+        parts.append(f"at {words} it has {', '.join(said[:-1])} and {said[-1]}")
+        if "nll" in quoted:
+            methods = [r for r in rows.values() if r.ratio == ratio and not study.reads_truth(r.selection)]
+            lowest[words] = min(methods, key=lambda row: row.figures["nll"].mean)
+    settings = study.selections[name]
+    which = f", model {model}" if len(study.grid.models) > 1 else ""
+    told = (
+        f"{SAMPLERS[settings.sampler]} on the rating {settings.rater}, keeping {share_text(ratio)}{which}: "
+        f"{'; '.join(parts)}."
+    )
+    if not lowest:
+        return told
+    best = "; ".join(f"at {w} {row.selection} ({figure(row, 'nll', names)})" for w, row in lowest.items())
+    return f"{told} Lowest NLL at this size among selections that do not see planted truth: {best}."
+
+
+def caveats(material: Material) -> list[str]:
+    """Which figures carry weight at this scale, and which do not."""
+    names, floors = material.names, material.first["floors"]
+    ends = material.table[material.table["point"] == "equal_images"]["fd"]
+    low, high = number(ends.min(), 1), number(ends.max(), 1)
+    fd = metric_name("fd", names)
+    if names["fd"] == "fid_pytorch":
+        out = [f"{fd} equals pytorch-fid; clean-fid's own resizing would give other values."]
+    else:
+        network = NETWORKS.get(names["fd"], names["fd"])
+        out = [f"{fd} is the Fréchet distance on {network}: it is not FID and cannot be compared with FID."]
+    if "fd_reconstruction" in floors:
+        real, rebuilt = number(floors[names["fd"]], 1), number(floors["fd_reconstruction"], 1)
+        out.append(
+            f"At this n, real images against real ones score {real}, and {rebuilt} once they have passed the "
+            f"image codec; the cells end between {low} and {high}. Where the image codec's own "
+            "part is large, plain FD mostly measures the image codec; FD against references through the "
+            "image codec shows what the generator itself adds."
+        )
+    if "nll" in material.metrics:
+        out.append(
+            f"NLL, the loss in {material.first['likelihood']} on held-out clean pairs, has no sampling noise "
+            "and so resolves the smallest differences between arms. It exists for models with a likelihood "
+            "alone, and clean held-out pairs favour, by construction, selections that keep clean pairs."
+        )
+    if len(material.study.grid.seeds) > 1:
+        out.append(f"Range of the arms' means, and largest sd over seeds of an arm: {_resolution(material)}.")
+    return out
+
+
+def _resolution(material: Material) -> str:
+    """How far apart the arms are, beside how far apart the seeds of one arm are."""
+    names = material.names
+    here = material.table[material.table["point"] == "equal_images"]
+    by_arm = here[here["model"] == material.study.grid.models[0]].groupby(["selection", "ratio"])
+    parts = []
+    for metric in material.metrics:
+        scale, digits = shown(metric, names)
+        means, spread = by_arm[metric].mean(), by_arm[metric].std(ddof=1).max()
+        apart = number(scale * float(means.max() - means.min()), digits)
+        parts.append(f"{metric_name(metric, names)} {apart} and {number(scale * float(spread), digits)}")
+    return "; ".join(parts)

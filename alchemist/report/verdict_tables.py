@@ -1,0 +1,119 @@
+"""Verdicts on the claims and the named contrasts: tables for the page, rows for CSV."""
+
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from alchemist.analysis.metrics import shown
+from alchemist.analysis.parts import Verdict
+from alchemist.analysis.statistics import Contrast, Interval
+from alchemist.analysis.words import number
+from alchemist.report.elements import Table
+from alchemist.report.material import Material
+from alchemist.report.words import contrast_text, interval_text, p_text, shown_unit, unit_name
+
+INTERVAL = ("n", "mean", "sd", "low", "high", "p_t", "p_flip")
+
+
+def verdict_tables(material: Material) -> dict[str, Table]:
+    """The claims with their verdicts, and every comparison that they rest on."""
+    names = material.names
+    claims: list[list[str]] = []
+    parts: list[list[str]] = []
+    groups: list[int] = []
+    for v in material.verdicts:
+        said = Markup('{}<small class="why">{}</small>').format(v.sentence, v.why)
+        claims.append([v.claim, Markup("<b>{}</b>").format(v.verdict), said])
+        groups.append(len(parts))
+        for part in v.parts:
+            scale, digits, sign = shown_unit(part.unit, names)
+            what = part.what if part.decides else Markup("{}<small>stands beside</small>").format(part.what)
+            figures = [
+                interval_text(part.interval, digits, sign, scale),
+                number(scale * part.claimed, digits),
+            ]
+            tests = [p_text(part.interval.p_t), p_text(part.interval.p_flip)]
+            where = unit_name(part.unit, names), part.verdict
+            parts.append([v.claim, what, *where, number(part.interval.n), *figures, *tests])
+    head = [
+        "claim",
+        "comparison",
+        "in",
+        "verdict",
+        "n",
+        "mean and interval",
+        "to exclude",
+        "p, t-test",
+        "p, sign flip",
+    ]
+    return {
+        "claims": Table(
+            ["claim", "verdict", "what the paper claims, and what was found here"], claims, left=3
+        ),
+        "parts": Table(head, parts, left=4, groups=groups[1:]),
+    }
+
+
+def contrast_table(material: Material) -> Table | None:
+    """The named contrasts, the primary one first; None where none was asked for."""
+    names = material.names
+    rows = []
+    for c in material.contrasts:
+        scale, digits = shown(c.metric, names)
+        each = ", ".join(number(scale * d, digits, True) for d in c.differences.values())
+        label = Markup("{}<small>{}</small>").format(c.name, "primary" if c.primary else "secondary")
+        what = contrast_text(c, names), c.favours or "neither"
+        tests = [p_text(p) for p in (c.interval.p_t, c.p_holm, c.interval.p_flip)]
+        mean = interval_text(c.interval, digits, True, scale)
+        rows.append([label, *what, number(c.interval.n), mean, *tests, each])
+    head = ["contrast", "difference", "in favour of", "n", "mean and interval"]
+    tests = ["p, t-test", "p, Holm", "p, sign flip", "each seed"]
+    return Table([*head, *tests], rows, left=3, groups=[1]) if rows else None
+
+
+def left_out(material: Material) -> list[str]:
+    """Contrasts that were asked for and not made, because the models do not have their metric."""
+    asked = material.params["statistics"]
+    made = {contrast.name for contrast in material.contrasts}
+    return [name for name in (asked["primary"], *asked["secondary"]) if name is not None and name not in made]
+
+
+def contrast_rows(contrasts: list[Contrast]) -> pd.DataFrame:
+    """A row a contrast, the primary one first; no rows where none is asked for."""
+    head = ["contrast", "primary", "arm", "against", "ratio", "model", "point", "metric"]
+    rows = [
+        {
+            **dict(
+                zip(
+                    head,
+                    (c.name, c.primary, c.arm, c.against, c.ratio, c.model, c.point, c.metric),
+                    strict=True,
+                )
+            ),
+            **_interval(c.interval),
+            "p_holm": c.p_holm,
+            "favours": c.favours or "",
+        }
+        for c in contrasts
+    ]
+    return pd.DataFrame(rows, columns=[*head, *INTERVAL, "p_holm", "favours"])
+
+
+def verdict_rows(verdicts: list[Verdict]) -> pd.DataFrame:
+    """A row a claim and part; a claim that was not tested has one row without an interval."""
+    head = ["claim", "verdict", "sentence", "why"]
+    parts = ["part", "decides", "part_verdict", "unit", "claimed"]
+    rows: list[dict[str, Any]] = []
+    for v in verdicts:
+        said = {"claim": v.claim, "verdict": v.verdict, "sentence": v.sentence, "why": v.why}
+        for p in v.parts:
+            found = dict(zip(parts, (p.what, p.decides, p.verdict, p.unit, p.claimed), strict=True))
+            rows.append({**said, **found, **_interval(p.interval)})
+        if not v.parts:
+            rows.append(said)
+    return pd.DataFrame(rows, columns=[*head, *parts, *INTERVAL])
+
+
+def _interval(interval: Interval) -> dict[str, float]:
+    return {name: getattr(interval, name) for name in INTERVAL}

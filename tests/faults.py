@@ -1,0 +1,146 @@
+"""Plants known faults, each alone in a copy of the repo, and says which test catches it.
+
+    python -m tests.faults [NAME …]     all of them take some minutes; --list prints their names
+
+A fault is a line of FAULTS: one text of one file, and what a careless edit would put in its place. To add
+one, add a line; tests/test_faults.py keeps the texts findable. A fault that no test catches ends the run
+with 1.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+COPIED = ("alchemist", "stages", "tests", "assets", "params.yaml", "dvc.yaml", "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """In `file`, `old` (which stands there once) becomes `new`; the tests at `tests` should turn red."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+EVALUATE, TRAIN, RATE = "stages/evaluate.py", "stages/train.py", "stages/rate.py"
+STEPS, PROXY = "alchemist/raters/steps.py", "alchemist/raters/proxy.py"
+MEASURE = "alchemist/measures/generator.py"
+TEST_EVALUATE, TEST_TRAIN, TEST_RATE = (
+    f"tests/stages/test_{name}.py" for name in ("evaluate", "train", "rate")
+)
+FAULTS = [
+    # --- what the stages pass to the nouns
+    Fault("nll of pairs that the target was trained on", EVALUATE,
+          "held_out_loss(generator, data, rows, settings.batch)",
+          "held_out_loss(generator, data, "
+          "type(rows)(rows.numbers, data.pool().numbers[:24], rows.references), 24)",
+          TEST_EVALUATE),
+    Fault("references that hold the prompts", "alchemist/models/encoded.py",
+          "slice(None, count - prompts)", "slice(None, count)", TEST_EVALUATE),
+    Fault("another noise for each cell's seed", EVALUATE,
+          "measure.generate(generator, data, rows, law, settings, bar.update)",
+          'measure.generate(generator, data, rows, law, settings.model_copy(update={"seed": ran["seed"]}), '
+          "bar.update)",
+          TEST_EVALUATE),
+    Fault("the rater's validation taken from the evaluation split", RATE,
+          "new_proxy(), network, data, pool, data.validation()",
+          "new_proxy(), network, data, pool, data.evaluation(1)", TEST_RATE),
+    Fault("one draw of the subset for all seeds", "stages/prune.py",
+          "settings.seed + seed", "settings.seed", "tests/stages/test_prune.py"),
+    Fault("one seed for all targets", TRAIN,
+          "chosen.codec(codec, device), seed)", "chosen.codec(codec, device), 0)", TEST_TRAIN),
+    Fault("one order for all targets", TRAIN,
+          "data, rows, settings, seed, stops", "data, rows, settings, 0, stops", TEST_TRAIN),
+    Fault("targets trained on the first n of the pool", TRAIN,
+          'data.subset(pd.read_parquet(subset)["id"])',
+          "type(pool)(pool.numbers[: len(pd.read_parquet(subset))])", TEST_TRAIN),
+    # --- signs of the controls
+    Fault("the direction of the loss rater dropped", PROXY,
+          "settings.direction * losses", "losses", TEST_RATE),
+    Fault("the band of best turned round", PROXY,
+          "rating = -np.abs(", "rating = np.abs(", TEST_RATE),
+    Fault("caption gain with the other sign", PROXY,
+          "settings.direction * (empty - given)", "settings.direction * (given - empty)",
+          TEST_RATE),
+    Fault("the second proxy trained on the pool", PROXY,
+          "trained(quiet, run.validation)", "trained(quiet, run.pool)", TEST_RATE),
+    # --- training and the meta-gradient
+    Fault("raw weights in place of the average", "alchemist/models/training.py",
+          "at_stop(seen, average.model)", "at_stop(seen, generator)", "tests/models/test_training.py"),
+    Fault("a + for the - of the credit's baseline", STEPS,
+          "outcome.credit - baseline", "outcome.credit + baseline", "tests/raters/test_steps.py"),
+    Fault("the train mean as the credit's baseline", STEPS,
+          "baseline = -outcome.validation.mean()", "baseline = -outcome.train.mean()",
+          "tests/raters/test_steps.py"),
+    Fault("eq. 6 turned round", STEPS,
+          "reference_step(state, step, weight.shares, budget) - train",
+          "train - reference_step(state, step, weight.shares, budget)", "tests/raters"),
+    Fault("a rater's order without the seed", "alchemist/raters/meta.py",
+          "key = stateless.key(part, seed)", "key = stateless.key(part, 0)", "tests/raters/test_meta.py"),
+    # --- the measures
+    Fault("captions dropped from the nll", MEASURE,
+          "generator.losses(data.batch(chosen).to(device)",
+          "generator.losses(data.batch(chosen, np.ones(len(chosen), dtype=np.bool_)).to(device)",
+          "tests/measures/test_generator.py"),
+    Fault("fd against coded references", MEASURE,
+          "settings.fd_name: frechet_distance(found, references.moments)",
+          "settings.fd_name: frechet_distance(found, references.coded)", "tests/measures/test_generator.py"),
+]  # fmt: skip
+
+
+def catch(fault: Fault) -> str | None:
+    """The first test that fails with a fault planted in a copy of the repo; None where all pass."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "repo"
+        for name in COPIED:
+            ignore = shutil.ignore_patterns("__pycache__")
+            if (REPO / name).is_dir():
+                shutil.copytree(REPO / name, copy / name, ignore=ignore)
+            else:
+                copy.mkdir(exist_ok=True)
+                shutil.copy(REPO / name, copy / name)
+        path = copy / fault.file
+        text = path.read_text()
+        assert text.count(fault.old) == 1, f"{fault.file} should hold {fault.old!r} once"
+        path.write_text(text.replace(fault.old, fault.new))
+        # `-m pytest` puts the copy in front of an installed package.
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", fault.tests]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    if failed is None:
+        raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
+    return failed[1]
+
+
+def main() -> int:
+    """Plants the faults that are named, or all."""
+    asked = sys.argv[1:]
+    if asked == ["--list"]:
+        print("\n".join(fault.name for fault in FAULTS))
+        return 0
+    unknown = [name for name in asked if name not in {fault.name for fault in FAULTS}]
+    if unknown:
+        print(f"{unknown[0]!r} is no fault; --list prints their names.", file=sys.stderr)
+        return 2
+    missed = 0
+    for fault in FAULTS:
+        if not asked or fault.name in asked:
+            caught = catch(fault)
+            missed += caught is None
+            print(f"{fault.name:<55} {caught or 'NOT CAUGHT'}", flush=True)
+    print(f"{missed} not caught" if missed else "all caught")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+from pathlib import Path
+
+from report_helpers import part, text
+
+from alchemist.analysis.words import DASH
+
+
+def test_costs_stand_in_seconds_and_operations(three: Path) -> None:
+    said = text(part((three / "reports" / "index.html").read_text(), "cost"))
+    # 20 % of the full data's 40 s and 3 TFLOP, 55 s and 4 TFLOP of the rater, 5 s and 0.5 of scoring.
+    assert (
+        f"alchemist, 20 % xs 1.5 s 0.20 TFLOP {DASH} 55.0 s 4.00 TFLOP 5.0 s 0.50 TFLOP 8.0 s 0.60 TFLOP "
+        "68.0 s 5.10 TFLOP 20.0 170.0"
+    ) in said
+    assert "clarity 203" in said
+    assert "Against random at equal size, until its final FD (Lite0)" in said
+    assert "Against random at equal size, until its final NLL" in said

@@ -1,0 +1,33 @@
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from report_helpers import run
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+
+
+def test_a_missing_cell_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy / "data" / "scores" / "topk-0.2-xs-0.json").unlink()
+    with pytest.raises(Refusal, match=r"the grid names the cell topk-0\.2-xs-0") as told:
+        run(copy, monkeypatch)
+    assert "\n" not in str(told.value)
+
+
+def test_cells_measured_otherwise_are_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = copy / "data" / "scores" / "loss-0.5-xs-0.json"
+    files.write_json(path, files.read_json(path) | {"n": 7})
+    with pytest.raises(Refusal, match=r"full-xs-0 and loss-0\.5-xs-0 differ in n,"):
+        run(copy, monkeypatch)
+
+
+@pytest.mark.parametrize("spoil", [lambda t: t.iloc[1:], lambda t: pd.concat([t.iloc[1:], t.iloc[1:2]])])
+def test_ratings_that_miss_a_pair_are_refused(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any
+) -> None:
+    path = copy / "data" / "ratings" / "loss" / "0.parquet"
+    spoil(pd.read_parquet(path)).to_parquet(path)
+    with pytest.raises(Refusal, match=r"loss/0\.parquet does not rate each of the 203 usable pairs"):
+        run(copy, monkeypatch)

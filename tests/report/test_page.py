@@ -1,0 +1,67 @@
+import re
+from pathlib import Path
+
+import pytest
+from report_helpers import EVIL, build, params, part, run, text
+
+
+def test_a_page_in_one_file_without_scripts_and_with_escaped_captions(world: Path) -> None:
+    page = (world / "reports" / "index.html").read_text()
+    assert "<script" not in page
+    assert text(page).count(EVIL) >= 10 * 6  # every example, as it is written
+    assert "prompt 0 of <b>all</b>" in text(page)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert "url(http" not in page
+    assert "prefers-color-scheme: dark" in page
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', page)) <= {
+        pair for name in ids for pair in ((name, ""), ("", name))
+    }
+
+
+def test_every_section_stands_in_its_order(world: Path) -> None:
+    page = (world / "reports" / "index.html").read_text()
+    wanted = [
+        "results", "verdicts", "contrasts", "agreement", "cost", "paper", "curves", "makeup", "examples",
+        "samples", "rating", "ledger", "facts",
+    ]  # fmt: skip
+    assert re.findall(r'<h2 id="(\w+)"', page) == wanted
+    assert part(page, "examples").count("<img") == 60
+    assert part(page, "samples").count("<img") == 11
+    assert "CC BY-SA 4.0" in part(page, "facts")
+    assert "psnr 25.25" in text(part(page, "facts"))
+    assert "scales.tiny.train.images 9600" in text(part(page, "facts"))
+    assert "versions.torch 2.9.1" in text(part(page, "facts"))
+
+
+def test_equal_inputs_give_equal_bytes(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    again = run(world, monkeypatch, "again")
+    first = {p.relative_to(world / "reports"): p.read_bytes() for p in (world / "reports").rglob("*.*")}
+    assert first == {p.relative_to(again): p.read_bytes() for p in again.rglob("*.*")}
+    # Page and tables; curves, deciles of four raters, rater training, figures 3 and 6 of the paper.
+    assert len(first) == 5 + 4 + 4 + 5 + 1 + 4
+
+
+def test_two_seeds_and_no_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = {"selections": ["alchemist", "random"], "ratios": [0.5], "seeds": [0, 3], "oracles": []}
+    build(tmp_path, params(**grid), planted=False)
+    page = (run(tmp_path, monkeypatch) / "index.html").read_text()
+    assert "This pool has no planted truth" in page
+    assert "<em>informative" not in page
+    said = text(part(page, "results"))
+    # Cells in order: full 0 and 3, alchemist 0 and 3, random 0 and 3. Per seed the CLIP-Score gains
+    # 2 and the cell's number costs 0.1: mean 8 + 1 - (2 + 3) / 20 + 3, sd (6 - 0.1) / sqrt(2).
+    assert f"{9 - 0.25 + 3:.2f} ± {5.9 / 2**0.5:.2f}" in said
+    # Paired with random, only the cell's number is left, which is equal for both seeds.
+    assert "+0.20 ± 0.00" in said
+    story = text(page[page.index("<h1>") : page.index("<nav>")])
+    assert "n = 2 seeds" in story
+    assert "no figure has an interval" not in story
+    assert "alchemist, 50 % , seed 3" in text(page).replace("%,", "% ,")
+
+
+def test_cells_beside_the_grid_are_not_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy / "data" / "scores" / "old-0.2-xs-0.json").write_text("not JSON")
+    before = (copy / "reports" / "index.html").read_bytes()
+    assert (run(copy, monkeypatch) / "index.html").read_bytes() == before

@@ -1,0 +1,52 @@
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+from report_helpers import part, text
+
+from alchemist.analysis.words import DASH
+
+
+def test_result_rows_floors_and_the_papers_numbers(world: Path) -> None:
+    shown = part((world / "reports" / "index.html").read_text(), "results")
+    epochs, images = (text(piece) for piece in shown.split("<h3>")[1:])
+    number = {"full": 0, "topk": 3}
+    for at, seen in ((epochs, 6000), (images, 12000)):
+        fd = 600 - seen / 100 + number["topk"]
+        gap = number["topk"] - 2  # random is the cell before
+        assert f"topk Top-K on alchemist 50 % 102 {seen:,} {seen / 102:.2f} {fd:.1f} +{gap:.1f}" in at
+        assert re.search(r"full all usable pairs 100 % 203 12,000 59\.11 480\.0 .* 17\.48 0\.2336", at)
+        assert f"real images against real 33.1 {DASH} 0.1 79.00 {DASH}" in at
+        assert f"real images through the image codec 88.8 30.2 {DASH} 71.25 {DASH}" in at
+    assert re.search(r"alchemist Shift-Gsample on alchemist 20 % .*? 18\.22 0\.2277", epochs)
+    assert re.search(r"random at random 20 % .*? 20\.69† 0\.2219†", epochs)
+    assert re.search(r"topk Top-K on alchemist 20 % .*? 48\.20 0\.1945", epochs)
+    assert "loss Shift-Gsample on loss 50 % 102 6,000 58.82 545.0 +3.0" in epochs
+
+
+def test_summary_has_few_short_keys(world: Path) -> None:
+    held = json.loads((world / "reports" / "summary.json").read_text())
+    assert held == {
+        "ratio": 0.5, "fd_full": 480.0, "fd_rnd": 542.0, "fd_alc": 544.0,
+        "nll_full": 4.8, "nll_rnd": 5.04, "nll_alc": 5.08,
+    }  # fmt: skip
+    page = text((world / "reports" / "index.html").read_text())
+    assert all(key in page for key in held)
+
+
+def test_table_holds_the_scores_bit_by_bit(world: Path) -> None:
+    table = pd.read_csv(world / "reports" / "table.csv", dtype=str, keep_default_na=False)
+    found = 0
+    for name, rows in table.groupby("cell"):
+        held = json.loads((world / "data" / "scores" / f"{name}.json").read_text())
+        for at in held["checkpoints"]:
+            for point in at["points"]:
+                (row,) = rows[rows["point"] == point].to_dict("records")
+                for key in set(at) - {"points"}:
+                    assert float(row[key]) == at[key]
+                assert int(row["subset_pairs"]) == held["subset_pairs"]
+                found += 1
+    assert found == len(table) == 2 + 10 * 3
+    assert set(table["pool"]) == {"emoji"}
+    assert set(table["scale"]) == {"tiny"}

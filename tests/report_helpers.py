@@ -1,0 +1,192 @@
+"""A data folder as the earlier stages leave it, for a grid of one's own, and its report as it is read."""
+
+import dataclasses
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from analysis_helpers import UNIT
+from PIL import Image
+
+from alchemist.analysis.grid import FULL, Cell, Study
+from alchemist.core import files, stateless
+from alchemist.pools import read, store
+from alchemist.pools.store import Row, write_pool
+from alchemist.pruning import laws
+from alchemist.settings import parse
+from alchemist.settings.grid import GridSettings
+from alchemist.settings.pool import EmojiPool, pool_settings
+from alchemist.settings.rater import rater_settings, table_name
+from alchemist.settings.selection import SelectionSettings
+from stages import report as stage
+
+REPO = Path(__file__).resolve().parents[1]
+EVIL = "<script>alert('caption')</script> & more"
+REJECTED = {"unreadable image": 3, "empty caption": 2}
+PAIRS = 203  # not a multiple of ten
+PARAMETERS = {"xs": 1234567, "s": 2345678, "m": 3456789}
+
+
+def params(**grid: Any) -> dict[str, Any]:
+    """The repo's params.yaml with a small pool and a grid of its own."""
+    held: dict[str, Any] = yaml.safe_load((REPO / "params.yaml").read_text())
+    held["pools"]["emoji"] |= {
+        "pairs": PAIRS, "meta_validation": {"pairs": 10, "source": "mixture"}, "evaluation": {"pairs": 12},
+        "scorer": {"pairs": 10},
+    }  # fmt: skip
+    held["grid"] = {
+        "selections": ["oracle", "random", "topk", "alchemist", "loss"], "ratios": [0.5, 0.2],
+        "raters": ["alchemist", "loss", "random"], "embeddings": [], "heuristics": [], "oracles": ["oracle"],
+        "models": ["xs"], "seeds": [0], "ablation": {"selections": [], "ratios": []},
+        "transfer": {"selections": [], "ratios": [], "models": []},
+    } | grid  # fmt: skip
+    held["statistics"] = {"primary": None, "secondary": [], "confidence": 0.95}
+    return held
+
+
+def study_of(held: dict[str, Any]) -> Study:
+    grid = parse(GridSettings, held["grid"], "grid")
+    chosen = {n: parse(SelectionSettings, held["selections"][n], n) for n in grid.chosen()}
+    names = [*(s.rater for s in chosen.values()), *grid.raters, *grid.heuristics]
+    return Study(grid, chosen, {name: rater_settings(held["raters"][name], name) for name in names})
+
+
+def score(
+    cell: Cell, pairs: int, number: float, noise: float = 0.0, likelihood: str | None = UNIT
+) -> dict[str, Any]:
+    """Made-up figures: every cell's differ, and every checkpoint's. Without a likelihood there is no NLL."""
+    budget = 12000
+    number += noise * float(stateless.generator("score", cell.name).normal())
+    points = {budget: ["equal_epochs", "equal_images"]} if cell.selection == FULL else {
+        round(cell.ratio * budget): ["equal_epochs"], 9000: ["curve"], budget: ["equal_images"]
+    }  # fmt: skip
+    checkpoints = [
+        {
+            "images": images,
+            "epochs": images / pairs,
+            "points": names,
+            "fd_lite0": 600 - images / 100 + number + cell.seed / 3,
+            "fd_lite0_coded": 500 - images / 100 + number,
+            "kid_lite0": 0.5 - images / 1e5 + number / 100,
+            "kid_lite0_sd": 0.01,
+            "clip_lit": 8 + images / 6000 - number / 10 + 2 * cell.seed,
+            **({"nll": 5.2 - images / 30000 + number / 50 + cell.seed / 100} if likelihood else {}),
+            "seconds": 9.5,
+        }
+        for images, names in sorted(points.items())
+    ]
+    return {
+        "cell": cell.name, "model": cell.model, "seed": cell.seed, "subset_pairs": pairs, "pool_pairs": PAIRS,
+        "parameters": PARAMETERS[cell.model], "batch": 32, "train_seconds": 40.0, "train_flops": 3e12,
+        "threads": 2,
+        "versions": {"torch": "2.9.1", "numpy": "2.3.4"}, "checkpoints": checkpoints, "n": 6,
+        "reference_n": 6,
+        "floors": {
+            "fd_lite0": 33.1, "fd_lite0_coded": 30.2, "fd_reconstruction": 88.8, "kid_lite0": 0.0001,
+            "clip_lit": 79.0, "clip_lit_reconstruction": 71.25,
+        },
+        "names": {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}, "likelihood": likelihood,
+        "evaluate_seconds": 21.0,
+        "grid_prompts": [f"prompt {i} of <b>all</b>" for i in range(6)],
+    }  # fmt: skip
+
+
+def log_of(kind: str) -> list[dict[str, float]]:
+    steps = range(32, 9600, 320)
+    if kind == "meta":
+        return [
+            {"images": n, "seconds": n / 200, "upper_weight": 1.0, "validation_loss": 7 - n / 5000,
+             "train_loss": 7 - n / 6000, "effective_sample_share": 1 - n / 20000, "gate": 0.5,
+             "weight_loss_correlation": -n / 10000}
+            for n in steps
+        ]  # fmt: skip
+    row = {"epochs": 0.1, "rate": 0.001}
+    every = [{"images": n, "seconds": n / 400, "loss": 7 - n / 5000, **row} for n in steps]
+    return every if kind == "loss" else []
+
+
+def build(
+    root: Path, held: dict[str, Any], planted: bool = True, noise: float = 0.0, likelihood: str | None = UNIT
+) -> None:
+    """A data folder as the earlier stages leave it: the pool, ratings and subsets by the real modules."""
+    (root / "params.yaml").write_text(yaml.safe_dump(held))
+    data, study = root / "data", study_of(held)
+    pool = pool_settings(held["pools"]["emoji"], "pools.emoji")
+    assert isinstance(pool, EmojiPool)
+    composed = [dataclasses.replace(row, caption=f"{row.caption} {EVIL}") for row in read.rows(pool, 1)]
+    if not planted:
+        composed = [dataclasses.replace(row, kind=None) for row in composed]
+    reasons = [reason for reason, count in REJECTED.items() for _ in range(count)]
+    broken = [Row(f"bad-{i}", "", "pool", f"bad-{i}", None, reason, None) for i, reason in enumerate(reasons)]
+    with files.whole_folder(data / "pool") as draft, files.whole_folder(data / "truth") as truth:
+        facts = {"pool": "emoji", "licence": read.licence(pool)}
+        write_pool(draft, [*composed, *broken], pool.resolution, pool.shard_pairs, facts)
+        (draft / store.TRUTH).replace(truth / store.TRUTH)
+    ids = [row.id for row in composed if row.split == "pool"]
+    informative = np.array([row.kind == "informative" for row in composed if row.split == "pool"])
+    rng = np.random.default_rng(0)
+    for (name, rater), seed in itertools.product(study.raters.items(), study.grid.seeds):
+        path = data / "ratings" / table_name(name, rater, seed)
+        if not path.is_file():
+            ratings = rng.normal(0.3 * informative, 1)
+            ratings = informative.astype(float) if rater.kind == "oracle" else ratings
+            table = pd.DataFrame({"id": ids, "rating": ratings}).sample(frac=1, random_state=1)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            table.to_parquet(path)
+            if rater.kind != "oracle":
+                facts = {"log": log_of(rater.kind), "seconds": 60.0, "score_seconds": 5.0, "pairs": len(ids)}
+                work = data / "raters" / name / path.stem / "rating.json"
+                files.write_json(work, facts | {"train_flops": 4e12, "score_flops": 5e11})
+        table = pd.read_parquet(path)
+        for arm, ratio in study.arms():
+            chosen = study.selections[arm]
+            if chosen.rater == name:
+                drawn = laws.select(table, ratio, chosen.model_copy(update={"seed": chosen.seed + seed}))
+                kept_in = data / "subsets" / arm / str(ratio) / f"{seed}.parquet"
+                kept_in.parent.mkdir(parents=True, exist_ok=True)
+                drawn.to_frame("id").to_parquet(kept_in)
+    for number, cell in enumerate(study.cells()):
+        kept = len(ids) if cell.selection == FULL else laws.kept_count(len(ids), cell.ratio)
+        made = score(cell, kept, number, noise, likelihood)
+        files.write_json(data / "scores" / f"{cell.name}.json", made)
+        pixels = rng.integers(256, size=(128, 256, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(data / "scores" / f"{cell.name}.png")
+    for name in stage.CLOCKED:
+        files.write_json(
+            data / "times" / f"{name}.json",
+            {"seconds": 1.5, "flops": 2e11} if name == "encode" else {"seconds": 1.5},
+        )
+    (data / "codec").mkdir()
+    files.write_json(data / "codec" / "card.json", {"psnr": 25.25, "config": {"codes": 2048}})
+    files.write_manifest(data / "codec")
+
+
+def run(root: Path, monkeypatch: pytest.MonkeyPatch, out: str = "reports") -> Path:
+    monkeypatch.chdir(root)
+    given = ("pool", "truth", "ratings", "raters", "subsets", "scores", "codec", "times")
+    folders = {name: Path("data") / name for name in given}
+    stage.run(**folders, codec_params="tokenizer", beside=Path("beside"), out=Path(out))
+    return root / out
+
+
+def text(page: str) -> str:
+    """What a reader sees of a page or of a part of it."""
+    import html
+
+    bare = re.sub(r"<(style|svg)\b.*?</\1>", " ", page, flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", bare)).split())
+
+
+def part(page: str, anchor: str) -> str:
+    return page[page.index(f'<h2 id="{anchor}"') :].split("<h2", 2)[1]
+
+
+def of_table(root: Path, selection: str, ratio: float, point: str, metric: str) -> np.ndarray:
+    table = pd.read_csv(root / "reports" / "table.csv")
+    rows = table[(table["selection"] == selection) & (table["ratio"] == ratio) & (table["model"] == "xs")]
+    return rows[rows["point"] == point].sort_values("seed")[metric].to_numpy()

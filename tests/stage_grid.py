@@ -1,0 +1,125 @@
+"""A tiny grid of the real networks, made by the stages' own functions in one process."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+from tiny import REPO, tiny_params
+
+from alchemist.core import files
+from alchemist.models import family
+from alchemist.models.encoded import Encoded
+from alchemist.models.family import Codec, Family, Generator
+from alchemist.pools import store
+from alchemist.raters.network import Rater
+from alchemist.settings import Settings
+from alchemist.settings.check import Params, check
+
+SEED = 3  # of the cells; not 0, so that a seed that is left out shows
+MODEL, PROXY, TRUNK = "xxs", "xs", "xxs"
+
+
+class Grid:
+    """The folders of a tiny grid, and what the tests ask of them independently of the stages."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        params = tiny_params()
+        params["grid"] |= {"seeds": [SEED, 4], "heuristics": ["clarity"], "embeddings": ["clip_score"]}
+        params["models"]["xs"] |= {"drop_path": 0.2}
+        params["models"]["xxs"] = params["models"]["xs"] | {"depth": 1, "width": 48}
+        (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        self.params: Params = check(params)
+        self.scale = self.params.scales["tiny"]
+
+    def __call__(self, stage: str, **options: Any) -> None:
+        """Runs a stage as its command would; text that names a folder of data is made a path."""
+        module = __import__(f"stages.{stage}", fromlist=["run"])
+        paths = {
+            key: Path(value) if str(value).startswith(("data", ".scratch")) else value
+            for key, value in options.items()
+        }
+        with contextlib.chdir(self.folder):
+            module.run(**paths)
+
+    def rate(self, rater: str, seed: int = SEED) -> "pd.Series[float]":
+        """Ratings by id, of the stage rate."""
+        out = f"data/ratings/{rater}/{seed}.parquet"
+        if not (self.folder / out).is_file():
+            self(
+                "rate", rater=rater, seed=seed, family_name="star", proxy_name=PROXY, trunk=TRUNK,
+                encoded="data/encoded", codec="data/tokenizer", assets=REPO / "assets/raters", scale="tiny",
+                out=out, log_out=f"data/raters/{rater}/{seed}", scratch=".scratch",
+            )  # fmt: skip
+        table: pd.Series[float] = pd.read_parquet(self.folder / out).set_index("id")["rating"]
+        return table
+
+    def subset(self, count: int = 60) -> "pd.Series[str]":
+        """Ids of the pool that stand neither first nor last in it, in a file for the stage train."""
+        ids = self.index("pool")["id"].sort_values().iloc[20 : 20 + count].reset_index(drop=True)
+        ids.to_frame("id").to_parquet(self.folder / "data/subset.parquet", index=False)
+        return ids
+
+    def train(self, name: str, seed: int = SEED, subset: str | None = "data/subset.parquet") -> Path:
+        """The folder of a cell, trained by the stage train."""
+        if not (self.folder / "data/models" / name).is_dir():
+            self.subset()
+            self(
+                "train", family_name="star", encoded="data/encoded", codec="data/tokenizer", model=MODEL,
+                seed=seed, scale="tiny", out=f"data/models/{name}", scratch=".scratch", subset=subset,
+            )  # fmt: skip
+        return self.folder / "data/models" / name
+
+    def score(self, name: str) -> dict[str, Any]:
+        """A cell's figures, by the stage evaluate."""
+        out = self.folder / f"data/scores/{name}.json"
+        if not out.is_file():
+            self(
+                "evaluate", family_name="star", cell=f"data/models/{name}", encoded="data/encoded",
+                codec="data/tokenizer", scorer="data/scorer", floors="data/floors",
+                index="data/pool/index.parquet", model=MODEL, scale="tiny", out=f"data/scores/{name}.json",
+                grid_out=f"data/scores/{name}.png",
+            )  # fmt: skip
+        scores: dict[str, Any] = files.read_json(out)
+        return scores
+
+    # What the tests know by themselves: which pairs there are, and fresh networks.
+
+    def index(self, split: str) -> pd.DataFrame:
+        """The usable pairs of a split, in the order of the pool."""
+        index = pd.read_parquet(self.folder / "data/pool/index.parquet")
+        return index[(index["status"] == "ok") & (index["split"] == split)].reset_index(drop=True)
+
+    @property
+    def encoded(self) -> Encoded:
+        return Encoded(self.folder / "data/encoded")
+
+    def numbers(self, ids: "pd.Series[str]") -> Any:
+        """Row numbers of ids, looked up one by one in the table of rows."""
+        rows = pd.read_parquet(self.folder / "data/encoded/rows.parquet")
+        place = {name: i for i, name in enumerate(rows["id"])}
+        return pd.Series([place[name] for name in ids]).to_numpy()
+
+    def images(self, rows: pd.DataFrame) -> Any:
+        return store.images(self.folder / "data/pool", rows)
+
+    @property
+    def family(self) -> Family:
+        return family.load("star")
+
+    @property
+    def codec(self) -> Codec:
+        return self.family.codec(self.folder / "data/tokenizer", torch.device("cpu"))
+
+    def generator(self, model: str, seed: int) -> Generator:
+        return self.family.generator(self.params.models[model], self.codec, seed)
+
+    def rater(self, seed: int) -> Rater:
+        return Rater(self.family.trunk(self.params.models[TRUNK], self.codec, seed), seed)
+
+    @property
+    def law(self) -> Settings:
+        return self.scale.sample.star

@@ -1,0 +1,23 @@
+import sys
+from collections.abc import Iterator
+
+import pytest
+from stage_grid import Grid
+from tiny import REPO
+
+
+@pytest.fixture(scope="session")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
+    """The pool, its encoding, the scorer and the floors of a tiny grid."""
+    made = Grid(tmp_path_factory.mktemp("grid"))
+    sys.path.insert(0, str(REPO))
+    made("prepare", pool="emoji", out="data/pool", truth_out="data/truth", time_out="data/times/prepare.json")
+    made("tokenizer", pool_name="emoji", pool="data/pool", asset=REPO / "assets/emoji32",
+         out="data/tokenizer", scratch=".scratch", time_out="data/times/codec.json")  # fmt: skip
+    made("encode", family_name="star", pool="data/pool", codec="data/tokenizer", scale="tiny",
+         out="data/encoded", time_out="data/times/encode.json")  # fmt: skip
+    made("scorer", pool="data/pool", scale="tiny", out="data/scorer", time_out="data/times/scorer.json")
+    made("floors", family_name="star", pool="data/pool", codec="data/tokenizer", scorer="data/scorer",
+         scale="tiny", out="data/floors")  # fmt: skip
+    yield made
+    sys.path.remove(str(REPO))

@@ -1,0 +1,30 @@
+"""The repo's params.yaml, shrunk so that a grid of the real networks takes seconds."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPO = Path(__file__).parents[1]
+
+
+def tiny_params() -> dict[str, Any]:
+    """A dictionary of params: one seed, two arms, 150 pairs, some steps."""
+    params: dict[str, Any] = yaml.safe_load((REPO / "params.yaml").read_text())
+    params["roles"] = {"proxy": "xs", "rater": "xs"}
+    params["grid"] = {
+        "selections": ["random", "alchemist"], "raters": ["alchemist", "random"], "embeddings": [],
+        "heuristics": [], "oracles": [], "ratios": [0.5], "models": ["xs"], "seeds": [0],
+        "ablation": {"selections": [], "ratios": []},
+        "transfer": {"selections": [], "ratios": [], "models": []},
+    }  # fmt: skip
+    params["pools"]["emoji"] |= {
+        "pairs": 150, "meta_validation": {"pairs": 40, "source": "mixture"}, "evaluation": {"pairs": 48},
+        "scorer": {"pairs": 80},
+    }  # fmt: skip
+    scale = params["scales"]["tiny"]
+    scale["scorer"] |= {"steps": 5, "batch": 16}
+    scale["rate"] |= {"images": 96, "reference_group": 15}
+    scale["train"] |= {"images": 128}
+    scale["evaluate"] |= {"images": 24, "kid_subsets": 2, "kid_subset_size": 12, "grid": 8, "batch": 12}
+    return params
