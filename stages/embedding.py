@@ -1,6 +1,5 @@
 """Ratings of every pair of the pool by embeddings of pretrained networks: CLIP score, SemDeDup, aesthetic."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -34,10 +33,10 @@ def run(
     log_out: Annotated[Path, typer.Option(help="folder to write the times into")],
 ) -> None:
     """Rates the usable pairs of the pool by the networks that measure the generators."""
-    started = time.perf_counter()
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
     device = devices.chosen(device_setting(section("device")))
+    elapsed = devices.clock(device)
     files.check_manifest(pool)
     rows = store.usable(store.read_index(pool), "pool")
     first = rows.iloc[: evaluate.batch]
@@ -53,7 +52,7 @@ def run(
             judge = clip_score.load_scorer(evaluate.clip, scorer, device)
             with counter:
                 clip_score.score(judge, images, words, evaluate.batch)
-            begun = time.perf_counter()
+            begun = elapsed()
             measure = clip_scores(judge, pool, rows, evaluate.batch, bar.update)
         elif isinstance(settings, SemDeDupRater):
             if settings.clusters is not None and settings.clusters > len(rows):
@@ -64,7 +63,7 @@ def run(
             by = features.extractor(evaluate.features, evaluate.feature_size, device)
             with counter:
                 features.extract(images, by, evaluate.batch)
-            begun = time.perf_counter()
+            begun = elapsed()
             vectors = drafts / "features.npy"
             dedup.embed(pool, rows, by, evaluate.batch, vectors, bar.update)
             measure = dedup.novelty(
@@ -75,17 +74,16 @@ def run(
             models = aesthetic.load(rater, device)
             with counter:
                 aesthetic.score(*models, images, evaluate.batch)
-            begun = time.perf_counter()
+            begun = elapsed()
             measure = aesthetic.score_pool(pool, rows, models, evaluate.batch, bar.update)
         else:
             raise Refusal(
                 f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.embeddings are {KINDS}."
             )
-        taken = time.perf_counter() - begun
+        taken = elapsed() - begun
         bill.write_table(out, rows["id"].to_numpy(), settings.direction * measure)
         flops = round(counter.get_total_flops() / len(first) * len(rows))
-        seconds = time.perf_counter() - started
-        spent = bill.fixed_bill(rater, settings.kind, len(rows), taken, seconds, flops)
+        spent = bill.fixed_bill(rater, settings.kind, len(rows), taken, elapsed(), flops)
         files.write_json(drafts / "rating.json", spent)
     print(f"wrote {out} and {log_out}")
 

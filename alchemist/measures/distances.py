@@ -52,7 +52,9 @@ def frechet_distance(a: Features | Moments, b: Features | Moments) -> float:
     the second argument is kept in its Moments: give the references second.
     """
     first, second = (x if isinstance(x, Moments) else moments(x) for x in (a, b))
+    # |m_a - m_b|^2
     gap = first.mean - second.mean
+    # Tr (C_a C_b)^(1/2), by the eigenvalues of C_b^(1/2) C_a C_b^(1/2)
     inner = second.root @ first.covariance @ second.root
     shared = np.sqrt(np.linalg.eigvalsh(inner).clip(0)).sum()
     return float(gap @ gap + np.trace(first.covariance) + np.trace(second.covariance) - 2 * shared)

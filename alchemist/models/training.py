@@ -130,10 +130,11 @@ class Average(Generic[M]):
     def update(self, model: M, seen: int, batch: int) -> None:
         """Moves the average towards the model after a step of `batch` images."""
         half_life = min(self.half_life, seen / 10)
-        keep = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+        # theta_ema <- d theta_ema + (1 - d) theta, with d = 2^(-batch / half-life)
+        decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
         ours: list[Tensor] = list(self.model.parameters())
         theirs: list[Tensor] = list(model.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - keep)
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
 def descend(model: nn.Module, adam: torch.optim.Optimizer, loss: Tensor, clip: float) -> None:
@@ -193,7 +194,7 @@ def train(
     losses: list[Tensor] = []
     elapsed = devices.clock(device)
     while seen < stops[-1]:
-        # --- the batch at this image number, and a step on it
+        # --- the batch at this image number, and a step on the mean of its losses
         numbers = numbers_at(rows, seed, seen, settings.batch)
         dropped = dropped_captions(settings.caption_dropout, seed, seen, settings.batch)
         batch = data.batch(numbers, dropped).to(device)

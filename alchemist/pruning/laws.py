@@ -44,6 +44,7 @@ def select(table: pd.DataFrame, retention: float, settings: SelectionSettings) -
     count = kept_count(len(ids), retention)
     seed = settings.seed
 
+    # --- the law, as a mask over the ids
     if settings.sampler == "full":
         if count < len(ids):
             raise Refusal(f"retention is {retention}; sampler full keeps all, so it should be 1.0.")
@@ -57,12 +58,12 @@ def select(table: pd.DataFrame, retention: float, settings: SelectionSettings) -
         order = _descending(rating, ids, seed)
         mask = np.zeros(len(ids), dtype=bool)
         mask[order[first : first + count]] = True
-    elif settings.sampler == "gsample":
+    elif settings.sampler == "gsample":  # eq. 11 without the shift
         mean = GSAMPLE_MEAN if settings.mean is None else settings.mean
         sigma = GSAMPLE_SIGMA if settings.sigma is None else settings.sigma
         order, noise = _descending(rating, ids, seed), _noise(ids, "gsample", seed)
         mask = _gaussian(order, noise, 0, count, mean=mean, sigma=sigma)
-    else:
+    else:  # Shift-Gsample: the top `drop` % away, then eq. 11 on the rest
         drop = shift_drop(retention, settings.drop)
         # Rounding may leave one id too few where drop and retention add up to 100 %.
         dropped = min(round(drop / 100 * len(ids)), len(ids) - count)
@@ -160,6 +161,7 @@ def _gaussian(
     proportional to p_i among those left (Efraimidis & Spirakis 2006; Kool et al. 2019). In log
     space no tail underflows, so the count is exact for any sigma.
     """
+    # --- log p_i = -(w_i - mean)^2 / (2 sigma^2), w_i the percentile ranks of what is left
     rest = order[dropped:]
     score = _percentiles(len(order))[dropped:]
     score -= mean
@@ -167,6 +169,7 @@ def _gaussian(
     with np.errstate(over="ignore"):  # an infinitely far tail is drawn last, best rank first
         np.square(score, out=score)
     score *= -0.5
+    # --- plus Gumbel noise, and the largest
     score -= np.log(-np.log(np.minimum(noise[rest], 1 - 2**-53)))  # 1 itself would be infinite noise
     mask = np.zeros(len(order), dtype=bool)
     mask[rest[_largest(score, count)]] = True

@@ -88,12 +88,15 @@ def batch_weights(rater: Rater, features: Tensor, group: str, bound: float | Non
         gate, ratings = _published(rater, features)
         shares = ratings.softmax(0)
         return Weights(shares, shares, gate)
+    # --- logits of the batch, centred and bounded
     logits = rater.logits(features)
     centred = logits - logits.mean()
     scaled = bounded(centred, centred.abs().max(), bound)
+    # --- the gate of the batch, from the mean and variance of its features (section 3.2)
     gate = rater.gate(features.mean(0), features.var(0, correction=0))
     if group == "temperature":
         scaled = scaled * (0.5 + gate)
+    # --- W = gate x softmax (eq. 9's weights)
     shares = scaled.softmax(0)
     return Weights(shares, shares * gate if group == "product" else shares, gate)
 

@@ -1,6 +1,6 @@
 """A block of `raters:`: what gives the pairs of the pool a rating; higher is kept first."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -12,7 +12,19 @@ Direction = Annotated[
 ]
 
 
-class MetaRater(Settings):
+class SeededRater(Settings):
+    """A rater that trains a proxy, or draws, once a seed."""
+
+    named_in: ClassVar[str] = "raters"  # the list of `grid:`
+
+
+class EmbeddingRater(Settings):
+    """A rater on the features of fixed networks."""
+
+    named_in: ClassVar[str] = "embeddings"
+
+
+class MetaRater(SeededRater):
     """A network trained with gradient signals from a proxy (Alchemist)."""
 
     kind: Literal["meta"]
@@ -69,14 +81,14 @@ class MetaRater(Settings):
         return self
 
 
-class LossRater(Settings):
+class LossRater(SeededRater):
     """The loss of a proxy trained plainly on the pool: the control that the paper lacks."""
 
     kind: Literal["loss"]
     direction: Direction
 
 
-class El2nRater(Settings):
+class El2nRater(SeededRater):
     """EL2N (Paul et al. 2021): the norm of softmax minus one-hot, a mean over early checkpoints."""
 
     kind: Literal["el2n"]
@@ -86,21 +98,21 @@ class El2nRater(Settings):
     )
 
 
-class ReferenceLossRater(Settings):
+class ReferenceLossRater(SeededRater):
     """Loss of a proxy of the pool less that of one of the validation split (after Mindermann et al. 2022)."""
 
     kind: Literal["reference_loss"]
     direction: Direction
 
 
-class CaptionGainRater(Settings):
+class CaptionGainRater(SeededRater):
     """How much the caption lowers the proxy's loss: L(x, no caption) - L(x, caption)."""
 
     kind: Literal["caption_gain"]
     direction: Direction
 
 
-class CaptionBandRater(Settings):
+class CaptionBandRater(SeededRater):
     """The middle of the loss ranking first, and last the pairs whose caption helps least (ours)."""
 
     kind: Literal["caption_band"]
@@ -110,14 +122,14 @@ class CaptionBandRater(Settings):
     )
 
 
-class ClipScoreRater(Settings):
+class ClipScoreRater(EmbeddingRater):
     """Cosine of image and caption under the evaluation's CLIP-like scorer (DataComp's filter)."""
 
     kind: Literal["clip_score"]
     direction: Direction
 
 
-class SemDeDupRater(Settings):
+class SemDeDupRater(EmbeddingRater):
     """Semantic deduplication (Abbas et al. 2023): rated by the distance to the nearest earlier pair."""
 
     kind: Literal["semdedup"]
@@ -129,7 +141,7 @@ class SemDeDupRater(Settings):
     seed: int = Field(ge=0, description="of k-means and of the random order")
 
 
-class AestheticRater(Settings):
+class AestheticRater(EmbeddingRater):
     """The LAION aesthetic predictor V2 on CLIP ViT-L/14 embeddings; its weights are downloaded."""
 
     kind: Literal["aesthetic"]
@@ -139,11 +151,12 @@ class AestheticRater(Settings):
 class HeuristicRater(Settings):
     """A figure of the pixels alone."""
 
+    named_in: ClassVar[str] = "heuristics"
     kind: Literal["clarity", "frequency", "edge_density", "colourfulness"]
     direction: Direction
 
 
-class RandomRater(Settings):
+class RandomRater(SeededRater):
     """A hash of seed and id."""
 
     kind: Literal["random"]
@@ -152,6 +165,7 @@ class RandomRater(Settings):
 class OracleRater(Settings):
     """Planted truth, where a pool has it; read by the stage oracle alone."""
 
+    named_in: ClassVar[str] = "oracles"
     kind: Literal["oracle"]
 
 
@@ -162,39 +176,20 @@ RaterSettings = (
     | ReferenceLossRater
     | CaptionGainRater
     | CaptionBandRater
+    | RandomRater
     | ClipScoreRater
     | SemDeDupRater
     | AestheticRater
     | HeuristicRater
-    | RandomRater
     | OracleRater
 )
 KINDS: dict[str, type[RaterSettings]] = {
-    "meta": MetaRater,
-    "loss": LossRater,
-    "el2n": El2nRater,
-    "reference_loss": ReferenceLossRater,
-    "caption_gain": CaptionGainRater,
-    "caption_band": CaptionBandRater,
-    "random": RandomRater,
-    "clip_score": ClipScoreRater,
-    "semdedup": SemDeDupRater,
-    "aesthetic": AestheticRater,
-    "clarity": HeuristicRater,
-    "frequency": HeuristicRater,
-    "edge_density": HeuristicRater,
-    "colourfulness": HeuristicRater,
-    "oracle": OracleRater,
+    kind: block
+    for block in get_args(RaterSettings)
+    for kind in get_args(block.model_fields["kind"].annotation)
 }
 # Which list of `grid:` names a rater, and with it the stage that writes its table.
-LISTS: dict[str, str] = {
-    **dict.fromkeys(
-        ("meta", "loss", "el2n", "reference_loss", "caption_gain", "caption_band", "random"), "raters"
-    ),
-    **dict.fromkeys(("clip_score", "semdedup", "aesthetic"), "embeddings"),
-    **dict.fromkeys(("clarity", "frequency", "edge_density", "colourfulness"), "heuristics"),
-    "oracle": "oracles",
-}
+LISTS: dict[str, str] = {kind: block.named_in for kind, block in KINDS.items()}
 
 
 def rater_settings(value: Any, where: str) -> RaterSettings:
@@ -207,7 +202,7 @@ def rater_settings(value: Any, where: str) -> RaterSettings:
 
 def seeded(settings: RaterSettings) -> bool:
     """Whether the ratings differ with the seed of the grid, so that every seed has a table of its own."""
-    return LISTS[settings.kind] == "raters"
+    return isinstance(settings, SeededRater)
 
 
 def table_name(rater: str, settings: RaterSettings, seed: int) -> str:

@@ -1,3 +1,6 @@
+"""The encoded store: rows typed by split, shards that leave no trace, and files that are what was written."""
+
+import contextlib
 import sys
 from pathlib import Path
 
@@ -5,21 +8,37 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import write_encoded
 
-from alchemist.models import encoded
-from alchemist.models.encoded import Encoded
+from alchemist.core import files, stateless
+from alchemist.core.refusal import Refusal
+from alchemist.models.encoded import Encoded, EvaluationRows, PoolRows, ValidationRows, Writer, divided
 
 
 def test_a_batch_holds_its_rows_and_the_empty_caption_where_dropped(tmp_path: Path) -> None:
     rows = pd.DataFrame({"id": ["a", "b", "c"], "split": "pool", "text": [2, 1, 2]})
     tokens = np.arange(15, dtype=np.uint16).reshape(3, 5)
     states = [np.full((n, 4), value, np.float16) for n, value in ((1, 7), (3, 1), (2, 2))]
-    encoded.write(tmp_path, rows, tokens, states)
-    batch = Encoded(tmp_path).batch(np.array([2, 1, 0]), np.array([False, False, True]))
-    assert batch.tokens.tolist() == tokens[[2, 1, 0]].tolist()
+    store = write_encoded(tmp_path, rows, tokens, states)
+    batch = store.batch(np.array([2, 1, 0]), np.array([False, False, True]))
+    assert batch.inputs["tokens"].tolist() == tokens[[2, 1, 0]].tolist()
     assert batch.text.mask.tolist() == [[True, True, False], [True] * 3, [True, False, False]]
     assert torch.equal(batch.text.pooled, torch.tensor([[2.0] * 4, [1.0] * 4, [7.0] * 4]))
     assert batch.text.states[0, 2].eq(0).all()
+
+
+def test_batches_do_not_depend_on_their_neighbours(data: Encoded) -> None:
+    rows = np.array([3, 50, 7])
+    whole = data.batch(rows, np.array([False, True, False]))
+    for i, row in enumerate(rows):
+        alone = data.batch(np.array([row]), np.array([i == 1]))
+        length = int(alone.text.mask.sum())
+        assert torch.equal(whole.inputs["tokens"][i], alone.inputs["tokens"][0])
+        assert torch.equal(whole.text.states[i, :length], alone.text.states[0, :length])
+        torch.testing.assert_close(whole.text.pooled[i], alone.text.pooled[0])
+    null = data.null(1, 2)
+    assert torch.equal(whole.text.states[1, :2], null.states[0])
+    assert stateless.key("a", 1) != stateless.key("a", "1")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -28,3 +47,157 @@ def test_nothing_stays_mapped_between_batches(data: Encoded) -> None:
     data.batch(np.arange(50))
     mapped = Path("/proc/self/maps").read_text()
     assert str(data.folder) not in mapped
+
+
+def test_arrays_are_mapped_and_not_read(data: Encoded) -> None:
+    assert isinstance(data._map("tokens", 0), np.memmap)
+    assert isinstance(data._map("text", 0), np.memmap)
+
+
+# --- rows by split ---
+
+
+def test_each_split_has_rows_of_its_own_kind(data: Encoded) -> None:
+    splits = data.rows["split"].to_numpy()
+    for rows, kind, split in (
+        (data.pool(), PoolRows, "pool"),
+        (data.validation(), ValidationRows, "meta_val"),
+        (data.evaluation(6), EvaluationRows, "evaluation"),
+    ):
+        assert type(rows) is kind
+        assert rows.numbers.tolist() == np.flatnonzero(splits == split).tolist()
+        assert len(rows) == (splits == split).sum() > 0
+
+
+def test_prompts_and_references_share_no_pair_and_leave_none_out(data: Encoded) -> None:
+    rows = data.evaluation(6)
+    assert len(rows.prompts) == 6
+    assert len(rows.references) == 14
+    assert sorted([*rows.prompts, *rows.references]) == rows.numbers.tolist()
+    assert rows.prompts.tolist() == rows.numbers[-6:].tolist(), "the last ones, as the floors take them"
+    prompts, references = divided(20, 6)
+    assert rows.numbers[prompts].tolist() == rows.prompts.tolist()
+    assert rows.numbers[references].tolist() == rows.references.tolist()
+
+
+def test_a_subset_is_the_rows_of_its_ids_in_their_order(data: Encoded) -> None:
+    ids = pd.Series(["pair-041", "pair-003", "pair-079"])
+    rows = data.subset(ids)
+    assert type(rows) is PoolRows
+    assert rows.numbers.tolist() == [41, 3, 79]
+    assert data.rows["id"].iloc[rows.numbers].tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("strange", ["pair-080", "pair-100", "pair-119", "nobody"])
+def test_a_subset_refuses_an_id_of_another_split_or_of_none(data: Encoded, strange: str) -> None:
+    with pytest.raises(
+        Refusal, match=f"id '{strange}', which is not among the encoded pairs of the split pool"
+    ):
+        data.subset(pd.Series(["pair-001", strange, "pair-002"]))
+
+
+def test_positions_are_functions_of_the_ids(data: Encoded) -> None:
+    whole = data.positions(np.arange(120))
+    assert len(set(whole.tolist())) == 120
+    assert data.positions(np.array([7, 3])).tolist() == [whole[7], whole[3]]
+    assert whole.tolist() == stateless.id_positions(data.rows["id"]).tolist()
+
+
+# --- shards ---
+
+COUNT = 23
+
+
+def table() -> pd.DataFrame:
+    rng = stateless.generator("sharded")
+    split = ["pool"] * 15 + ["meta_val"] * 4 + ["evaluation"] * 4
+    return pd.DataFrame(
+        {"id": [f"p{i}" for i in range(COUNT)], "split": split, "text": rng.integers(0, 9, COUNT)}
+    )
+
+
+def arrays() -> dict[str, np.ndarray]:
+    """Whole numbers and fractions, of other shapes."""
+    rng = stateless.generator("sharded arrays")
+    return {
+        "tokens": rng.integers(0, 60_000, (COUNT, 5)).astype(np.uint16),
+        "latents": rng.normal(size=(COUNT, 2, 3)).astype(np.float16),
+    }
+
+
+def states() -> list[np.ndarray]:
+    rng = stateless.generator("sharded states")
+    return [rng.normal(size=(1 + i % 4, 6)).astype(np.float16) for i in range(9)]
+
+
+def written(folder: Path, rows_per_shard: int, per_shard: int, at_once: int) -> Encoded:
+    folder.mkdir(parents=True)
+    made = arrays()
+    with Writer(folder, rows_per_shard, codec="c") as writer:
+        writer.rows(table())
+        for start in range(0, COUNT, at_once):
+            writer.append({name: array[start : start + at_once] for name, array in made.items()})
+        writer.captions(iter(states()), per_shard)
+    return Encoded(folder)
+
+
+@pytest.mark.parametrize(("rows_per_shard", "per_shard"), [(5, 2), (1, 1), (22, 8), (23, 9)])
+def test_several_shards_give_the_batches_of_one(tmp_path: Path, rows_per_shard: int, per_shard: int) -> None:
+    one = written(tmp_path / "one", 1000, 1000, COUNT)
+    several = written(tmp_path / "several", rows_per_shard, per_shard, COUNT)
+    names = sorted(path.name for path in several.folder.glob("tokens-*"))
+    assert len(names) == -(-COUNT // rows_per_shard)
+    assert len(list(several.folder.glob("text-*"))) == -(-9 // per_shard)
+    rng = stateless.generator("rows of a batch")
+    for numbers in (np.arange(COUNT), rng.permutation(COUNT), rng.integers(0, COUNT, 40), np.array([22])):
+        dropped = rng.random(len(numbers)) < 0.3
+        first, second = one.batch(numbers, dropped), several.batch(numbers, dropped)
+        for name, value in first.inputs.items():
+            assert torch.equal(second.inputs[name], value)
+        for name, value in vars(first.text).items():
+            assert torch.equal(getattr(second.text, name), value)
+    numbers = rng.permutation(COUNT)
+    batch, made = several.batch(numbers), arrays()
+    assert batch.inputs["tokens"].dtype == torch.int64, "whole numbers index an embedding"
+    assert batch.inputs["tokens"].tolist() == made["tokens"][numbers].tolist()
+    assert batch.inputs["latents"].dtype == torch.float16
+    assert np.array_equal(batch.inputs["latents"].numpy(), made["latents"][numbers])
+
+
+def test_appends_of_any_size_give_equal_bytes(tmp_path: Path) -> None:
+    digests = []
+    for at_once in (1, 3, 7, COUNT):
+        store = written(tmp_path / str(at_once), 5, 4, at_once)
+        digests.append({path.name: files.sha256(path) for path in store.folder.iterdir()})
+    assert all(found == digests[0] for found in digests)
+    assert len(digests[0]) == 5 + 5 + 3 + 3, "two arrays, captions; rows, offsets, manifest"
+
+
+def test_the_manifest_tells_what_was_written_and_by_what(tmp_path: Path) -> None:
+    store = written(tmp_path / "store", 5, 4, 3)
+    assert store.manifest["arrays"] == ["latents", "tokens"]
+    assert store.manifest["codec"] == "c"
+    assert {name for name in store.manifest["files"] if name.startswith("tokens")} == {
+        f"tokens-0000{i}.npy" for i in range(5)
+    }
+
+
+def test_a_folder_whose_writing_failed_has_no_manifest(tmp_path: Path) -> None:
+    class FailedError(Exception):
+        pass
+
+    with contextlib.suppress(FailedError), Writer(tmp_path) as writer:
+        writer.rows(table())
+        raise FailedError
+    with pytest.raises(Refusal, match=r"has no manifest\.json"):
+        Encoded(tmp_path)
+
+
+def test_a_shard_with_a_flipped_byte_is_refused(tmp_path: Path) -> None:
+    store = written(tmp_path / "store", 5, 4, 3)
+    path = store.folder / "latents-00002.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(Refusal, match=r"latents-00002\.npy is not the file that its manifest describes"):
+        Encoded(store.folder)

@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from conftest import CPU, TINY
 
-from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.core.scratch import Scratch
 from alchemist.models import training
-from alchemist.models.encoded import Encoded
-from alchemist.models.star.generator import StarGenerator
-from alchemist.models.star.tokenizer import Tokenizer
+from alchemist.models.batch import Chance
+from alchemist.models.encoded import Encoded, PoolRows
+from alchemist.models.star.generator import StarCodec, StarGenerator
 from alchemist.settings.budget import TrainSettings
 
 SETTINGS = TrainSettings(
@@ -24,15 +23,15 @@ SETTINGS = TrainSettings(
 
 
 def test_order_is_a_function_of_the_image_number_not_of_the_batch() -> None:
-    rows = np.arange(100, 137)
-    whole = training.rows_at(rows, 3, 0, 111)
+    rows = PoolRows(np.arange(100, 137))
+    whole = training.numbers_at(rows, 3, 0, 111)
     for size in (1, 5, 37):
-        parts = [training.rows_at(rows, 3, first, size) for first in range(0, 111 - size + 1, size)]
+        parts = [training.numbers_at(rows, 3, first, size) for first in range(0, 111 - size + 1, size)]
         assert np.array_equal(np.concatenate(parts), whole[: len(parts) * size])
     for epoch in range(3):
-        assert np.array_equal(np.sort(whole[37 * epoch : 37 * (epoch + 1)]), rows)
+        assert np.array_equal(np.sort(whole[37 * epoch : 37 * (epoch + 1)]), rows.numbers)
     assert not np.array_equal(whole[:37], whole[37:74])
-    assert not np.array_equal(training.rows_at(rows, 4, 0, 37), whole[:37])
+    assert not np.array_equal(training.numbers_at(rows, 4, 0, 37), whole[:37])
 
 
 def test_dropout_is_a_function_of_the_image_number() -> None:
@@ -41,14 +40,6 @@ def test_dropout_is_a_function_of_the_image_number() -> None:
         np.concatenate([training.dropped_captions(0.3, 0, i, 90) for i in range(0, 9000, 90)]), whole
     )
     assert whole.mean() == pytest.approx(0.3, abs=4 * (0.21 / 9000) ** 0.5)
-    keep = training.drop_path(0.5, 3, 0, 0, 4000)
-    assert keep is not None
-    for block, rate in enumerate((0.0, 0.25, 0.5)):
-        assert sorted(keep[:, block].unique().tolist()) == pytest.approx(
-            sorted({0.0, 1 / (1 - rate)} if rate else {1.0})
-        )
-        assert float(keep[:, block].mean()) == pytest.approx(1.0, abs=0.05)
-    assert training.drop_path(0.0, 3, 0, 0, 4) is None
 
 
 def test_points_serve_both_comparisons() -> None:
@@ -66,7 +57,7 @@ def test_points_serve_both_comparisons() -> None:
     ]  # fmt: skip
 
 
-def test_schedules() -> None:
+def test_the_rate_warms_up_and_then_stays_or_falls() -> None:
     rates = [training.learning_rate(SETTINGS, seen) for seen in (0, 8, 16, 152)]
     assert rates == pytest.approx([1.5e-3, 3e-3, 3e-3, 3e-3])
     linear = SETTINGS.model_copy(update={"schedule": "linear"})
@@ -85,9 +76,9 @@ def test_average_has_the_stated_half_life() -> None:
 
 
 def _run(
-    folder: Path, data: Encoded, codes: Tokenizer, kill_at: int | None = None
+    folder: Path, data: Encoded, codec: StarCodec, kill_at: int | None = None
 ) -> tuple[dict, list, list]:
-    generator = StarGenerator(TINY, codes, 0)
+    generator = StarGenerator(TINY, codec, 0)
     stops, told = [40, 160], []
 
     def stop(seen: int, averaged: StarGenerator) -> None:
@@ -102,7 +93,7 @@ def _run(
             raise KilledError
 
     tick.seen = 0  # type: ignore[attr-defined]
-    rows = data.split("pool")[:37]
+    rows = PoolRows(data.pool().numbers[:37])
     log = []
     with Scratch(folder, "mark", every_seconds=0) as scratch, contextlib.suppress(KilledError):
         log = training.train(generator, data, rows, SETTINGS, 5, stops, scratch, stop, tick)
@@ -110,12 +101,12 @@ def _run(
 
 
 def test_a_killed_run_ends_where_an_unbroken_one_does(
-    tmp_path: Path, data: Encoded, codes: Tokenizer
+    tmp_path: Path, data: Encoded, codec: StarCodec
 ) -> None:
-    whole, stops, log = _run(tmp_path / "a", data, codes)
+    whole, stops, log = _run(tmp_path / "a", data, codec)
     assert [seen for seen, _ in stops] == [40, 160]
-    _run(tmp_path / "b", data, codes, kill_at=40)
-    resumed, later, later_log = _run(tmp_path / "b", data, codes)
+    _run(tmp_path / "b", data, codec, kill_at=40)
+    resumed, later, later_log = _run(tmp_path / "b", data, codec)
     assert later[-1][0] == 160
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0, msg=name)
@@ -124,44 +115,91 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(
     assert log[-1]["loss"] < log[0]["loss"]
 
 
-def test_scratch_refuses_a_second_process_and_a_strangers_state(tmp_path: Path) -> None:
-    with Scratch(tmp_path, "a" * 64) as first:
-        first.save({"x": torch.ones(2)}, {"step": 3})
-        with pytest.raises(Refusal, match="in use by another process"), Scratch(tmp_path, "a" * 64):
-            pass
+def test_a_stop_gets_the_averaged_weights_and_not_the_raw_ones(
+    tmp_path: Path, data: Encoded, codec: StarCodec
+) -> None:
+    """Against the average's own formula on the raw weights after each step."""
+    generator = StarGenerator(TINY, codec, 0)
+    settings = SETTINGS.model_copy(update={"images": 80})
+    wanted = {name: value.clone() for name, value in generator.state_dict().items()}
+    told = []
+
+    def stop(seen: int, averaged: StarGenerator) -> None:
+        keep = 0.5 ** (settings.batch / min(settings.ema_images, seen / 10))
+        for name, raw in generator.state_dict().items():
+            wanted[name] = keep * wanted[name] + (1 - keep) * raw
+        found = averaged.state_dict()
+        for name, value in wanted.items():
+            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6, msg=name)
+        name = "star.embed.weight"
+        told.append(float((found[name] - generator.state_dict()[name]).norm()))
+
+    rows, stops = data.pool(), list(range(8, 81, 8))
+    with Scratch(tmp_path, "mark") as scratch:
+        training.train(generator, data, rows, settings, 5, stops, scratch, stop, lambda images, words: None)
+    assert len(told) == 10
+    assert told[-1] > 1e-3, "the average should lie elsewhere than the weights"
+
+
+def test_a_run_trains_on_its_rows_alone(
+    tmp_path: Path, data: Encoded, codec: StarCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    plain = Encoded.batch
+    monkeypatch.setattr(Encoded, "batch", lambda self, n, *rest: seen.extend(n) or plain(self, n, *rest))
+    rows = PoolRows(data.pool().numbers[10:47])
+    with Scratch(tmp_path, "mark") as scratch:
+        training.train(
+            StarGenerator(TINY, codec, 0), data, rows, SETTINGS, 5, [160], scratch,
+            lambda images, averaged: None, lambda images, words: None,
+        )  # fmt: skip
+    assert seen == training.numbers_at(rows, 5, 0, 160).tolist()
+    assert set(seen) == set(rows.numbers.tolist())
+
+
+def test_a_step_descends_the_mean_loss_of_its_batch(data: Encoded, codec: StarCodec) -> None:
+    """Under the chance it is given; with the gradient clipped to the stated norm."""
+    generator = StarGenerator(TINY.model_copy(update={"drop_path": 0.3}), codec, 0)
+    batch, chance = data.batch(np.arange(8)), Chance.run(2, 16, 8, training=True)
+    wanted = float(generator.losses(batch, chance).mean().detach())
+    sgd = torch.optim.SGD(generator.parameters(), 1.0)
+    before = torch.cat([p.detach().flatten() for p in generator.parameters()])
+    loss = training.step(generator, sgd, batch, chance, SETTINGS.model_copy(update={"clip": 0.01}), CPU)
+    assert not loss.requires_grad
+    assert float(loss) == pytest.approx(wanted, abs=1e-6)
+    moved = torch.cat([p.detach().flatten() for p in generator.parameters()]) - before
+    assert float(moved.norm()) == pytest.approx(0.01, rel=1e-3)
+    assert float(generator.losses(batch, chance).mean().detach()) < wanted
+
+
+def test_weight_decay_acts_where_the_network_wants_it(codec: StarCodec) -> None:
+    generator = StarGenerator(TINY, codec, 0)
+    adam = training.optimiser(generator, generator, 1e-3, 0.05)
+    decayed, plain = ({id(p) for p in group["params"]} for group in adam.param_groups)
+    assert [group["weight_decay"] for group in adam.param_groups] == [0.05, 0.0]
+    for name, parameter in generator.named_parameters():
+        assert (id(parameter) in decayed) == generator.decays(name, parameter) != (id(parameter) in plain)
+    assert id(generator.star.level) in plain
+    assert id(generator.star.embed.weight) in decayed
+
+
+def test_a_loss_that_is_no_number_is_told_with_the_images_before_it(
+    tmp_path: Path, data: Encoded, codec: StarCodec
+) -> None:
+    generator = StarGenerator(TINY, codec, 0)
+    with torch.no_grad():
+        generator.star.embed.weight.fill_(float("nan"))
     with (
-        Scratch(tmp_path, "a" * 16 + "b" * 48) as other,
-        pytest.raises(Refusal, match="belongs to another run"),
+        Scratch(tmp_path, "mark") as scratch,
+        pytest.raises(Refusal, match=r"not finite after 0 images; train\.learning_rate is 0\.003"),
     ):
-        other.load()
-    with Scratch(tmp_path, "a" * 64) as again:
-        held = again.load()
-        assert held is not None
-        assert held[1] == {"step": 3}
-        again.clear()
-    assert fingerprint(a=1) != fingerprint(a=2)
+        training.train(
+            generator, data, data.pool(), SETTINGS, 5, [160], scratch,
+            lambda images, averaged: None, lambda images, words: None,
+        )  # fmt: skip
 
 
-def test_weights_are_functions_of_the_seed_alone(codes: Tokenizer) -> None:
-    torch.manual_seed(1)
-    first = StarGenerator(TINY, codes, 7).state_dict()
-    torch.manual_seed(2)
-    second = StarGenerator(TINY, codes, 7).state_dict()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    other = StarGenerator(TINY, codes, 8).state_dict()
-    assert not torch.equal(first["star.embed.weight"], other["star.embed.weight"])
-    assert not any(name.startswith("_frozen") or "codebooks" in name for name in first)
-
-
-def test_batches_do_not_depend_on_their_neighbours(data: Encoded) -> None:
-    rows = np.array([3, 50, 7])
-    whole = data.batch(rows, np.array([False, True, False]))
-    for i, row in enumerate(rows):
-        alone = data.batch(np.array([row]), np.array([i == 1]))
-        length = int(alone.text.mask.sum())
-        assert torch.equal(whole.tokens[i], alone.tokens[0])
-        assert torch.equal(whole.text.states[i, :length], alone.text.states[0, :length])
-        torch.testing.assert_close(whole.text.pooled[i], alone.text.pooled[0])
-    null = data.null(1, 2)
-    assert torch.equal(whole.text.states[1, :2], null.states[0])
-    assert stateless.key("a", 1) != stateless.key("a", "1")
+def test_flops_are_those_of_one_pair_whatever_the_batch(data: Encoded, codec: StarCodec) -> None:
+    generator = StarGenerator(TINY, codec, 0)
+    one, four = (training.forward_flops(generator.losses, data.batch(np.full(count, 3))) for count in (1, 4))
+    assert one == four > 2 * sum(p.numel() for n, p in generator.named_parameters() if "qkv" in n)

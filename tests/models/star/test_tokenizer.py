@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import CPU
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.models.star import tokenizer, tokenizer_fit
+from alchemist.models.star.generator import StarCodec
 from alchemist.models.star.tokenizer import Tokenizer, TokenizerConfig, to_float
 from alchemist.pools.emoji import compose
-from alchemist.settings.budget import FitSettings
+from alchemist.settings.star import FitSettings
 
 
 def test_resampling_matrices_are_torchs_own() -> None:
@@ -79,7 +81,7 @@ FIT = FitSettings(
 def _fit(folder: Path, images: np.ndarray, stop: int | None = None) -> Tokenizer:
     config = TokenizerConfig(codes=FIT.codes, width=FIT.width)
     with Scratch(folder, "fit", every_seconds=0) as scratch:
-        for seen, _, model in tokenizer_fit.fit(config, FIT, images, None, scratch):
+        for seen, _, model in tokenizer_fit.fit(config, FIT, images, None, scratch, CPU):
             if stop and seen >= stop:
                 break
     return model
@@ -94,7 +96,7 @@ def test_fit_learns_and_goes_on_after_a_kill(tmp_path: Path) -> None:
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
     pixels = to_float(torch.from_numpy(images))
     blank = 10 * torch.log10(4 / (pixels - pixels.mean((2, 3), keepdim=True)).square().mean((1, 2, 3))).mean()
-    assert tokenizer_fit.psnr(whole.eval(), images) > float(blank) + 1.5
+    assert tokenizer_fit.psnr(images, StarCodec(whole).reconstruct(images)) > float(blank) + 1.5
     used = whole.encode(pixels).split([s * s for s in whole.config.scales], 1)
     assert len(used[3].unique()) > 20, "most codes of the last scale lie idle"
 

@@ -1,0 +1,121 @@
+"""The device's arithmetic, memory and clock, on what every machine has."""
+
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import CPU
+
+from alchemist.core import devices
+from alchemist.core.refusal import Refusal
+
+META = torch.device("meta")
+
+
+def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.chosen("auto") == devices.chosen("cpu") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", lambda *shape, device: None)
+    assert devices.chosen("auto") == torch.device("cuda")
+
+
+@pytest.mark.parametrize("asked", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_here_is_one_sentence(asked: str) -> None:
+    with pytest.raises(
+        Refusal, match=f"device is '{asked}', which cannot be used here: .*auto takes"
+    ) as told:
+        devices.chosen(asked)
+    assert "\n" not in str(told.value)
+    assert str(told.value).endswith("cpu is always legal.")
+
+
+def test_denormal_numbers_are_flushed_once_a_cpu_is_chosen() -> None:
+    """In a process of its own: the switch holds for the whole process."""
+    code = (
+        "import torch; from alchemist.core import devices; tiny = torch.tensor(1e-38)\n"
+        "before = float(tiny * 1e-2); devices.chosen('cpu'); print(before > 0, float(tiny * 1e-2))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["True", "0.0"] or not torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_products_have_the_asked_precision(precision: devices.Precision, dtype: torch.dtype) -> None:
+    a = torch.ones(2, 2)
+    with devices.autocast(precision, CPU):
+        assert (a @ a).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("vectors", "dtype"), [("AVX512", torch.bfloat16), ("AVX2", torch.float32), ("DEFAULT", torch.float32)]
+)
+def test_auto_takes_bfloat16_where_it_is_fast(
+    monkeypatch: pytest.MonkeyPatch, vectors: str, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
+    assert devices.fast_dtype(CPU) == dtype
+    with devices.autocast("auto", CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_float32_holds_inside_an_outer_autocast() -> None:
+    with devices.autocast("bf16", CPU), devices.autocast("fp32", CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_a_device_without_autocasting_computes_in_float32() -> None:
+    for precision in ("auto", "bf16", "fp32"):
+        with devices.autocast(precision, META):
+            assert (torch.ones(2, 2, device=META) @ torch.ones(2, 2, device=META)).dtype == torch.float32
+
+
+def test_a_network_lies_where_its_parameters_or_buffers_do() -> None:
+    buffered = torch.nn.Module()
+    buffered.register_buffer("b", torch.zeros(1, device=META))
+    assert devices.of(torch.nn.Linear(1, 1, device=META)) == devices.of(buffered) == META
+    assert devices.of(torch.nn.Linear(1, 1)) == devices.of(torch.nn.Identity()) == CPU
+
+
+def test_arrays_go_to_a_device_and_come_back() -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert np.array_equal(devices.host(devices.put(array, CPU).requires_grad_()), array)
+    assert devices.put(array[:, ::-1], CPU).tolist() == array[:, ::-1].tolist()
+    assert devices.put(array, META).device == META
+    assert np.shares_memory(devices.put(array, CPU).numpy(), array), "on the CPU without a copy"
+
+
+def test_a_clock_counts_seconds_since_its_start() -> None:
+    elapsed = devices.clock(CPU)
+    time.sleep(0.02)
+    first = elapsed()
+    assert 0.02 <= first < 5
+    assert elapsed() > first
+
+
+def test_a_clock_waits_for_the_device_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    card = torch.device("cuda:1")
+    elapsed = devices.clock(card)
+    assert waited == [card]
+    elapsed()
+    assert waited == [card] * 2
+    devices.clock(CPU)()
+    assert len(waited) == 2
+
+
+def test_memory_is_counted_in_bytes() -> None:
+    before = devices.peak_memory(CPU)
+    assert 2**26 < before < 2**40, "this process with torch takes some hundred MiB"
+    block = np.ones(before // 8)
+    assert devices.peak_memory(CPU) > before
+    assert block.nbytes <= before
+
+
+def test_the_hardware_is_named_with_its_cores_and_vectors() -> None:
+    assert re.fullmatch(r".+, \d+ cores, \w+", devices.hardware(CPU))

@@ -1,0 +1,49 @@
+"""State of a run in progress: one process at a time, and never a stranger's."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import Scratch, fingerprint
+
+
+def test_scratch_refuses_a_second_process_and_a_strangers_state(tmp_path: Path) -> None:
+    with Scratch(tmp_path, "a" * 64) as first:
+        first.save({"x": torch.ones(2)}, {"step": 3})
+        with pytest.raises(Refusal, match="in use by another process"), Scratch(tmp_path, "a" * 64):
+            pass
+    with (
+        Scratch(tmp_path, "a" * 16 + "b" * 48) as other,
+        pytest.raises(Refusal, match="belongs to another run"),
+    ):
+        other.load()
+    with Scratch(tmp_path, "a" * 64) as again:
+        saved = again.load()
+        assert saved is not None
+        assert saved[1] == {"step": 3}
+        again.clear()
+    assert fingerprint(a=1) != fingerprint(a=2)
+
+
+def test_a_state_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(6).reshape(2, 3).T, "b": torch.tensor(1.5)}  # one of them not contiguous
+    with Scratch(tmp_path, "m") as scratch:
+        assert scratch.load() is None
+        scratch.save(tensors, {"step": 3, "log": [{"loss": 0.5}]})
+    with Scratch(tmp_path, "m") as again:
+        saved = again.load()
+    assert saved is not None
+    assert saved[0].keys() == tensors.keys()
+    assert all(torch.equal(saved[0][name], value) for name, value in tensors.items())
+    assert saved[1] == {"step": 3, "log": [{"loss": 0.5}]}
+
+
+def test_it_is_time_to_save_after_the_stated_seconds(tmp_path: Path) -> None:
+    with Scratch(tmp_path, "m", every_seconds=1000) as scratch:
+        assert not scratch.due()
+        scratch.saved_at -= 1000
+        assert scratch.due()
+        scratch.save({}, {})
+        assert not scratch.due()
