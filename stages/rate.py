@@ -136,6 +136,7 @@ def run(
         write_table(out, ids.to_numpy(), ratings)
         # Counting operations is no part of what a rating costs.
         facts |= {"rater": rater, "seed": seed, "kind": settings.kind, "pairs": len(ids)}
+        facts |= {"hardware": devices.hardware(device), "peak_bytes": devices.peak_memory(device)}
         files.write_json(drafts / "rating.json", facts | {"seconds": elapsed() - counting})
         state.clear()
     print(f"wrote {out} and {log_out}")

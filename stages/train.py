@@ -93,6 +93,7 @@ def run(
                     "versions": versions(),
                     "threads": torch.get_num_threads(),
                     "hardware": devices.hardware(device),
+                    "peak_bytes": devices.peak_memory(device),
                 },
             )
             files.write_manifest(draft)

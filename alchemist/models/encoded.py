@@ -123,11 +123,11 @@ class Encoded:
         return Text(torch.from_numpy(states), torch.from_numpy(mask), torch.from_numpy(pooled))
 
     def _take(self, name: str, numbers: NDArray[np.integer]) -> NDArray[Any]:
-        """Rows of a named array. Whole numbers become int64, which is what indexes an embedding."""
+        """Rows of a named array: whole numbers as int64, which index an embedding, all others as float32."""
         shards, places = np.divmod(numbers, self.manifest["rows_per_shard"])
         first = self._map(name, int(shards[0]))
-        integral = np.issubdtype(first.dtype, np.integer)
-        out = np.empty((len(numbers), *first.shape[1:]), dtype=np.int64 if integral else first.dtype)
+        kind = np.int64 if np.issubdtype(first.dtype, np.integer) else np.float32
+        out = np.empty((len(numbers), *first.shape[1:]), dtype=kind)
         for shard in np.unique(shards):
             here = shards == shard
             out[here] = self._map(name, int(shard))[places[here]]

@@ -1,0 +1,126 @@
+"""Rating, training and evaluation of a family that has nothing in common with the first but the protocol."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from second_family import FAMILY, DenoiserSettings, EulerLaw, PixelCodec, images
+from tiny import tiny_params
+
+from alchemist.core import stateless
+from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import Scratch
+from alchemist.measures import generator as measure
+from alchemist.models.batch import Chance
+from alchemist.models.encoded import Encoded, Writer
+from alchemist.models.family import Generator
+from alchemist.raters import meta, proxy, score
+from alchemist.raters.network import Group, Rater
+from alchemist.settings.check import Params, check
+
+SIZE, CODEC = DenoiserSettings(), PixelCodec()
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    given = tiny_params()
+    given["scales"]["tiny"]["rate"] |= {"images": 24, "batch": 8, "reference_group": 9, "warmup_images": 8}
+    return check(yaml.safe_load(yaml.safe_dump(given)))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
+    """60 encoded pairs: 30 of the pool, 14 of meta_val, 16 of evaluation, in shards of 13 rows."""
+    folder, rng = tmp_path_factory.mktemp("encoded"), stateless.generator("captions")
+    splits = ["pool"] * 30 + ["meta_val"] * 14 + ["evaluation"] * 16
+    ids = [f"pair-{i}" for i in range(60)]
+    with Writer(folder, 13) as writer:
+        writer.rows(pd.DataFrame({"id": ids, "split": splits, "text": rng.integers(1, 9, 60)}))
+        writer.append(CODEC.encode(images(60)))
+        writer.captions(rng.normal(size=(2 + i % 3, 384)).astype(np.float16) for i in range(9))
+    return Encoded(folder)
+
+
+def new_proxy(seed: int = 1) -> Generator:
+    model: Generator = FAMILY.generator(SIZE, CODEC, seed)
+    return model
+
+
+def new_rater(seed: int = 1) -> Rater:
+    return Rater(FAMILY.trunk(SIZE, CODEC, seed), seed)
+
+
+@pytest.mark.parametrize("rater", ["alchemist", "reference", "alignment", "unrolled", "alchemist_published"])
+def test_a_rater_is_trained_and_rates_the_pool(
+    data: Encoded, params: Params, rater: str, tmp_path: Path
+) -> None:
+    settings, budget = params.raters[rater], params.scales["tiny"].rate
+    network, start = new_rater(), new_rater()
+    with Scratch(tmp_path, "0" * 16) as state:
+        log = meta.meta_train(
+            new_proxy(), network, data, data.pool(), data.validation(), settings, 1, budget, state,
+            lambda n, words: None,
+        )  # fmt: skip
+    assert np.isfinite([row["train_loss"] for row in log]).all()
+    moved = [not torch.equal(a, b) for a, b in zip(network.parameters(), start.parameters(), strict=True)]
+    assert any(moved)
+    members = score.group_members(data.pool(), budget.reference_group, 1)
+    group = Group.of(network, score.pooled_features(network, data, members, 4))
+    ratings = score.rate_pool(network, data, data.pool(), group, settings, 7, lambda n: None)
+    assert ratings.shape == (30,)
+    assert len(np.unique(ratings)) > 20
+
+
+@pytest.mark.parametrize("rater", ["loss", "caption_gain", "best", "reference_loss"])
+def test_a_plain_proxy_rates_the_pool(data: Encoded, params: Params, rater: str, tmp_path: Path) -> None:
+    settings = params.raters[rater]
+    with Scratch(tmp_path, "0" * 16) as state:
+        run = proxy.Plain(
+            new_proxy, data, data.pool(), data.validation(), 1, params.scales["tiny"].rate, state,
+            lambda n, words: None, lambda n: None,
+        )  # fmt: skip
+        found = proxy.RULES[type(settings)](run, settings)
+    assert np.isfinite(found.rating).all()
+    assert found.train_flops > 0
+
+
+def test_el2n_is_refused_where_the_family_defines_none(data: Encoded, params: Params, tmp_path: Path) -> None:
+    with Scratch(tmp_path, "0" * 16) as state:
+        run = proxy.Plain(
+            new_proxy, data, data.pool(), data.validation(), 1, params.scales["tiny"].rate, state,
+            lambda n, words: None, lambda n: None,
+        )  # fmt: skip
+        with pytest.raises(Refusal, match="a denoiser has none"):
+            proxy.el2n(run, params.raters["el2n"])
+
+
+@torch.no_grad()
+def test_two_models_see_the_same_noise_on_a_pair_whatever_its_neighbours(data: Encoded) -> None:
+    pool = data.pool()
+    whole = score.pool_losses(new_proxy(), data, pool, 30, lambda n: None)
+    assert np.allclose(score.pool_losses(new_proxy(), data, pool, 7, lambda n: None), whole, rtol=1e-5)
+    turned = type(pool)(pool.numbers[::-1].copy())
+    assert np.allclose(
+        score.pool_losses(new_proxy(), data, turned, 7, lambda n: None)[::-1], whole, rtol=1e-5
+    )
+    numbers = pool.numbers[:4]
+    chances = Chance(0, data.positions(numbers)), Chance(1, data.positions(numbers))
+    first, other = (new_proxy().losses(data.batch(numbers), chance) for chance in chances)
+    assert not torch.allclose(first, other)
+
+
+def test_images_are_drawn_by_the_familys_own_law(data: Encoded, params: Params) -> None:
+    rows, settings = data.evaluation(6), params.scales["tiny"].evaluate
+    drawn = measure.generate(new_proxy(), data, rows, EulerLaw(), settings, lambda n: None)  # type: ignore[arg-type]
+    assert drawn.shape == (6, 8, 8, 3)
+    fewer = settings.model_copy(update={"batch": 4})
+    assert np.array_equal(
+        drawn,
+        measure.generate(new_proxy(), data, rows, EulerLaw(), fewer, lambda n: None),  # type: ignore[arg-type]
+    )
+    assert new_proxy().likelihood is None
+    assert np.array_equal(CODEC.reconstruct(images(3)), images(3))
