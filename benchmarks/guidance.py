@@ -5,7 +5,7 @@
 CELL is a folder that stage train wrote, by default that of the full data, model xs, seed 0. Images are
 made from the captions of the meta-validation split and compared with its own images, so the evaluation
 split is not touched. FD is of Lite0 features, of as many generated as real images; the last line is the
-tokenizer's reconstructions of the same images, which no generator behind it can beat by much.
+codec's reconstructions of the same images, which no generator behind it can beat by much.
 """
 
 import argparse
@@ -13,20 +13,17 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import torch
 import yaml
 from safetensors.torch import load_file
 
-from alchemist.core import files
-from alchemist.measures import distances as metrics
-from alchemist.measures import features
-from alchemist.measures import generator as evaluation
-from alchemist.models.encoded import Encoded
-from alchemist.models.star import tokenizer, tokenizer_fit
-from alchemist.models.star.generator import StarGenerator
-from alchemist.pools import store as pool_store
+from alchemist.core import devices, files
+from alchemist.measures import distances, features
+from alchemist.measures.generator import generate
+from alchemist.models.encoded import Encoded, EvaluationRows
+from alchemist.models.star.generator import StarGenerator, open_codec
+from alchemist.pools import store
 from alchemist.settings.evaluation import EvaluateSettings
-from alchemist.settings.model import StarSettings
+from alchemist.settings.families.star import StarLaw, StarSettings
 
 
 def main() -> None:
@@ -40,32 +37,31 @@ def main() -> None:
     parser.add_argument("--guidance", nargs="*", type=float, default=[1.5, 2.0, 3.0])
     parser.add_argument("--top-p", nargs="*", type=float, default=[0.6, 0.8, 0.95])
     asked = parser.parse_args()
-    torch.set_flush_denormal(True)
     params = yaml.safe_load(Path("params.yaml").read_text())
+    device = devices.chosen(params["device"])
     settings = EvaluateSettings(**params["scales"][asked.scale]["evaluate"])
-    codes = tokenizer.load(asked.data / "tokenizer")
+    codec = open_codec(asked.data / "tokenizer", device)
     ran = files.read_json(asked.cell / "run.json")
-    generator = StarGenerator(StarSettings(**params["models"][ran["model"]]), codes, 0).eval()
+    generator = StarGenerator(StarSettings(**params["models"][ran["model"]]), codec, 0).to(device).eval()
     generator.load_state_dict(load_file(max(asked.cell.glob("ema-*.safetensors"))))
-    data = Encoded(asked.data / "encoded")
-    rows = data.split("meta_val")
-    ids = data.rows["id"].iloc[rows]
+    data = Encoded(asked.data / "encoded/star")
+    numbers = data.validation().numbers
+    rows = EvaluationRows(numbers, prompts=numbers, references=numbers)
+    ids = data.rows["id"].iloc[numbers]
     index = pd.read_parquet(asked.data / "pool/index.parquet").set_index("id", drop=False)
-    real = pool_store.images(asked.data / "pool", index.loc[ids])
-    by = features.extractor(settings.features, settings.feature_size)
-    moments = metrics.moments(features.extract(real, by, settings.batch))
+    real = store.images(asked.data / "pool", index.loc[ids])
+    by = features.extractor(settings.features, settings.feature_size, device)
+    moments = distances.moments(features.extract(real, by, settings.batch))
     print(f"{asked.cell}: {len(rows)} pairs of the meta-validation split", flush=True)
     for guidance in asked.guidance:
         for top_p in asked.top_p:
             begun = time.perf_counter()
-            chosen = settings.model_copy(update={"guidance": guidance, "top_p": top_p})
-            images = evaluation.generate(generator, data, rows, chosen, lambda n: None)
-            found = metrics.moments(features.extract(images, by, settings.batch))
-            score = metrics.frechet_distance(found, moments)
+            law = StarLaw(guidance=guidance, top_p=top_p)
+            images = generate(generator, data, rows, law, settings, lambda n: None)
+            score = distances.frechet_distance(features.extract(images, by, settings.batch), moments)
             seconds = time.perf_counter() - begun
             print(f"guidance {guidance}, top-p {top_p}: FD {score:.1f} ({seconds:.0f} s)", flush=True)
-    pictures = tokenizer_fit.reconstruct(codes, real)
-    floor = metrics.frechet_distance(metrics.moments(features.extract(pictures, by, settings.batch)), moments)
+    floor = distances.frechet_distance(features.extract(codec.reconstruct(real), by, settings.batch), moments)
     print(f"reconstructions: FD {floor:.1f}")
 
 

@@ -25,14 +25,14 @@ import pandas as pd
 import yaml
 
 from alchemist.core import stateless
-from alchemist.pools import store as pool_store
+from alchemist.pools import store
 from alchemist.pools.store import Row, read_index, write_pool
-from alchemist.raters import pixels as heuristics
+from alchemist.raters import pixels
 
 RESOLUTION, SHARD = 32, 16_384
-IMAGES = ("index", *heuristics.MEASURES)
+IMAGES = ("index", *pixels.MEASURES)
 NETWORKS = ("clip_score", "semdedup")
-TOKENS = ("loss", "el2n", "caption_gain", "meta")
+ENCODED = ("loss", "el2n", "caption_gain", "meta")
 
 
 def caption(number: int) -> str:
@@ -51,7 +51,7 @@ def rows(count: int) -> Iterator[Row]:
 
 def make(folder: Path, count: int) -> None:
     """Writes a pool and its encoded pairs."""
-    from alchemist.models import encoded
+    from alchemist.models.encoded import Writer
     from alchemist.models.star import tokenizer
 
     (folder / "pool").mkdir()
@@ -61,10 +61,12 @@ def make(folder: Path, count: int) -> None:
     config = tokenizer.load(Path("assets") / params["tokenizer"]["asset"]).config
     rng = stateless.generator("benchmark tokens")
     tokens = rng.integers(0, config.codes, (count, config.tokens), dtype=np.uint16)
-    states = [rng.normal(size=(6, 384)).astype(np.float16) for _ in range(count + 1)]
     table = pd.DataFrame({"id": [f"pair-{i:09d}" for i in range(count)], "split": "pool"})
     table["text"] = 1 + np.arange(count)
-    encoded.write(folder / "encoded", table, tokens, states)
+    with Writer(folder / "encoded") as writer:
+        writer.rows(table)
+        writer.append({"tokens": tokens})
+        writer.captions((rng.normal(size=(6, 384)).astype(np.float16), None) for _ in range(count + 1))
 
 
 def by_images(case: str, folder: Path) -> tuple[float, float]:
@@ -80,7 +82,7 @@ def by_images(case: str, folder: Path) -> tuple[float, float]:
 
     started = time.perf_counter()
     if case != "index":
-        heuristics.score_pool(folder, index, case, os.cpu_count() or 1, look)
+        pixels.score_pool(folder, index, case, os.cpu_count() or 1, look)
     return time.perf_counter() - started, max(peaks)
 
 
@@ -98,7 +100,7 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
         wanted = params["scales"]["tiny"]["scorer"] | {"steps": 1, "batch": 16}
         settings = ScorerSettings(**(wanted | ({"image_size": 32} if light else {})))
         first = index.iloc[:16]
-        judge = clip_score.fit_lit(pool_store.images(folder, first), list(first["caption"]), settings)
+        judge = clip_score.fit_lit(store.images(folder, first), list(first["caption"]), settings)
         started = time.perf_counter()
         clip_scores(judge, folder, index, evaluate.batch, lambda n: None)
         return time.perf_counter() - started
@@ -111,42 +113,42 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
         return time.perf_counter() - started
 
 
-def by_tokens(case: str, folder: Path, light: bool) -> float:
+def by_encoded(case: str, folder: Path, light: bool) -> float:
     """Seconds of scoring by a proxy, or by a rater that was trained elsewhere."""
+    from alchemist.core import devices
     from alchemist.models.encoded import Encoded
-    from alchemist.models.star import tokenizer
-    from alchemist.models.star.generator import StarGenerator
-    from alchemist.raters import meta
-    from alchemist.raters import proxy as controls
-    from alchemist.raters.network import Rater, Reference
-    from alchemist.settings.model import StarSettings
+    from alchemist.models.star.generator import StarGenerator, StarTrunk, open_codec
+    from alchemist.raters import score
+    from alchemist.raters.network import Group, Rater
+    from alchemist.settings.families.star import StarSettings
     from alchemist.settings.rater import MetaRater
 
     params = yaml.safe_load(Path("params.yaml").read_text())
-    codes = tokenizer.load(Path("assets") / params["tokenizer"]["asset"])
+    device = devices.chosen(params["device"])
+    codec = open_codec(Path("assets") / params["tokenizer"]["asset"], device)
     tiny = {"depth": 1, "width": 32, "heads": 2} if light else {}
     proxy, trunk = (
         StarSettings(**(params["models"][params["roles"][role]] | tiny)) for role in ("proxy", "rater")
     )
     batch = params["scales"]["tiny"]["rate"]["score_batch"]
-    data = Encoded(folder, check=False)
-    pool = data.split("pool")
+    data = Encoded(folder)
+    pool = data.pool()
     if case == "meta":
         settings = MetaRater(**params["raters"]["alchemist"])
-        rater = Rater(trunk, codes, 0).eval()
-        reference = Reference.of(rater, meta.pooled_features(rater, data, pool[:255], batch, lambda n: None))
-        started = time.perf_counter()
-        meta.rate_pool(rater, data, pool, reference, settings, batch, lambda n: None)
-        return time.perf_counter() - started
-    generator = StarGenerator(proxy, codes, 0).eval()
-    started = time.perf_counter()
+        rater = Rater(StarTrunk(trunk, codec, 0), 0).to(device).eval()
+        beside = Group.of(rater, score.pooled_features(rater, data, pool.numbers[:255], batch))
+        elapsed = devices.clock(device)
+        score.rate_pool(rater, data, pool, beside, settings, batch, lambda n: None)
+        return elapsed()
+    generator = StarGenerator(proxy, codec, 0).to(device).eval()
+    elapsed = devices.clock(device)
     if case == "loss":
-        meta.pool_losses(generator, data, pool, batch, lambda n: None)
+        score.pool_losses(generator, data, pool, batch, lambda n: None)
     elif case == "el2n":
-        controls.el2n(generator, data, pool, batch, lambda n: None)
+        score.error_norms(generator, data, pool, batch, lambda n: None)
     else:
-        controls.caption_losses(generator, data, pool, batch, lambda n: None)
-    return time.perf_counter() - started
+        score.caption_losses(generator, data, pool, batch, lambda n: None)
+    return elapsed()
 
 
 def measure(case: str, folder: Path, count: int, light: bool) -> str:
@@ -157,7 +159,7 @@ def measure(case: str, folder: Path, count: int, light: bool) -> str:
     elif case in NETWORKS:
         seconds = by_networks(case, folder / "pool", light)
     else:
-        seconds = by_tokens(case, folder / "encoded", light)
+        seconds = by_encoded(case, folder / "encoded", light)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     rate = f"{count / seconds:>10,.0f}" if case != "index" else f"{'':>10}"
     more = f"{worker:>8.0f} MiB" if worker else ""
@@ -166,7 +168,7 @@ def measure(case: str, folder: Path, count: int, light: bool) -> str:
 
 def main() -> None:
     """Prints one table."""
-    cases = [*IMAGES, *NETWORKS, *TOKENS]
+    cases = [*IMAGES, *NETWORKS, *ENCODED]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

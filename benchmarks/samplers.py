@@ -1,10 +1,13 @@
-"""Seconds and peak memory of each sampler: python -m benchmarks.samplers [RATINGS …], 1M and 30M by default.
+"""Seconds and peak memory of each sampler.
 
-Each sampler runs in a process of its own, so that its peak memory is its own; the row `table`
-is a process that only makes the ratings. Ids come in ascending order, as the pool writes them,
-and once shuffled, which adds a sort by id.
+    python -m benchmarks.samplers [RATINGS …]
+
+RATINGS are 1 and 30 million by default. Each sampler runs in a process of its own, so that its peak
+memory is its own; the row `table` is a process that only makes the ratings. Ids come in ascending order,
+as the pool writes them, and once shuffled, which adds a sort by id.
 """
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -57,11 +60,23 @@ def measure(case: str, count: int) -> str:
     return f"{count:>12,}  {case:<24}{seconds:>8.2f} s{peak:>8.2f} GiB"
 
 
+def main() -> None:
+    """Prints one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("ratings", nargs="*", type=int, default=[1_000_000, 30_000_000])
+    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)  # of a process of its own
+    asked = parser.parse_args()
+    if asked.case is not None:
+        print(measure(asked.case, asked.ratings[0]))
+        return
+    print(f"{'ratings':>12}  {'sampler':<24}{'time':>10}{'peak':>12}", flush=True)
+    for total in asked.ratings:
+        for name in CASES:
+            single = [sys.executable, "-m", "benchmarks.samplers", str(total), "--case", name]
+            subprocess.run(single, check=True)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] in CASES:
-        print(measure(sys.argv[1], int(sys.argv[2])))
-    else:
-        print(f"{'ratings':>12}  {'sampler':<24}{'time':>10}{'peak':>12}")
-        for total in [int(word) for word in sys.argv[1:]] or [1_000_000, 30_000_000]:
-            for name in CASES:
-                subprocess.run([sys.executable, "-m", "benchmarks.samplers", name, str(total)], check=True)
+    main()

@@ -48,6 +48,8 @@ def run(
     for folder in (cell, scorer, floors):
         files.check_manifest(folder)
     ran = files.read_json(cell / "run.json")
+    if ran["model"] != model:
+        raise Refusal(f"--model is {model!r}; {cell} holds a cell of the model {ran['model']!r}.")
     data = Encoded(encoded)
     rows = data.evaluation(settings.images)
     words = pd.read_parquet(index, columns=["id", "caption"]).set_index("id")["caption"]

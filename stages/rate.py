@@ -72,8 +72,10 @@ def run(
     elapsed, counting = devices.clock(device), 0.0
     with (
         Scratch(scratch, mark) as state,
-        tqdm(total=budget.images, unit="img", desc=f"{rater}, seed {seed}", mininterval=1) as bar,
-        tqdm(total=len(pool) * proxy.passes(settings), unit="img", desc="score", mininterval=1) as scored,
+        tqdm(total=budget.images, unit="img", desc=f"{rater}, seed {seed}", mininterval=1, delay=1e-9) as bar,
+        tqdm(
+            total=len(pool) * proxy.passes(settings), unit="img", desc="score", mininterval=1, delay=1e-9
+        ) as scored,
         files.whole_folder(log_out) as drafts,
     ):
 

@@ -123,7 +123,7 @@ def in_force(study: Study, codec_params: str) -> dict[str, Any]:
         "roles": roles,
         "grid": study.grid.model_dump(),
         "device": section("device"),
-        codec_params: section(f"{codec_params}"),
+        codec_params: section(codec_params),
         f"pools.{which}": section(f"pools.{which}"),
         "raters": {name: rater.model_dump() for name, rater in study.raters.items()},
         "selections": {name: selection.model_dump() for name, selection in study.selections.items()},

@@ -22,8 +22,8 @@ from alchemist.models.star.tokenizer import TokenizerConfig
 from alchemist.pools import store
 from alchemist.pools.emoji import compose_images
 from alchemist.settings.device import device_setting
+from alchemist.settings.families.star import TokenizerSettings
 from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
-from alchemist.settings.star import TokenizerSettings
 from stages.common import block, section, stage
 
 # The fit sees mostly clean compositions, as published tokenizers do; never those of the pool.

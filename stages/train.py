@@ -52,6 +52,7 @@ def run(
         seed=seed,
         rows=files.sha256(subset) if subset else "full",
         data=files.sha256(encoded / files.MANIFEST),
+        device=str(device),
         torch=torch.__version__,
     )
     # On pairs of the pool, which are the same in every arm.
@@ -81,6 +82,7 @@ def run(
                 draft / "run.json",
                 {
                     "model": model,
+                    "family": size.family,
                     "seed": seed,
                     "subset_pairs": len(rows),
                     "pool_pairs": len(pool),

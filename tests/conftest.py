@@ -10,7 +10,7 @@ from alchemist.models.batch import Text
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.star.generator import StarCodec
 from alchemist.models.star.tokenizer import Tokenizer, TokenizerConfig
-from alchemist.settings.star import StarSettings
+from alchemist.settings.families.star import StarSettings
 
 torch.set_num_threads(1)
 
@@ -47,15 +47,12 @@ def random_tokens(codes: Tokenizer, count: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(codes.config.codes, (count, codes.config.tokens), generator=rng)
 
 
-def write_encoded(
-    folder: Path, rows: pd.DataFrame, tokens: np.ndarray, states: list[np.ndarray], **shards: int
-) -> Encoded:
-    """An encoded folder of token rows (N, L) and caption states; `shards`: rows_per_shard, per_shard."""
-    captions_per_shard = {"per_shard": shards.pop("per_shard")} if "per_shard" in shards else {}
-    with Writer(folder, **shards) as writer:
+def write_encoded(folder: Path, rows: pd.DataFrame, tokens: np.ndarray, states: list[np.ndarray]) -> Encoded:
+    """An encoded folder of token rows (N, L) and caption states (T, D), none pooled."""
+    with Writer(folder) as writer:
         writer.rows(rows)
         writer.append({"tokens": tokens})
-        writer.captions(states, **captions_per_shard)
+        writer.captions((one, None) for one in states)
     return Encoded(folder)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from closure import closure, stage_closure
+from closure import closure, imported, module_file, stage_closure
 
 LIGHT = ("check", "prepare", "heuristic", "oracle", "prune", "report")  # stages that need no torch
 TRUTH_READERS = {"oracle", "report"}
@@ -33,11 +33,16 @@ ARROWS = {  # which rooms a room may import from
     "report": {"core", "settings", "analysis", "pools", "pruning"},
 }
 TORCHLESS = ("settings", "pools", "pruning", "analysis", "report")
+HEAVY = {"torch", "torchvision", "timm", "transformers", "diffusers", "open_clip", "safetensors"}
 LONGEST = 400  # lines of a file; longer ones are two subjects
-# What is true of one family alone. Code outside its folder, its settings and its own stages does not say it.
+# What is true of one family alone: code outside its folder, its settings and its own stages does not say it.
+# In identifiers as in prose: `n_tokens` says it too.
 FAMILY_WORDS = re.compile(
-    r"\b(?:(?i:star|tokens?|tokenizers?|tokenized|nats|top[-_]?p|codebooks?)|Star[A-Z]\w*|Tokenizer\w+)\b"
+    r"(?<![A-Za-z])(?:(?i:tokens?|tokenizers?|tokenized|nats|top[-_]?p|codebooks?|latents?|timesteps?))(?![a-z])"
+    r"|(?<![A-Za-z])Tokenizer[A-Z]\w*"
 )
+BORROWED = re.compile("get_tokenizer|hf_tokenizer_name|AutoTokenizer")  # other libraries' names
+FAMILY_STAGES = {"tokenizer": "star"}  # stages that one family alone has
 PLACE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -201,6 +206,8 @@ def keys_read(root: Path, module: str, body: dict[str, Any]) -> list[str | None]
                         assert isinstance(part, ast.FormattedValue)
                         parts.append(given.get(own.get(ast.unparse(part.value), ""), "?"))
                 out.append("".join(parts))
+            elif text is not None and ast.unparse(text) in own:  # an argument of `run` is the key
+                out.append(given.get(own[ast.unparse(text)], "?"))
             else:
                 out.append(None)
     return out
@@ -312,7 +319,7 @@ def field_complaints(root: Path) -> list[str]:
         if name not in used
         and block not in dumped
         and not kinds & set(re.findall(r"\w+", kind))
-        and not re.fullmatch(r"Literal\[[^,\]]*\]", kind)
+        and not re.fullmatch(r"Literal\[[^,\]]*\]|ClassVar\[.*\]", kind)
     ]
 
 
@@ -333,16 +340,17 @@ def families(root: Path) -> list[str]:
     return sorted(path.parent.name for path in (root / "alchemist/models").glob("*/__init__.py"))
 
 
-def alchemist_imports(tree: ast.Module) -> set[str]:
-    """Modules of alchemist that a file imports, lazily or not, as dotted names without `alchemist.`."""
+def alchemist_imports(file: str, root: Path) -> set[str]:
+    """What a file imports of alchemist, lazily, relatively or by import_module: dotted, without `alchemist.`.
+
+    `from a import b` counts as a.b where that is a module, or else as a.
+    """
     found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {a.name.partition(".")[2] for a in node.names if a.name.startswith("alchemist.")}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "alchemist":
-            base = (node.module or "").partition(".")[2]
-            found |= {base} if base else {alias.name for alias in node.names}
-    return found
+    for name in imported(root / file, root):
+        if name.startswith("alchemist.") and module_file(name, root) is not None:
+            found.add(name.removeprefix("alchemist."))
+    # A package stands among them for each module in it that is imported.
+    return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
 
 
 def arrow_complaints(root: Path) -> list[str]:
@@ -353,19 +361,22 @@ def arrow_complaints(root: Path) -> list[str]:
         if len(parts) < 3:
             continue
         room = parts[1]
+        settings_of = (
+            "star" if file == "alchemist/settings/check.py" else None
+        )  # it reads the block `tokenizer`
         if room not in ARROWS:
             found.append(f"{file}: {room} is no room")
             continue
-        for name in sorted(alchemist_imports(tree)):
+        for name in sorted(alchemist_imports(file, root)):
             to, _, inner = name.partition(".")
             if to != room and to not in ARROWS[room]:
                 found.append(f"{file}: imports {name}, and {room} may not import from {to}")
             own = parts[2] if room == "models" and len(parts) > 3 else None
-            other = inner.split(".")[0]
-            if to == "models" and other in families(root) and other != own:
+            other = inner.removeprefix("families.").split(".")[0]
+            if to in ("models", "settings") and other in families(root) and other not in (own, settings_of):
                 found.append(f"{file}: imports {name}, which is the family's own")
         if room in TORCHLESS:
-            found += [f"{file}: imports torch" for name in packages(tree) if name == "torch"]
+            found += [f"{file}: imports {name}" for name in sorted(packages(tree) & HEAVY)]
     return found
 
 
@@ -381,33 +392,34 @@ def packages(tree: ast.Module) -> set[str]:
 
 
 def of_a_family(root: Path, file: str) -> bool:
-    """Whether a file may name what is one family's own: its folder, its settings, the stages that fit it."""
+    """Whether a file may name what is one family's own: its folder, its settings, the stages it alone has."""
     own = families(root)
     folders = tuple(f"alchemist/models/{name}/" for name in own)
-    if file.startswith(folders) or file in {f"alchemist/settings/{name}.py" for name in own}:
-        return True
-    if not file.startswith("stages/"):
-        return False
-    # A stage that imports a family's folder belongs to that family; all others look a family up by name.
-    imports = alchemist_imports(ast.parse((root / file).read_text()))
-    return any(name.startswith(f"models.{family}") for name in imports for family in own)
+    return (
+        file.startswith(folders)
+        or file in {f"alchemist/settings/families/{name}.py" for name in own}
+        or file in {f"stages/{name}.py" for name in FAMILY_STAGES}
+    )
 
 
 def family_complaints(root: Path) -> list[str]:
-    """What is one family's own is named in its folder alone: in no identifier, text or comment elsewhere.
+    """What is one family's own is named in its folder alone: in no name, text, comment or import elsewhere.
 
-    Left out are the table of families in settings/model.py, and the names of other things: the objects that
-    the composed pool draws, the paper's own models (analysis/paper.py), published models' text splitters.
+    Left out are the names of other things: the objects that the composed pool draws, the paper's own models
+    (analysis/paper.py), and the block `tokenizer` of params.yaml where all of params.yaml is checked.
     """
-    tables = {"alchemist/settings/model.py", "alchemist/settings/check.py", "alchemist/analysis/paper.py"}
+    others = {"alchemist/settings/check.py", "alchemist/analysis/paper.py", "alchemist/pools/emoji_scene.py"}
+    own = families(root)
+    name_of = re.compile("|".join(rf"(?<![A-Za-z])(?i:{name})(?![a-z])|{name.title()}[A-Z]" for name in own))
     found = []
     for folder in ("alchemist", "stages"):
         for path in sorted((root / folder).rglob("*.py")):
             file = path.relative_to(root).as_posix()
-            if file in tables or of_a_family(root, file) or path.name == "emoji_scene.py":
+            if file in others or of_a_family(root, file):
                 continue
-            for number, line in enumerate(path.read_text().splitlines(), 1):
-                found += [f"{file}:{number}: says {word[0]}" for word in FAMILY_WORDS.finditer(line)]
+            for number, line in enumerate(BORROWED.sub("", path.read_text()).splitlines(), 1):
+                said = [*FAMILY_WORDS.finditer(line), *(name_of.finditer(line) if own else [])]
+                found += [f"{file}:{number}: says {word[0]}" for word in said]
     return found
 
 

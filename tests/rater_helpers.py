@@ -15,8 +15,8 @@ from alchemist.raters import credit, meta
 from alchemist.raters.network import Rater
 from alchemist.raters.steps import MetaState, Step
 from alchemist.settings.budget import RateSettings
+from alchemist.settings.families.star import StarSettings
 from alchemist.settings.rater import MetaRater
-from alchemist.settings.star import StarSettings
 
 SETTINGS = MetaRater(
     kind="meta", credit="penalty", reference_warmup=None, unroll_steps=None, group="product",

@@ -17,6 +17,7 @@ from alchemist.pools import store
 from alchemist.raters.network import Rater
 from alchemist.settings import Settings
 from alchemist.settings.check import Params, check
+from alchemist.settings.model import law_settings
 
 SEED = 3  # of the cells; not 0, so that a seed that is left out shows
 MODEL, PROXY, TRUNK = "xxs", "xs", "xxs"
@@ -122,4 +123,4 @@ class Grid:
 
     @property
     def law(self) -> Settings:
-        return self.scale.sample.star
+        return law_settings(self.scale.sample["star"], "scales.tiny.sample.star", "star")

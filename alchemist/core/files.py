@@ -70,14 +70,16 @@ def check_manifest(folder: Path, once: bool = False) -> dict[str, Any]:
     """The manifest of a folder, after its files' hashes were compared.
 
     Raises Refusal in one sentence where a file is missing or differs, since a data-versioning
-    cache does not verify the bytes that it checks out. `once`: files whose size, time and inode are those
-    of the last comparison, noted beside the folder, are not read again.
+    cache does not verify the bytes that it checks out. `once`: files that nobody touched since the last
+    comparison, by what is noted beside the folder, are not read again.
     """
     if not (folder / MANIFEST).is_file():
         raise Refusal(f"{folder} has no {MANIFEST}; run the stage that writes it again.")
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
     note = folder.parent / f".{folder.name}.compared.json"
-    if once and note.is_file() and read_json(note) == _marks(folder, manifest["files"]):
+    # Taken before the files are read: one that changes meanwhile has other marks the next time.
+    marks = _marks(folder, manifest["files"]) if once else {}
+    if once and _noted(note) == marks:
         return manifest
     for name, digest in manifest["files"].items():
         if not (folder / name).is_file() or sha256(folder / name) != digest:
@@ -87,15 +89,25 @@ def check_manifest(folder: Path, once: bool = False) -> dict[str, Any]:
             )
     if once:
         with contextlib.suppress(OSError):  # a folder that cannot be written is compared each time
-            write_json(note, _marks(folder, manifest["files"]))
+            draft = note.with_name(f"{note.name}.{os.getpid()}.part")
+            draft.write_text(json.dumps(marks))
+            os.replace(draft, note)
     return manifest
 
 
+def _noted(note: Path) -> Any:
+    """What an earlier comparison noted; None where there is nothing legible."""
+    try:
+        return read_json(note)
+    except (OSError, ValueError):
+        return None
+
+
 def _marks(folder: Path, digests: dict[str, str]) -> dict[str, list[Any]]:
-    """What tells a file that was not touched since: size in bytes, time in ns, inode; and its digest."""
+    """What tells a file that was not touched since: digest, bytes, times of content and of inode, inode."""
     marks = {}
     for name, digest in digests.items():
         if (folder / name).is_file():
             about = (folder / name).stat()
-            marks[name] = [digest, about.st_size, about.st_mtime_ns, about.st_ino]
+            marks[name] = [digest, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
     return marks

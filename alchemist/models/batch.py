@@ -8,6 +8,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+# Of one caption: the states (T, D) of its word pieces, and a pooled vector if the family's encoder has one.
+CaptionStates = tuple[NDArray[np.float16], NDArray[np.float16] | None]
+
 
 @dataclass(frozen=True)
 class Text:

@@ -1,10 +1,10 @@
 """Encoded pairs on disk: named arrays of images and states of captions, in shards, random access by row.
 
 Rows are numbered in the order of `rows.parquet`; row i lies in shard i // `rows_per_shard`. Arrays are
-mapped, not read, so that memory does not grow with the pool.
+mapped, not read, and written a shard at a time, so that memory does not grow with the pool.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
-from alchemist.models.batch import Batch, Text
+from alchemist.models.batch import Batch, CaptionStates, Text
 
-ROWS_PER_SHARD = 65_536
-CAPTIONS_PER_SHARD = 16_384  # whose states are held at once while they are written
+SHARD_BYTES = 256 << 20  # of one array, or of the states of captions: what waits in memory to be written
+MOST_ROWS = 65_536  # of a shard
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,13 @@ class Encoded:
         """Opens a folder. Raises Refusal where a file is not the one that was written."""
         self.folder = folder
         self.manifest = files.check_manifest(folder, once=True)
+        if "arrays" not in self.manifest:
+            raise Refusal(f"{folder} holds no encoded pairs; it should be a folder that stage encode wrote.")
         self.rows = pd.read_parquet(folder / "rows.parquet")
         self._text = self.rows["text"].to_numpy()
         self._splits = self.rows["split"].to_numpy()
         self._offsets = np.load(folder / "text_offsets.npy")
+        self._caption_shards = np.asarray(self.manifest["caption_shards"])  # first caption of each
 
     def pool(self) -> PoolRows:
         """All pairs of the split that is pruned."""
@@ -108,25 +111,32 @@ class Encoded:
         return self.text(np.zeros(count, dtype=np.int64), length)
 
     def text(self, captions: NDArray[np.integer], length: int = 0) -> Text:
-        """States of caption numbers, padded with zeros to the longest or `length`; pooled is their mean."""
+        """States of caption numbers, padded with zeros to the longest or `length`.
+
+        `pooled` is what the family's encoder gave, or else the mean of the states.
+        """
         starts, ends = self._offsets[captions], self._offsets[captions + 1]
         longest = max(int((ends - starts).max()), length)
-        shards = captions // self.manifest["captions_per_shard"]
+        shards = np.searchsorted(self._caption_shards, captions, side="right") - 1
         states = np.zeros((len(captions), longest, self.manifest["text_width"]), dtype=np.float32)
         mask = np.arange(longest)[None] < (ends - starts)[:, None]
         for shard in np.unique(shards):
             stored = self._map("text", int(shard))
-            first = self._offsets[int(shard) * self.manifest["captions_per_shard"]]
+            first = self._offsets[self._caption_shards[shard]]
             for i in np.flatnonzero(shards == shard):
                 states[i, : ends[i] - starts[i]] = stored[starts[i] - first : ends[i] - first]
-        pooled = states.sum(1) / mask.sum(1, keepdims=True, dtype=np.float32)
+        if self.manifest["pooled"]:
+            pooled = np.load(self.folder / "pooled.npy", mmap_mode="r")[captions].astype(np.float32)
+        else:
+            pooled = states.sum(1) / mask.sum(1, keepdims=True, dtype=np.float32)
         return Text(torch.from_numpy(states), torch.from_numpy(mask), torch.from_numpy(pooled))
 
     def _take(self, name: str, numbers: NDArray[np.integer]) -> NDArray[Any]:
-        """Rows of a named array: whole numbers as int64, which index an embedding, all others as float32."""
+        """Rows of a named array: bytes as they are, other whole numbers as int64, all else as float32."""
         shards, places = np.divmod(numbers, self.manifest["rows_per_shard"])
         first = self._map(name, int(shards[0]))
-        kind = np.int64 if np.issubdtype(first.dtype, np.integer) else np.float32
+        whole = np.issubdtype(first.dtype, np.integer)
+        kind = first.dtype if first.dtype == np.uint8 else np.int64 if whole else np.float32
         out = np.empty((len(numbers), *first.shape[1:]), dtype=kind)
         for shard in np.unique(shards):
             here = shards == shard
@@ -142,10 +152,10 @@ class Encoded:
 class Writer:
     """Writes an encoded folder shard by shard. A context manager, which leaves the manifest at its end."""
 
-    def __init__(self, folder: Path, rows_per_shard: int = ROWS_PER_SHARD, **facts: object) -> None:
-        self.folder, self.size, self.facts = folder, rows_per_shard, facts
+    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES, **facts: object) -> None:
+        self.folder, self.bytes, self.facts = folder, shard_bytes, facts
         self._waiting: dict[str, list[NDArray[Any]]] = {}
-        self._count = self._shards = 0
+        self._count = self._shards = self._size = 0
 
     def __enter__(self) -> "Writer":
         return self
@@ -153,23 +163,37 @@ class Writer:
     def append(self, arrays: dict[str, NDArray[Any]]) -> None:
         """The next pairs' named arrays (B, …), B the same for all."""
         count = len(next(iter(arrays.values())))
+        if not self._size:
+            widest = max(array[:1].nbytes for array in arrays.values())
+            self._size = max(1, min(MOST_ROWS, self.bytes // widest))
         for name, array in arrays.items():
             assert len(array) == count
             self._waiting.setdefault(name, []).append(array)
         self._count += count
-        while self._count >= self.size:
-            self._flush(self.size)
+        while self._count >= self._size:
+            self._flush(self._size)
 
-    def captions(self, states: Iterable[NDArray[np.float16]], per_shard: int = CAPTIONS_PER_SHARD) -> None:
-        """The states (T, D) of every distinct caption. The first must be the empty caption's: it is what
-        dropped captions and guidance use."""
-        lengths, width = [0], 0
-        for shard, part in enumerate(_chunks(states, per_shard)):
-            np.save(_shard(self.folder, "text", shard), np.concatenate(part))
-            lengths += [len(one) for one in part]
-            width = part[0].shape[1]
+    def captions(self, states: Iterable[CaptionStates]) -> None:
+        """The states of every distinct caption. The first must be the empty caption's: it is what dropped
+        captions and guidance use."""
+        lengths, shards, part, waiting = [0], [0], list[NDArray[np.float16]](), 0
+        pooled: list[NDArray[np.float16]] = []
+        for one, vector in states:
+            part.append(one)
+            lengths.append(len(one))
+            pooled += [] if vector is None else [vector]
+            waiting += one.nbytes
+            if waiting >= self.bytes:
+                np.save(_shard(self.folder, "text", len(shards) - 1), np.concatenate(part))
+                shards.append(len(lengths) - 1)
+                part, waiting = [], 0
+        if part:
+            np.save(_shard(self.folder, "text", len(shards) - 1), np.concatenate(part))
+        if pooled:
+            assert len(pooled) == len(lengths) - 1
+            np.save(self.folder / "pooled.npy", np.stack(pooled))
         np.save(self.folder / "text_offsets.npy", np.cumsum(lengths))
-        self.facts |= {"text_width": width, "captions_per_shard": per_shard}
+        self.facts |= {"text_width": one.shape[1], "caption_shards": shards, "pooled": bool(pooled)}
 
     def rows(self, table: pd.DataFrame) -> None:
         """What the pairs are: id, split, and the number of their caption."""
@@ -181,28 +205,17 @@ class Writer:
         if kind is None:
             if self._count:
                 self._flush(self._count)
-            facts = self.facts | {"arrays": sorted(self._waiting), "rows_per_shard": self.size}
+            facts = self.facts | {"arrays": sorted(self._waiting), "rows_per_shard": self._size}
             files.write_manifest(self.folder, **facts)
 
     def _flush(self, count: int) -> None:
         for name, parts in self._waiting.items():
             joined = np.concatenate(parts)
             np.save(_shard(self.folder, name, self._shards), joined[:count])
-            self._waiting[name] = [joined[count:]]
+            self._waiting[name] = [joined[count:].copy()]
         self._shards += 1
         self._count -= count
 
 
 def _shard(folder: Path, name: str, shard: int) -> Path:
     return folder / f"{name}-{shard:05d}.npy"
-
-
-def _chunks(states: Iterable[NDArray[np.float16]], size: int) -> Iterator[list[NDArray[np.float16]]]:
-    part: list[NDArray[np.float16]] = []
-    for state in states:
-        part.append(state)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part

@@ -16,14 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alchemist.models.batch import Batch, Chance, Text
+from alchemist.core.refusal import Refusal
+from alchemist.models.batch import Batch, CaptionStates, Chance, Text
 
 Arrays = dict[str, NDArray[Any]]
 Tick = Callable[[int], object]
 
 
 class Codec(nn.Module, ABC):
-    """Images to what the family's generator models, and back. Frozen."""
+    """Images to what the family's generator models, and back. Frozen, so that a copied network shares it."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Codec":
+        return self
 
     @abstractmethod
     def encode(self, images: NDArray[np.uint8]) -> Arrays:
@@ -62,7 +66,7 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch, chance: Chance) -> Tensor:
-        """Per-sample losses (B,), float32; functions of pair, seed and position alone."""
+        """Per-sample losses (B,), float32; functions of pair and chance alone."""
 
     @abstractmethod
     def error_norms(self, batch: Batch, chance: Chance) -> Tensor:
@@ -88,8 +92,8 @@ class Family:
     codec: Callable[[Path, torch.device], Codec]  # from the folder that its fit or download left
     generator: Callable[[Any, Any, int], Generator]  # settings, codec, seed of the weights; on the CPU
     trunk: Callable[[Any, Any, int], Trunk]
-    # Captions, most word pieces, captions at once, device, progress: the states of each, (T, D) float16.
-    captions: Callable[[list[str], int, int, torch.device, Tick], Iterator[NDArray[np.float16]]]
+    # Captions, most word pieces, captions at once, device, progress: the states of each.
+    captions: Callable[[list[str], int, int, torch.device, Tick], Iterator[CaptionStates]]
     text_encoder: str
 
 
@@ -99,4 +103,7 @@ def load(name: str) -> Family:
     It is looked up by name, so that no stage depends on a family that it does not run: dvc.yaml has a
     group of stages a family, which `--family NAME` tells, and lists that family's files among the deps.
     """
+    folders = sorted(path.parent.name for path in Path(__file__).parent.glob("*/__init__.py"))
+    if name not in folders:
+        raise Refusal(f"--family is {name!r}; legal values are {', '.join(folders)}.")
     return cast(Family, importlib.import_module(f"alchemist.models.{name}").FAMILY)

@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 
 from alchemist.core import devices
+from alchemist.models.batch import CaptionStates
 
 TEXT_WIDTH = 384
 NAME = "all-MiniLM-L6-v2"
-CHUNK = 16_384  # captions whose states are held at once
+CHUNK_BYTES = 512 << 20  # of the states of captions that are held at once, at the most
 
 
 def load_minilm() -> tuple[Any, Any]:
@@ -30,7 +31,7 @@ def caption_states(
     batch: int,
     device: torch.device,
     tick: Callable[[int], object] = lambda n: None,
-) -> Iterator[NDArray[np.float16]]:
+) -> Iterator[CaptionStates]:
     """The last hidden states of each caption, (its word pieces, 384) float16, in the order given.
 
     Captions are cut after `longest` word pieces. Those of a chunk are grouped by length, so that padding
@@ -38,8 +39,11 @@ def caption_states(
     """
     splitter, network = load_minilm()
     network.to(device)
-    for start in range(0, len(captions), CHUNK):
-        yield from _chunk(captions[start : start + CHUNK], longest, batch, device, tick, splitter, network)
+    most = max(batch, CHUNK_BYTES // (longest * TEXT_WIDTH * 2))
+    for start in range(0, len(captions), most):
+        chosen = captions[start : start + most]
+        for states in _chunk(chosen, longest, batch, device, tick, splitter, network):
+            yield states, None
 
 
 @torch.no_grad()

@@ -70,6 +70,11 @@ def learning_rate(settings: TrainSettings, seen: int) -> float:
     return rate
 
 
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that training moves, by name; a family may have frozen ones."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
 class Decaying(Protocol):
     """A network that says on which of its parameters weight decay acts."""
 
@@ -79,7 +84,7 @@ class Decaying(Protocol):
 
 def optimiser(model: nn.Module, decaying: Decaying, rate: float, weight_decay: float) -> torch.optim.AdamW:
     """AdamW, betas (0.9, 0.95), with weight decay where the network wants it."""
-    named = list(model.named_parameters())
+    named = trainable(model).items()
     return torch.optim.AdamW(
         [
             {"params": [p for n, p in named if decaying.decays(n, p)], "weight_decay": weight_decay},

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from alchemist.core import devices, files
 from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, PoolRows, ValidationRows
 from alchemist.models.family import Generator, Tick
 from alchemist.models.training import forward_flops, train
@@ -96,8 +97,12 @@ def stop_at(budget: RateSettings, share: float) -> int:
 
 def pass_flops(run: Plain, proxy: Generator, count: int) -> float:
     """FLOPs of a forward pass, a pair: counted on the pool's first `count` pairs."""
-    pairs = run.data.batch(run.pool.numbers[:count])
-    return forward_flops(proxy.losses, pairs.to(devices.of(proxy)))
+    return forward_flops(proxy.losses, _first(run, count)[0].to(devices.of(proxy)))
+
+
+def _first(run: Plain, count: int) -> tuple[Batch, Chance]:
+    """The pool's first pairs, on the host."""
+    return run.data.batch(run.pool.numbers[:count]), Chance.run(0, 0, count)
 
 
 def found(run: Plain, proxy: Generator, rating: Floats, log: list[dict[str, float]], train_flops: float,
@@ -136,6 +141,10 @@ def reference_loss(run: Plain, settings: ReferenceLossRater) -> Found:
 
 def el2n(run: Plain, settings: El2nRater) -> Found:
     """The norm of each pair's error at early checkpoints, a mean over them (Paul et al. 2021)."""
+    # Refused before any training where the family defines no error.
+    trial = run.make()
+    pairs, chance = _first(run, 2)
+    trial.error_norms(pairs.to(devices.of(trial)), chance)
     last, spent = stop_at(run.budget, max(settings.checkpoints)), 0.0
 
     def measure(seen: int, proxy: Generator) -> None:

@@ -1,4 +1,4 @@
-"""What trained networks say of every pair, streamed: memory does not grow with the pool."""
+"""What trained networks say of every pair, streamed: of the pool, only one number a pair stays in memory."""
 
 import hashlib
 from collections.abc import Callable

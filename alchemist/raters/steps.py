@@ -19,7 +19,7 @@ from alchemist.core import devices
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.family import Generator
-from alchemist.models.training import descend, optimiser
+from alchemist.models.training import descend, optimiser, trainable
 from alchemist.raters import credit
 from alchemist.raters.network import Rater, Weights, batch_weights
 from alchemist.settings.budget import RateSettings
@@ -166,7 +166,7 @@ def proxy_step_from(state: MetaState, step: Step, slope: credit.Parameters, budg
         validation = state.proxy.losses(step.validation, step.validation_chance)
     state.proxy_adam.zero_grad(set_to_none=True)
     (step.upper * validation.mean()).backward()
-    for name, parameter in state.proxy.named_parameters():
+    for name, parameter in trainable(state.proxy).items():
         share = (1 - step.upper) * slope[name]
         parameter.grad = share if parameter.grad is None else parameter.grad + share
     nn.utils.clip_grad_norm_(state.proxy.parameters(), budget.clip)
@@ -212,13 +212,18 @@ def inner_rule(
     if not isinstance(adam, torch.optim.AdamW):
         return credit.Sgd(rate), None
     decay = {id(p): float(group["weight_decay"]) for group in adam.param_groups for p in group["params"]}
-    named, group = dict(model.named_parameters()), adam.param_groups[0]
+    named, group = trainable(model), adam.param_groups[0]
     rule = credit.Adam(rate, group["betas"], group["eps"], {n: decay[id(p)] for n, p in named.items()})
-    if not all(adam.state.get(p) for p in named.values()):
+    known = {n: adam.state[p] for n, p in named.items() if adam.state.get(p)}
+    if not known:
         return rule, None
-    mean = {n: adam.state[p]["exp_avg"] for n, p in named.items()}
-    square = {n: adam.state[p]["exp_avg_sq"] for n, p in named.items()}
-    return rule, credit.Moments(mean, square, int(next(iter(adam.state.values()))["step"]))
+
+    def moments(key: str) -> credit.Parameters:
+        # Of a parameter that never had a gradient they are zero.
+        return {n: known[n][key] if n in known else torch.zeros_like(p) for n, p in named.items()}
+
+    steps = max(int(entry["step"]) for entry in known.values())
+    return rule, credit.Moments(moments("exp_avg"), moments("exp_avg_sq"), steps)
 
 
 def exact_credits(
@@ -243,7 +248,7 @@ def exact_credits(
         out: Tensor = torch.func.functional_call(module, named, item)
         return out
 
-    parameters = {name: value.detach() for name, value in state.proxy.named_parameters()}
+    parameters = {name: value.detach() for name, value in trainable(state.proxy).items()}
     batches = [(step.train, step.train_chance) for step in window]
     shares = [w.shares.detach() for w in weights]
     last = window[-1]

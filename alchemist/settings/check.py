@@ -9,8 +9,9 @@ from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSetting
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
+from alchemist.settings.families.star import TokenizerSettings
 from alchemist.settings.grid import GridSettings, RolesSettings
-from alchemist.settings.model import ModelSettings, SampleSettings, model_settings
+from alchemist.settings.model import ModelSettings, model_settings, sample_settings
 from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
 from alchemist.settings.rater import (
     LISTS,
@@ -20,7 +21,6 @@ from alchemist.settings.rater import (
     rater_settings,
 )
 from alchemist.settings.selection import SelectionSettings, check_start, shift_drop
-from alchemist.settings.star import TokenizerSettings
 
 
 class ScaleSettings(Settings):
@@ -31,7 +31,7 @@ class ScaleSettings(Settings):
     rate: RateSettings
     train: TrainSettings
     evaluate: EvaluateSettings
-    sample: SampleSettings
+    sample: dict[str, Any]  # a law of its own for each family in use: see `settings.model.sample_settings`
 
 
 class Params(Settings):
@@ -82,6 +82,8 @@ def check(params: Any) -> Params:
         statistics=parse(StatisticsSettings, params["statistics"], "statistics"),
         scales={k: parse(ScaleSettings, v, f"scales.{k}") for k, v in _blocks(params, "scales")},
     )
+    for name, scale in whole.scales.items():
+        sample_settings(scale.sample, f"scales.{name}.sample")
     _named("pool", whole.pool, whole.pools)
     _named("scale", whole.scale, whole.scales)
     _named("roles.proxy", whole.roles.proxy, whole.models)
@@ -100,11 +102,31 @@ def check(params: Any) -> Params:
             f"grid.oracles is {', '.join(whole.grid.oracles)}; it should be [], because pool "
             f"{whole.pool} has no truth."
         )
+    _one_family(whole)
     _arms(whole.grid, whole.selections, whole.raters)
     _contrasts(whole)
     _fits(whole)
     _samplers_fit(whole)
     return whole
+
+
+def _one_family(params: Params) -> None:
+    """The stages that dvc.yaml has are a group of one family, and its law is there."""
+    first = params.roles.proxy
+    family = params.models[first].family
+    uses = [("roles.rater", params.roles.rater)]
+    uses += [("grid.models", name) for name in params.grid.models]
+    uses += [("grid.transfer.models", name) for name in params.grid.transfer.models]
+    for key, name in uses:
+        if (other := params.models[name].family) != family:
+            raise Refusal(
+                f"{key} holds {name} of the family {other}; roles.proxy ({first}) is of the family {family}, "
+                "and a grid has models of one family."
+            )
+    if family not in params.scales[params.scale].sample:
+        raise Refusal(
+            f"scales.{params.scale}.sample.{family} is missing; models of the family {family} need it."
+        )
 
 
 def _arms(

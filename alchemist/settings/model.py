@@ -1,32 +1,53 @@
-"""The blocks `models.NAME` and `scales.SCALE.sample`: generators of the families that there are."""
+"""The blocks `models.NAME` and `scales.SCALE.sample`: generators, and how each family draws images.
 
+A family's own classes stand in `alchemist/settings/families/FAMILY.py`, as MODEL and LAW, and are looked up
+by name: a new family changes no file that the cells of another depend on.
+"""
+
+import importlib
+from pathlib import Path
 from typing import Any, cast
 
 from alchemist.core.refusal import Refusal
 from alchemist.settings import Settings, parse
-from alchemist.settings.star import StarLaw, StarSettings
-
-# A family is a line here and one in SampleSettings, beside its folder in alchemist/models/.
-ModelSettings = StarSettings
-FAMILIES: dict[str, type[ModelSettings]] = {"star": StarSettings}
 
 
-class SampleSettings(Settings):
-    """`scales.SCALE.sample`: each family's own sampling law."""
+class ModelSettings(Settings):
+    """The size of one generator; its family has further fields."""
 
-    star: StarLaw
+    family: str
+
+
+def families() -> list[str]:
+    """Names of the families that there are."""
+    folder = Path(__file__).with_name("families")
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+
+
+def _classes(family: str) -> Any:
+    return importlib.import_module(f"alchemist.settings.families.{family}")
 
 
 def model_settings(value: Any, where: str, family: str | None = None) -> ModelSettings:
     """The block at `where`, by its family. Raises Refusal for an unknown one, or one that is not `family`."""
     given = value.get("family") if isinstance(value, dict) else None
-    if not isinstance(given, str) or given not in FAMILIES:
-        raise Refusal(f"{where}.family is {given!r}; legal values are {', '.join(FAMILIES)}.")
+    if given not in families():
+        raise Refusal(f"{where}.family is {given!r}; legal values are {', '.join(families())}.")
     if family is not None and given != family:
         raise Refusal(f"{where}.family is {given!r}; this stage runs models of the family {family}.")
-    return parse(FAMILIES[given], value, where)
+    return parse(cast(type[ModelSettings], _classes(given).MODEL), value, where)
 
 
 def law_settings(value: Any, where: str, family: str) -> Settings:
     """The sampling law at `where` of a family."""
-    return parse(cast(type[Settings], SampleSettings.model_fields[family].annotation), value, where)
+    return parse(cast(type[Settings], _classes(family).LAW), value, where)
+
+
+def sample_settings(value: Any, where: str) -> dict[str, Settings]:
+    """The laws of all families that the block at `where` names."""
+    if not isinstance(value, dict) or not value:
+        raise Refusal(f"{where} is {value!r}; it should be a block with a law for each family in use.")
+    for name in value:
+        if name not in families():
+            raise Refusal(f"{where}.{name} is no known family; legal keys are {', '.join(families())}.")
+    return {name: law_settings(law, f"{where}.{name}", name) for name, law in value.items()}

@@ -14,9 +14,8 @@ from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
 from alchemist.measures.distances import frechet_distance, kernel_distance
 from alchemist.measures.features import FEATURES, Lite0Features, extract, extractor, folded, lite0
-from alchemist.pools import emoji as emoji_pool
-from alchemist.settings import parse
-from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
+from alchemist.pools.emoji import compose
+from alchemist.pools.emoji_scene import drawing
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,7 @@ def lite():
 
 @pytest.fixture(scope="module")
 def images():
-    pairs = [emoji_pool.compose(3, "features", i, {"informative": 1.0}, 64, 32) for i in range(240)]
+    pairs = [compose(3, "features", i, {"informative": 1.0}, 64, 32) for i in range(240)]
     return np.stack([pair.image for pair in pairs])
 
 
@@ -45,7 +44,7 @@ def test_the_network_knows_what_it_sees():
     ranks = {}
     for name, number in CLASSES.items():
         canvas = Image.new("RGB", (224, 224), (250, 250, 250))
-        stamp = emoji_pool._drawing(name, 180)
+        stamp = drawing(name, 180)
         canvas.paste(stamp, (22, 22), stamp)
         x = torch.from_numpy(np.array(canvas, dtype=np.float32)).permute(2, 0, 1)[None]
         logits = network((x - 127) / 128)[0]
@@ -105,9 +104,9 @@ def test_distances_rise_with_damage(lite, images):
     """Real against real, then blurred by JPEG, then noise: each further away, by both distances."""
 
     def squeezed(image, quality):
-        held = io.BytesIO()
-        Image.fromarray(image).save(held, "JPEG", quality=quality)
-        return np.asarray(Image.open(held))
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=quality)
+        return np.asarray(Image.open(file))
 
     noise = stateless.generator("noise", 0).integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
     sets = [images[80:160], np.stack([squeezed(x, 20) for x in images[80:160]]),
@@ -166,32 +165,3 @@ def test_inception_takes_any_size_once_its_weights_are_cached(tmp_path, monkeypa
     rows = extract(images[:2], by, 2)
     assert rows.shape == (2, 2048)
     assert np.isfinite(rows).all()
-
-
-EVALUATE = {
-    "images": 100, "batch": 50, "guidance": 2.0, "top_p": 0.9, "seed": 0, "features": "lite0",
-    "feature_size": 64, "clip": "lit", "kid_subsets": 10, "kid_subset_size": 50, "grid": 8,
-}  # fmt: skip
-
-
-def test_figures_carry_the_name_of_their_network():
-    here = parse(EvaluateSettings, EVALUATE, "scales.tiny.evaluate")
-    paper = parse(EvaluateSettings, {**EVALUATE, "features": "inception", "clip": "ViT-L-14/openai"}, "x")
-    assert (here.fd_name, here.kid_name, here.clip_name) == ("fd_lite0", "kid_lite0", "clip_lit")
-    assert (paper.fd_name, paper.kid_name) == ("fid_pytorch", "kid_pytorch")
-    assert paper.clip_name == "clip_vit_l_14_openai"
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("clip", "ViT-L-14"), ("clip", "a/b/c"), ("features", "fid"), ("top_p", 0.0), ("guidance", -1.0),
-     ("kid_subset_size", 101), ("grid", 101), ("images", 1)],
-)  # fmt: skip
-def test_illegal_values_are_refused(key, value):
-    with pytest.raises(Refusal, match=r"scales\.tiny\.evaluate"):
-        parse(EvaluateSettings, {**EVALUATE, key: value}, "scales.tiny.evaluate")
-
-
-def test_scorer_block_has_no_hidden_value():
-    with pytest.raises(Refusal, match=r"scorer\.\w+ is missing"):
-        parse(ScorerSettings, {"image_size": 64}, "scales.tiny.scorer")

@@ -12,6 +12,7 @@ from conftest import write_encoded
 
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
+from alchemist.models.batch import CaptionStates
 from alchemist.models.encoded import Encoded, EvaluationRows, PoolRows, ValidationRows, Writer, divided
 
 
@@ -117,37 +118,42 @@ def table() -> pd.DataFrame:
 
 
 def arrays() -> dict[str, np.ndarray]:
-    """Whole numbers and fractions, of other shapes."""
+    """Whole numbers, fractions and bytes, of other shapes; a pair takes at most 12 bytes of one of them."""
     rng = stateless.generator("sharded arrays")
     return {
         "tokens": rng.integers(0, 60_000, (COUNT, 5)).astype(np.uint16),
         "latents": rng.normal(size=(COUNT, 2, 3)).astype(np.float16),
+        "pixels": rng.integers(0, 256, (COUNT, 2, 2, 3)).astype(np.uint8),
     }
 
 
-def states() -> list[np.ndarray]:
+def states(pooled: bool = False) -> list[CaptionStates]:
+    """Of nine captions, 12 bytes a word piece."""
     rng = stateless.generator("sharded states")
-    return [rng.normal(size=(1 + i % 4, 6)).astype(np.float16) for i in range(9)]
+    made = [rng.normal(size=(1 + i % 4, 6)).astype(np.float16) for i in range(9)]
+    return [(one, rng.normal(size=3).astype(np.float16) if pooled else None) for one in made]
 
 
-def written(folder: Path, rows_per_shard: int, per_shard: int, at_once: int) -> Encoded:
+def written(folder: Path, shard_bytes: int, at_once: int = COUNT, pooled: bool = False) -> Encoded:
     folder.mkdir(parents=True)
     made = arrays()
-    with Writer(folder, rows_per_shard, codec="c") as writer:
+    with Writer(folder, shard_bytes, codec="c") as writer:
         writer.rows(table())
         for start in range(0, COUNT, at_once):
             writer.append({name: array[start : start + at_once] for name, array in made.items()})
-        writer.captions(iter(states()), per_shard)
+        writer.captions(iter(states(pooled)))
     return Encoded(folder)
 
 
-@pytest.mark.parametrize(("rows_per_shard", "per_shard"), [(5, 2), (1, 1), (22, 8), (23, 9)])
-def test_several_shards_give_the_batches_of_one(tmp_path: Path, rows_per_shard: int, per_shard: int) -> None:
-    one = written(tmp_path / "one", 1000, 1000, COUNT)
-    several = written(tmp_path / "several", rows_per_shard, per_shard, COUNT)
-    names = sorted(path.name for path in several.folder.glob("tokens-*"))
-    assert len(names) == -(-COUNT // rows_per_shard)
-    assert len(list(several.folder.glob("text-*"))) == -(-9 // per_shard)
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("rows_per_shard", [1, 5, 22, 23])
+def test_several_shards_give_the_batches_of_one(tmp_path: Path, rows_per_shard: int, pooled: bool) -> None:
+    one = written(tmp_path / "one", 10**6, pooled=pooled)
+    several = written(tmp_path / "several", 12 * rows_per_shard, pooled=pooled)
+    for name in arrays():
+        assert len(list(several.folder.glob(f"{name}-*"))) == -(-COUNT // rows_per_shard)
+    assert len(list(one.folder.glob("text-*"))) == 1
+    assert len(list(several.folder.glob("text-*"))) == {1: 9, 5: 4, 22: 1, 23: 1}[rows_per_shard]
     rng = stateless.generator("rows of a batch")
     for numbers in (np.arange(COUNT), rng.permutation(COUNT), rng.integers(0, COUNT, 40), np.array([22])):
         dropped = rng.random(len(numbers)) < 0.3
@@ -157,25 +163,37 @@ def test_several_shards_give_the_batches_of_one(tmp_path: Path, rows_per_shard: 
         for name, value in vars(first.text).items():
             assert torch.equal(getattr(second.text, name), value)
     numbers = rng.permutation(COUNT)
-    batch, made = several.batch(numbers), arrays()
-    assert batch.inputs["tokens"].dtype == torch.int64, "whole numbers index an embedding"
-    assert batch.inputs["tokens"].tolist() == made["tokens"][numbers].tolist()
-    assert batch.inputs["latents"].dtype == torch.float16
-    assert np.array_equal(batch.inputs["latents"].numpy(), made["latents"][numbers])
+    inputs, made = several.batch(numbers).inputs, arrays()
+    for name, kind in (("tokens", torch.int64), ("latents", torch.float32), ("pixels", torch.uint8)):
+        assert inputs[name].dtype == kind
+        assert np.array_equal(inputs[name].numpy(), made[name][numbers])
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_pooled_vector_is_the_encoders_own_or_the_mean_of_the_states(tmp_path: Path, pooled: bool) -> None:
+    store, made = written(tmp_path / "store", 60, pooled=pooled), states(pooled)
+    captions = np.array([7, 0, 7, 3])
+    text = store.text(captions)
+    for row, caption in enumerate(captions):
+        one, vector = made[caption]
+        assert torch.equal(text.states[row, : len(one)], torch.from_numpy(one).float())
+        assert text.mask[row].tolist() == [place < len(one) for place in range(text.mask.shape[1])]
+        wanted = one.astype(np.float32).mean(0) if vector is None else vector.astype(np.float32)
+        np.testing.assert_allclose(text.pooled[row].numpy(), wanted, rtol=0, atol=1e-6)
 
 
 def test_appends_of_any_size_give_equal_bytes(tmp_path: Path) -> None:
     digests = []
     for at_once in (1, 3, 7, COUNT):
-        store = written(tmp_path / str(at_once), 5, 4, at_once)
+        store = written(tmp_path / str(at_once), 60, at_once, pooled=True)
         digests.append({path.name: files.sha256(path) for path in store.folder.iterdir()})
     assert all(found == digests[0] for found in digests)
-    assert len(digests[0]) == 5 + 5 + 3 + 3, "two arrays, captions; rows, offsets, manifest"
+    assert len(digests[0]) == 3 * 5 + 4 + 4, "arrays, captions; pooled, rows, offsets, manifest"
 
 
 def test_the_manifest_tells_what_was_written_and_by_what(tmp_path: Path) -> None:
-    store = written(tmp_path / "store", 5, 4, 3)
-    assert store.manifest["arrays"] == ["latents", "tokens"]
+    store = written(tmp_path / "store", 60, 3)
+    assert store.manifest["arrays"] == ["latents", "pixels", "tokens"]
     assert store.manifest["codec"] == "c"
     assert {name for name in store.manifest["files"] if name.startswith("tokens")} == {
         f"tokens-0000{i}.npy" for i in range(5)
@@ -194,7 +212,7 @@ def test_a_folder_whose_writing_failed_has_no_manifest(tmp_path: Path) -> None:
 
 
 def test_a_shard_with_a_flipped_byte_is_refused(tmp_path: Path) -> None:
-    store = written(tmp_path / "store", 5, 4, 3)
+    store = written(tmp_path / "store", 60, 3)
     path = store.folder / "latents-00002.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

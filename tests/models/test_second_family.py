@@ -38,10 +38,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     folder, rng = tmp_path_factory.mktemp("encoded"), stateless.generator("captions")
     splits = ["pool"] * 30 + ["meta_val"] * 14 + ["evaluation"] * 16
     ids = [f"pair-{i}" for i in range(60)]
-    with Writer(folder, 13) as writer:
+    with Writer(folder, 13 * 384) as writer:
         writer.rows(pd.DataFrame({"id": ids, "split": splits, "text": rng.integers(1, 9, 60)}))
         writer.append(CODEC.encode(images(60)))
-        writer.captions(rng.normal(size=(2 + i % 3, 384)).astype(np.float16) for i in range(9))
+        writer.captions((rng.normal(size=(2 + i % 3, 384)).astype(np.float16), None) for i in range(9))
     return Encoded(folder)
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TINY
+from conftest import CPU, TINY, random_tokens
 from torch import Tensor
 
-from alchemist.models.encoded import Batch
-from alchemist.models.star.generator import StarGenerator
+from alchemist.models.batch import Batch, Chance, Text
+from alchemist.models.star.generator import StarCodec, StarGenerator
 from alchemist.models.star.tokenizer import Tokenizer
-from alchemist.models.star.transformer import Text
-from alchemist.raters import credit, meta
+from alchemist.raters import credit
+from alchemist.raters.steps import Losses, rater_loss
 
 Pair = tuple[Tensor, Tensor]
 RATE, COUNT = 0.05, 3
@@ -51,24 +51,22 @@ def mlp(codes: Tokenizer) -> Problem:
 
 def star(codes: Tokenizer) -> Problem:
     """The tiny STAR with float64 weights, one fixed drop-path mask a batch."""
-    wide = copy.deepcopy(codes).double()
-    generator = StarGenerator(TINY, wide, 0).double()
+    wide = StarCodec(copy.deepcopy(codes).double())
+    generator = StarGenerator(TINY.model_copy(update={"drop_path": 0.5}), wide, 0).double()
     with torch.no_grad():  # away from the start, where the head is almost zero
         for i, parameter in enumerate(generator.parameters()):
             parameter.add_(0.1 * numbers(*parameter.shape, seed=i))
-    module = meta.Losses(generator)
+    module = Losses(generator)
 
-    def losses(p: credit.Parameters, batch: tuple[Batch, Tensor]) -> Tensor:
+    def losses(p: credit.Parameters, batch: tuple[Batch, Chance]) -> Tensor:
         named = {f"generator.{name}": value for name, value in p.items()}
         return torch.func.functional_call(module, named, batch)
 
-    def batch(seed: int) -> tuple[Batch, Tensor]:
-        rng = torch.Generator().manual_seed(seed)
-        tokens = torch.randint(codes.config.codes, (COUNT, codes.config.tokens), generator=rng)
-        keep = (torch.rand(COUNT, TINY.depth, 2, generator=rng) < 0.8).double() / 0.8
+    def batch(seed: int) -> tuple[Batch, Chance]:
         # No padding: autograd's second derivative of a padded key's norm, which is zero, is no number.
         states = numbers(COUNT, 3, 384, seed=seed)
-        return Batch(tokens, Text(states, torch.ones(COUNT, 3, dtype=torch.bool), states.mean(1))), keep
+        text = Text(states, torch.ones(COUNT, 3, dtype=torch.bool), states.mean(1))
+        return Batch({"tokens": random_tokens(codes, COUNT, seed)}, text), Chance.run(seed, 0, COUNT, True)
 
     return Problem(losses, {n: p.detach() for n, p in generator.named_parameters()}, batch)
 
@@ -96,14 +94,14 @@ def adam(problem: Problem) -> credit.Adam:
 
 
 def by_autograd(problem: Problem, moments: credit.Moments | None, rule: Any, count: int) -> list[Tensor]:
-    """df / dW by reverse mode through all steps: the method that credit.unrolled replaces."""
+    """-df / dW by reverse mode through all steps: the method that credit.unrolled replaces."""
     weights = [w.clone().requires_grad_() for w in problem.weights[:count]]
     here = {n: p.clone().requires_grad_() for n, p in problem.parameters.items()}
     for batch, weight in zip(problem.batches, weights, strict=False):
         whole = (weight * problem.losses(here, batch)).sum()
         found = torch.autograd.grad(whole, list(here.values()), create_graph=True, materialize_grads=True)
         here, moments = rule.advance(here, moments, dict(zip(here, found, strict=True)))
-    return list(torch.autograd.grad(problem.losses(here, problem.validation).mean(), weights))
+    return list(torch.autograd.grad(-problem.losses(here, problem.validation).mean(), weights))
 
 
 def by_us(problem: Problem, moments: credit.Moments | None, rule: Any, count: int) -> list[Tensor]:
@@ -131,22 +129,22 @@ def regression(p: credit.Parameters, batch: Pair) -> Tensor:
 
 
 def test_one_step_of_linear_regression_has_the_known_credit() -> None:
-    """Test 1: c = -eta G v; central differences of the losses are exact for quadratics."""
+    """Test 1: c = eta G v; central differences of the losses are exact for quadratics."""
     x, y, xv, yv = numbers(6, 4, seed=1), numbers(6, seed=2), numbers(3, 4, seed=3), numbers(3, seed=4)
     theta, weights = numbers(4, seed=5), torch.rand(6, dtype=torch.float64)
     found = credit.alignment(regression, {"theta": theta}, RATE, (x, y), weights, (xv, yv))
     per_sample = (x @ theta - y)[:, None] * x  # G
     v = ((xv @ (theta - RATE * weights @ per_sample) - yv)[:, None] * xv).mean(0)
-    torch.testing.assert_close(found.credits[0], -RATE * per_sample @ v, rtol=0, atol=1e-14)
+    torch.testing.assert_close(found.credits[0], RATE * per_sample @ v, rtol=0, atol=1e-14)
     torch.testing.assert_close(found.gradient["theta"], weights @ per_sample, rtol=0, atol=1e-14)
     torch.testing.assert_close(found.losses[0], regression({"theta": theta}, (x, y)), rtol=0, atol=0)
     sides = [regression({"theta": theta + e * v}, (x, y)) for e in (1e-2, -1e-2)]
-    differences = -RATE * (sides[0] - sides[1]) / 2e-2
+    differences = RATE * (sides[0] - sides[1]) / 2e-2
     torch.testing.assert_close(differences, found.credits[0], rtol=0, atol=1e-12)
 
 
 def test_five_steps_on_a_common_hessian_have_the_known_credits() -> None:
-    """Test 2: dL/dz_j = W_j (k_j - sum W k), k_i = a_i' (I - M^K)' A (theta_K - v), M = I - eta A."""
+    """Test 2: df/dz_j = W_j (k_j - sum W k), k_i = a_i' (I - M^K)' A (theta_K - v), M = I - eta A."""
     root, a, v = numbers(4, 4, seed=1), numbers(5, 4, seed=2), numbers(4, seed=3)
     hessian = root @ root.T / 4 + torch.eye(4, dtype=torch.float64)
     theta, z = numbers(4, seed=4), numbers(5, seed=5).requires_grad_()
@@ -159,7 +157,7 @@ def test_five_steps_on_a_common_hessian_have_the_known_credits() -> None:
     found = credit.unrolled(
         quadratic, {"theta": theta}, None, credit.Sgd(eta), [a] * steps, [w] * steps, v[None]
     )
-    (ours,) = torch.autograd.grad(sum(meta.rater_loss(w, c) for c in found.credits), z)
+    (ours,) = torch.autograd.grad(sum(rater_loss(w, c) for c in found.credits), z)
     contraction = torch.linalg.matrix_power(torch.eye(4, dtype=torch.float64) - eta * hessian, steps)
     share = w.detach()
     end = contraction @ theta + (torch.eye(4, dtype=torch.float64) - contraction) @ (share @ a)
@@ -209,7 +207,7 @@ def test_adams_step_is_that_of_torch() -> None:
 
 
 def test_one_step_equals_autograd_through_the_virtual_step(problem: Problem) -> None:
-    """Test 4 (c), relative 1e-10; K = 1 is also -eta <g_i, v> with every sample's gradient formed."""
+    """Test 4 (c), relative 1e-10; K = 1 is also eta <g_i, v> with every sample's gradient formed."""
     (found,) = by_us(problem, None, credit.Sgd(RATE), 1)
     (wanted,) = by_autograd(problem, None, credit.Sgd(RATE), 1)
     assert relative(found, wanted) < 1e-10
@@ -219,7 +217,7 @@ def test_one_step_equals_autograd_through_the_virtual_step(problem: Problem) -> 
         for n, p in problem.parameters.items()
     }
     v, _ = credit.gradient(problem.losses, after, problem.validation, None)
-    explicit = torch.stack([-RATE * sum((g[n] * v[n]).sum() for n in v) for g in each])
+    explicit = torch.stack([RATE * sum((g[n] * v[n]).sum() for n in v) for g in each])
     assert relative(found, explicit) < 1e-10
 
 
@@ -271,12 +269,16 @@ def test_central_differences_agree_until_float32_rounds_them_away(codes: Tokeniz
     assert error(1e-4, torch.float32) > 5 * error(1e-2, torch.float32)
 
 
-def test_a_copy_of_the_validation_sample_gets_the_most_negative_credit(problem: Problem) -> None:
-    """Test 7: the sign on which the rater's step descends."""
+def test_a_copy_of_the_validation_sample_gets_the_largest_credit(problem: Problem) -> None:
+    """Test 7: a credit is positive where the sample helps, and the rater's step raises its weight."""
 
     def row(item: Any, i: int) -> Any:
         if isinstance(item, Tensor):
             return item[i : i + 1]
+        if isinstance(item, Chance):
+            return item[i : i + 1]
+        if isinstance(item, dict):
+            return {name: row(part, i) for name, part in item.items()}
         if isinstance(item, tuple):
             return tuple(row(part, i) for part in item)
         return type(item)(*(row(part, i) for part in vars(item).values()))
@@ -287,10 +289,10 @@ def test_a_copy_of_the_validation_sample_gets_the_most_negative_credit(problem: 
     (c,) = credit.alignment(
         problem.losses, problem.parameters, 1e-6, batch, problem.weights[0], row(batch, largest)
     ).credits
-    assert int(c.argmin()) == largest
-    assert float(c[largest]) == pytest.approx(-1e-6 * float(sizes[largest]), rel=1e-3)
+    assert int(c.argmax()) == largest
+    assert float(c[largest]) == pytest.approx(1e-6 * float(sizes[largest]), rel=1e-3)
     z = torch.zeros(COUNT, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(meta.rater_loss(z.softmax(0), c), z)
+    (gradient,) = torch.autograd.grad(rater_loss(z.softmax(0), c), z)
     assert int((-gradient).argmax()) == largest, "descending should raise its weight most"
 
 
@@ -298,7 +300,7 @@ def test_padded_captions_change_no_credit(codes: Tokenizer, monkeypatch: pytest.
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     problem = star(codes)
     plain = by_us(problem, warm(problem), adam(problem), 2)
-    problem.batches = [(Batch(b.tokens, b.text.padded(5)), keep) for b, keep in problem.batches]
+    problem.batches = [(Batch(b.inputs, b.text.padded(5)), chance) for b, chance in problem.batches]
     padded = by_us(problem, warm(problem), adam(problem), 2)
     assert relative(torch.stack(padded), torch.stack(plain)) < 1e-9
 
@@ -359,7 +361,7 @@ def test_fused_attention_takes_forward_mode_inside_exact_arithmetic() -> None:
     batch = numbers(2, 2, 3, 8, seed=3)
     with pytest.raises(NotImplementedError):
         credit.slopes(losses, {"q": q}, batch, {"q": d})
-    with credit.exact_arithmetic("cpu"), torch.autocast("cpu", enabled=False):
+    with credit.exact_arithmetic(CPU), torch.autocast("cpu", enabled=False):
         found = credit.slopes(losses, {"q": q}, batch, {"q": d})
         both, curved = credit.slopes_and_curvature(losses, {"q": q}, batch, torch.ones(2).double(), {"q": d})
         slope, _ = credit.gradient(losses, {"q": q}, batch, torch.ones(2).double())
@@ -370,19 +372,19 @@ def test_fused_attention_takes_forward_mode_inside_exact_arithmetic() -> None:
 
 def test_credits_are_float32_under_autocast() -> None:
     p, batch = {"theta": numbers(64, seed=1).float()}, (numbers(4, 64, seed=2).float(), torch.zeros(4))
-    with torch.autocast("cpu", dtype=torch.bfloat16), credit.exact_arithmetic("cpu"):
+    with torch.autocast("cpu", dtype=torch.bfloat16), credit.exact_arithmetic(CPU):
         inside = credit.gradient(regression, p, batch, None)[0]["theta"]
     outside = credit.gradient(regression, p, batch, None)[0]["theta"]
     assert torch.equal(inside, outside)
 
 
 def test_scale_is_the_running_root_mean_square_of_centred_credits() -> None:
-    scale, keep = credit.Scale(), credit.SCALE_DECAY
+    scale, decay = credit.Scale(CPU), credit.SCALE_DECAY
     first, second = 3 * numbers(1, 8, seed=1), 0.1 * numbers(2, 8, seed=2) + 7
     squares = [float((c - c.mean(1, keepdim=True)).square().mean()) for c in (first, second)]
-    assert scale.update(first) == pytest.approx(squares[0] ** 0.5), "the first is not drawn to zero"
-    wanted = ((keep * squares[0] + squares[1]) / (keep + 1)) ** 0.5
-    assert scale.update(second) == pytest.approx(wanted)
-    again = credit.Scale()
+    assert float(scale.update(first)) == pytest.approx(squares[0] ** 0.5), "the first is not drawn to zero"
+    wanted = ((decay * squares[0] + squares[1]) / (decay + 1)) ** 0.5
+    assert float(scale.update(second)) == pytest.approx(wanted)
+    again = credit.Scale(CPU)
     again.state = scale.state.clone()
     assert again.update(first) == scale.update(first), "its state is all of it"

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.measures import clip_score, features
-from alchemist.pools import store as pool_store
+from alchemist.pools import store
 from alchemist.pools.store import Row, read_index, write_pool
 from alchemist.raters import aesthetic, dedup
 from alchemist.raters.dedup import embed, novelty
@@ -169,7 +169,7 @@ def test_features_are_streamed_into_a_file(pool, tmp_path):
     assert ticks == [25, 25, 10]
     found = np.load(tmp_path / "out.npy")
     assert found.dtype == np.float16
-    expected = features.extract(pool_store.images(pool, rows), by, 60)
+    expected = features.extract(store.images(pool, rows), by, 60)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     assert found.astype(np.float32) == pytest.approx(expected, abs=1e-3)
 
@@ -232,13 +232,13 @@ def space(tmp_path_factory, pool):
     params = yaml.safe_load((REPO / "params.yaml").read_text())
     evaluate = params["scales"]["tiny"]["evaluate"] | {"feature_size": 64, "batch": 20}
     (folder / "params.yaml").write_text(
-        yaml.safe_dump({"raters": RATERS, "scales": {"tiny": {"evaluate": evaluate}}})
+        yaml.safe_dump({"device": "cpu", "raters": RATERS, "scales": {"tiny": {"evaluate": evaluate}}})
     )
     index = read_index(pool)
     settings = ScorerSettings(image_size=32, embed_dim=8, steps=2, batch=16, learning_rate=1e-3, seed=0)
     (folder / "scorer").mkdir()
     clip_score.save_lit(
-        clip_score.fit_lit(pool_store.images(pool, index), list(index["caption"]), settings),
+        clip_score.fit_lit(store.images(pool, index), list(index["caption"]), settings),
         folder / "scorer",
     )
     files.write_manifest(folder / "scorer")
@@ -271,7 +271,7 @@ def test_the_stage_writes_cosines_of_image_and_caption(space, pool, stage):
     table = pd.read_parquet(space / "mismatch.parquet")
     assert table["id"].tolist() == rows["id"].tolist()
     judge = clip_score.load_lit(space / "scorer")
-    images, words = pool_store.images(pool, rows), list(rows["caption"])
+    images, words = store.images(pool, rows), list(rows["caption"])
     with FlopCounterMode(display=False) as counter:
         clip_score.score(judge, images[:20], words[:20], 20)
     judge.embedded.clear()

@@ -18,9 +18,9 @@ import yaml
 from PIL import Image
 
 from alchemist.core import stateless
-from alchemist.pools import store as pool_store
+from alchemist.pools import store
 from alchemist.pools.store import Row, read_index, write_pool
-from alchemist.raters import pixels as heuristics
+from alchemist.raters import pixels
 from alchemist.raters.pixels import MEASURES, frequency, score, score_pool
 
 REPO = Path(__file__).parents[2]
@@ -155,9 +155,9 @@ def test_the_better_image_beats_its_own_worse_version(number):
 @pytest.mark.parametrize("kind", MEASURES)
 def test_no_measure_depends_on_format_or_side(kind):
     image = scene(40)[:, :33]
-    held = io.BytesIO()
-    Image.fromarray(image).save(held, "PNG")
-    assert score(kind, np.asarray(Image.open(held))) == score(kind, image)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    assert score(kind, np.asarray(Image.open(file))) == score(kind, image)
     for turned in (image[::-1], image[:, ::-1], image.transpose(1, 0, 2)):
         assert score(kind, turned) == pytest.approx(score(kind, image), rel=1e-9)
         assert score(kind, np.ascontiguousarray(turned)) == score(kind, turned)
@@ -167,7 +167,7 @@ def test_no_measure_depends_on_format_or_side(kind):
 def test_a_large_image_is_measured_at_256_px(kind):
     image = scene(256)[:200]
     large = image.repeat(3, axis=0).repeat(3, axis=1)
-    assert heuristics.canvas(large).shape == (200, 256, 3)
+    assert pixels.canvas(large).shape == (200, 256, 3)
     assert score(kind, large) == score(kind, image)
 
 
@@ -218,7 +218,7 @@ def test_the_pool_is_measured_in_order_by_any_number_of_processes(pool, kind):
     alone = score_pool(pool, rows, kind, 1, ticks.append)
     assert sum(ticks) == len(rows)
     assert len(ticks) == 3
-    assert alone.tolist() == [score(kind, image) for image in pool_store.images(pool, rows)]
+    assert alone.tolist() == [score(kind, image) for image in store.images(pool, rows)]
     backwards = score_pool(pool, rows[::-1], kind, 1, lambda n: None)
     assert backwards[::-1].tolist() == alone.tolist()
     if kind == "clarity":
@@ -241,8 +241,8 @@ def test_a_rejected_or_broken_image_raises(pool, tmp_path, workers):
 HANGS = """
 import sys, time
 from pathlib import Path
-from alchemist.heuristics import score_pool
-from alchemist.pool_store import read_index
+from alchemist.raters.pixels import score_pool
+from alchemist.pools.store import read_index
 
 def hang(count):
     print("measuring", flush=True)

@@ -1,137 +1,215 @@
-"""The controls against closed forms in float64, and without a trace of the batch."""
+"""Ratings of a plain proxy: each rule against the losses that it is made of, and its direction."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from conftest import TINY
+from rater_helpers import BUDGET
 
-from alchemist.models.star.generator import StarGenerator
-from alchemist.raters.proxy import caption_band, caption_losses, el2n, error_norms, percentiles
-
-
-@pytest.fixture(scope="module")
-def proxy(codes):
-    """A generator whose head is far enough from zero for chances to differ."""
-    generator = StarGenerator(TINY, codes, seed=3).eval()
-    with torch.no_grad():
-        head = generator.star.head
-        assert head is not None
-        head.weight.mul_(100)
-    return generator
-
-
-def silent(count):
-    pass
-
-
-def test_an_error_norm_is_that_of_softmax_less_one_hot():
-    logits = 4 * torch.randn(5, 7, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    tokens = torch.arange(35).reshape(5, 7) % 11
-    difference = logits.softmax(-1) - torch.eye(11, dtype=torch.float64)[tokens]
-    expected = difference.square().sum(-1).sqrt()
-    assert torch.allclose(error_norms(logits, tokens), expected, rtol=1e-12, atol=0)
-    # It is the gradient of the cross-entropy by the logits.
-    leaf = logits.requires_grad_()
-    (gradient,) = torch.autograd.grad(
-        torch.nn.functional.cross_entropy(leaf.flatten(0, 1), tokens.flatten(), reduction="sum"), leaf
-    )
-    assert torch.allclose(gradient.norm(dim=-1), expected, rtol=1e-10, atol=0)
+from alchemist.core.scratch import Scratch
+from alchemist.models.encoded import Encoded, PoolRows, ValidationRows
+from alchemist.models.family import Generator
+from alchemist.models.star.generator import StarCodec, StarGenerator
+from alchemist.models.training import train
+from alchemist.raters import proxy, score
+from alchemist.raters.proxy import RULES, Found, Plain, band, passes, percentiles, stop_at, train_settings
+from alchemist.settings.rater import (
+    CaptionBandRater,
+    CaptionGainRater,
+    El2nRater,
+    LossRater,
+    RaterSettings,
+    ReferenceLossRater,
+)
 
 
-@pytest.mark.parametrize("codes_count", [2, 64, 2048])
-def test_error_norms_of_known_chances(codes_count):
-    tokens = torch.tensor([0, 1])
-    uniform = error_norms(torch.zeros(2, codes_count), tokens)
-    assert uniform.tolist() == pytest.approx([(1 - 1 / codes_count) ** 0.5] * 2, rel=1e-6)
-    sure = torch.full((2, codes_count), -200.0)
-    sure[:, 0] = 200.0
-    assert error_norms(sure, tokens).tolist() == pytest.approx([0.0, 2**0.5], abs=1e-7)
-    # Nearly sure in float32: the norm is about (1 - p) sqrt(1 + 1 / (V - 1)), not lost in rounding.
-    gap = 12.0
-    near = torch.zeros(1, codes_count)
-    near[0, 0] = gap
-    rest = np.exp(-gap) * (codes_count - 1) / (1 + np.exp(-gap) * (codes_count - 1))
-    expected = rest * (1 + 1 / (codes_count - 1)) ** 0.5
-    assert float(error_norms(near, tokens[:1])) == pytest.approx(expected, rel=1e-3, abs=1e-6)
-
-
-def test_el2n_is_the_mean_over_the_tokens_of_a_pair(proxy, data):
-    rows = data.split("pool")[:12]
-    with torch.no_grad():
-        batch = data.batch(rows)
-        difference = proxy.logits(batch).double().softmax(-1)
-        difference -= torch.eye(difference.shape[-1], dtype=torch.float64)[batch.tokens]
-    expected = difference.square().sum(-1).sqrt().mean(1)
-    found = el2n(proxy, data, rows, 5, silent)
-    assert found.dtype == np.float64
-    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-6)
-    assert found.std() > 1e-3
-
-
-def caption_gain(*arguments):
-    given, empty = caption_losses(*arguments)
-    return empty - given
-
-
-def test_caption_losses_are_those_with_and_without_the_caption(proxy, data):
-    rows = data.split("pool")[:12]
-    with torch.no_grad():
-        batch = data.batch(rows)
-        empty = data.null(len(rows), 1)
-        losses = [
-            torch.nn.functional.cross_entropy(
-                proxy.star(proxy.tokenizer.teacher_inputs(batch.tokens), text).double().flatten(0, 1),
-                batch.tokens.flatten(),
-                reduction="none",
-            ).view(len(rows), -1).mean(1)
-            for text in (empty, batch.text)
-        ]  # fmt: skip
-    given, found = caption_losses(proxy, data, rows, 5, silent)
-    assert given.dtype == found.dtype == np.float64
-    assert found.tolist() == pytest.approx(losses[0].tolist(), abs=2e-6)
-    assert given.tolist() == pytest.approx(losses[1].tolist(), abs=2e-6)
-    assert (found - given).std() > 1e-3
-
-
-def test_a_proxy_that_reads_no_caption_gains_nothing_by_one(proxy, data, codes):
-    deaf = StarGenerator(TINY, codes, seed=3).eval()
-    with torch.no_grad():
-        deaf.load_state_dict(proxy.state_dict())
-        deaf.star.start.weight.zero_()
-        for block in deaf.star.blocks:
-            block.text_kv.weight.zero_()
-    rows = data.split("pool")[:9]
-    assert np.abs(caption_gain(deaf, data, rows, 4, silent)).max() < 1e-6
-
-
-@pytest.mark.parametrize("measure", [el2n, caption_gain])
-def test_a_value_depends_on_its_pair_alone(measure, proxy, data):
-    rows = data.split("pool")[:23]
-    ticks = []
-    whole = measure(proxy, data, rows, 23, ticks.append)
-    assert ticks == [23]
-    for batch in (1, 7):
-        ticks.clear()
-        assert measure(proxy, data, rows, batch, ticks.append) == pytest.approx(whole, abs=2e-6)
-        assert sum(ticks) == 23
-    turned = measure(proxy, data, rows[::-1], 7, silent)
-    assert turned[::-1] == pytest.approx(whole, abs=2e-6)
-    assert all(p.grad is None for p in proxy.parameters())
-
-
-def test_percentiles_do_not_depend_on_scale_and_share_ties():
+def test_percentiles_do_not_depend_on_scale_and_share_ties() -> None:
     assert percentiles(np.array([3.0, -1.0, 7.0])).tolist() == [50, 0, 100]
     assert percentiles(np.exp([3.0, -1.0, 7.0])).tolist() == [50, 0, 100]
     assert percentiles(np.array([2.0, 1.0, 2.0, 3.0, 2.0])).tolist() == [50, 0, 50, 100, 50]
     assert percentiles(np.array([5.0])).tolist() == [0]
 
 
-def test_the_caption_band_rates_the_middle_first_and_unhelpful_captions_last():
+def test_the_caption_band_rates_the_middle_first_and_unhelpful_captions_last() -> None:
     losses = np.linspace(1, 3, 101)
     gains = np.linspace(0, 1, 101)[::-1].copy()  # the highest losses gain least
-    rating = caption_band(losses, gains, 30, 0)
+    rating = band(losses, gains, 30, 0)
     assert rating.tolist() == pytest.approx((-np.abs(np.arange(101) - 30.0)).tolist())
-    banded = caption_band(losses, gains, 30, 10)
+    banded = band(losses, gains, 30, 10)
     assert banded[:91].tolist() == rating[:91].tolist()
     assert banded[91:].tolist() == (rating[91:] - 100).tolist()
     assert banded[91:].max() < banded[:91].min()
+
+
+# --- the rules ---
+
+
+class Bench:
+    """A run of plain proxies on the tiny store, and the same proxies trained by hand."""
+
+    def __init__(self, folder: Path, data: Encoded, codec: StarCodec) -> None:
+        self.folder, self.data, self.codec = folder, data, codec
+        self.pool, self.validation = data.pool(), data.validation()
+        self.budget = BUDGET.model_copy(update={"images": 64})
+        self.ticks: list[int] = []
+        self.images: list[int] = []
+
+    def make(self) -> Generator:
+        return StarGenerator(TINY, self.codec, 3)
+
+    def rate(self, settings: RaterSettings, name: str = "rule") -> Found:
+        with Scratch(self.folder / name, "m" * 16) as scratch:
+            run = Plain(
+                self.make, self.data, self.pool, self.validation, 3, self.budget, scratch,
+                lambda count, words: self.images.append(count), self.ticks.append,
+            )  # fmt: skip
+            return RULES[type(settings)](run, settings)
+
+    def trained(self, rows: PoolRows | ValidationRows, images: int = 64) -> Generator:
+        generator = self.make()
+        with Scratch(self.folder / f"by hand {type(rows).__name__} {images}", "m") as scratch:
+            train(
+                generator, self.data, rows, train_settings(self.budget), 3, [images], scratch,
+                lambda seen, averaged: None, lambda count, words: None,
+            )  # fmt: skip
+        return generator
+
+    def losses(self, generator: Generator) -> np.ndarray:
+        return score.pool_losses(generator, self.data, self.pool, 40, lambda n: None)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, data: Encoded, codec: StarCodec) -> Bench:
+    return Bench(tmp_path, data, codec)
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_the_loss_rater_rates_by_the_proxys_loss_in_its_direction(bench: Bench, direction: int) -> None:
+    wanted = direction * bench.losses(bench.trained(bench.pool))
+    found = bench.rate(LossRater(kind="loss", direction=direction))
+    np.testing.assert_allclose(found.rating, wanted, rtol=0, atol=1e-5)
+    assert found.rating.std() > 1e-3
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_the_reference_loss_takes_off_that_of_a_proxy_of_the_validation_split(
+    bench: Bench, direction: int
+) -> None:
+    of_pool = bench.losses(bench.trained(bench.pool))
+    of_validation = bench.losses(bench.trained(bench.validation))
+    found = bench.rate(ReferenceLossRater(kind="reference_loss", direction=direction))
+    np.testing.assert_allclose(found.rating, direction * (of_pool - of_validation), rtol=0, atol=1e-5)
+    assert sum(bench.images) == 64, "the second proxy is not told"
+    assert found.train_flops == 2 * bench.rate(LossRater(kind="loss", direction=1), "loss").train_flops
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_caption_gain_is_the_loss_without_the_caption_less_that_with_it(bench: Bench, direction: int) -> None:
+    proxy_of_pool = bench.trained(bench.pool)
+    given, empty = score.caption_losses(proxy_of_pool, bench.data, bench.pool, 40, lambda n: None)
+    found = bench.rate(CaptionGainRater(kind="caption_gain", direction=direction))
+    np.testing.assert_allclose(found.rating, direction * (empty - given), rtol=0, atol=1e-5)
+    assert np.abs(found.rating).max() > 1e-3
+
+
+def test_the_band_is_of_the_captioned_losses_and_of_the_gain(bench: Bench) -> None:
+    given, empty = score.caption_losses(
+        bench.trained(bench.pool), bench.data, bench.pool, BUDGET.score_batch, lambda n: None
+    )
+    found = bench.rate(CaptionBandRater(kind="caption_band", centre=40.0, mismatched=10.0))
+    np.testing.assert_allclose(found.rating, band(given, empty - given, 40.0, 10.0), rtol=0, atol=1e-9)
+    last = percentiles(empty - given) < 10
+    assert found.rating[last].max() < found.rating[~last].min()
+    assert found.rating[~last].argmax() == np.abs(percentiles(given)[~last] - 40).argmin()
+
+
+def test_el2n_is_a_mean_over_the_stated_checkpoints(bench: Bench) -> None:
+    norms = [
+        score.error_norms(bench.trained(bench.pool, images), bench.data, bench.pool, 40, lambda n: None)
+        for images in (16, 32)
+    ]
+    found = bench.rate(El2nRater(kind="el2n", direction=-1, checkpoints=(0.25, 0.5)))
+    np.testing.assert_allclose(found.rating, -np.mean(norms, axis=0), rtol=0, atol=1e-5)
+    assert np.abs(norms[0] - norms[1]).max() > 1e-5
+
+
+CASES: list[RaterSettings] = [
+    LossRater(kind="loss", direction=-1),
+    ReferenceLossRater(kind="reference_loss", direction=1),
+    El2nRater(kind="el2n", direction=1, checkpoints=(0.25, 0.5, 1.0)),
+    CaptionGainRater(kind="caption_gain", direction=1),
+    CaptionBandRater(kind="caption_band", centre=50.0, mismatched=10.0),
+]
+
+
+@pytest.mark.parametrize("settings", CASES, ids=lambda settings: settings.kind)
+def test_a_rule_tells_its_progress_its_log_and_its_cost(bench: Bench, settings: RaterSettings) -> None:
+    found = bench.rate(settings)
+    assert found.rating.shape == (80,)
+    assert sum(bench.ticks) == passes(settings) * 80
+    assert found.log[-1]["images"] == 64
+    assert found.train_flops > 0
+    one = bench.rate(LossRater(kind="loss", direction=-1), "loss")
+    assert found.score_flops == pytest.approx(passes(settings) * one.score_flops)
+    assert found.score_seconds > 0
+
+
+def test_every_rule_is_among_the_cases() -> None:
+    assert {type(settings) for settings in CASES} == set(RULES)
+
+
+@pytest.mark.parametrize("settings", CASES, ids=lambda settings: settings.kind)
+def test_a_killed_proxy_rater_ends_where_an_unbroken_one_does(
+    bench: Bench, settings: RaterSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it scores; EL2N behind its first checkpoint."""
+    whole = bench.rate(settings, "whole")
+
+    class KilledError(Exception):
+        pass
+
+    def dying(measure: Callable[..., Any], alive: int) -> Callable[..., Any]:
+        calls: list[int] = []
+
+        def call(*arguments: Any) -> Any:
+            calls.append(1)
+            if len(calls) > alive:
+                raise KilledError
+            return measure(*arguments)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name, alive in (("pool_losses", 0), ("caption_losses", 0), ("error_norms", 1)):
+            patch.setattr(score, name, dying(getattr(score, name), alive))
+        with pytest.raises(KilledError):
+            bench.rate(settings, "broken")
+    resumed = bench.rate(settings, "broken")
+    assert np.array_equal(resumed.rating, whole.rating)
+
+
+def test_stops_lie_at_whole_batches_and_at_least_one() -> None:
+    budget = BUDGET.model_copy(update={"images": 100, "batch": 8})
+    assert [stop_at(budget, share) for share in (0.001, 0.25, 0.5, 1.0)] == [8, 24, 48, 96]
+
+
+def test_a_plain_proxy_sees_as_many_images_as_a_meta_trained_rater_at_equal_rates() -> None:
+    settings = train_settings(BUDGET)
+    for name in ("images", "batch", "weight_decay", "clip", "warmup_images", "caption_dropout", "precision"):
+        assert getattr(settings, name) == getattr(BUDGET, name)
+    assert settings.learning_rate == BUDGET.proxy_learning_rate
+    assert (settings.ema_images, settings.schedule, settings.checkpoints) == (0.0, "constant", ())
+
+
+def test_flops_of_the_run_are_three_passes_an_image(bench: Bench) -> None:
+    found = bench.rate(LossRater(kind="loss", direction=1))
+    with Scratch(bench.folder / "again", "m") as scratch:
+        run = Plain(
+            bench.make, bench.data, bench.pool, bench.validation, 3, bench.budget, scratch,
+            lambda count, words: None, lambda count: None,
+        )  # fmt: skip
+        assert found.train_flops == 3 * 64 * proxy.pass_flops(run, bench.make(), 8)
+        assert found.score_flops == 80 * proxy.pass_flops(run, bench.make(), BUDGET.score_batch)

@@ -15,7 +15,7 @@ from alchemist.models.star import sampling, tokenizer
 from alchemist.models.star.tokenizer import Tokenizer
 from alchemist.models.star.transformer import Star, no_decay
 from alchemist.models.text import TEXT_WIDTH
-from alchemist.settings.star import StarLaw, StarSettings
+from alchemist.settings.families.star import StarLaw, StarSettings
 
 RECONSTRUCTED_AT_ONCE = 250
 
@@ -73,12 +73,12 @@ class StarGenerator(Generator):
         super().__init__()
         self.star = _network(settings, codec, head=True)
         self.star.initialise(seed)
-        self._frozen = (codec.tokenizer,)  # in a tuple, so that its weights are not this module's
+        self._frozen = (codec,)  # in a tuple, so that its weights are not this module's
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The frozen tokenizer."""
-        return self._frozen[0]
+        return self._frozen[0].tokenizer
 
     def logits(self, batch: Batch, chance: Chance) -> Tensor:
         """Teacher-forced logits (B, L, V)."""
@@ -118,13 +118,13 @@ class StarTrunk(Star, Trunk):
         super().__init__(settings, config.scales, config.codes, config.channels, TEXT_WIDTH, head=False)
         self.width = settings.width
         self.initialise(seed)
-        self._frozen = (codec.tokenizer,)  # in a tuple, so that its weights are not this module's
+        self._frozen = (codec,)  # in a tuple, so that its weights are not this module's
 
     def features(self, batch: Batch, chance: Chance) -> Tensor:
         """Output states averaged over the L tokens, (B, C) float32."""
         tokens = batch.inputs["tokens"]
         paths = drop_path(self.settings.drop_path, self.settings.depth, chance, tokens.device)
-        inputs = self._frozen[0].teacher_inputs(tokens)
+        inputs = self._frozen[0].tokenizer.teacher_inputs(tokens)
         return self.hidden(inputs, batch.text, paths).float().mean(1)
 
     def decays(self, name: str, parameter: Tensor) -> bool:

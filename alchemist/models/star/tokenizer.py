@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from alchemist.core import files
+from alchemist.core.refusal import Refusal
 
 WEIGHTS = "weights.safetensors"
 
@@ -211,7 +212,10 @@ def save(tokenizer: Tokenizer, folder: Path, **facts: Any) -> None:
 def load(folder: Path) -> Tokenizer:
     """The frozen tokenizer of a folder. Raises Refusal where its files are not what was written."""
     files.check_manifest(folder)
-    config = files.read_json(folder / "card.json")["config"]
+    card = folder / "card.json"
+    config = files.read_json(card).get("config") if card.is_file() else None
+    if config is None or not (folder / WEIGHTS).is_file():
+        raise Refusal(f"{folder} holds no tokenizer; it should be a folder that stage tokenizer wrote.")
     tokenizer = Tokenizer(TokenizerConfig(**{**config, "scales": tuple(config["scales"])}))
     tokenizer.load_state_dict(load_file(folder / WEIGHTS))
     return tokenizer.eval().requires_grad_(False)

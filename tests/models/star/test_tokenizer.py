@@ -15,7 +15,7 @@ from alchemist.models.star import tokenizer, tokenizer_fit
 from alchemist.models.star.generator import StarCodec
 from alchemist.models.star.tokenizer import Tokenizer, TokenizerConfig, to_float
 from alchemist.pools.emoji import compose
-from alchemist.settings.star import FitSettings
+from alchemist.settings.families.star import FitSettings
 
 
 def test_resampling_matrices_are_torchs_own() -> None:

@@ -10,7 +10,7 @@ from conftest import TINY, random_text, random_tokens
 from alchemist.models.batch import Text
 from alchemist.models.star.tokenizer import Tokenizer
 from alchemist.models.star.transformer import Star, rope_table, rotate
-from alchemist.settings.star import StarSettings
+from alchemist.settings.families.star import StarSettings
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from alchemist.settings import Settings
+from alchemist.settings.model import ModelSettings
 
 
-class StarSettings(Settings):
+class StarSettings(ModelSettings):
     """A next-scale transformer (spec: C = 64 depth and depth heads at the published sizes)."""
 
     family: Literal["star"] = Field(description="the model family")
@@ -60,3 +61,6 @@ class TokenizerSettings(Settings):
     asset: str = Field(min_length=1, description="folder in assets/ that holds the fitted tokenizer")
     refit: bool = Field(description="true fits a new one instead of loading the asset")
     fit: FitSettings
+
+
+MODEL, LAW = StarSettings, StarLaw

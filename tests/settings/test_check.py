@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings.grid import check
+from alchemist.settings.check import check
 
 DEFAULT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 
@@ -35,7 +35,7 @@ def test_the_default_is_sound() -> None:
     [
         ("pool", "laion", "pool is 'laion'; legal values are emoji, emoji_crowded, mine."),
         ("scale", 3, "scale is 3; legal values are tiny, small, tiny_paper_metrics."),
-        ("extra", 1, "extra is not a known key; legal keys are pool, scale, roles,"),
+        ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, roles,"),
         ("roles.proxy", "xl", "roles.proxy is 'xl'; legal values are xs, s, m,"),
         ("grid.ratios", 0.5, "grid.ratios is 0.5; input should be a valid tuple."),
         ("grid.ratios", [], "grid.ratios is (); tuple should have at least 1 item"),
@@ -56,14 +56,18 @@ def test_the_default_is_sound() -> None:
         ("pools.emoji.shares.plain", 0.5, "the shares should sum to 1, and they sum to 1.3."),
         ("pools.emoji.resolution", 33, "pools.emoji.resolution is 33; input should be a multiple of 4."),
         ("models.s.width", 130, "width should be heads (4) times a multiple of 4."),
-        ("models.s", 7, "models.s is 7; it should be a block with the keys family,"),
+        ("models.s", 7, "models.s.family is None; legal values are star."),
         ("models.a-b", DEFAULT["models"]["s"], "legal names hold letters, digits and underscores, and"),
         ("scales.tiny.train.batch", 0, "scales.tiny.train.batch is 0; input should be greater than or equal"),
         ("scales.tiny.train.batch", KeyError, "scales.tiny.train.batch is missing;"),
         ("scales.tiny.train.bath", 3, "scales.tiny.train.bath is not a known key; legal keys are images,"),
         ("scales.tiny.train.images", "many", "input should be a valid integer."),
         ("scales.tiny.evaluate.images", 2000, "scales.tiny.evaluate.images is 2000; at most half of"),
-        ("scales.tiny.evaluate.top_p", 0.0, "scales.tiny.evaluate.top_p is 0.0; input should be greater"),
+        (
+            "scales.tiny.sample.star.top_p",
+            0.0,
+            "scales.tiny.sample.star.top_p is 0.0; input should be greater",
+        ),
         ("scales.tiny.rate.images", 8, "scales.tiny.rate.images is 8; at least rate.batch (32) is legal."),
         ("tokenizer.refit", "yes", "tokenizer.refit is 'yes'; input should be a valid boolean."),
         ("raters.loss.kind", ["meta"], "raters.loss.kind is ['meta']; legal values are meta,"),
@@ -118,6 +122,8 @@ def test_the_default_is_sound() -> None:
         ),
         ("statistics.confidence", 95.0, "statistics.confidence is 95.0; input should be less than 1."),
         ("statistics.secondary", ["alchemist_loss"], "statistics.primary is null, but statistics.secondary"),
+        ("device", "gpu", "device is 'gpu'; legal values are auto, cpu, cuda and cuda:0, cuda:1,"),
+        ("device", KeyError, "device is missing; params.yaml needs the keys pool, scale, device,"),
     ],
 )
 def test_every_mistake_is_one_sentence(key: str, value: Any, told: str) -> None:

@@ -1,0 +1,71 @@
+"""FLOPs of a run that trains a rater, counted on trial networks, against those of its parts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY
+from rater_helpers import BUDGET, CREDITS, SETTINGS, new_rater, of_credit
+
+from alchemist.core.scratch import Scratch
+from alchemist.models.encoded import Encoded
+from alchemist.models.family import Generator
+from alchemist.models.star.generator import StarCodec, StarGenerator
+from alchemist.models.training import forward_flops
+from alchemist.raters.meta_bill import train_flops
+from alchemist.raters.network import Rater
+from alchemist.settings.rater import MetaRater
+
+
+class Bench:
+    """Counts on the tiny store."""
+
+    def __init__(self, folder: Path, data: Encoded, codec: StarCodec) -> None:
+        self.folder, self.data, self.codec = folder, data, codec
+
+    def networks(self) -> tuple[Generator, Rater]:
+        return StarGenerator(TINY, self.codec, 0), new_rater(self.codec)
+
+    def counted(self, settings: MetaRater, images: int = 160) -> float:
+        budget = BUDGET.model_copy(update={"images": images})
+        with Scratch(self.folder, "mark") as scratch:
+            return train_flops(self.networks, self.data, settings, budget, scratch)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, data: Encoded, codec: StarCodec) -> Bench:
+    return Bench(tmp_path, data, codec)
+
+
+def test_a_run_of_eq_9_costs_both_batches_and_the_rater(bench: Bench) -> None:
+    """At u < 1: forward and backward of the proxy on both batches, and of the rater on the train batch."""
+    settings = SETTINGS.model_copy(update={"upper_weight": 0.7})
+    proxy, rater = bench.networks()
+    pairs = bench.data.batch(bench.data.pool().numbers[:8])
+    own, of_rater = forward_flops(proxy.losses, pairs), forward_flops(rater.features, pairs)
+    # The last backward pass stops at the input; captions of the batches differ in length.
+    assert bench.counted(settings) == pytest.approx(160 * (3 * 2 * own + 3 * of_rater), rel=0.12)
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+def test_cost_grows_with_the_images_and_leaves_no_state(bench: Bench, credit: str) -> None:
+    settings = of_credit(credit)
+    one, three = bench.counted(settings), bench.counted(settings, 480)
+    assert one > 0
+    assert three == pytest.approx(3 * one, rel=0.05)
+    assert not list(bench.folder.glob("*/state.safetensors"))
+
+
+def test_credits_cost_in_the_order_of_their_passes(bench: Bench) -> None:
+    costs = {credit: bench.counted(of_credit(credit)) for credit in ("penalty", "alignment")}
+    costs["unrolled"] = bench.counted(of_credit("unrolled", unroll_steps=2))
+    assert costs["penalty"] < costs["alignment"]
+    assert costs["penalty"] < costs["unrolled"]
+    assert np.isfinite(list(costs.values())).all()
+
+
+def test_the_warm_up_of_the_reference_costs_plain_steps(bench: Bench) -> None:
+    proxy, _ = bench.networks()
+    plain = 3 * forward_flops(proxy.losses, bench.data.batch(bench.data.pool().numbers[:8]))
+    without, half = (bench.counted(of_credit("reference", reference_warmup=share)) for share in (0.0, 0.5))
+    assert half == pytest.approx(0.5 * without + 0.5 * 160 * plain, rel=1e-9)

@@ -1,0 +1,35 @@
+"""How generators are measured: names of the figures, and values that cannot be."""
+
+import pytest
+
+from alchemist.core.refusal import Refusal
+from alchemist.settings import parse
+from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
+
+EVALUATE = {
+    "images": 100, "batch": 50, "seed": 0, "features": "lite0",
+    "feature_size": 64, "clip": "lit", "kid_subsets": 10, "kid_subset_size": 50, "grid": 8,
+}  # fmt: skip
+
+
+def test_figures_carry_the_name_of_their_network():
+    here = parse(EvaluateSettings, EVALUATE, "scales.tiny.evaluate")
+    paper = parse(EvaluateSettings, {**EVALUATE, "features": "inception", "clip": "ViT-L-14/openai"}, "x")
+    assert (here.fd_name, here.kid_name, here.clip_name) == ("fd_lite0", "kid_lite0", "clip_lit")
+    assert (paper.fd_name, paper.kid_name) == ("fid_pytorch", "kid_pytorch")
+    assert paper.clip_name == "clip_vit_l_14_openai"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("clip", "ViT-L-14"), ("clip", "a/b/c"), ("features", "fid"),
+     ("kid_subset_size", 101), ("grid", 101), ("images", 1)],
+)  # fmt: skip
+def test_illegal_values_are_refused(key, value):
+    with pytest.raises(Refusal, match=r"scales\.tiny\.evaluate"):
+        parse(EvaluateSettings, {**EVALUATE, key: value}, "scales.tiny.evaluate")
+
+
+def test_scorer_block_has_no_hidden_value():
+    with pytest.raises(Refusal, match=r"scorer\.\w+ is missing"):
+        parse(ScorerSettings, {"image_size": 64}, "scales.tiny.scorer")
