@@ -1,15 +1,18 @@
 """A tiny grid of the real networks, made by the stages' own functions in one process."""
 
 import contextlib
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
-from tiny import REPO, tiny_params
+from tiny import tiny_params
 
 from alchemist.core import files
+from alchemist.measures import clip_score, features
 from alchemist.models import family
 from alchemist.models.encoded import Encoded
 from alchemist.models.family import Codec, Family, Generator
@@ -19,7 +22,7 @@ from alchemist.settings import Settings
 from alchemist.settings.check import Params, check
 from alchemist.settings.model import law_settings
 
-SEED = 3  # of the cells; not 0, so that a seed that is left out shows
+SEED, OTHER = 3, 4  # of the cells; neither is 0, so that a seed that is left out shows
 MODEL, PROXY, TRUNK = "xxs", "xs", "xxs"
 
 
@@ -29,7 +32,16 @@ class Grid:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         params = tiny_params()
-        params["grid"] |= {"seeds": [SEED, 4], "heuristics": ["clarity"], "embeddings": ["clip_score"]}
+        params["grid"] |= {"seeds": [SEED, OTHER], "heuristics": ["frequency"], "embeddings": ["clip_score"]}
+        # Values under which a setting that is left out shows.
+        params["raters"]["clip_score"] |= {"direction": -1}
+        params["raters"]["carried"] = params["raters"]["alchemist_carried"] | {"weights": "ours"}
+        scale = params["scales"]["tiny"]
+        scale["encode"] |= {"caption_pieces": 8}
+        scale["scorer"] |= {"seed": 7}
+        scale["evaluate"] |= {"seed": 5}
+        scale["rate"] |= {"warmup_images": 32}
+        scale["train"] |= {"warmup_images": 32}
         params["models"]["xs"] |= {"drop_path": 0.2}
         params["models"]["xxs"] = params["models"]["xs"] | {"depth": 1, "width": 48}
         (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
@@ -46,13 +58,25 @@ class Grid:
         with contextlib.chdir(self.folder):
             module.run(**paths)
 
+    def reject(self) -> None:
+        """Puts a pair that could not be read into every split of the pool, between two usable ones."""
+        path = self.folder / "data/pool/index.parquet"
+        index = pd.read_parquet(path)
+        broken = index.groupby("split").nth(5)
+        broken = broken.assign(
+            id="broken-" + broken["id"], caption="a caption of no usable pair", status="rejected",
+            reason="unreadable image", shard=np.int32(-1), row=np.int32(-1),
+        )  # fmt: skip
+        pd.concat([index, broken]).sort_index(kind="stable").to_parquet(path, index=False)
+        files.write_manifest(path.parent)
+
     def rate(self, rater: str, seed: int = SEED) -> "pd.Series[float]":
         """Ratings by id, of the stage rate."""
         out = f"data/ratings/{rater}/{seed}.parquet"
         if not (self.folder / out).is_file():
             self(
                 "rate", rater=rater, seed=seed, family_name="star", proxy_name=PROXY, trunk=TRUNK,
-                encoded="data/encoded", codec="data/tokenizer", assets=REPO / "assets/raters", scale="tiny",
+                encoded="data/encoded", codec="data/tokenizer", assets="data/assets", scale="tiny",
                 out=out, log_out=f"data/raters/{rater}/{seed}", scratch=".scratch",
             )  # fmt: skip
         table: pd.Series[float] = pd.read_parquet(self.folder / out).set_index("id")["rating"]
@@ -94,6 +118,11 @@ class Grid:
         index = pd.read_parquet(self.folder / "data/pool/index.parquet")
         return index[(index["status"] == "ok") & (index["split"] == split)].reset_index(drop=True)
 
+    def sides(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The evaluation pairs that are prompts, and those that are references."""
+        rows, n = self.index("evaluation"), self.scale.evaluate.images
+        return rows.iloc[len(rows) - n :], rows.iloc[: len(rows) - n]
+
     @property
     def encoded(self) -> Encoded:
         return Encoded(self.folder / "data/encoded")
@@ -124,3 +153,18 @@ class Grid:
     @property
     def law(self) -> Settings:
         return law_settings(self.scale.sample["star"], "scales.tiny.sample.star", "star")
+
+    @cached_property
+    def extractor(self) -> features.Extractor:
+        return features.extractor(self.scale.evaluate.features, self.scale.evaluate.feature_size)
+
+    @cached_property
+    def scorer(self) -> clip_score.Scorer:
+        return clip_score.load_scorer("lit", self.folder / "data/scorer")
+
+    def features_of(self, images: Any) -> Any:
+        return features.extract(images, self.extractor, self.scale.evaluate.batch)
+
+    def clip(self, images: Any, captions: "pd.Series[str]") -> Any:
+        """The score of each image beside the caption in its place, (n,)."""
+        return clip_score.score(self.scorer, images, list(captions), self.scale.evaluate.batch)

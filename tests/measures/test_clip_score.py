@@ -91,12 +91,12 @@ def threads(request):
 
 @pytest.mark.usefixtures("threads")
 def test_a_score_depends_on_its_own_pair_alone(scorer, held_out):
-    """To a thousandth of a point: captions are embedded in float32, and each image is convolved alone."""
+    """To a thousandth of a point: captions and projections are float32, and each image is convolved alone."""
     images, captions = held_out
     scorer.embedded.clear()
     whole = score(scorer, images, captions, 100)
     order = np.random.default_rng(0).permutation(len(captions))[:50]
-    for batch in (1, 7, 16):
+    for batch in (1, 7, 16, 33, 50, 64):
         scorer.embedded.clear()
         part = score(scorer, images[order], [captions[i] for i in order], batch)
         assert np.abs(part - whole[order]).max() < 1e-3

@@ -8,12 +8,13 @@ import torch
 from conftest import TINY
 from rater_helpers import GROUPS, new_rater
 
+from alchemist.core import stateless
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
 from alchemist.models.star.generator import StarCodec, StarTrunk
 from alchemist.raters.meta import figures_of
 from alchemist.raters.network import Group, Rater, batch_weights, rate
-from alchemist.raters.steps import Outcome
+from alchemist.raters.steps import Outcome, rater_loss
 
 
 @pytest.fixture
@@ -99,3 +100,44 @@ def test_weight_decay_acts_on_matrices_and_in_the_trunk_as_its_family_has_it(rat
     assert decays["instance.0.weight"]
     assert decays["group.2.weight"]
     assert not any(decays[name] for name in ("trunk.level", "trunk.start_position", "instance.0.bias"))
+
+
+# --- what eq. 9 does to the gate ---
+
+
+def _gate_after(codec: StarCodec, group: str, baseline: float) -> tuple[float, float, float]:
+    """Steps on fixed losses around 6: the last gate, how far late steps move the trunk's side of the
+    instance head, and the correlation of ratings and losses."""
+    torch.manual_seed(0)
+    rater = new_rater(codec)
+    features = torch.randn(64, TINY.width)
+    losses = 6 + features[:, 0]
+    adam = torch.optim.AdamW(rater.parameters(), 3e-3)
+    late = torch.zeros_like(rater.instance[0].weight)
+    for step in range(300):
+        rows = torch.from_numpy(stateless.generator("rows", step).choice(64, 16, replace=False))
+        weights = batch_weights(rater, features[rows], group, 2.0)
+        loss = rater_loss(weights.rating, baseline - losses[rows])
+        adam.zero_grad()
+        loss.backward()
+        if step >= 200:
+            late += rater.instance[0].weight.grad.abs()
+        adam.step()
+    ratings = rate(rater, features, Group.of(rater, torch.randn(31, 64)), group, 2.0)
+    correlation = float(torch.corrcoef(torch.stack([ratings.log(), losses.double()]))[0, 1])
+    return float(weights.gate.detach()), float(late.mean()), correlation
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_eq_9_moves_weight_to_low_losses_and_goes_on_learning(codec: StarCodec, group: str) -> None:
+    gate, late, correlation = _gate_after(codec, group, baseline=6.0)
+    assert correlation < -0.5
+    assert gate > 0.1
+    assert late > 1e-4
+
+
+def test_without_a_baseline_the_outside_gate_falls_to_zero(codec: StarCodec) -> None:
+    """Why `baseline: validation` is the default: eq. 9 to the letter stops the rater."""
+    gate, late, _ = _gate_after(codec, "product", baseline=0.0)
+    assert gate < 1e-3
+    assert late < 1e-4

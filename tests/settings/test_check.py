@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings.check import check
+from alchemist.settings.check import _one_family, check
+from alchemist.settings.grid import RolesSettings
+from alchemist.settings.model import ModelSettings
 
 DEFAULT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 
@@ -184,3 +186,18 @@ def test_a_contrast_that_cannot_be_tested_is_one_sentence(changes: dict[str, Any
         check(asking(**changes))
     assert told in str(refused.value)
     assert str(refused.value).endswith(".")
+
+
+def test_a_grid_of_two_families_is_refused_before_any_work() -> None:
+    """A second family is looked up by name, so one that has no settings yet stands in by its word alone."""
+    params = check(DEFAULT)
+    other = params.models | {"xs": ModelSettings.model_construct(family="flux")}
+    with pytest.raises(Refusal, match=r"grid.models holds xs of the family flux; roles.proxy \(s\) is of"):
+        _one_family(params.model_copy(update={"models": other, "roles": RolesSettings(proxy="s", rater="s")}))
+
+
+def test_a_scale_without_the_familys_law_is_refused() -> None:
+    params = check(DEFAULT)
+    scale = params.scales["tiny"].model_copy(update={"sample": {}})
+    with pytest.raises(Refusal, match=r"scales.tiny.sample.star is missing"):
+        _one_family(params.model_copy(update={"scales": params.scales | {"tiny": scale}}))

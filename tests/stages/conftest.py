@@ -8,10 +8,11 @@ from tiny import REPO
 
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
-    """The pool, its encoding, the scorer and the floors of a tiny grid."""
+    """A pool with a rejected pair in each split, its encoding, the scorer and the floors of a tiny grid."""
     made = Grid(tmp_path_factory.mktemp("grid"))
     sys.path.insert(0, str(REPO))
     made("prepare", pool="emoji", out="data/pool", truth_out="data/truth", time_out="data/times/prepare.json")
+    made.reject()
     made("tokenizer", pool_name="emoji", pool="data/pool", asset=REPO / "assets/emoji32",
          out="data/tokenizer", scratch=".scratch", time_out="data/times/codec.json")  # fmt: skip
     made("encode", family_name="star", pool="data/pool", codec="data/tokenizer", scale="tiny",

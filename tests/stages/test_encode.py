@@ -1,4 +1,4 @@
-"""What the stages encode, heuristic, embedding and scorer pass on: the right image under the right id."""
+"""What the stage encode passes on: the right image and caption under the right id, of usable pairs alone."""
 
 import numpy as np
 import pandas as pd
@@ -6,64 +6,57 @@ import pytest
 import torch
 from stage_grid import Grid
 
-from alchemist.measures import clip_score
-from alchemist.models.text import caption_states
-from alchemist.raters import pixels
+from alchemist.models.text import load_minilm
+
+SPLITS = ("pool", "meta_val", "evaluation")
+splitter, network = load_minilm()
 
 
-@pytest.mark.parametrize("split", ["pool", "meta_val", "evaluation"])
+def pieces(caption: str) -> list[int]:
+    numbers: list[int] = splitter(caption)["input_ids"]
+    return numbers
+
+
+@torch.no_grad()
+def states(caption: str, longest: int) -> np.ndarray:
+    """The states of one caption, cut before its closing piece where it is too long."""
+    whole = pieces(caption)
+    cut = whole if len(whole) <= longest else [*whole[: longest - 1], whole[-1]]
+    found: np.ndarray = network(input_ids=torch.tensor([cut])).last_hidden_state[0].numpy()
+    return found
+
+
+@pytest.mark.parametrize("split", SPLITS)
 def test_a_row_holds_its_own_image_and_caption(grid: Grid, split: str) -> None:
-    rows = grid.index(split).iloc[[0, 7, -1]]
+    rows, longest = grid.index(split).iloc[[0, 7, -1]], grid.scale.encode.caption_pieces
     batch = grid.encoded.batch(grid.numbers(rows["id"]))
     for name, values in grid.codec.encode(grid.images(rows)).items():
         assert np.array_equal(batch.inputs[name].numpy(), values)
-    longest = grid.scale.encode.caption_pieces
-    states = caption_states(list(rows["caption"]), longest, 3, torch.device("cpu"))
-    for i, state in enumerate(states):
-        assert int(batch.text.mask[i].sum()) == len(state)
-        assert np.allclose(batch.text.states[i, : len(state)].numpy(), state, atol=0.05)
+    for i, caption in enumerate(rows["caption"]):
+        expected = states(caption, longest)
+        assert int(batch.text.mask[i].sum()) == len(expected)
+        assert np.allclose(batch.text.states[i, : len(expected)].numpy(), expected, atol=0.05)
+
+
+def test_long_captions_are_cut_and_short_ones_are_whole(grid: Grid) -> None:
+    rows, longest = grid.index("pool"), grid.scale.encode.caption_pieces
+    lengths = np.array([len(pieces(caption)) for caption in rows["caption"]])
+    assert lengths.min() < longest < lengths.max()
+    text = grid.encoded.batch(grid.numbers(rows["id"])).text
+    assert text.mask.sum(1).tolist() == np.minimum(lengths, longest).tolist()
+    i = int(lengths.argmax())
+    assert np.allclose(text.states[i].numpy(), states(rows["caption"].iloc[i], longest), atol=0.05)
+
+
+def test_a_dropped_caption_is_the_empty_one(grid: Grid) -> None:
+    batch = grid.encoded.batch(grid.numbers(grid.index("pool")["id"].iloc[:1]), np.array([True]))
+    assert np.allclose(batch.text.states[0].numpy(), states("", 8), atol=0.05)
 
 
 def test_every_usable_pair_of_three_splits_is_encoded_and_no_other(grid: Grid) -> None:
     rows = pd.read_parquet(grid.folder / "data/encoded/rows.parquet")
-    for split in ("pool", "meta_val", "evaluation"):
+    index = pd.read_parquet(grid.folder / "data/pool/index.parquet")
+    for split in SPLITS:
+        assert "rejected" in set(index["status"][index["split"] == split])
         assert list(rows["id"][rows["split"] == split]) == list(grid.index(split)["id"])
-    assert not set(rows["id"]) & set(grid.index("scorer")["id"])
-
-
-def test_a_pixel_rating_is_of_its_own_image_in_the_direction_asked_for(grid: Grid) -> None:
-    grid("heuristic", rater="clarity", pool="data/pool", out="data/ratings/clarity/all.parquet",
-         log_out="data/raters/clarity/all")  # fmt: skip
-    found = pd.read_parquet(grid.folder / "data/ratings/clarity/all.parquet")
-    rows = grid.index("pool")
-    assert list(found["id"]) == list(rows["id"])
-    direction = grid.params.raters["clarity"].direction
-    expected = [direction * pixels.score("clarity", image) for image in grid.images(rows)]
-    assert np.array_equal(found["rating"], expected)
-
-
-def test_a_clip_rating_is_of_its_own_image_and_caption(grid: Grid) -> None:
-    grid("embedding", rater="clip_score", pool="data/pool", scorer="data/scorer", scale="tiny",
-         out="data/ratings/clip_score/all.parquet", log_out="data/raters/clip_score/all")  # fmt: skip
-    found = pd.read_parquet(grid.folder / "data/ratings/clip_score/all.parquet")
-    rows = grid.index("pool")
-    judge = clip_score.load_scorer("lit", grid.folder / "data/scorer")
-    expected = clip_score.score(judge, grid.images(rows), list(rows["caption"]), 50) / judge.scale
-    assert list(found["id"]) == list(rows["id"])
-    assert np.allclose(found["rating"], expected, atol=1e-5)
-
-
-def test_the_scorer_saw_its_own_split_alone(grid: Grid) -> None:
-    """A scorer fitted to that split by hand gives the same scores."""
-    from alchemist.core import stateless
-    from stages.scorer import HELD_OUT
-
-    rows, settings = grid.index("scorer"), grid.scale.scorer
-    places = stateless.id_uniforms(list(rows["group"]), "scorer held out", settings.seed)
-    train = rows[places >= HELD_OUT]
-    assert len(train) < len(rows)
-    ours = clip_score.fit_lit(grid.images(train), list(train["caption"]), settings)
-    theirs = clip_score.load_scorer("lit", grid.folder / "data/scorer")
-    some = grid.index("pool").iloc[:20]
-    scores = [clip_score.score(s, grid.images(some), list(some["caption"]), 20) for s in (ours, theirs)]
-    assert np.allclose(*scores, atol=1e-4)
+    assert not set(rows["id"]) & set(index["id"][(index["status"] != "ok") | (index["split"] == "scorer")])

@@ -1,108 +1,127 @@
-"""What the stages floors and evaluate pass on: the pairs behind each metric, the noise, the weights."""
+"""What the stage evaluate passes on: the weights, the pairs behind each metric, the captions, the noise."""
+
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from stage_grid import MODEL, Grid
+from stage_grid import MODEL, OTHER, SEED, Grid
 
-from alchemist.measures import clip_score, distances, features, generator
+from alchemist.core import devices, files
+from alchemist.measures.distances import frechet_distance, kernel_distance
 from alchemist.models.batch import Chance
-from alchemist.models.encoded import EvaluationRows
 from alchemist.models.family import Generator
 
+# Of a cell of 60 of 150 pairs, trained on 128 images in batches of 16: 40 % of them, and all.
+POINTS = {64: ["equal_epochs"], 128: ["equal_images"]}
 
-@pytest.fixture(scope="module")
-def cell(grid: Grid) -> Generator:
-    """The last checkpoint of a cell."""
+
+def checkpoint(grid: Grid, name: str, seed: int, images: int) -> Generator:
     model = grid.generator(MODEL, 99)
-    last = sorted(grid.train("subset").glob("ema-*"))[-1]
-    model.load_state_dict(load_file(last))
+    model.load_state_dict(load_file(grid.train(name, seed) / f"ema-{images:09d}.safetensors"))
     return model.eval()
 
 
-def sides(grid: Grid) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The evaluation pairs that are prompts, and those that are references."""
-    rows, n = grid.index("evaluation"), grid.scale.evaluate.images
-    return rows.iloc[len(rows) - n :], rows.iloc[: len(rows) - n]
+@torch.no_grad()
+def pictures(grid: Grid, model: Generator) -> Any:
+    """An image of each prompt, with its own caption and the noise of its number."""
+    settings = grid.scale.evaluate
+    numbers = grid.numbers(grid.sides()[0]["id"])
+    chance = Chance.run(settings.seed, 0, len(numbers))
+    parts = []
+    # In the stage's batches: bfloat16 products turn a token at the margin with the batch.
+    for rows in (slice(0, settings.batch), slice(settings.batch, None)):
+        captions = grid.encoded.batch(numbers[rows]).text
+        null = grid.encoded.null(len(captions), captions.states.shape[1])
+        with devices.autocast("auto", torch.device("cpu")):
+            parts.append(model.sample(captions, null, chance[rows], grid.law))
+    return torch.cat(parts).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def extractor(grid: Grid) -> features.Extractor:
-    return features.extractor(grid.scale.evaluate.features, grid.scale.evaluate.feature_size)
+@pytest.fixture(scope="module")
+def models(grid: Grid) -> dict[int, Generator]:
+    return {images: checkpoint(grid, "subset", SEED, images) for images in POINTS}
 
 
-def pictures(grid: Grid, model: Generator) -> np.ndarray:
-    prompts = grid.numbers(sides(grid)[0]["id"])
-    rows = EvaluationRows(prompts, prompts, prompts[:0])
-    return generator.generate(model, grid.encoded, rows, grid.law, grid.scale.evaluate, lambda n: None)
+@pytest.fixture(scope="module")
+def drawn(grid: Grid, models: dict[int, Generator]) -> dict[int, Any]:
+    """Images of the prompts, by checkpoint."""
+    return {images: pictures(grid, model) for images, model in models.items()}
 
 
-def test_references_and_prompts_share_no_pair(grid: Grid) -> None:
-    prompts, references = sides(grid)
-    listed = pd.read_parquet(grid.folder / "data/floors/references.parquet")["id"]
-    assert list(listed) == list(references["id"])
-    assert not set(listed) & set(prompts["id"])
+@pytest.fixture(scope="module")
+def found(grid: Grid, models: dict[int, Generator]) -> dict[int, dict[str, Any]]:
+    """The stage's figures, by checkpoint."""
+    return {checkpoint["images"]: checkpoint for checkpoint in grid.score("subset")["checkpoints"]}
 
 
-def test_the_distances_are_to_real_references_and_to_coded_ones(grid: Grid, cell: Generator) -> None:
-    settings, by = grid.scale.evaluate, extractor(grid)
-    images = grid.images(sides(grid)[1])
-    found = features.extract(pictures(grid, cell), by, settings.batch)
-    real = features.extract(images, by, settings.batch)
-    coded = features.extract(grid.codec.reconstruct(images), by, settings.batch)
-    last = grid.score("subset")["checkpoints"][-1]
-    fd, fd_coded = (distances.frechet_distance(found, side) for side in (real, coded))
-    assert abs(fd - fd_coded) > 1
-    assert np.isclose(last["fd_lite0"], fd, rtol=1e-4)
-    assert np.isclose(last["fd_lite0_coded"], fd_coded, rtol=1e-4)
-    kid = distances.kernel_distance(
-        found, real, settings.kid_subsets, settings.kid_subset_size, settings.seed
-    )
-    assert np.isclose(last["kid_lite0"], kid[0], atol=1e-4)
+def test_every_checkpoint_has_its_own_names(found: dict[int, dict[str, Any]]) -> None:
+    assert {images: checkpoint["points"] for images, checkpoint in found.items()} == POINTS
+
+
+def test_the_distances_are_to_real_references_and_to_coded_ones(
+    grid: Grid, drawn: dict[int, Any], found: dict[int, dict[str, Any]]
+) -> None:
+    settings = grid.scale.evaluate
+    images = grid.images(grid.sides()[1])
+    real, coded = (grid.features_of(x) for x in (images, grid.codec.reconstruct(images)))
+    distances = {}
+    for seen, ours in drawn.items():
+        made = grid.features_of(ours)
+        distances[seen] = frechet_distance(made, real)
+        fd_coded = frechet_distance(made, coded)
+        kid, spread = kernel_distance(
+            made, real, settings.kid_subsets, settings.kid_subset_size, settings.seed
+        )
+        assert abs(distances[seen] - fd_coded) > 1
+        assert np.isclose(found[seen]["fd_lite0"], distances[seen], rtol=1e-4)
+        assert np.isclose(found[seen]["fd_lite0_coded"], fd_coded, rtol=1e-4)
+        assert np.isclose(found[seen]["kid_lite0"], kid, atol=1e-4)
+        assert np.isclose(found[seen]["kid_lite0_sd"], spread, atol=1e-4)
+    assert abs(distances[64] - distances[128]) > 1, "each checkpoint is measured by its own weights"
 
 
 @torch.no_grad()
-def test_nll_is_that_of_the_prompts_own_pairs_with_their_captions(grid: Grid, cell: Generator) -> None:
-    numbers = grid.numbers(sides(grid)[0]["id"])
+def test_nll_is_that_of_the_prompts_own_pairs_with_their_captions(
+    grid: Grid, models: dict[int, Generator], found: dict[int, dict[str, Any]]
+) -> None:
+    numbers = grid.numbers(grid.sides()[0]["id"])
     batch = grid.encoded.batch(numbers)
-    expected = cell.losses(batch, Chance.run(0, 0, len(numbers))).double().mean()
-    found = grid.score("subset")
-    assert np.isclose(found["checkpoints"][-1]["nll"], float(expected), rtol=1e-6)
-    assert found["likelihood"] == cell.likelihood
+    expected = {}
+    for seen, model in models.items():
+        expected[seen] = float(model.losses(batch, Chance.run(0, 0, len(numbers))).double().mean())
+        assert np.isclose(found[seen]["nll"], expected[seen], rtol=1e-6)
+    assert abs(expected[64] - expected[128]) > 0.01
+    assert grid.score("subset")["likelihood"] == models[128].likelihood
+
+
+def test_the_score_is_of_each_image_and_its_own_caption(
+    grid: Grid, drawn: dict[int, Any], found: dict[int, dict[str, Any]]
+) -> None:
+    words = grid.sides()[0]["caption"]
+    turned = [*words[1:], words.iloc[0]]
+    for seen, images in drawn.items():
+        expected = grid.clip(images, words).mean()
+        assert np.isclose(found[seen]["clip_lit"], expected, atol=1e-3)
+        assert abs(expected - grid.clip(images, turned).mean()) > 0.01
 
 
 def test_every_cell_draws_the_same_noise_whatever_its_seed(grid: Grid) -> None:
-    grid.train("seed-4", seed=4)
-    model = grid.generator(MODEL, 99)
-    model.load_state_dict(load_file(sorted((grid.folder / "data/models/seed-4").glob("ema-*"))[-1]))
-    sheet = np.asarray(Image.open(grid.folder / f"data/scores/{grid.score('seed-4')['cell']}.png"))
-    side = sheet.shape[0]
-    assert np.array_equal(sheet[:, :side], pictures(grid, model.eval())[0])
+    ours = pictures(grid, checkpoint(grid, "seed-4", OTHER, 128))
+    assert grid.score("seed-4")["cell"] == "seed-4"
+    sheet = np.asarray(Image.open(grid.folder / "data/scores/seed-4.png"))
+    assert np.array_equal(sheet, np.concatenate(list(ours[: grid.scale.evaluate.grid]), axis=1))
 
 
-def test_the_score_is_of_each_image_and_its_own_caption(grid: Grid, cell: Generator) -> None:
-    judge = clip_score.load_scorer("lit", grid.folder / "data/scorer")
-    words = list(sides(grid)[0]["caption"])
-    batch = grid.scale.evaluate.batch
-    expected = clip_score.score(judge, pictures(grid, cell), words, batch).mean()
-    turned = clip_score.score(judge, pictures(grid, cell), words[1:] + words[:1], batch).mean()
-    found = grid.score("subset")["checkpoints"][-1]["clip_lit"]
-    assert np.isclose(found, expected, atol=1e-3)
-    assert abs(expected - turned) > 0.01
+def test_a_cell_keeps_its_own_seed_and_counts_epochs_by_its_subset(
+    grid: Grid, found: dict[int, dict[str, Any]]
+) -> None:
+    assert grid.score("subset")["seed"] == SEED
+    assert [checkpoint["epochs"] for checkpoint in found.values()] == [64 / 60, 128 / 60]
 
 
-def test_floors_compare_the_prompts_own_images_with_the_references(grid: Grid) -> None:
-    settings, by = grid.scale.evaluate, extractor(grid)
-    prompts, references = (features.extract(grid.images(side), by, settings.batch) for side in sides(grid))
-    coded = features.extract(grid.codec.reconstruct(grid.images(sides(grid)[0])), by, settings.batch)
-    found = grid.score("subset")["floors"]
-    assert np.isclose(found["fd_lite0"], distances.frechet_distance(prompts, references), rtol=1e-4)
-    assert np.isclose(found["fd_reconstruction"], distances.frechet_distance(coded, references), rtol=1e-4)
-
-
-def test_a_cell_keeps_its_own_seed_and_counts_epochs_by_its_subset(grid: Grid) -> None:
-    found = grid.score("subset")
-    assert found["seed"] == 3
-    assert [c["epochs"] for c in found["checkpoints"]] == [c["images"] / 60 for c in found["checkpoints"]]
+def test_the_floors_are_passed_on(grid: Grid) -> None:
+    card = files.read_json(grid.folder / "data/floors/card.json")
+    assert grid.score("subset")["floors"] == card["floors"]

@@ -1,47 +1,71 @@
-"""What the stage prune passes on: whose ratings, and a draw of its own for every seed."""
+"""What the stage prune passes on: whose ratings, what share, and a draw of its own for every seed."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from stage_grid import SEED, Grid
+from stage_grid import OTHER, SEED, Grid
 
 from alchemist.pruning.laws import select
 
+RATIO = 0.3  # not a half, so that what is kept is not as many as what is dropped
+Subsets = dict[int, "pd.Series[str]"]
+
+
+def tables(grid: Grid, equal: bool) -> dict[int, pd.DataFrame]:
+    """A rating table a seed: one and the same, or each in an order of its own."""
+    ids = grid.index("pool")["id"]
+    rising = np.linspace(0, 1, len(ids))
+    ratings = {SEED: rising[::-1], OTHER: rising[::-1] if equal else rising}
+    return {seed: pd.DataFrame({"id": ids, "rating": rating}) for seed, rating in ratings.items()}
+
+
+def pruned(grid: Grid, equal: bool) -> Subsets:
+    """The ids that `alchemist` keeps, by seed."""
+    name = "equal" if equal else "unequal"
+    folder = grid.folder / f"data/{name}/alchemist"
+    folder.mkdir(parents=True)
+    for seed, table in tables(grid, equal).items():
+        table.to_parquet(folder / f"{seed}.parquet", index=False)
+    out = f"data/subsets/{name}"
+    grid("prune", ratings=f"data/{name}", selection="alchemist", ratio=RATIO, out=out)
+    return {seed: pd.read_parquet(grid.folder / out / f"{seed}.parquet")["id"] for seed in (SEED, OTHER)}
+
 
 @pytest.fixture(scope="module")
-def subsets(grid: Grid) -> dict[int, "pd.Series[str]"]:
-    """The ids that `alchemist` keeps at a half, by seed. Both seeds have one and the same rating table."""
-    ids = grid.index("pool")["id"]
-    folder = grid.folder / "data/equal/alchemist"
-    folder.mkdir(parents=True)
-    for seed in (SEED, 4):
-        table = pd.DataFrame({"id": ids, "rating": np.linspace(1, 0, len(ids))})
-        table.to_parquet(folder / f"{seed}.parquet", index=False)
-    grid("prune", ratings="data/equal", selection="alchemist", ratio=0.5, out="data/subsets/alchemist/0.5")
-    return {
-        seed: pd.read_parquet(grid.folder / f"data/subsets/alchemist/0.5/{seed}.parquet")["id"]
-        for seed in (SEED, 4)
-    }
+def equal(grid: Grid) -> Subsets:
+    return pruned(grid, equal=True)
 
 
-def test_every_seed_draws_anew_from_an_equal_rating(subsets: dict[int, "pd.Series[str]"]) -> None:
-    assert set(subsets[SEED]) != set(subsets[4])
+@pytest.fixture(scope="module")
+def unequal(grid: Grid) -> Subsets:
+    return pruned(grid, equal=False)
 
 
-def test_a_seeds_draw_is_that_of_the_selection_and_the_seed(
-    grid: Grid, subsets: dict[int, "pd.Series[str]"]
-) -> None:
-    ids = grid.index("pool")["id"]
+def test_every_seed_draws_anew_from_an_equal_rating(equal: Subsets) -> None:
+    assert set(equal[SEED]) != set(equal[OTHER])
+
+
+def test_a_seeds_draw_is_that_of_the_selection_and_the_seed(grid: Grid, equal: Subsets) -> None:
     settings = grid.params.selections["alchemist"]
-    for seed, kept in subsets.items():
-        table = pd.DataFrame({"id": ids, "rating": np.linspace(1, 0, len(ids))})
+    for seed, table in tables(grid, equal=True).items():
         own = settings.model_copy(update={"seed": settings.seed + seed})
-        assert list(kept) == list(select(table, 0.5, own))
+        assert list(equal[seed]) == list(select(table, RATIO, own))
 
 
-def test_higher_ratings_are_dropped_first_by_the_shift(
-    grid: Grid, subsets: dict[int, "pd.Series[str]"]
-) -> None:
+def test_every_seed_is_pruned_by_its_own_ratings(grid: Grid, unequal: Subsets) -> None:
+    settings = grid.params.selections["alchemist"]
+    for seed, table in tables(grid, equal=False).items():
+        own = settings.model_copy(update={"seed": settings.seed + seed})
+        assert list(unequal[seed]) == list(select(table, RATIO, own))
+
+
+def test_the_share_that_the_ratio_states_is_kept(grid: Grid, equal: Subsets, unequal: Subsets) -> None:
+    count = round(0.3 * len(grid.index("pool")))
+    assert [len(kept) for subsets in (equal, unequal) for kept in subsets.values()] == [count] * 4
+
+
+def test_higher_ratings_are_dropped_first_by_the_shift(grid: Grid, unequal: Subsets) -> None:
     ids = list(grid.index("pool")["id"])
-    top = set(ids[: len(ids) // 4 - 1])  # Shift-Gsample drops a quarter at a half
-    assert not top & set(subsets[SEED])
+    quarter = len(ids) // 4 - 1  # Shift-Gsample drops a quarter at this ratio
+    assert not set(ids[:quarter]) & set(unequal[SEED])
+    assert not set(ids[-quarter:]) & set(unequal[OTHER])

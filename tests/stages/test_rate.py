@@ -1,20 +1,24 @@
 """What the stage rate passes on: splits, seeds, signs, the proxy and the trunk."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from stage_grid import PROXY, SEED, Grid
+from stage_grid import OTHER, PROXY, SEED, Grid
 
+from alchemist.core import files, stateless
 from alchemist.core.scratch import Scratch
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import PoolRows, ValidationRows
 from alchemist.models.family import Generator
 from alchemist.models.training import train
-from alchemist.raters import meta, proxy, score
+from alchemist.raters import meta, score
 from alchemist.raters.network import Group
+from alchemist.settings.budget import TrainSettings
 
 
 def rows(grid: Grid) -> tuple[PoolRows, ValidationRows]:
@@ -24,15 +28,40 @@ def rows(grid: Grid) -> tuple[PoolRows, ValidationRows]:
     )
 
 
-def plain(grid: Grid, tmp_path: Path, split: str, seed: int = SEED) -> Generator:
-    """A proxy trained on a split, without the stage."""
-    budget, pairs = grid.scale.rate, grid.index(split)["id"]
-    model = grid.generator(PROXY, seed)
-    settings = proxy.train_settings(budget)
-    with Scratch(tmp_path, f"{split}-{seed}" + "0" * 16) as state:
-        numbers = PoolRows(grid.numbers(pairs))
-        train(model, grid.encoded, numbers, settings, seed, [96], state, lambda n, g: None, lambda n, w: None)
-    return model
+def bill(grid: Grid, rater: str, seed: int = SEED) -> Any:
+    return files.read_json(grid.folder / f"data/raters/{rater}/{seed}/rating.json")
+
+
+def train_settings(grid: Grid) -> TrainSettings:
+    """A plain proxy's: what a meta-trained rater's proxy has."""
+    budget = grid.scale.rate
+    return TrainSettings(
+        images=budget.images, batch=budget.batch, learning_rate=budget.proxy_learning_rate,
+        weight_decay=budget.weight_decay, clip=budget.clip, schedule="constant",
+        warmup_images=budget.warmup_images, ema_images=0.0, caption_dropout=budget.caption_dropout,
+        checkpoints=(), precision=budget.precision,
+    )  # fmt: skip
+
+
+Plain = Callable[[str], Generator]
+
+
+@pytest.fixture(scope="module")
+def plain(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Plain:
+    """Gives a proxy trained on a split, without the stage; each split's is trained once."""
+
+    @functools.cache
+    def trained(split: str) -> Generator:
+        model = grid.generator(PROXY, SEED)
+        numbers = PoolRows(grid.numbers(grid.index(split)["id"]))
+        with Scratch(tmp_path_factory.mktemp(split), "0" * 16) as state:
+            train(
+                model, grid.encoded, numbers, train_settings(grid), SEED, [96], state,
+                lambda images, model: None, lambda images, words: None,
+            )  # fmt: skip
+        return model
+
+    return trained
 
 
 @torch.no_grad()
@@ -54,47 +83,83 @@ def test_the_rater_is_trained_on_the_pool_and_validated_on_the_meta_validation_s
             grid.generator(PROXY, SEED), network, grid.encoded, pool, validation, settings, SEED, budget,
             state, lambda n, words: None,
         )  # fmt: skip
-    members = score.group_members(pool, budget.reference_group, SEED)
+    found = grid.rate("alchemist")
+    members = grid.numbers(bill(grid, "alchemist")["reference_ids"])
     group = Group.of(network, score.pooled_features(network, grid.encoded, members, budget.score_batch))
     expected = score.rate_pool(
         network, grid.encoded, pool, group, settings, budget.score_batch, lambda n: None
     )
-    found = grid.rate("alchemist")
     assert list(found.index) == list(grid.index("pool")["id"])
     assert np.array_equal(found.to_numpy(), expected)
 
 
+def test_the_reference_group_is_a_draw_from_the_pool_by_the_seed(grid: Grid) -> None:
+    pool, count = list(grid.index("pool")["id"]), grid.scale.rate.reference_group
+    groups = []
+    for seed in (SEED, OTHER):
+        grid.rate("alchemist", seed)
+        groups.append(bill(grid, "alchemist", seed)["reference_ids"])
+    for group in groups:
+        assert len(set(group)) == len(group) == count
+        assert set(group) < set(pool)
+        places = [pool.index(name) for name in group]
+        assert max(places) - min(places) > 2 * count, "a draw is no run of neighbours"
+    assert groups[0] != groups[1]
+
+
+def test_a_carried_rater_rates_by_the_weights_of_its_seed(grid: Grid) -> None:
+    """Carried over as they are, the weights of the raters trained here rate as those do."""
+    folder = grid.folder / "data/assets/ours"
+    folder.mkdir(parents=True)
+    trained = {seed: grid.rate("alchemist", seed) for seed in (SEED, OTHER)}
+    for name, seed in ((SEED, SEED), (OTHER, OTHER), (0, OTHER), (1, SEED)):
+        weights = grid.folder / f"data/raters/alchemist/{seed}/rater.safetensors"
+        (folder / f"{name}.safetensors").write_bytes(weights.read_bytes())
+    for seed in (SEED, OTHER):
+        assert np.array_equal(grid.rate("carried", seed), trained[seed])
+        facts = bill(grid, "carried", seed)
+        assert facts["train_flops"] == 0
+        assert facts["carried_from"] == f"data/assets/ours/{seed}.safetensors"
+
+
+def test_a_random_rating_is_a_function_of_seed_and_id_alone(grid: Grid) -> None:
+    for seed in (SEED, OTHER):
+        found = grid.rate("random", seed)
+        expected = [float(stateless.id_uniforms([name], "random", seed)[0]) for name in found.index]
+        assert list(found) == expected
+    assert not np.allclose(grid.rate("random"), grid.rate("random", OTHER))
+
+
 def test_another_seed_is_another_rater(grid: Grid) -> None:
-    assert not np.allclose(grid.rate("alchemist"), grid.rate("alchemist", 4), rtol=1e-3)
-    assert not np.allclose(grid.rate("loss"), grid.rate("loss", 4), rtol=1e-3)
-    assert not np.allclose(grid.rate("random"), grid.rate("random", 4))
+    assert not np.allclose(grid.rate("alchemist"), grid.rate("alchemist", OTHER), rtol=1e-3)
+    assert not np.allclose(grid.rate("loss"), grid.rate("loss", OTHER), rtol=1e-3)
 
 
-def test_low_loss_comes_first_where_the_direction_says_so(grid: Grid, tmp_path: Path) -> None:
+def test_low_loss_comes_first_where_the_direction_says_so(grid: Grid, plain: Plain) -> None:
     assert grid.params.raters["loss"].direction == -1
-    expected = -losses(grid, plain(grid, tmp_path, "pool"))
+    expected = -losses(grid, plain("pool"))
     assert np.allclose(grid.rate("loss"), expected, rtol=1e-5)
 
 
-def test_excess_loss_is_that_over_a_proxy_of_the_validation_pairs(grid: Grid, tmp_path: Path) -> None:
+def test_excess_loss_is_that_over_a_proxy_of_the_validation_pairs(grid: Grid, plain: Plain) -> None:
     direction = grid.params.raters["reference_loss"].direction
-    ours, theirs = (losses(grid, plain(grid, tmp_path, split)) for split in ("pool", "meta_val"))
+    ours, theirs = (losses(grid, plain(split)) for split in ("pool", "meta_val"))
     assert np.allclose(grid.rate("reference_loss"), direction * (ours - theirs), atol=1e-5)
 
 
-def test_caption_gain_is_the_loss_without_the_caption_less_that_with_it(grid: Grid, tmp_path: Path) -> None:
+def test_caption_gain_is_the_loss_without_the_caption_less_that_with_it(grid: Grid, plain: Plain) -> None:
     direction = grid.params.raters["caption_gain"].direction
-    model = plain(grid, tmp_path, "pool")
+    model = plain("pool")
     expected = direction * (losses(grid, model, captioned=False) - losses(grid, model))
     assert np.abs(expected).max() > 1e-4
     assert np.allclose(grid.rate("caption_gain"), expected, atol=1e-5)
 
 
 def test_the_band_puts_the_middle_of_the_losses_first_and_the_least_gain_last(
-    grid: Grid, tmp_path: Path
+    grid: Grid, plain: Plain
 ) -> None:
     settings = grid.params.raters["best"]
-    model = plain(grid, tmp_path, "pool")
+    model = plain("pool")
     given = losses(grid, model)
     gain = losses(grid, model, captioned=False) - given
     rank, gain_rank = (np.argsort(np.argsort(x)) / (len(x) - 1) * 100 for x in (given, gain))
@@ -119,7 +184,7 @@ def test_el2n_is_a_mean_over_the_errors_at_the_checkpoints_alone(grid: Grid, tmp
                 seen.append(model.error_norms(batch, Chance.run(0, 0, len(numbers))).double().numpy())
 
         train(
-            grid.generator(PROXY, SEED), grid.encoded, numbers, proxy.train_settings(budget), SEED,
+            grid.generator(PROXY, SEED), grid.encoded, numbers, train_settings(grid), SEED,
             sorted({*wanted, budget.images}), state, measure, lambda n, words: None,
         )  # fmt: skip
     assert np.allclose(grid.rate("el2n"), settings.direction * np.mean(seen, axis=0), atol=1e-6)

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from stage_grid import MODEL, SEED, Grid
+from stage_grid import MODEL, OTHER, SEED, Grid
+from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
+from alchemist.models.batch import Chance
 from alchemist.models.encoded import PoolRows
 from alchemist.models.training import points, train
 
@@ -49,9 +51,9 @@ def test_a_cell_is_trained_on_the_ids_of_its_subset_with_its_own_seed(grid: Grid
 
 
 def test_another_seed_is_another_cell(grid: Grid, tmp_path: Path) -> None:
-    found = written(grid.train("seed-4", seed=4))
+    found = written(grid.train("seed-4", seed=OTHER))
     assert not same(found, written(grid.train("subset")))
-    assert same(found, expected(grid, tmp_path, grid.subset(), 4))
+    assert same(found, expected(grid, tmp_path, grid.subset(), OTHER))
 
 
 def test_without_a_subset_a_cell_is_trained_on_the_whole_pool(grid: Grid, tmp_path: Path) -> None:
@@ -80,3 +82,13 @@ def test_the_points_count_epochs_by_the_subset(grid: Grid) -> None:
     named = {name: point["images"] for point in ran["points"] for name in point["names"]}
     assert named["equal_images"] == images
     assert np.isclose(named["equal_epochs"], share * images, atol=grid.scale.train.batch)
+
+
+def test_the_bill_counts_a_forward_and_two_backward_passes_of_every_image(grid: Grid) -> None:
+    ran = files.read_json(grid.train("subset") / "run.json")
+    batch, images = grid.scale.train.batch, grid.scale.train.images
+    assert ran["points"][0]["images"] < images
+    pairs = grid.encoded.batch(grid.numbers(grid.index("pool")["id"])[:batch])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        grid.generator(MODEL, SEED).losses(pairs, Chance.run(0, 0, batch))
+    assert np.isclose(ran["train_flops"], 3 * counter.get_total_flops() / batch * images)

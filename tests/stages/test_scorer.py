@@ -1,0 +1,43 @@
+"""What the stage scorer passes on: which pairs it is fitted to, and on which it is measured."""
+
+import numpy as np
+import pandas as pd
+from stage_grid import Grid
+
+from alchemist.core import files, stateless
+from alchemist.measures import clip_score
+from stages.scorer import HELD_OUT
+
+
+def parts(grid: Grid) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The pairs of the split scorer that it is fitted to, and those that are held out."""
+    rows = grid.index("scorer")
+    places = stateless.id_uniforms(list(rows["group"]), "scorer held out", grid.scale.scorer.seed)
+    return rows[places >= HELD_OUT], rows[places < HELD_OUT]
+
+
+def test_the_scorer_saw_its_own_split_alone(grid: Grid) -> None:
+    """A scorer fitted to that split by hand gives the same scores."""
+    train, rest = parts(grid)
+    assert len(train) > len(rest) > 1
+    ours = clip_score.fit_lit(grid.images(train), list(train["caption"]), grid.scale.scorer)
+    some = grid.index("pool").iloc[:20]
+    scores = [clip_score.score(s, grid.images(some), list(some["caption"]), 20) for s in (ours, grid.scorer)]
+    assert np.allclose(*scores, atol=1e-4)
+
+
+def test_the_figures_of_the_scorer_are_those_of_the_held_out_pairs(grid: Grid) -> None:
+    train, rest = parts(grid)
+    card = files.read_json(grid.folder / "data/scorer/card.json")
+    assert card["pairs"] == {"trained": len(train), "held_out": len(rest)}
+    expected = grid.clip(grid.images(rest), rest["caption"]).mean()
+    assert np.isclose(card["figures"]["real"], expected, atol=1e-3)
+    assert abs(expected - grid.clip(grid.images(train), train["caption"]).mean()) > 0.1
+    turned = pd.concat([rest["caption"].iloc[1:], rest["caption"].iloc[:1]])
+    assert np.isclose(card["figures"]["shuffled"], grid.clip(grid.images(rest), turned).mean(), atol=1e-3)
+
+
+def test_the_features_are_those_of_the_evaluation_pairs_in_their_order(grid: Grid) -> None:
+    found = np.load(grid.folder / "data/scorer/features.npy")
+    expected = grid.features_of(grid.images(grid.index("evaluation")))
+    assert np.allclose(found, expected, atol=1e-3)
