@@ -1,3 +1,8 @@
+import os
+
+# Before torch is loaded: two threads that spin for each other all but stop beside another busy process.
+os.environ.setdefault("GOMP_SPINCOUNT", "100")
+
 from pathlib import Path
 
 import numpy as np

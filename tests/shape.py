@@ -24,8 +24,8 @@ def name_of(path: Path, root: Path) -> str:
 
 
 def room_of(name: str) -> str:
-    """models/star/transformer lies in models/star; a file of the package itself is a room of its own."""
-    return name.rpartition("/")[0] or name
+    """models/star/transformer lies in models; a file of the package itself is a room of its own."""
+    return name.partition("/")[0]
 
 
 def arrows(root: Path) -> Arrows:
