@@ -17,7 +17,7 @@ from alchemist.models.star.generator import StarCodec
 from alchemist.models.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.settings.families.star import StarSettings
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 
 CPU = torch.device("cpu")
 TINY = StarSettings(family="star", depth=2, width=64, heads=2, drop_path=0.0, activation="gelu")
