@@ -4,12 +4,12 @@ import re
 from typing import Any
 
 from alchemist.core.refusal import Refusal
+from alchemist.families.star.settings import TokenizerSettings
 from alchemist.settings import Settings, parse
 from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
-from alchemist.settings.families.star import TokenizerSettings
 from alchemist.settings.grid import GridSettings, RolesSettings
 from alchemist.settings.model import ModelSettings, model_settings, sample_settings
 from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
