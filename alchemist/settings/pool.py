@@ -11,12 +11,14 @@ from alchemist.settings import Settings, parse
 class SharesSettings(Settings):
     """Probability of each planted kind, in the order of `alchemist.pools.emoji.KINDS`."""
 
-    informative: float = Field(ge=0, le=1, description="one or two objects, a true caption")
-    plain: float = Field(ge=0, le=1, description="near-blank, its object tiny or absent")
-    chaotic: float = Field(ge=0, le=1, description="6 to 12 overlapping objects and noise")
-    mismatched: float = Field(ge=0, le=1, description="an informative image with the caption of another")
-    degraded: float = Field(ge=0, le=1, description="blurred, JPEG-compressed or of low resolution")
-    duplicate: float = Field(ge=0, le=1, description="near copies of a few informative pairs")
+    informative: float = Field(0.5, ge=0, le=1, description="one or two objects, a true caption")
+    plain: float = Field(0.2, ge=0, le=1, description="near-blank, its object tiny or absent")
+    chaotic: float = Field(0.12, ge=0, le=1, description="6 to 12 overlapping objects and noise")
+    mismatched: float = Field(
+        0.08, ge=0, le=1, description="an informative image with the caption of another"
+    )
+    degraded: float = Field(0.05, ge=0, le=1, description="blurred, JPEG-compressed or of low resolution")
+    duplicate: float = Field(0.05, ge=0, le=1, description="near copies of a few informative pairs")
 
     @model_validator(mode="after")
     def _whole(self) -> "SharesSettings":
@@ -29,48 +31,63 @@ class SharesSettings(Settings):
 class MetaValidationSettings(Settings):
     """The split on which a rater's proxy is validated."""
 
-    pairs: int = Field(ge=1)
+    pairs: int = Field(1000, ge=1, description="pairs of the split")
     source: Literal["mixture", "clean"] = Field(
-        description="mixture: the shares of the pool, as in the paper; clean: informative pairs alone"
+        "mixture",
+        description="mixture: the shares of the pool, as in the paper; clean: informative pairs alone",
     )
 
 
 class CleanSettings(Settings):
     """A held-out split of informative pairs alone."""
 
-    pairs: int = Field(ge=1)
+    pairs: int = Field(3000, ge=1, description="pairs of the split")
 
 
 class EmojiPool(Settings):
     """A pool composed from OpenMoji artwork, with flaws planted like those of a web crawl."""
 
-    format: Literal["emoji"]
-    seed: int = Field(ge=0)
-    resolution: int = Field(ge=16, le=128, multiple_of=4, description="pixels of a side")
+    format: Literal["emoji"] = Field(description="what the pool is made of")
+    seed: int = Field(0, ge=0, description="of everything that is drawn")
+    resolution: int = Field(32, ge=16, le=128, multiple_of=4, description="pixels of a side")
     # A mismatched caption names none of the one or two objects shown, so it takes a third.
-    concepts: int = Field(ge=3, description="distinct objects; the first 64 can be told apart at 16 pixels")
-    shares: SharesSettings
-    pairs: int = Field(ge=1, description="pairs of the split pool, the one that is pruned")
-    meta_validation: MetaValidationSettings
-    evaluation: CleanSettings = Field(description="reference images and prompts of the evaluation")
-    scorer: CleanSettings = Field(description="pairs on which the CLIP-Score model is fitted")
-    shard_pairs: int = Field(ge=1, description="images a shard file")
+    concepts: int = Field(
+        64, ge=3, description="distinct objects; the first 64 can be told apart at 16 pixels"
+    )
+    shares: SharesSettings = Field(
+        SharesSettings(), description="probability of each planted kind; they sum to 1"
+    )
+    pairs: int = Field(8000, ge=1, description="pairs of the split pool, the one that is pruned")
+    meta_validation: MetaValidationSettings = Field(
+        MetaValidationSettings(), description="pairs on which a rater's proxy is validated"
+    )
+    evaluation: CleanSettings = Field(
+        CleanSettings(), description="reference images and prompts of the evaluation"
+    )
+    scorer: CleanSettings = Field(
+        CleanSettings(), description="pairs on which the CLIP-Score model is fitted"
+    )
+    shard_pairs: int = Field(16384, ge=1, description="images a shard file")
 
 
 class ColumnsSettings(Settings):
     """Names of a parquet file's columns."""
 
-    image: str = Field(min_length=1, description="encoded image bytes, or a struct with a field bytes")
-    caption: str = Field(min_length=1)
-    id: str | None = Field(min_length=1, description="null: file name and row number")
+    image: str = Field(
+        "image", min_length=1, description="column of encoded image bytes, or of structs with a field bytes"
+    )
+    caption: str = Field("caption", min_length=1, description="column of text")
+    id: str | None = Field(None, min_length=1, description="column of ids; null: file name and row number")
 
 
 class SplitSettings(Settings):
     """Shares of the groups that are held out; the rest is the split pool."""
 
-    meta_validation: float = Field(ge=0, lt=1)
-    evaluation: float = Field(ge=0, lt=1)
-    scorer: float = Field(ge=0, lt=1)
+    meta_validation: float = Field(
+        0.05, ge=0, lt=1, description="share on which a rater's proxy is validated"
+    )
+    evaluation: float = Field(0.2, ge=0, lt=1, description="share of reference images and prompts")
+    scorer: float = Field(0.2, ge=0, lt=1, description="share on which the CLIP-Score model is fitted")
 
     @model_validator(mode="after")
     def _leave_a_pool(self) -> "SplitSettings":
@@ -83,17 +100,19 @@ class SplitSettings(Settings):
 class UserPool(Settings):
     """A pool read from a person's own files."""
 
-    format: Literal["folder", "webdataset", "parquet"]
+    format: Literal["folder", "webdataset", "parquet"] = Field(description="how the pairs lie on disk")
     path: str = Field(min_length=1, description="a folder; for webdataset and parquet also one file")
-    resolution: int = Field(ge=16, le=1024, multiple_of=4, description="pixels of a side, after the crop")
-    seed: int = Field(ge=0, description="of the split")
-    splits: SplitSettings
+    resolution: int = Field(32, ge=16, le=1024, multiple_of=4, description="pixels of a side, after the crop")
+    seed: int = Field(0, ge=0, description="of the split")
+    splits: SplitSettings = Field(SplitSettings(), description="shares that are held out")
     group: Literal["parent"] | None = Field(
-        description="parent: images of one folder share a split; null: every id is its own group"
+        None, description="parent: images of one folder share a split; null: every id is its own group"
     )
-    licence: str = Field(min_length=1, pattern=r"\S", description="free text, kept in the pool's card")
-    columns: ColumnsSettings | None = Field(description="parquet only, otherwise null")
-    shard_pairs: int = Field(ge=1, description="images a shard file")
+    licence: str = Field(
+        "not stated", min_length=1, pattern=r"\S", description="free text, kept in the pool's card"
+    )
+    columns: ColumnsSettings | None = Field(None, description="parquet only, otherwise null")
+    shard_pairs: int = Field(16384, ge=1, description="images a shard file")
 
     # A value that the format would ignore is refused, so that none is silently without effect.
     @field_validator("group")
