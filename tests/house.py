@@ -43,7 +43,7 @@ FAMILY_WORDS = re.compile(
 )
 BORROWED = re.compile("get_tokenizer|hf_tokenizer_name|AutoTokenizer")  # other libraries' names
 # Where all blocks of params.yaml are checked, one family's block `tokenizer` is among them.
-READS_A_FAMILY = {"alchemist/settings/check.py": "star"}
+READS_A_FAMILY = {"alchemist.params.check.py": "star"}
 FAMILY_STAGES = {"tokenizer": "star"}  # stages that one family alone has
 PLACE = re.compile(r"\$\{([^}]*)\}")
 

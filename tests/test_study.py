@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from alchemist.settings.check import Params, check
+from alchemist.params.check import Params, check
 
 REPO = Path(__file__).parents[1]
 STUDIES = re.search(r"usage: \./study (\S+)", (REPO / "study").read_text())

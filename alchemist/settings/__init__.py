@@ -41,9 +41,9 @@ def _told(block: type[Settings], error: Any, where: str) -> str:
     """One sentence: the key, its value, what is legal."""
     inner: tuple[int | str, ...] = error["loc"]
     place = ".".join([where, *(str(part) for part in inner)])
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "invalid_key"):
         names = legal.block_at(block, inner[:-1]).model_fields
-        return f"{place} is not a known key; {legal.keys(names, inner[-1])}."
+        return legal.wrong_key(place, inner[-1], names)
     if error["type"] == "missing":
         parent = legal.block_at(block, inner[:-1])
         needs = [name for name, field in parent.model_fields.items() if field.is_required()]

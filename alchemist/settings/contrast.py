@@ -12,13 +12,13 @@ class ContrastSettings(Settings):
 
     arm: str = Field(min_length=1, description="a selection of the grid")
     against: str = Field(min_length=1, description="another selection at the same ratio, or full")
-    ratio: float = Field(0.5, gt=0, lt=1, description="share of the pool that the arm keeps")
-    model: str | None = Field(None, description="a block of models; null: the first of grid.models")
+    ratio: float = Field(default=0.5, gt=0, lt=1, description="share of the pool that the arm keeps")
+    model: str | None = Field(default=None, description="a block of models; null: the first of grid.models")
     point: Literal["equal_epochs", "equal_images"] = Field(
-        "equal_images", description="checkpoint at which the arms are compared"
+        default="equal_images", description="checkpoint at which the arms are compared"
     )
     metric: Literal["fd", "fd_coded", "kid", "clip", "nll"] = Field(
-        "fd", description="figure that is compared"
+        default="fd", description="figure that is compared"
     )
 
 
@@ -31,4 +31,4 @@ class StatisticsSettings(Settings):
     secondary: tuple[str, ...] = Field(
         description="further blocks of contrasts, which share Holm's correction"
     )
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="of every interval, as a share")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of every interval, as a share")

@@ -9,25 +9,24 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+TYPES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
-def keys(names: Iterable[str], wrong: object = None) -> str:
-    """`legal keys are …`, with the one in front that is nearest to a wrong key."""
+def wrong_key(place: str, key: object, names: Iterable[str]) -> str:
+    """The sentence for a key that there is not."""
     names = list(names)
-    close = difflib.get_close_matches(str(wrong), names, n=1)
-    if close:
-        return f"the nearest legal key is {close[0]}, of {', '.join(names)}"
-    return f"legal keys are {', '.join(names)}"
+    return f"{place} is not a known key{_near(key, names)}; legal keys are {', '.join(names)}."
 
 
-def values(names: Iterable[str], wrong: object = None) -> str:
-    """`legal values are …`, with the one in front that is nearest to a wrong name."""
+def wrong_value(place: str, value: object, names: Iterable[str]) -> str:
+    """The sentence for a value that names nothing."""
     names = list(names)
-    close = difflib.get_close_matches(wrong, names, n=1) if isinstance(wrong, str) else []
-    if close and len(names) > 1:
-        return f"the nearest legal value is {close[0]}, of {', '.join(names)}"
-    return f"legal values are {', '.join(names)}"
+    return f"{place} is {value!r}{_near(value, names)}; legal values are {', '.join(names)}."
+
+
+def _near(word: object, names: list[str]) -> str:
+    close = difflib.get_close_matches(word, names, n=1) if isinstance(word, str) else []
+    return f", nearest to {close[0]}" if close else ""
 
 
 def shown(value: Any) -> str:
@@ -89,8 +88,8 @@ def _range(rules: dict[str, Any]) -> str:
     if "multiple_of" in rules:
         bounds.append(f"a multiple of {rules['multiple_of']:g}")
     if not bounds:
-        return " of one letter or more" if rules.get("min_length") else ""
-    return " " + " and ".join(bounds)
+        return ", one letter at least" if rules.get("min_length") else ""
+    return ", " + " and ".join(bounds)
 
 
 def _parts(kind: Any) -> tuple[Any, dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings import Settings, parse
+from alchemist.settings import Settings, legal, parse
 
 Direction = Annotated[
     Literal[1, -1], Field(description="1: the larger the measure the better; -1: the smaller the better")
@@ -29,44 +29,50 @@ class MetaRater(SeededRater):
 
     kind: Literal["meta"] = Field(description="what gives the rating")
     credit: Literal["penalty", "reference", "alignment", "unrolled"] = Field(
-        "penalty",
+        default="penalty",
         description="penalty: eq. 9; reference: eq. 6; alignment: exact one step; unrolled: exact K steps",
     )
     reference_warmup: float | None = Field(
-        None,
+        default=None,
         ge=0,
         lt=1,
         description="of credit reference alone: share of the run in which eq. 4 trains both models plainly",
     )
     unroll_steps: int | None = Field(
-        None, ge=1, le=16, description="of credit unrolled alone: inner steps K of one window"
+        default=None, ge=1, le=16, description="of credit unrolled alone: inner steps K of one window"
     )
     group: Literal["product", "temperature", "none", "double_softmax"] = Field(
-        "product",
+        default="product",
         description="product: gate times softmax, as in the paper; temperature: the gate scales the logits; "
         "double_softmax: as published, a softmax over gate times softmax of sigmoids",
     )
     rating_mode: Literal["reference_group", "batch"] = Field(
-        "reference_group",
+        default="reference_group",
         description="reference_group: beside a fixed group of the pool; batch: as published, beside the "
         "pairs that happen to share the batch",
     )
     baseline: Literal["none", "validation"] = Field(
-        "none",
+        default="none",
         description="taken off every credit; it moves the gate of group product alone. none is eq. 9 to the "
         "letter, under which that gate falls to zero; validation, the loss of that split, is of credit "
         "penalty alone",
     )
     bound: float | None = Field(
-        2.0,
+        default=2.0,
         gt=0,
         description="largest size of a centred logit in a batch; null for none, as double_softmax asks",
     )
-    upper_weight: float = Field(1.0, gt=0, le=1, description="weight of the validation loss at the start")
-    upper_decay: float = Field(0.03, ge=0, le=1, description="taken off it at the start of each later epoch")
-    epochs: int = Field(10, ge=1, description="equal parts of the run, between which the weight falls")
+    upper_weight: float = Field(
+        default=1.0, gt=0, le=1, description="weight of the validation loss at the start"
+    )
+    upper_decay: float = Field(
+        default=0.03, ge=0, le=1, description="taken off it at the start of each later epoch"
+    )
+    epochs: int = Field(
+        default=10, ge=1, description="equal parts of the run, between which the weight falls"
+    )
     weights: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         description="null: trained here; or a folder in assets/raters, SEED.safetensors, of raters that "
         "were trained elsewhere and rate this pool as they are",
@@ -110,7 +116,7 @@ class El2nRater(SeededRater):
     kind: Literal["el2n"] = Field(description="what gives the rating")
     direction: Direction = 1
     checkpoints: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (0.25, 0.5, 1.0), min_length=1, description="shares of the proxy's run at which it is taken"
+        default=(0.25, 0.5, 1.0), min_length=1, description="shares of the proxy's run at which it is taken"
     )
 
 
@@ -133,10 +139,13 @@ class CaptionBandRater(SeededRater):
 
     kind: Literal["caption_band"] = Field(description="what gives the rating")
     centre: float = Field(
-        50.0, ge=0, le=100, description="percentile of the loss that is rated best, 0 the lowest"
+        default=50.0, ge=0, le=100, description="percentile of the loss that is rated best, 0 the lowest"
     )
     mismatched: float = Field(
-        10.0, ge=0, lt=100, description="percent of the pool, of the lowest caption gain, that comes last"
+        default=10.0,
+        ge=0,
+        lt=100,
+        description="percent of the pool, of the lowest caption gain, that comes last",
     )
 
 
@@ -152,11 +161,14 @@ class SemDeDupRater(EmbeddingRater):
 
     kind: Literal["semdedup"] = Field(description="what gives the rating")
     direction: Direction = 1
-    clusters: int | None = Field(None, ge=1, description="of k-means; null: the root of the number of pairs")
-    keep: Literal["hard", "random"] = Field(
-        "hard", description="of near copies: hard keeps the one farthest from the centroid, as published"
+    clusters: int | None = Field(
+        default=None, ge=1, description="of k-means; null: the root of the number of pairs"
     )
-    seed: int = Field(0, ge=0, description="of k-means and of the random order")
+    keep: Literal["hard", "random"] = Field(
+        default="hard",
+        description="of near copies: hard keeps the one farthest from the centroid, as published",
+    )
+    seed: int = Field(default=0, ge=0, description="of k-means and of the random order")
 
 
 class AestheticRater(EmbeddingRater):
@@ -216,7 +228,7 @@ def rater_settings(value: Any, where: str) -> RaterSettings:
     """The block at `where`, by its kind. Raises Refusal for an unknown kind."""
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
-        raise Refusal(f"{where}.kind is {kind!r}; legal values are {', '.join(KINDS)}.")
+        raise Refusal(legal.wrong_value(f"{where}.kind", kind, KINDS))
     return parse(KINDS[kind], value, where)
 
 
