@@ -16,10 +16,10 @@ from alchemist.measures import clip_score, features
 from alchemist.models import family
 from alchemist.models.encoded import Encoded
 from alchemist.models.family import Codec, Family, Generator
+from alchemist.params.check import Params, check
 from alchemist.pools import store
 from alchemist.raters.network import Rater
 from alchemist.settings import Settings
-from alchemist.settings.check import Params, check
 from alchemist.settings.model import law_settings
 
 SEED, OTHER = 3, 4  # of the cells; neither is 0, so that a seed that is left out shows

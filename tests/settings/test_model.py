@@ -40,7 +40,7 @@ def test_a_scale_holds_a_law_for_each_family_that_it_names() -> None:
     for value, words in (
         ({}, r"scales\.tiny\.sample is \{\}; it should be a block with a law for each family"),
         (3, r"scales\.tiny\.sample is 3; it should be a block"),
-        ({"star": LAW, "x": LAW}, r"scales\.tiny\.sample\.x is no known family; legal keys are .*star"),
+        ({"star": LAW, "x": LAW}, r"scales\.tiny\.sample\.x is not a known key; legal keys are .*star"),
         ({"star": {**LAW, "top_p": 0.0}}, r"scales\.tiny\.sample\.star\.top_p is 0\.0"),
     ):
         with pytest.raises(Refusal, match=words):
