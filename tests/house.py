@@ -23,7 +23,7 @@ LIGHT = ("check", "prepare", "heuristic", "oracle", "prune", "report")  # stages
 TRUTH_READERS = {"oracle", "report"}
 ARROWS = {  # which rooms a room may import from
     "core": set[str](),
-    "settings": {"core"},
+    "settings": {"core", "pruning"},  # pruning: check.py alone, for the table of samplers
     "pools": {"core", "settings"},
     "models": {"core", "settings"},
     "pruning": {"core", "settings"},

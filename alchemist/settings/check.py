@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from alchemist.core.refusal import Refusal
+from alchemist.pruning.samplers import selection_settings
 from alchemist.settings import Settings, parse
 from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
@@ -20,7 +21,7 @@ from alchemist.settings.rater import (
     ReferenceLossRater,
     rater_settings,
 )
-from alchemist.settings.selection import SelectionSettings, check_start, shift_drop
+from alchemist.settings.selection import SelectionSettings
 
 
 class ScaleSettings(Settings):
@@ -74,9 +75,7 @@ def check(params: Any) -> Params:
         tokenizer=parse(TokenizerSettings, params["tokenizer"], "tokenizer"),
         pools={k: pool_settings(v, f"pools.{k}") for k, v in _blocks(params, "pools")},
         raters={k: rater_settings(v, f"raters.{k}") for k, v in _blocks(params, "raters")},
-        selections={
-            k: parse(SelectionSettings, v, f"selections.{k}") for k, v in _blocks(params, "selections")
-        },
+        selections={k: selection_settings(v, f"selections.{k}") for k, v in _blocks(params, "selections")},
         models={k: model_settings(v, f"models.{k}") for k, v in _blocks(params, "models")},
         contrasts={k: parse(ContrastSettings, v, f"contrasts.{k}") for k, v in _blocks(params, "contrasts")},
         statistics=parse(StatisticsSettings, params["statistics"], "statistics"),
@@ -277,9 +276,6 @@ def _samplers_fit(params: Params) -> None:
                 f"grid.selections holds {name}, whose sampler is full; the full data has its own cells."
             )
         try:
-            if selection.sampler == "shift_gsample":
-                shift_drop(ratio, selection.drop)
-            if selection.sampler == "block" and selection.start is not None:
-                check_start(ratio, selection.start)
+            selection.fits(ratio)
         except Refusal as refused:
             raise Refusal(f"selections.{name} at ratio {ratio}: {refused}") from None

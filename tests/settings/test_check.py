@@ -54,7 +54,7 @@ def test_the_default_is_sound() -> None:
         ("raters.loss.kind", "gradient", "raters.loss.kind is 'gradient'; legal values are meta, loss,"),
         ("raters.alchemist.group", "mlp", "input should be 'product', 'temperature', 'none' or"),
         ("selections.topk.rater", "beauty", "selections.topk.rater is 'beauty'; legal values are alchemist,"),
-        ("selections.topk.sigma", 3.0, "selections.topk.sigma is 3.0; it should be null,"),
+        ("selections.topk.sigma", 3.0, "selections.topk.sigma is not a known key; legal keys are rater,"),
         ("pools.emoji.shares.plain", 0.5, "the shares should sum to 1, and they sum to 1.3."),
         ("pools.emoji.resolution", 33, "pools.emoji.resolution is 33; input should be a multiple of 4."),
         ("models.s.width", 130, "width should be heads (4) times a multiple of 4."),
