@@ -146,11 +146,12 @@ def test_a_second_run_installs_only_what_changed(machine: Machine) -> None:
         machine.make(*words)
         return [line.split("install ")[1] for line in machine.said() if "pip install" in line]
 
-    (pinned, dev) = ("-c constraints.txt -e .", "-c constraints.txt -e .[dev]")
+    pinned, dev = ("-c constraints.txt -e .", "-c constraints.txt -e .[dev]")
     assert installs("repro") == [pinned]
     assert installs("repro") == []
     assert installs("test") == [dev], "the tests need more than the grid"
     assert installs("test") == installs("repro") == []
+    assert installs("test", f"VIRTUAL_ENV={machine.folder}/.venv") == [], "its own environment, activated"
     assert installs("repro", "CONSTRAINTS=") == ["-e ."]
     assert installs("repro") == [pinned]
     assert installs("test") == [dev]
