@@ -7,7 +7,7 @@
 #   VENV         a folder instead of .venv
 #   CONSTRAINTS  instead of constraints.txt; with nothing behind = the newest versions that pyproject.toml allows
 #   PYTEST       arguments of pytest instead of -q
-PYTEST = -q
+PYTEST ?= -q
 
 .PHONY: help repro test
 help:

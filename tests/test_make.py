@@ -26,7 +26,8 @@ sys.version_info = ({version}, "final", 0)
 if {bare}: sys.modules["ensurepip"] = None
 exec(sys.argv[1])' "$2" ;;
   "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && cp {dvc} "$4/bin/dvc" ;;
-  "-m pip" | "-m stages.check") echo "python {version}: $*" >>{asked}; [ ! -e {folder}/refuse ] ;;
+  "-m pip" | "-m ensurepip" | "-m stages.check") echo "python {version}: $*" >>{asked}
+    if [ -e {folder}/refuse ]; then case "$*" in *"$(cat {folder}/refuse)"*) exit 1 ;; esac; fi ;;
 esac
 """
 DVC = """#!/bin/sh
@@ -60,6 +61,11 @@ class Machine:
             folder=self.folder, dvc=self.folder.parent / "dvc",
         )  # fmt: skip
         self.command(self.tools / name, text)
+
+    def refuse(self, words: str | None) -> None:
+        """From now on every Python fails when it is asked what holds these words."""
+        path = self.folder / "refuse"
+        path.unlink() if words is None else path.write_text(words)
 
     def make(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """What make does; `said` below is what it asked of its Python and of dvc since the last call."""
@@ -164,14 +170,21 @@ def test_a_second_run_installs_only_what_changed(machine: Machine) -> None:
 
 def test_what_failed_is_installed_again(machine: Machine) -> None:
     machine.python("3.13.5", "python3.13")
-    (machine.folder / "refuse").touch()
+    machine.refuse("pip install")
     done = machine.make("repro")
     assert done.returncode != 0
     assert "error: pip could not install the project" in done.stderr
     assert not [line for line in machine.said() if "stages" in line or "dvc" in line]
-    (machine.folder / "refuse").unlink()
+    machine.refuse(None)
     assert machine.make("repro").returncode == 0
     assert any("pip install" in line for line in machine.said())
+
+
+def test_an_environment_without_pip_and_means_to_get_it_is_told(machine: Machine) -> None:
+    machine.python("3.13.5", str(machine.folder / ".venv/bin/python"), bare=True)
+    machine.refuse("-m ")
+    done = machine.make("repro")
+    assert ".venv has no pip, and its Python none to give it." in done.stderr
 
 
 @pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
@@ -224,7 +237,7 @@ def test_without_history_dvc_is_told_so(machine: Machine) -> None:
 def test_a_wrong_check_ends_it_before_dvc(machine: Machine) -> None:
     machine.python("3.13.5", "python3.13")
     assert machine.make("repro").returncode == 0
-    (machine.folder / "refuse").touch()
+    machine.refuse("stages.check")
     assert machine.make("repro").returncode != 0
     assert machine.said() == ["python 3, 13, 5: -m stages.check --out .scratch/checked.json"]
 
