@@ -5,6 +5,7 @@ forward-mode rule or a second derivative: exact credits run the plain operations
 tests compare the two.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -88,4 +89,61 @@ def code_losses(hidden: Tensor, weight: Tensor, bias: Tensor, codes: Tensor) -> 
     Of the logits only their slopes are kept, in the states' own type.
     """
     out: Tensor = _CodeLosses.apply(hidden, weight, bias, codes)
+    return out
+
+
+class _Attend(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, shift: Tensor, parts: Any) -> Tensor:
+        shape = q.shape
+        q, k, v = (x.flatten(0, 1) for x in (q, k, v))
+        out, kept = torch.empty_like(q), []
+        for first, last, seen in parts:
+            e = torch.baddbmm(shift[:, first:last, :seen], q[:, first:last], k[:, :seen].mT).exp_()
+            share = e.sum(-1, keepdim=True, dtype=torch.promote_types(q.dtype, torch.float32))
+            share = share.clamp_min(LEAST).reciprocal().to(q.dtype)
+            torch.mul(e @ v[:, :seen], share, out=out[:, first:last])
+            kept += [e, share]
+        ctx.save_for_backward(q, k, v, out, *kept)
+        ctx.parts = parts
+        return out.view(shape)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out, *kept = ctx.saved_tensors
+        g = gradients[0].flatten(0, 1)
+        by_q, by_k, by_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        for number, (first, last, seen) in enumerate(ctx.parts):
+            e, share = kept[2 * number : 2 * number + 2]
+            scaled = g[:, first:last] * share
+            by_v[:, :seen] += e.mT @ scaled
+            # ds = p (g v - <g, out>), with p = e times its row's share
+            along = (scaled * out[:, first:last]).sum(-1, keepdim=True)
+            slope = torch.baddbmm(along, scaled, v[:, :seen].mT, beta=-1).mul_(e)
+            by_q[:, first:last] = slope @ k[:, :seen]
+            by_k[:, :seen] += slope.mT @ q[:, first:last]
+        heads = gradients[0].shape[:2]
+        return by_q.unflatten(0, heads), by_k.unflatten(0, heads), by_v.unflatten(0, heads), None, None
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which keys the queries see: an additive `mask` (B or 1, 1, Lq or 1, Lk), and what is never seen.
+
+    Of `parts`, (first, last, seen), queries first .. last - 1 see none but the first `seen` keys.
+    """
+
+    mask: Tensor
+    parts: tuple[tuple[int, int, int], ...]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tensor:
+    """softmax(q k + mask) v of (B, H, L, head), where no product q k is above `most`.
+
+    The bound takes the place of each row's maximum, so that no pass looks for it; where all logits of a
+    row lie 80 below it, they count for nothing.
+    """
+    shift = sight.mask.to(q.dtype) - most.to(q.dtype)
+    shift = shift.expand(-1, q.shape[1] if len(shift) > 1 else 1, q.shape[2], -1).flatten(0, 1)
+    out: Tensor = _Attend.apply(q, k, v, shift, sight.parts)
     return out

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from alchemist.core import stateless
 from alchemist.models.batch import Text
 from alchemist.models.star import fused
+from alchemist.models.star.fused import Sight
 from alchemist.settings.families.star import StarSettings
 
 ROPE_RANGE = 64.0  # coordinates of every scale are spread over [0, 64]
@@ -47,20 +48,18 @@ def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
     return (F.normalize(wide, dim=-1) * sizes[:, None]).to(x.dtype).transpose(1, 2)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(q k + mask) v of (B, H, L, head); `mask` is additive and broadcasts to (B, H, Lq, Lk).
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tensor:
+    """softmax(q k + mask) v of (B, H, L, head), where no product q k is above `most`.
 
-    On a CPU plain products are faster than the fused kernel at these lengths, and they have a
+    On a CPU plain products are faster than torch's own fused kernel at these lengths, and they have a
     forward-mode rule.
     """
-    if mask is not None:
-        mask = mask.to(q.dtype)
+    if _few_passes(q):
+        return fused.attend(q, k, v, sight, most)
+    mask = sight.mask.to(q.dtype)
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
-    logits = q @ k.transpose(-1, -2)
-    if mask is not None:
-        logits = logits + mask
-    return logits.softmax(-1) @ v
+    return (q @ k.transpose(-1, -2) + mask).softmax(-1) @ v
 
 
 def _few_passes(x: Tensor) -> bool:
@@ -96,16 +95,16 @@ class Block(nn.Module):
         self,
         x: Tensor,
         caption: tuple[Tensor, Tensor],
-        caption_mask: Tensor,
+        of_caption: Sight,
         turns: Tensor,
-        mask: Tensor | None,
+        of_tokens: Sight,
         past: tuple[Tensor, Tensor] | None = None,
         paths: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(B, L, C) to the same, and this block's keys and values with those of `past` in front.
 
-        Logits are exp(min(s, ln 100)) cos(q, k). `paths` (B, 2) multiplies the self-attention and
-        feed-forward branches (drop-path).
+        Logits are exp(min(s, ln 100)) cos(q, k). `of_caption` and `of_tokens` say what the tokens see there.
+        `paths` (B, 2) multiplies the self-attention and feed-forward branches (drop-path).
         """
         width, heads = x.shape[-1], self.heads
         # --- self-attention
@@ -117,11 +116,12 @@ class Block(nn.Module):
         v = v.transpose(1, 2)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        x = added(x, self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2)), paths, 0)
+        x = added(x, self.out(attend(q, k, v, of_tokens, size.max()).transpose(1, 2).flatten(2)), paths, 0)
         # --- cross-attention
         q = self.text_q(F.layer_norm(x, (width,), eps=1e-6)).unflatten(-1, (heads, -1))
-        q = turn(q, None, self.text_log_scale.clamp_max(MAX_LOG_SCALE).exp())
-        x = x + self.text_out(attend(q, *caption, caption_mask).transpose(1, 2).flatten(2))
+        size = self.text_log_scale.clamp_max(MAX_LOG_SCALE).exp()
+        read = attend(turn(q, None, size), *caption, of_caption, size.max())
+        x = x + self.text_out(read.transpose(1, 2).flatten(2))
         # --- feed-forward
         hidden = self.up(F.layer_norm(x, (width,), eps=1e-6))
         hidden = F.relu(hidden) if self.relu else F.gelu(hidden, approximate="tanh")
@@ -221,10 +221,13 @@ class Star(nn.Module):
         """
         x = torch.cat([self._first(text), self.embed(inputs)], 1)
         x = x + self.level[self.get_buffer("level_of")].to(x.dtype)
-        caption_mask, mask = padding_mask(text.mask), self.get_buffer("mask")
+        # The last scale sees all tokens, all others none of the last scale's.
+        length, before = x.shape[1], x.shape[1] - self.scales[-1] ** 2
+        parts = (0, before, before), (before, length, length)
+        of_tokens, of_caption = Sight(self.get_buffer("mask")[None, None], parts), caption_sight(text, length)
         for i, (block, caption) in enumerate(zip(self._layers(), self._captions(text), strict=True)):
             of_block = None if paths is None else paths[:, i]
-            x, _ = block(x, caption, caption_mask, self.get_buffer("turns"), mask, paths=of_block)
+            x, _ = block(x, caption, of_caption, self.get_buffer("turns"), of_tokens, paths=of_block)
         return x
 
     def forward(self, inputs: Tensor, text: Text, paths: Tensor | None = None) -> Tensor:
@@ -233,16 +236,18 @@ class Star(nn.Module):
 
     def start_cache(self, text: Text) -> "Cache":
         """What sampling keeps between scales for one batch of captions."""
-        return Cache(self._captions(text), padding_mask(text.mask), [None] * len(self.blocks))
+        return Cache(self._captions(text), [None] * len(self.blocks))
 
     def step(self, k: int, inputs: Tensor | None, text: Text, cache: "Cache") -> Tensor:
         """Logits (B, side_k^2, V) of scale k; `inputs` (B, side_k^2, channels), none at scale 0."""
         x = self._first(text) if inputs is None else self.embed(inputs)
         x = x + self.level[k].to(x.dtype)
         first = sum(side * side for side in self.scales[:k])
-        turns = self.get_buffer("turns")[first : first + x.shape[1]]
+        length, last = x.shape[1], first + x.shape[1]
+        turns, of_caption = self.get_buffer("turns")[first:last], caption_sight(text, length)
+        of_tokens = Sight(x.new_zeros(1, 1, 1, last), ((0, length, last),))
         for i, block in enumerate(self._layers()):
-            x, cache.past[i] = block(x, cache.captions[i], cache.mask, turns, None, cache.past[i])
+            x, cache.past[i] = block(x, cache.captions[i], of_caption, turns, of_tokens, cache.past[i])
         return self.logits(x)
 
 
@@ -251,13 +256,13 @@ class Cache:
     """Keys and values of a batch: of its captions, and of the scales sampled so far."""
 
     captions: list[tuple[Tensor, Tensor]]
-    mask: Tensor
     past: list[tuple[Tensor, Tensor] | None]
 
 
-def padding_mask(mask: Tensor) -> Tensor:
-    """(B, T) true on real tokens to an additive (B, 1, 1, T) mask."""
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
+def caption_sight(text: Text, length: int) -> Sight:
+    """That `length` queries of each row see the row's own word pieces, and no padding."""
+    mask = torch.zeros(text.mask.shape, device=text.mask.device).masked_fill(~text.mask, -torch.inf)
+    return Sight(mask[:, None, None], ((0, length, mask.shape[1]),))
 
 
 def no_decay(name: str, parameter: Tensor) -> bool:

@@ -31,6 +31,24 @@ def test_a_turn_has_the_values_and_slopes_of_plain_operations(turned: bool) -> N
     assert torch.autograd.gradcheck(lambda x, sizes: fused.turn(x, turns, sizes), (x, sizes))
 
 
+@pytest.mark.parametrize("captions", [False, True])
+def test_attention_has_the_values_and_slopes_of_plain_operations(captions: bool) -> None:
+    """Of tokens in parts of which the second sees all; of captions, each with its own padding."""
+    q, k, v = wide(2, 3, 5, 4), wide(2, 3, 5, 4, seed=1), wide(2, 3, 5, 4, seed=2)
+    if captions:
+        mask = torch.zeros(2, 1, 1, 5, dtype=torch.float64)
+        mask[0, ..., 3:] = mask[1, ..., 4:] = -torch.inf
+        sight = fused.Sight(mask, ((0, 5, 5),))
+    else:
+        level = torch.tensor([0, 1, 1, 2, 2])
+        mask = torch.zeros(5, 5, dtype=torch.float64).masked_fill(level[:, None] < level, -torch.inf)
+        sight = fused.Sight(mask[None, None], ((0, 3, 3), (3, 5, 5)))
+    most = (q @ k.mT).detach().max()
+    found = fused.attend(q, k, v, sight, most)
+    torch.testing.assert_close(found, transformer.attend(q, k, v, sight, most), rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda q, k, v: fused.attend(q, k, v, sight, most), (q, k, v))
+
+
 def test_code_losses_have_the_values_and_slopes_of_cross_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "ROWS", 3)  # the last of three parts has one row
     hidden, weight, bias, codes = wide(7, 4), wide(5, 4, seed=1), wide(5, seed=2), torch.arange(7) % 5
@@ -73,12 +91,12 @@ def test_under_autocast_few_passes_give_the_gradient_of_plain_float32(
     plain = value(network)
     by_plain = slopes(network, plain)
     ran: list[str] = []
-    for name in ("turn", "code_losses"):
+    for name in ("turn", "attend", "code_losses"):
         whole = getattr(fused, name)
         monkeypatch.setattr(fused, name, lambda *a, n=name, f=whole: ran.append(n) or f(*a))
     with devices.autocast("bf16", CPU):
         few = value(network)
-    assert set(ran) == ({"turn", "code_losses"} if of == "losses" else {"turn"})
+    assert set(ran) == {"turn", "attend"} | ({"code_losses"} if of == "losses" else set())
     assert float(few.detach()) == pytest.approx(float(plain.detach()), rel=1e-2)
     by_few = slopes(network, few)
     assert torch.cosine_similarity(by_few, by_plain, 0) > 0.999
@@ -89,7 +107,7 @@ def test_float32_takes_plain_operations(
     data: Encoded, codec: StarCodec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is rated, evaluated or differentiated twice."""
-    for name in ("turn", "code_losses"):
+    for name in ("turn", "attend", "code_losses"):
         monkeypatch.setattr(fused, name, None)
     generator = StarGenerator(TINY, codec, 0)
     batch, chance = data.batch(np.arange(4)), Chance.run(0, 0, 4)
