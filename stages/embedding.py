@@ -10,7 +10,7 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
 from alchemist.measures import clip_score, features
 from alchemist.pools import store
@@ -48,13 +48,14 @@ def run(
         tqdm(total=len(rows), unit="img", desc=rater, mininterval=1) as bar,
         files.whole_folder(log_out) as drafts,
     ):
+        tick = threads.steering(bar.update, device)
         if isinstance(settings, ClipScoreRater):
             files.check_manifest(scorer)
             judge = clip_score.load_scorer(evaluate.clip, scorer, device)
             with counter:
                 clip_score.score(judge, images, words, evaluate.batch)
             begun = elapsed()
-            measure = clip_scores(judge, pool, rows, evaluate.batch, bar.update)
+            measure = clip_scores(judge, pool, rows, evaluate.batch, tick)
         elif isinstance(settings, SemDeDupRater):
             if settings.clusters is not None and settings.clusters > len(rows):
                 raise Refusal(
@@ -66,7 +67,7 @@ def run(
                 features.extract(images, by, evaluate.batch)
             begun = elapsed()
             vectors = drafts / "features.npy"
-            dedup.embed(pool, rows, by, evaluate.batch, vectors, bar.update)
+            dedup.embed(pool, rows, by, evaluate.batch, vectors, tick)
             measure = dedup.novelty(
                 vectors, list(rows["id"]), settings.clusters, settings.keep, settings.seed
             )
@@ -76,7 +77,7 @@ def run(
             with counter:
                 aesthetic.score(*models, images, evaluate.batch)
             begun = elapsed()
-            measure = aesthetic.score_pool(pool, rows, models, evaluate.batch, bar.update)
+            measure = aesthetic.score_pool(pool, rows, models, evaluate.batch, tick)
         else:
             raise Refusal(
                 f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.embeddings are {KINDS}."

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from alchemist.core import devices, files, stateless
+from alchemist.core import devices, files, stateless, threads
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch, fingerprint
 from alchemist.models import family
@@ -77,8 +77,10 @@ def run(
         ) as scored,
         files.whole_folder(log_out) as drafts,
     ):
+        steer, tick_scored = threads.steered(device), threads.steering(scored.update, device)
 
         def tick(count: int, words: str) -> None:
+            steer(count)
             bar.set_postfix_str(words, refresh=False)
             bar.update(count)
 
@@ -105,7 +107,7 @@ def run(
             features = score.pooled_features(network, data, members, budget.score_batch)
             begun = elapsed()
             group = Group.of(network, features)
-            ratings = score.rate_pool(network, data, pool, group, settings, budget.score_batch, scored.update)
+            ratings = score.rate_pool(network, data, pool, group, settings, budget.score_batch, tick_scored)
             pairs = data.batch(pool.numbers[: budget.score_batch]).to(device)
             scoring = elapsed() - begun
             facts |= {
@@ -116,7 +118,7 @@ def run(
             }
         elif type(settings) in proxy.RULES:
             plain = proxy.Plain(
-                new_proxy, data, pool, data.validation(), seed, budget, state, tick, scored.update
+                new_proxy, data, pool, data.validation(), seed, budget, state, tick, tick_scored
             )
             found = proxy.RULES[type(settings)](plain, settings)
             ratings, scoring = found.rating, found.score_seconds
