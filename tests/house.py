@@ -28,11 +28,12 @@ ARROWS = {  # which rooms a room may import from
     "models": {"core", "settings"},
     "pruning": {"core", "settings"},
     "analysis": {"core", "settings"},
+    "params": {"core", "settings"},
     "measures": {"core", "settings", "models"},
     "raters": {"core", "settings", "models", "measures", "pools"},
     "report": {"core", "settings", "analysis", "pools", "pruning"},
 }
-TORCHLESS = ("settings", "pools", "pruning", "analysis", "report")
+TORCHLESS = ("settings", "pools", "pruning", "analysis", "params", "report")
 HEAVY = {"torch", "torchvision", "timm", "transformers", "diffusers", "open_clip", "safetensors"}
 LONGEST = 400  # lines of a file; longer ones are two subjects
 # What is true of one family alone: code outside its folder, its settings and its own stages does not say it.
@@ -43,7 +44,7 @@ FAMILY_WORDS = re.compile(
 )
 BORROWED = re.compile("get_tokenizer|hf_tokenizer_name|AutoTokenizer")  # other libraries' names
 # Where all blocks of params.yaml are checked, one family's block `tokenizer` is among them.
-READS_A_FAMILY = {"alchemist.params.check.py": "star"}
+READS_A_FAMILY = {"alchemist/params/whole.py": "star"}
 FAMILY_STAGES = {"tokenizer": "star"}  # stages that one family alone has
 PLACE = re.compile(r"\$\{([^}]*)\}")
 

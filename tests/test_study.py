@@ -55,12 +55,12 @@ def runs(folder: Path) -> list[tuple[str, Params]]:
         params = copy.deepcopy(default)
         for flag, value in itertools.pairwise(words):
             if flag == "-S":
-                key, _, text = value.partition("=")
+                key, _, text = value.removeprefix("++").partition("=")
                 *path, last = key.split(".")
                 place = params
                 for part in path:
                     place = place[part]
-                assert last in place, key
+                assert last in place or value.startswith("++"), key
                 place[last] = yaml.safe_load(text)
         out.append((words[words.index("--name") + 1], check(params)))
     return out
