@@ -38,11 +38,11 @@ def block(kind: type[S], key: str) -> S:
     return parse(kind, section(key), key)
 
 
-def stage(run: Callable[P, dict[str, float] | None]) -> None:
+def stage(run: Callable[P, dict[str, Any] | None]) -> None:
     """Runs a stage's function as a command; a person's mistake ends it with one sentence.
 
-    A function with the option `time_out` has its wall-clock seconds written there, and the costs that it
-    returns, apart from its results, whose bytes they would change.
+    What a run took goes to its option `time_out`, apart from the results, whose bytes it would change: its
+    wall-clock seconds, and what the function returns (memory, hardware, FLOPs, seconds of all tries).
     """
 
     @functools.wraps(run)

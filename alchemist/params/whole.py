@@ -6,12 +6,12 @@ from typing import Any
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
+from alchemist.families.star.settings import TokenizerSettings
 from alchemist.settings import Settings, legal, parse
 from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
-from alchemist.settings.families.star import TokenizerSettings
 from alchemist.settings.grid import GridSettings, RolesSettings
 from alchemist.settings.model import ModelSettings, model_settings, sample_settings
 from alchemist.settings.pool import EmojiPool, UserPool, pool_settings

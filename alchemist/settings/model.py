@@ -1,6 +1,6 @@
 """The blocks `models.NAME` and `scales.SCALE.sample`: generators, and how each family draws images.
 
-A family's own classes stand in `alchemist/settings/families/FAMILY.py`, as MODEL and LAW, and are looked up
+A family's own classes stand in `alchemist/families/FAMILY/settings.py`, as MODEL and LAW, and are looked up
 by name: a new family changes no file that the cells of another depend on.
 """
 
@@ -13,6 +13,8 @@ from pydantic import Field
 from alchemist.core.refusal import Refusal
 from alchemist.settings import Settings, legal, parse
 
+FAMILIES = Path(__file__).parents[1] / "families"
+
 
 class ModelSettings(Settings):
     """The size of one generator; its family has further fields."""
@@ -22,13 +24,12 @@ class ModelSettings(Settings):
 
 def families() -> list[str]:
     """Names of the families that there are."""
-    folder = Path(__file__).with_name("families")
-    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    return sorted(path.parent.name for path in FAMILIES.glob("*/settings.py"))
 
 
 def classes(family: str) -> Any:
     """The module of a family's settings, with MODEL and LAW."""
-    return importlib.import_module(f"alchemist.settings.families.{family}")
+    return importlib.import_module(f"alchemist.families.{family}.settings")
 
 
 def model_settings(value: Any, where: str, family: str | None = None) -> ModelSettings:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings.families.star import StarSettings
+from alchemist.families.star.settings import StarSettings
 from alchemist.settings.model import families, model_settings, sample_settings
 
 SIZE = {"family": "star", "depth": 2, "width": 96, "heads": 3, "drop_path": 0.01, "activation": "relu"}

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from alchemist.core.refusal import Refusal
+from alchemist.families.star.settings import FitSettings, StarLaw, StarSettings
 from alchemist.settings import parse
-from alchemist.settings.families.star import FitSettings, StarLaw, StarSettings
 from alchemist.settings.model import law_settings
 
 SIZE = {"family": "star", "depth": 2, "width": 96, "heads": 3, "drop_path": 0.01, "activation": "relu"}
