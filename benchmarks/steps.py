@@ -22,11 +22,11 @@ from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.text import TEXT_WIDTH
 from alchemist.models.training import optimiser, step
 from alchemist.raters import score, steps
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Group, Rater
 from alchemist.raters.proxy import train_settings
 from alchemist.raters.steps import MetaState, Step
 from alchemist.settings.budget import RateSettings
-from alchemist.settings.rater import MetaRater
 
 BATCH, WORDS = 32, 14
 # What a rater's block says differently for each credit, and the steps of the proxy in one window.

@@ -12,8 +12,8 @@ from alchemist.analysis.cost import Bills
 from alchemist.analysis.grid import FULL, Cell, Study
 from alchemist.analysis.parts import Part, Verdict
 from alchemist.analysis.results import tidy
+from alchemist.raters.table import rater_settings
 from alchemist.settings.grid import GridSettings
-from alchemist.settings.rater import rater_settings
 from alchemist.settings.selection import SelectionSettings
 
 UNIT = "bits a byte"  # of the NLL; no unit that the code could know by itself

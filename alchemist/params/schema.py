@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from alchemist.params.whole import NAME, Params, ScaleSettings
+from alchemist.pools.read import FORMATS
+from alchemist.raters.table import KINDS
 from alchemist.settings.device import DEVICES
 from alchemist.settings.model import classes, families
-from alchemist.settings.pool import FORMATS
-from alchemist.settings.rater import KINDS
 
 REF = "#/$defs/{model}"
 
@@ -22,12 +22,13 @@ REF = "#/$defs/{model}"
 def schema() -> dict[str, Any]:
     """The schema as JSON holds it, in an order that depends on the classes alone."""
     models = {name: classes(name).MODEL for name in families()}
+    raters = {name: kind.BLOCK for name, kind in KINDS.items()}
     laws = {name: classes(name).LAW for name in families()}
     plain = [field.annotation for field in Params.model_fields.values() if _is_block(field.annotation)]
     named = [
         get_args(Params.model_fields[key].annotation)[1] for key in ("selections", "contrasts", "scales")
     ]
-    blocks = [*plain, *named, *FORMATS.values(), *KINDS.values(), *models.values(), *laws.values()]
+    blocks = [*plain, *named, *FORMATS.values(), *raters.values(), *models.values(), *laws.values()]
     _, made = models_json_schema([(block, "validation") for block in dict.fromkeys(blocks)], ref_template=REF)
     parts = made["$defs"]
     parts[ScaleSettings.__name__]["properties"]["sample"] |= {
@@ -36,7 +37,7 @@ def schema() -> dict[str, Any]:
     }
     tagged = {
         "pools": _by_tag("format", FORMATS),
-        "raters": _by_tag("kind", KINDS),
+        "raters": _by_tag("kind", raters),
         "models": _by_tag("family", models),
     }
     own: dict[str, Any] = {"device": {"type": "string", "pattern": f"^({DEVICES})$"}}
