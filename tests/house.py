@@ -24,17 +24,17 @@ TRUTH_READERS = {"oracle", "report"}
 ARROWS = {  # which rooms a room may import from
     "core": set[str](),
     "settings": {"core"},
+    "params": {"core", "settings", "pools", "pruning", "raters"},
     "pools": {"core", "settings"},
     "models": {"core", "settings"},
     "families": {"core", "settings", "models"},  # and none from another family
     "pruning": {"core", "settings"},
-    "analysis": {"core", "settings"},
-    "params": {"core", "settings"},
+    "analysis": {"core", "settings", "raters"},  # what a block of raters says, not how it rates
     "measures": {"core", "settings", "models"},
     "raters": {"core", "settings", "models", "measures", "pools"},
-    "report": {"core", "settings", "analysis", "pools", "pruning"},
+    "report": {"core", "settings", "analysis", "pools", "pruning", "raters"},
 }
-TORCHLESS = ("settings", "pools", "pruning", "analysis", "params", "report")
+TORCHLESS = ("settings", "params", "pools", "pruning", "analysis", "report")
 HEAVY = {"torch", "torchvision", "timm", "transformers", "diffusers", "open_clip", "safetensors"}
 LONGEST = 400  # lines of a file; longer ones are two subjects
 # What is true of one family alone: code outside its folder, its settings and its own stages does not say it.
@@ -198,7 +198,7 @@ def keys_read(root: Path, module: str, body: dict[str, Any]) -> list[str | None]
     out: list[str | None] = []
     files = [f for f in closure(root / "stages" / f"{module}.py", root) if f.startswith("stages/")]
     own = option_names(ast.parse((root / "stages" / f"{module}.py").read_text()))
-    for file in sorted(set(files) - {"stages/common.py"}):
+    for file in sorted(set(files) - {"stages/common/__init__.py"}):
         for node in ast.walk(ast.parse((root / file).read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
                 continue
@@ -312,7 +312,7 @@ def field_complaints(root: Path) -> list[str]:
                 if node.attr == "model_dump" and isinstance(node.value, ast.Attribute):
                     whole.add(node.value.attr)
     kinds, fields = set(), []
-    for file, tree in trees(root, "alchemist/settings"):
+    for file, tree in trees(root, "alchemist"):
         # Names of several kinds of block: RaterSettings = MetaRater | LossRater
         kinds |= {
             t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)
@@ -321,7 +321,10 @@ def field_complaints(root: Path) -> list[str]:
             if isinstance(node, ast.ClassDef):
                 kinds.add(node.name)
                 for line in node.body:
-                    if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                    if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)):
+                        continue
+                    # In the other rooms a block of params.yaml is told by what its fields say of themselves.
+                    if file.startswith("alchemist/settings/") or "Field(" in ast.unparse(line):
                         fields.append((file, node.name, line.target.id, ast.unparse(line.annotation)))
     dumped = {kind for _, _, name, kind in fields if name in whole}
     return [

@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from alchemist.params.whole import NAME, Params, ScaleSettings
 from alchemist.pools.read import FORMATS
+from alchemist.pruning.samplers import SAMPLERS
 from alchemist.raters.table import KINDS
 from alchemist.settings.device import DEVICES
 from alchemist.settings.model import classes, families
@@ -25,10 +26,9 @@ def schema() -> dict[str, Any]:
     raters = {name: kind.BLOCK for name, kind in KINDS.items()}
     laws = {name: classes(name).LAW for name in families()}
     plain = [field.annotation for field in Params.model_fields.values() if _is_block(field.annotation)]
-    named = [
-        get_args(Params.model_fields[key].annotation)[1] for key in ("selections", "contrasts", "scales")
-    ]
-    blocks = [*plain, *named, *FORMATS.values(), *raters.values(), *models.values(), *laws.values()]
+    named = [get_args(Params.model_fields[key].annotation)[1] for key in ("contrasts", "scales")]
+    tables = (FORMATS, raters, SAMPLERS, models, laws)
+    blocks = [*plain, *named, *(block for table in tables for block in table.values())]
     _, made = models_json_schema([(block, "validation") for block in dict.fromkeys(blocks)], ref_template=REF)
     parts = made["$defs"]
     parts[ScaleSettings.__name__]["properties"]["sample"] |= {
@@ -38,6 +38,7 @@ def schema() -> dict[str, Any]:
     tagged = {
         "pools": _by_tag("format", FORMATS),
         "raters": _by_tag("kind", raters),
+        "selections": _by_tag("sampler", SAMPLERS),
         "models": _by_tag("family", models),
     }
     own: dict[str, Any] = {"device": {"type": "string", "pattern": f"^({DEVICES})$"}}

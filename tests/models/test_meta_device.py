@@ -22,9 +22,10 @@ from torch.utils._pytree import tree_leaves
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
-from alchemist.families import star, training
+from alchemist.families.star import family as star
 from alchemist.families.star.generator import StarCodec
 from alchemist.families.star.settings import StarLaw
+from alchemist.models import training
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.family import Codec, Family, Generator

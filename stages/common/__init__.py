@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import typer
-import yaml
 
 from alchemist.core.files import write_json
 from alchemist.core.refusal import Refusal
 from alchemist.settings import Settings, parse
+from stages.common.params_file import read_params
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Settings)
@@ -20,11 +20,7 @@ PARAMS = Path("params.yaml")
 
 def section(key: str) -> Any:
     """The value at a dotted key of params.yaml ("" for all of it). Raises Refusal where there is none."""
-    try:
-        value = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Refusal(f"{PARAMS} cannot be read: {' '.join(str(error).split())}.") from None
-    parent = str(PARAMS)
+    value, parent = read_params(PARAMS), str(PARAMS)
     for part in key.split(".") if key else ():
         if not isinstance(value, dict) or part not in value:
             names = ", ".join(str(name) for name in value) if isinstance(value, dict) else "no keys"
