@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 import numpy as np
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.stateless import id_uniforms
-from alchemist.pools import emoji, folder, parquet, webdataset
+from alchemist.pools import emoji
 from alchemist.pools.base import (
     BATCH,
     DUPLICATE,
@@ -38,13 +39,14 @@ from alchemist.settings import legal, parse
 from alchemist.settings.pool import PoolSettings, UserPool
 
 # A format of a person's own files is a module with BLOCK, `read` and `expected`, and a line here.
+NAMES = (
+    "folder",
+    "webdataset",
+    "parquet",
+)
 ADAPTERS: dict[str, Adapter] = {
-    "folder": folder,
-    "webdataset": webdataset,
-    "parquet": parquet,
+    name: cast(Adapter, import_module(f"alchemist.pools.{name}")) for name in NAMES
 }
-
-
 FORMATS: dict[str, type[PoolSettings]] = {
     "emoji": emoji.BLOCK,
     **{name: adapter.BLOCK for name, adapter in ADAPTERS.items()},

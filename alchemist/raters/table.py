@@ -8,28 +8,30 @@ oracles     `OracleRater`     planted kinds (N,) -> ratings (N,)
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from importlib import import_module
+from typing import Any, Protocol, cast
 
 from alchemist.core.refusal import Refusal
-from alchemist.raters.kinds import (
-    aesthetic,
-    caption_band,
-    caption_gain,
-    clarity,
-    clip_score,
-    colourfulness,
-    edge_density,
-    el2n,
-    frequency,
-    loss,
-    meta,
-    oracle,
-    random,
-    reference_loss,
-    semdedup,
-)
 from alchemist.settings import legal, parse
 from alchemist.settings.rater import RaterSettings
+
+NAMES = (
+    "meta",
+    "loss",
+    "el2n",
+    "reference_loss",
+    "caption_gain",
+    "caption_band",
+    "random",
+    "clip_score",
+    "semdedup",
+    "aesthetic",
+    "colourfulness",
+    "clarity",
+    "frequency",
+    "edge_density",
+    "oracle",
+)
 
 
 class Kind(Protocol):
@@ -39,23 +41,7 @@ class Kind(Protocol):
     rate: Callable[..., Any]
 
 
-KINDS: dict[str, Kind] = {
-    "meta": meta,
-    "loss": loss,
-    "el2n": el2n,
-    "reference_loss": reference_loss,
-    "caption_gain": caption_gain,
-    "caption_band": caption_band,
-    "random": random,
-    "clip_score": clip_score,
-    "semdedup": semdedup,
-    "aesthetic": aesthetic,
-    "colourfulness": colourfulness,
-    "clarity": clarity,
-    "frequency": frequency,
-    "edge_density": edge_density,
-    "oracle": oracle,
-}
+KINDS: dict[str, Kind] = {name: cast(Kind, import_module(f"alchemist.raters.kinds.{name}")) for name in NAMES}
 # Which list of `grid:` names a rater, and with it the stage that writes its table.
 LISTS: dict[str, str] = {name: kind.BLOCK.named_in for name, kind in KINDS.items()}
 
