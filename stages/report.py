@@ -15,11 +15,11 @@ from alchemist.core.refusal import Refusal
 from alchemist.pools import store
 from alchemist.pools.truth import read_truth
 from alchemist.pruning.samplers import selection_settings
+from alchemist.raters.table import rater_settings
 from alchemist.report import page, pictures, verdict_tables
 from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.grid import GridSettings
-from alchemist.settings.rater import rater_settings
 from stages.common import block, section, stage
 
 CLOCKED = ("prepare", "codec", "encode", "scorer")

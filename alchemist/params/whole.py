@@ -7,7 +7,9 @@ from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.families.star.settings import TokenizerSettings
+from alchemist.pools.read import pool_settings
 from alchemist.pruning.samplers import selection_settings
+from alchemist.raters.table import rater_settings
 from alchemist.settings import Settings, legal, parse
 from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
@@ -15,8 +17,8 @@ from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
 from alchemist.settings.grid import GridSettings, RolesSettings
 from alchemist.settings.model import ModelSettings, model_settings, sample_settings
-from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
-from alchemist.settings.rater import RaterSettings, rater_settings
+from alchemist.settings.pool import PoolSettings
+from alchemist.settings.rater import RaterSettings
 from alchemist.settings.selection import SelectionSettings
 
 NAME = re.compile(r"(?!full$)[A-Za-z0-9_]+")  # DVC splits keys at dots and joins cell names by hyphens
@@ -46,7 +48,7 @@ class Params(Settings):
     roles: RolesSettings = Field(description="which models play proxy and rater")
     grid: GridSettings = Field(description="the cells: every selection at every ratio, model and seed")
     tokenizer: TokenizerSettings = Field(description="the image tokenizer, from assets/ or fitted anew")
-    pools: dict[str, EmojiPool | UserPool] = Field(description="where pairs come from")
+    pools: dict[str, PoolSettings] = Field(description="where pairs come from")
     raters: dict[str, RaterSettings] = Field(
         description="what gives the pairs a rating; higher is kept first"
     )
