@@ -31,10 +31,10 @@ def test_the_repos_params_are_sound_and_nothing_is_written(tmp_path: Path) -> No
     [
         ("  ratios: [0.5, 0.2]", "  ratios: 0.5", f"grid.ratios is 0.5; {SHARES}"),
         ("  ratios: [0.5, 0.2]", "  ratios: []", f"grid.ratios is []; {SHARES}"),
-        ("device: auto", "device: auto\nscale: tiny", "params.yaml has the key scale twice in one block, in lines"),
+        ("device: auto", "device: auto\nscale: tiny", "params.yaml has the key scale twice in one"),
         ("    train: {}", "    train: *tiny", "params.yaml has the alias *tiny in line"),
         ("device: auto", "device: [auto", "params.yaml is no YAML in line"),
-        ("device: auto", "devise: auto", "devise is not a known key, nearest to device; legal keys are pool,"),
+        ("device: auto", "devise: auto", "devise is not a known key, nearest to device; legal"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(tmp_path: Path, before: str, after: str, told: str) -> None:
