@@ -10,12 +10,13 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from alchemist.params.whole import NAME, Params, ScaleSettings
+from alchemist.params.whole import NAME, Params
 from alchemist.pools.read import FORMATS
 from alchemist.pruning.samplers import SAMPLERS
 from alchemist.raters.table import KINDS
 from alchemist.settings.device import DEVICES
 from alchemist.settings.model import classes, families
+from alchemist.settings.scale import ScaleSettings
 
 REF = "#/$defs/{model}"
 
