@@ -16,8 +16,9 @@ import yaml
 from torch import Tensor
 
 from alchemist.core import devices
+from alchemist.families.star.generator import StarGenerator, StarTrunk, open_codec
+from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.models.batch import Batch, Chance, Text
-from alchemist.models.star.generator import StarGenerator, StarTrunk, open_codec
 from alchemist.models.text import TEXT_WIDTH
 from alchemist.models.training import optimiser, step
 from alchemist.raters import score, steps
@@ -25,7 +26,6 @@ from alchemist.raters.network import Group, Rater
 from alchemist.raters.proxy import train_settings
 from alchemist.raters.steps import MetaState, Step
 from alchemist.settings.budget import RateSettings
-from alchemist.settings.families.star import StarLaw, StarSettings
 from alchemist.settings.rater import MetaRater
 
 BATCH, WORDS = 32, 14

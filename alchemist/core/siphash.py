@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 Words = NDArray[np.uint64]
 
 _KEY = np.frombuffer(b"0123456789123456", dtype="<u8")
-_START = np.frombuffer(b"uespemosmodnarodarenegylsetybdet", dtype="<u8") ^ np.tile(_KEY, 2)
+_STATE = np.frombuffer(b"uespemosmodnarodarenegylsetybdet", dtype="<u8") ^ np.tile(_KEY, 2)
 _BLOCK = 16384  # rows at a time: the state of so many stays in a core's own cache
 
 
@@ -60,7 +60,7 @@ def _block(begins: NDArray[np.int64], data: NDArray[np.uint8]) -> Words:
 
 def _sip(word_at: Words, first: NDArray[np.int64], length: int) -> Words:
     """Hashes of ids of one length, which begin at the bytes `first`."""
-    state = [np.full(len(first), start) for start in _START]
+    state = [np.full(len(first), start) for start in _STATE]
     spare = np.empty(len(first), dtype=np.uint64)
     whole, rest = divmod(length, 8)
     for number in range(whole + 1):

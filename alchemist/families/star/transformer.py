@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alchemist.core import stateless
+from alchemist.families.star.settings import StarSettings
 from alchemist.models.batch import Text
-from alchemist.settings.families.star import StarSettings
 
 ROPE_RANGE = 64.0  # coordinates of every scale are spread over [0, 64]
 ROPE_BASE = 10_000.0
