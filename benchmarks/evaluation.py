@@ -24,13 +24,13 @@ import yaml
 from PIL import Image
 
 from alchemist.core import stateless
+from alchemist.families.star.generator import StarGenerator, open_codec
+from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import clip_score, distances, features
 from alchemist.measures import generator as measure
 from alchemist.models.encoded import Encoded, Writer
-from alchemist.models.star.generator import StarGenerator, open_codec
 from alchemist.models.text import caption_states
 from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
-from alchemist.settings.families.star import StarLaw, StarSettings
 from benchmarks.contest import Contestant
 from benchmarks.ratio import Ratio
 

@@ -121,6 +121,7 @@ def by_encoded(case: str, folder: Path, light: bool) -> float:
     from alchemist.models.encoded import Encoded
     from alchemist.raters import score
     from alchemist.raters.network import Group, Rater
+    from alchemist.settings.budget import RateSettings
     from alchemist.settings.rater import MetaRater
 
     params = yaml.safe_load(Path("params.yaml").read_text())
@@ -130,7 +131,7 @@ def by_encoded(case: str, folder: Path, light: bool) -> float:
     proxy, trunk = (
         StarSettings(**(params["models"][params["roles"][role]] | tiny)) for role in ("proxy", "rater")
     )
-    batch = params["scales"]["tiny"]["rate"]["score_batch"]
+    batch = RateSettings(**params["scales"]["tiny"]["rate"]).score_batch
     data = Encoded(folder)
     pool = data.pool()
     if case == "meta":
