@@ -36,7 +36,7 @@ from benchmarks.ratio import Ratio
 
 CPU = torch.device("cpu")
 REFERENCES = 2000
-MOST = 3  # turns of each side, of half a minute
+MOST = 3  # turns of each side, which take up to half a minute
 WORDS = "red blue old small bird house boat tree moon dog ball hat beside above under with one two three many"
 
 
@@ -175,11 +175,9 @@ def ratios(repeats: int) -> list[Ratio]:
             "open_clip": Contestant(open_clip_one_by_one, folder, ours=False),
         }
         taken: dict[str, list[float]] = {side: [] for side in sides}
-        for turn in range(1 + min(repeats, MOST)):
+        for _ in range(min(repeats, MOST)):
             for side, contestant in sides.items():
-                seconds = contestant.turn()
-                if turn:  # the first is warm-up
-                    taken[side].append(seconds)
+                taken[side].append(contestant.turn())
         for contestant in sides.values():
             contestant.close()
     ours, whole, kept, clip = (float(np.median(taken[side])) for side in sides)
