@@ -7,7 +7,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch, fingerprint
 from alchemist.models import family
@@ -81,14 +81,16 @@ def run(
         ) as scored,
         files.whole_folder(log_out) as drafts,
     ):
+        steer, tick_scored = threads.steered(device), threads.steering(scored.update, device)
 
         def tick(count: int, words: str) -> None:
+            steer(count)
             bar.set_postfix_str(words, refresh=False)
             bar.update(count)
 
         print(f"{rater}, seed {seed}: {len(ids)} pairs; state in {state.folder}")
         rating = Run(
-            new_proxy, data, pool, data.validation(), seed, budget, state, tick, scored.update,
+            new_proxy, data, pool, data.validation(), seed, budget, state, tick, tick_scored,
             name=rater, ids=list(ids), proxy=new_proxy, network=new_rater, device=device, elapsed=elapsed,
             assets=assets, drafts=drafts,
         )  # fmt: skip

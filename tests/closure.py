@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_RESULT = ("stages/__init__.py",)  # memory and threads of a process, which change no result
 KINDS = "alchemist/raters/kinds/"
 # What the class of a kind extends, and the stage that calls its functions.
 RATED_BY = {"SeededRater": "rate", "EmbeddingRater": "embedding", "HeuristicRater": "heuristic",
@@ -81,12 +82,12 @@ def _called(path: Path, script: Path, root: Path) -> bool:
 def stage_closure(script: Path, family: str | None, root: Path = ROOT) -> set[str]:
     """The closure of a script and, where it runs a family, which it looks up by name, of that family.
 
-    Left out are packages' files that hold nothing but their docstring.
+    Left out are packages' files that hold nothing but their docstring, and what changes no result.
     """
     found = closure(script, root)
     for name in ("family", "settings") if family else ():
         found |= closure(root / "alchemist/families" / str(family) / f"{name}.py", root)
-    return {path for path in found if not _holds_nothing(root / path)}
+    return {path for path in found if path not in NO_RESULT and not _holds_nothing(root / path)}
 
 
 def _holds_nothing(path: Path) -> bool:

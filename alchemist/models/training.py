@@ -179,8 +179,8 @@ def train(
     """Trains on `rows` until the last of `stops` (images seen), in place; returns the log.
 
     At every stop `at_stop` gets the images seen and the averaged model; a stop that was reached
-    before a kill is not told again. `tick` hears of images and of the loss in words. A row of the
-    log has images, epochs, loss (mean since the row before), rate, and seconds of all tries.
+    before a kill is not told again. `tick` hears of every step's images, and of the loss in words. A row
+    of the log has images, epochs, loss (mean since the row before), rate, and seconds of all tries.
     Raises Refusal where the loss is not finite.
     """
     device = devices.of(generator)
@@ -197,6 +197,7 @@ def train(
         average.model.load_state_dict(under(tensors, "average"))
         load_optimiser(adam, tensors, "adam")
     losses: list[Tensor] = []
+    words = ""
     elapsed = devices.clock(device)
     while seen < stops[-1]:
         # --- the batch at this image number, and a step on the mean of its losses
@@ -225,8 +226,9 @@ def train(
                     "seconds": before + elapsed(),
                 }
             )
-            tick(len(losses) * settings.batch, f"loss {mean:.3f}")
+            words = f"loss {mean:.3f}"
             losses.clear()
+        tick(settings.batch, words)
         if seen in stops:
             at_stop(seen, average.model)
         if saves and seen < stops[-1]:

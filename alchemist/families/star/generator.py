@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -80,18 +79,19 @@ class StarGenerator(Generator):
         """The frozen tokenizer."""
         return self._frozen[0].tokenizer
 
-    def logits(self, batch: Batch, chance: Chance) -> Tensor:
-        """Teacher-forced logits (B, L, V)."""
+    def _hidden(self, batch: Batch, chance: Chance) -> Tensor:
+        """Teacher-forced output states (B, L, C)."""
         size, tokens = self.star.settings, batch.inputs["tokens"]
         paths = drop_path(size.drop_path, size.depth, chance, tokens.device)
-        out: Tensor = self.star(self.tokenizer.teacher_inputs(tokens), batch.text, paths)
-        return out
+        return self.star.hidden(self.tokenizer.teacher_inputs(tokens), batch.text, paths)
+
+    def logits(self, batch: Batch, chance: Chance) -> Tensor:
+        """Teacher-forced logits (B, L, V)."""
+        return self.star.logits(self._hidden(batch, chance))
 
     def losses(self, batch: Batch, chance: Chance) -> Tensor:
         """Mean cross-entropy over the L tokens of each pair, uniform over tokens: (B,)."""
-        logits, tokens = self.logits(batch, chance), batch.inputs["tokens"]
-        each = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
-        return each.view(tokens.shape).mean(1)
+        return self.star.code_losses(self._hidden(batch, chance), batch.inputs["tokens"]).mean(1)
 
     def error_norms(self, batch: Batch, chance: Chance) -> Tensor:
         """||softmax - onehot||_2, a mean over the tokens of each pair: (B,), in [0, sqrt(2)]."""

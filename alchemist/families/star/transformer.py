@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alchemist.core import stateless
+from alchemist.families.star import fused
+from alchemist.families.star.fused import Sight
 from alchemist.families.star.settings import StarSettings
 from alchemist.models.batch import Text
 
@@ -32,28 +34,37 @@ def rope_table(scales: tuple[int, ...], head: int) -> Tensor:
     return torch.cat(angles)
 
 
-def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotates adjacent channel pairs of (B, H, L, head) by angles given as (L, head / 2)."""
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)
+def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
+    """Vectors (B, L, G, head) turned and brought to the lengths `sizes` (G,): (B, G, L, head).
 
-
-def attend(q: Tensor, k: Tensor, v: Tensor, log_scale: Tensor, mask: Tensor | None) -> Tensor:
-    """Cosine attention on (B, H, L, head); logits = exp(min(s, ln 100)) cos(q, k).
-
-    `mask` is additive and broadcasts to (B, H, Lq, Lk). On a CPU plain products are faster
-    than the fused kernel at these lengths, and they have a forward-mode rule.
+    `turns` (L, 1, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
     """
-    q = F.normalize(q.float(), dim=-1) * log_scale.clamp_max(MAX_LOG_SCALE).exp()[:, None, None]
-    q, k = q.to(v.dtype), F.normalize(k.float(), dim=-1).to(v.dtype)
+    if _few_passes(x):
+        return fused.turn(x, turns, sizes)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    if turns is not None:
+        even, odd, cosine, sine = wide[..., 0::2], wide[..., 1::2], turns.real, turns.imag
+        wide = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)
+    return (F.normalize(wide, dim=-1) * sizes[:, None]).to(x.dtype).transpose(1, 2)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tensor:
+    """softmax(q k + mask) v of (B, H, L, head), where no product q k is above `most`.
+
+    On a CPU plain products are faster than torch's own fused kernel at these lengths, and they have a
+    forward-mode rule.
+    """
+    if _few_passes(q):
+        return fused.attend(q, k, v, sight, most)
+    mask = sight.mask.to(q.dtype)
     if q.device.type != "cpu":
-        if mask is not None:
-            mask = mask.to(v.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
-    logits = q @ k.transpose(-1, -2)
-    if mask is not None:
-        logits = logits + mask.to(logits.dtype)
-    return logits.softmax(-1) @ v
+    return (q @ k.transpose(-1, -2) + mask).softmax(-1) @ v
+
+
+def _few_passes(x: Tensor) -> bool:
+    """Whether the functions of `fused` run: under autocast on a CPU. All else takes plain operations."""
+    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
 
 
 class Block(nn.Module):
@@ -75,43 +86,51 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * width, width)
         self.relu = settings.activation == "relu"
 
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def caption_kv(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the caption, (B, H, T, head) each; computed once while sampling."""
-        key, value = self.text_kv(states).chunk(2, -1)
-        return self._split(key), self._split(value + self.text_v_bias.to(value.dtype))
+    def caption(self, kv: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, T, head) of a caption, of its states' product (B, T, 2C) with `text_kv`."""
+        k, v = kv.unflatten(-1, (2 * self.heads, -1)).chunk(2, 2)
+        return turn(k, None, torch.ones_like(self.log_scale)), v.transpose(1, 2)
 
     def forward(
         self,
         x: Tensor,
         caption: tuple[Tensor, Tensor],
-        caption_mask: Tensor,
-        angles: tuple[Tensor, Tensor],
-        mask: Tensor | None,
+        of_caption: Sight,
+        turns: Tensor,
+        of_tokens: Sight,
         past: tuple[Tensor, Tensor] | None = None,
         paths: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(B, L, C) to the same, and this block's keys and values with those of `past` in front.
 
+        Logits are exp(min(s, ln 100)) cos(q, k). `of_caption` and `of_tokens` say what the tokens see there.
         `paths` (B, 2) multiplies the self-attention and feed-forward branches (drop-path).
         """
-        width = x.shape[-1]
-        q, k, v = self.qkv(F.layer_norm(x, (width,), eps=1e-6)).chunk(3, -1)
-        q, v = q + self.q_bias.to(q.dtype), v + self.v_bias.to(v.dtype)
-        q, k = rotate(self._split(q), *angles), rotate(self._split(k), *angles)
-        v = self._split(v)
+        width, heads = x.shape[-1], self.heads
+        # --- self-attention
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        qkv = F.linear(F.layer_norm(x, (width,), eps=1e-6), self.qkv.weight, bias)
+        qk, v = qkv.unflatten(-1, (3 * heads, -1)).split([2 * heads, heads], 2)
+        size = self.log_scale.clamp_max(MAX_LOG_SCALE).exp()
+        q, k = turn(qk, turns, torch.cat([size, torch.ones_like(size)])).chunk(2, 1)
+        v = v.transpose(1, 2)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        branch = self.out(attend(q, k, v, self.log_scale, mask).transpose(1, 2).flatten(2))
-        x = x + (branch if paths is None else branch * paths[:, :1, None])
-        q = self._split(self.text_q(F.layer_norm(x, (width,), eps=1e-6)))
-        read = attend(q, *caption, self.text_log_scale, caption_mask)
+        x = added(x, self.out(attend(q, k, v, of_tokens, size.max()).transpose(1, 2).flatten(2)), paths, 0)
+        # --- cross-attention
+        q = self.text_q(F.layer_norm(x, (width,), eps=1e-6)).unflatten(-1, (heads, -1))
+        size = self.text_log_scale.clamp_max(MAX_LOG_SCALE).exp()
+        read = attend(turn(q, None, size), *caption, of_caption, size.max())
         x = x + self.text_out(read.transpose(1, 2).flatten(2))
+        # --- feed-forward
         hidden = self.up(F.layer_norm(x, (width,), eps=1e-6))
-        branch = self.down(F.relu(hidden) if self.relu else F.gelu(hidden, approximate="tanh"))
-        return x + (branch if paths is None else branch * paths[:, 1:, None]), (k, v)
+        hidden = F.relu(hidden) if self.relu else F.gelu(hidden, approximate="tanh")
+        return added(x, self.down(hidden), paths, 1), (k, v)
+
+
+def added(x: Tensor, branch: Tensor, paths: Tensor | None, place: int) -> Tensor:
+    """x + a branch (B, L, C), times its factor of `paths` (B, 2) if there are any."""
+    return x + branch if paths is None else torch.addcmul(x, branch, paths[:, place, None, None].to(x.dtype))
 
 
 class Star(nn.Module):
@@ -136,8 +155,8 @@ class Star(nn.Module):
         self.blocks = nn.ModuleList([Block(settings, text_width) for _ in range(settings.depth)])
         self.head = nn.Linear(width, codes) if head else None
         angles = rope_table(scales, width // settings.heads)
-        self.register_buffer("cosine", angles.cos().float(), persistent=False)
-        self.register_buffer("sine", angles.sin().float(), persistent=False)
+        turns = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
+        self.register_buffer("turns", turns, persistent=False)
         level_of = torch.cat([torch.full((s * s,), k) for k, s in enumerate(scales)])
         self.register_buffer("level_of", level_of, persistent=False)
         visible = level_of[:, None] >= level_of[None, :]
@@ -162,37 +181,53 @@ class Star(nn.Module):
     def _layers(self) -> list[Block]:
         return cast(list[Block], list(self.blocks))
 
-    def _angles(self, first: int, last: int) -> tuple[Tensor, Tensor]:
-        return self.get_buffer("cosine")[first:last], self.get_buffer("sine")[first:last]
-
     def _first(self, text: Text) -> Tensor:
-        return self.start(text.pooled)[:, None] + self.start_position
+        first: Tensor = self.start(text.pooled)
+        return (first + self.start_position.to(first.dtype))[:, None]
+
+    def _captions(self, text: Text) -> list[tuple[Tensor, Tensor]]:
+        """Each block's keys and values of the captions, by one product."""
+        layers = self._layers()
+        weight = torch.cat([block.text_kv.weight for block in layers])
+        zeros = torch.zeros_like(layers[0].text_v_bias)
+        bias = torch.cat([part for block in layers for part in (zeros, block.text_v_bias)])
+        parts = F.linear(text.states, weight, bias).chunk(len(layers), -1)
+        return [block.caption(kv) for block, kv in zip(layers, parts, strict=True)]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(B, L, C) to (B, L, V) float32. Under autocast the product is bfloat16, a fifth faster
         to train on a CPU than STAR's float32 head; losses that rate or evaluate run without it."""
         if self.head is None:
             raise TypeError("This Star was built without a head.")
-        x: Tensor = self.head(F.layer_norm(hidden.float(), (hidden.shape[-1],), eps=1e-6))
+        x: Tensor = self.head(F.layer_norm(hidden, (hidden.shape[-1],), eps=1e-6))
         return x.float()
+
+    def code_losses(self, hidden: Tensor, codes: Tensor) -> Tensor:
+        """Cross-entropies (B, L) of codes (B, L) under the logits of states (B, L, C), float32."""
+        if self.head is not None and _few_passes(hidden):
+            x = F.layer_norm(hidden, (hidden.shape[-1],), eps=1e-6).flatten(0, 1)
+            each = fused.code_losses(
+                x, self.head.weight.to(x.dtype), self.head.bias.to(x.dtype), codes.flatten()
+            )
+        else:
+            each = F.cross_entropy(self.logits(hidden).flatten(0, 1), codes.flatten(), reduction="none")
+        return each.view(codes.shape)
 
     def hidden(self, inputs: Tensor, text: Text, paths: Tensor | None = None) -> Tensor:
         """Teacher-forced output states, (B, L, C), of inputs (B, L - 1, channels).
 
-        `paths` (B, depth, 2) holds the drop-path factors; None leaves every branch in.
+        `paths` (B, depth, 2) holds the drop-path factors; None leaves every branch in. Under autocast on a
+        CPU the states are bfloat16 from block to block.
         """
         x = torch.cat([self._first(text), self.embed(inputs)], 1)
-        x = x + self.level[self.get_buffer("level_of")]
-        caption_mask = padding_mask(text.mask)
-        for i, block in enumerate(self._layers()):
-            x, _ = block(
-                x,
-                block.caption_kv(text.states),
-                caption_mask,
-                self._angles(0, x.shape[1]),
-                self.get_buffer("mask"),
-                paths=None if paths is None else paths[:, i],
-            )
+        x = x + self.level[self.get_buffer("level_of")].to(x.dtype)
+        # The last scale sees all tokens, all others none of the last scale's.
+        length, before = x.shape[1], x.shape[1] - self.scales[-1] ** 2
+        parts = (0, before, before), (before, length, length)
+        of_tokens, of_caption = Sight(self.get_buffer("mask")[None, None], parts), caption_sight(text, length)
+        for i, (block, caption) in enumerate(zip(self._layers(), self._captions(text), strict=True)):
+            of_block = None if paths is None else paths[:, i]
+            x, _ = block(x, caption, of_caption, self.get_buffer("turns"), of_tokens, paths=of_block)
         return x
 
     def forward(self, inputs: Tensor, text: Text, paths: Tensor | None = None) -> Tensor:
@@ -201,17 +236,18 @@ class Star(nn.Module):
 
     def start_cache(self, text: Text) -> "Cache":
         """What sampling keeps between scales for one batch of captions."""
-        captions = [block.caption_kv(text.states) for block in self._layers()]
-        return Cache(captions, padding_mask(text.mask), [None] * len(self.blocks))
+        return Cache(self._captions(text), [None] * len(self.blocks))
 
     def step(self, k: int, inputs: Tensor | None, text: Text, cache: "Cache") -> Tensor:
         """Logits (B, side_k^2, V) of scale k; `inputs` (B, side_k^2, channels), none at scale 0."""
         x = self._first(text) if inputs is None else self.embed(inputs)
-        x = x + self.level[k]
+        x = x + self.level[k].to(x.dtype)
         first = sum(side * side for side in self.scales[:k])
-        angles = self._angles(first, first + x.shape[1])
+        length, last = x.shape[1], first + x.shape[1]
+        turns, of_caption = self.get_buffer("turns")[first:last], caption_sight(text, length)
+        of_tokens = Sight(x.new_zeros(1, 1, 1, last), ((0, length, last),))
         for i, block in enumerate(self._layers()):
-            x, cache.past[i] = block(x, cache.captions[i], cache.mask, angles, None, cache.past[i])
+            x, cache.past[i] = block(x, cache.captions[i], of_caption, turns, of_tokens, cache.past[i])
         return self.logits(x)
 
 
@@ -220,13 +256,13 @@ class Cache:
     """Keys and values of a batch: of its captions, and of the scales sampled so far."""
 
     captions: list[tuple[Tensor, Tensor]]
-    mask: Tensor
     past: list[tuple[Tensor, Tensor] | None]
 
 
-def padding_mask(mask: Tensor) -> Tensor:
-    """(B, T) true on real tokens to an additive (B, 1, 1, T) mask."""
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
+def caption_sight(text: Text, length: int) -> Sight:
+    """That `length` queries of each row see the row's own word pieces, and no padding."""
+    mask = torch.zeros(text.mask.shape, device=text.mask.device).masked_fill(~text.mask, -torch.inf)
+    return Sight(mask[:, None, None], ((0, length, mask.shape[1]),))
 
 
 def no_decay(name: str, parameter: Tensor) -> bool:

@@ -9,7 +9,7 @@ from conftest import TINY, random_text, random_tokens
 
 from alchemist.families.star.settings import StarSettings
 from alchemist.families.star.tokenizer import Tokenizer
-from alchemist.families.star.transformer import Star, rope_table, rotate
+from alchemist.families.star.transformer import Star, rope_table, turn
 from alchemist.models.batch import Text
 
 
@@ -100,12 +100,13 @@ def test_cached_steps_give_the_logits_of_one_pass(model: Star, codes: Tokenizer)
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=1e-5)
 
 
-def test_rotation_keeps_lengths_and_depends_on_relative_places() -> None:
+def test_a_turn_gives_the_lengths_asked_for_and_depends_on_relative_places() -> None:
     angles = rope_table((4,), 16)
+    turns = torch.polar(torch.ones_like(angles), angles)[:, None]
     q, k = torch.randn(1, 1, 1, 16).double(), torch.randn(1, 1, 1, 16).double()
-    spread_q = rotate(q.expand(1, 1, 16, 16), angles.cos(), angles.sin())
-    spread_k = rotate(k.expand(1, 1, 16, 16), angles.cos(), angles.sin())
-    torch.testing.assert_close(spread_q.norm(dim=-1), q.norm(dim=-1).expand(1, 1, 16))
+    sizes = torch.tensor([2.5], dtype=torch.float64)
+    spread_q, spread_k = (turn(x.expand(1, 16, 1, 16), turns, sizes) for x in (q, k))
+    torch.testing.assert_close(spread_q.norm(dim=-1), torch.full((1, 1, 16), 2.5, dtype=torch.float64))
     dots = (spread_q @ spread_k.mT)[0, 0]
     # From (row 0, column 0) to (1, 2) is as from (2, 1) to (3, 3).
     torch.testing.assert_close(dots[0, 1 * 4 + 2], dots[2 * 4 + 1, 3 * 4 + 3])

@@ -1,0 +1,149 @@
+"""Steps of the transformer in few passes over memory, for training under autocast.
+
+Each is an autograd function with a backward pass written out, in the products' own type. None has a
+forward-mode rule or a second derivative: exact credits run the plain operations of `transformer`, and the
+tests compare the two.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROWS = 256  # of logits at a time: 256 x 2,048 float32 stay near the core
+LEAST = 1e-37  # a chance below counts as this one: a loss of at most 85 nats
+
+
+class _Turn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        shrink = sizes / torch.linalg.vector_norm(wide, dim=-1).clamp_min(1e-12)  # (B, L, G)
+        if turns is not None:
+            wide = _real(_complex(wide) * turns)
+        wide = wide * shrink[..., None]
+        out = wide.transpose(1, 2).to(x.dtype, memory_format=torch.contiguous_format)
+        ctx.save_for_backward(out, turns, sizes, shrink)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        out, turns, sizes, shrink = ctx.saved_tensors
+        wide = torch.promote_types(out.dtype, torch.float32)
+        g, y = (part.transpose(1, 2).to(wide) for part in (gradients[0], out))  # (B, L, G, head)
+        # y = s t(x) / |x| with a turn t: dx = t^-1(g - y <y, g> / s^2) s / |x|, ds = <y, g> / s
+        along = torch.linalg.vecdot(y, g)
+        slope = (g - y * (along / sizes.square())[..., None]) * shrink[..., None]
+        if turns is not None:
+            slope = _real(_complex(slope) * turns.conj())
+        by_size = (along / sizes).sum((0, 1)) if ctx.needs_input_grad[2] else None
+        return slope.to(out.dtype), None, by_size
+
+
+def _complex(x: Tensor) -> Tensor:
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+
+
+def _real(x: Tensor) -> Tensor:
+    return torch.view_as_real(x).flatten(-2)
+
+
+def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
+    """Vectors (B, L, G, head) turned and brought to the lengths `sizes` (G,): (B, G, L, head).
+
+    `turns` (L, 1, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
+    """
+    out: Tensor = _Turn.apply(x, turns, sizes)
+    return out
+
+
+class _CodeLosses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        losses = hidden.new_empty(len(hidden), dtype=wide)
+        errors = hidden.new_empty(len(hidden), len(weight))  # softmax less one-hot
+        for start in range(0, len(hidden), ROWS):
+            rows = slice(start, start + ROWS)
+            chances = F.linear(hidden[rows], weight, bias).softmax(-1, dtype=wide)
+            own = torch.arange(len(chances), device=codes.device), codes[rows]
+            losses[rows] = -chances[own].clamp_min(LEAST).log()
+            chances[own] -= 1
+            errors[rows] = chances
+        ctx.save_for_backward(hidden, weight, errors)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, errors = ctx.saved_tensors
+        g = gradients[0][:, None].to(hidden.dtype)
+        # What comes from above scales the narrow side of each product.
+        return (errors @ weight) * g, errors.T @ (hidden * g), (errors.T @ g)[:, 0], None
+
+
+def code_losses(hidden: Tensor, weight: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
+    """Cross-entropies (N,) float32 of codes (N,) under logits of states (N, C), a few rows at a time.
+
+    Of the logits only their slopes are kept, in the states' own type.
+    """
+    out: Tensor = _CodeLosses.apply(hidden, weight, bias, codes)
+    return out
+
+
+class _Attend(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, shift: Tensor, parts: Any) -> Tensor:
+        shape = q.shape
+        q, k, v = (x.flatten(0, 1) for x in (q, k, v))
+        out, kept = torch.empty_like(q), []
+        for first, last, seen in parts:
+            e = torch.baddbmm(shift[:, first:last, :seen], q[:, first:last], k[:, :seen].mT).exp_()
+            share = e.sum(-1, keepdim=True, dtype=torch.promote_types(q.dtype, torch.float32))
+            share = share.clamp_min(LEAST).reciprocal().to(q.dtype)
+            torch.mul(e @ v[:, :seen], share, out=out[:, first:last])
+            kept += [e, share]
+        ctx.save_for_backward(q, k, v, out, *kept)
+        ctx.parts = parts
+        return out.view(shape)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out, *kept = ctx.saved_tensors
+        g = gradients[0].flatten(0, 1)
+        by_q, by_k, by_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        for number, (first, last, seen) in enumerate(ctx.parts):
+            e, share = kept[2 * number : 2 * number + 2]
+            scaled = g[:, first:last] * share
+            by_v[:, :seen] += e.mT @ scaled
+            # ds = p (g v - <g, out>), with p = e times its row's share
+            along = (scaled * out[:, first:last]).sum(-1, keepdim=True)
+            slope = torch.baddbmm(along, scaled, v[:, :seen].mT, beta=-1).mul_(e)
+            by_q[:, first:last] = slope @ k[:, :seen]
+            by_k[:, :seen] += slope.mT @ q[:, first:last]
+        heads = gradients[0].shape[:2]
+        return by_q.unflatten(0, heads), by_k.unflatten(0, heads), by_v.unflatten(0, heads), None, None
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which keys the queries see: an additive `mask` (B or 1, 1, Lq or 1, Lk), and what is never seen.
+
+    Of `parts`, (first, last, seen), queries first .. last - 1 see none but the first `seen` keys.
+    """
+
+    mask: Tensor
+    parts: tuple[tuple[int, int, int], ...]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tensor:
+    """softmax(q k + mask) v of (B, H, L, head), where no product q k is above `most`.
+
+    The bound takes the place of each row's maximum, so that no pass looks for it; where all logits of a
+    row lie 80 below it, they count for nothing.
+    """
+    shift = sight.mask.to(q.dtype) - most.to(q.dtype)
+    shift = shift.expand(-1, q.shape[1] if len(shift) > 1 else 1, q.shape[2], -1).flatten(0, 1)
+    out: Tensor = _Attend.apply(q, k, v, shift, sight.parts)
+    return out

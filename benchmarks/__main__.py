@@ -1,0 +1,52 @@
+"""All ratios of the repo, measured in one run.
+
+    python -m benchmarks [NAME …] [--repeats 9]
+
+NAMEs are training, rating, evaluation, pruning and memory, or all of them. The figures are medians of turns
+that alternate, on one thread; compare them within one run only. Ends with 1 where a goal is missed.
+"""
+
+import argparse
+import importlib
+from importlib import metadata
+
+from alchemist.core import devices
+from benchmarks.ratio import Ratio
+
+NAMES = ("training", "rating", "evaluation", "pruning", "memory")
+
+
+def met(ratio: Ratio) -> bool:
+    """Whether the goal, such as "<= 0.30", is met; one without a goal always is."""
+    if not ratio.goal:
+        return True
+    sign, number = ratio.goal.split()
+    return ratio.value <= float(number) if sign == "<=" else ratio.value >= float(number)
+
+
+def main() -> int:
+    """Prints the table, a line a ratio as it comes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--repeats", type=int, default=9)
+    asked = parser.parse_args()
+    if unknown := [name for name in asked.names if name not in NAMES]:
+        parser.error(f"{unknown[0]!r} is no benchmark; legal are {', '.join(NAMES)}")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "pandas"))
+    print(f"{devices.hardware(devices.chosen('cpu'))}; {versions}; medians of {asked.repeats}", flush=True)
+    print(f"{'ratio':<52}{'value':>8}  {'goal':<9}{'':<8}how", flush=True)
+    missed = 0
+    for name in asked.names or NAMES:
+        for ratio in importlib.import_module(f"benchmarks.{name}").ratios(asked.repeats):
+            missed += not met(ratio)
+            verdict = ("met" if met(ratio) else "MISSED") if ratio.goal else ""
+            print(
+                f"{ratio.name:<52}{ratio.value:>8.3f}  {ratio.goal:<9}{verdict:<8}{ratio.words}", flush=True
+            )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

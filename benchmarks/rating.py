@@ -1,0 +1,111 @@
+"""A step of the meta-trained rater beside the published one in float32, and of each credit beside eq. 9."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from alchemist.core import devices
+from alchemist.families.star.generator import StarGenerator, StarTrunk
+from alchemist.models.text import TEXT_WIDTH
+from alchemist.raters import steps
+from alchemist.raters.kinds.meta import MetaRater
+from alchemist.raters.meta import step_at
+from alchemist.raters.network import Rater
+from alchemist.settings import parse
+from alchemist.settings.budget import RateSettings
+from benchmarks import material
+from benchmarks.contest import Contestant, medians
+from benchmarks.plain import PlainRater, PlainRating, PlainStar
+from benchmarks.ratio import Ratio
+
+STEPS = 4  # of the proxy, in a turn
+# What a rater's block says of each credit.
+CREDITS: dict[str, dict[str, object]] = {
+    "penalty": {"baseline": "validation"},
+    "reference": {"reference_warmup": 0.0},
+    "alignment": {},
+    "unrolled": {"unroll_steps": 2},
+}
+GOALS = {"alignment": "<= 2.5"}
+
+
+def _settings(credit: str) -> MetaRater:
+    own = {"kind": "meta", "credit": credit, "group": "product", "baseline": "none", "bound": 2.0}
+    own |= {"reference_warmup": None, "unroll_steps": None, "rating_mode": "reference_group"}
+    own |= {"upper_weight": 1.0, "upper_decay": 0.03, "epochs": 10, "weights": None}
+    return parse(MetaRater, own | CREDITS[credit], credit)
+
+
+def _budget() -> RateSettings:
+    return parse(RateSettings, material.params()["scales"]["tiny"]["rate"], "rate")
+
+
+def ours(folder: Path, credit: str, upper: float) -> Callable[[], object]:
+    """Windows of our steps, with the batches that they take; proxy and trunk as params.yaml has them."""
+    data, _ = material.opened(folder)
+    settings, budget, device, roles = (
+        _settings(credit), _budget(), devices.chosen("cpu"), material.params()["roles"]
+    )  # fmt: skip
+    proxy = StarGenerator(material.size(roles["proxy"]), material.codec(), 0)
+    rater = Rater(StarTrunk(material.size(roles["rater"]), material.codec(), 0), 0)
+    state = steps.start(proxy, rater, settings, budget)
+    width, number = settings.unroll_steps or 1, 0
+    rows = data.pool(), data.validation()
+
+    def turn() -> None:
+        nonlocal number
+        for _ in range(STEPS // width):
+            window = [step_at(number + t, data, *rows, settings, 0, budget, device) for t in range(width)]
+            steps.meta_window(state, [replace(step, upper=upper) for step in window], settings, budget)
+            number += width
+
+    return turn
+
+
+def plain(folder: Path, upper: float) -> Callable[[], object]:
+    """The published steps, on batches read alike."""
+    data, _ = material.opened(folder)
+    roles, budget, device = material.params()["roles"], _budget(), devices.chosen("cpu")
+    tokenizer = material.codec().tokenizer
+    proxy = PlainStar(material.size(roles["proxy"]), tokenizer, TEXT_WIDTH)
+    trunk = material.size(roles["rater"])
+    rater = PlainRater(PlainStar(trunk, tokenizer, TEXT_WIDTH, head=False), trunk.width)
+    rating = PlainRating(proxy, rater, 1e-3, budget.clip)
+    number, settings = 0, _settings("penalty")
+    rows = data.pool(), data.validation()
+
+    def turn() -> None:
+        nonlocal number
+        for _ in range(STEPS):
+            step = step_at(number, data, *rows, settings, 0, budget, device)
+            rating.step(step.validation, step.train, upper)
+            number += 1
+
+    return turn
+
+
+def ratios(repeats: int) -> list[Ratio]:
+    """Time per rated pair over that of the published step; credits in steps of eq. 9."""
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        folder, batch = Path(name), _budget().batch
+        material.write(folder)
+        for upper in (0.97, 1.0):  # u is 1 in the first tenth of a run, and less from there
+            each = {"ours": Contestant(ours, folder, "penalty", upper, ours=True),
+                    "published": Contestant(plain, folder, upper, ours=False)}  # fmt: skip
+            seconds = medians(each, repeats)
+            per_pair = {name: 1e3 * taken / STEPS / batch for name, taken in seconds.items()}
+            words = "ms a rated pair: {ours:.2f} over {published:.2f} of the published step".format(
+                **per_pair
+            )
+            value = seconds["ours"] / seconds["published"]
+            found.append(Ratio(f"rater step beside the published, u = {upper}", value, "<= 0.30", words))
+        seconds = medians(
+            {name: Contestant(ours, folder, name, 0.97, ours=True) for name in CREDITS}, max(3, repeats // 2)
+        )
+        for credit in list(CREDITS)[1:]:
+            words = f"per proxy step; eq. 9 rates {STEPS * batch / seconds['penalty']:.0f} pairs/s"
+            value = seconds[credit] / seconds["penalty"]
+            found.append(Ratio(f"credit {credit} beside penalty", value, GOALS.get(credit, ""), words))
+    return found

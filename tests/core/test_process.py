@@ -1,0 +1,57 @@
+"""What is set before torch is loaded, seen in processes of their own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from alchemist.core import process
+
+# Minor page faults of ten blocks of 32 MiB, made and dropped one after another, after the first two.
+FAULTS = """
+import resource, numpy
+from alchemist.core import process
+print(process.prepare() if {prepared} else False)
+def touch():
+    numpy.ones(2**22)
+touch(), touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def told(code: str, **environment: str) -> list[str]:
+    kept = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+def test_freed_blocks_are_kept_for_the_next_step() -> None:
+    taken, faults = told(FAULTS.format(prepared=True))
+    if taken == "False":
+        pytest.skip("no glibc here")
+    assert int(faults) < 100
+    assert int(told(FAULTS.format(prepared=False))[1]) > 10 * 32 * 2**20 / 2**21, (
+        "else there is nothing to keep"
+    )
+
+
+def test_another_libc_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "confstr", lambda name: None)
+    assert not process.keep_memory()
+    monkeypatch.delattr(os, "confstr")
+    assert not process.keep_memory()
+
+
+def test_threads_spin_for_each_other_as_long_as_a_person_says_or_else_briefly() -> None:
+    code = (
+        "import os, sys; from alchemist.core import process; process.prepare(); "
+        "print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    )
+    assert told(code) == [process.SPINS, "False"]
+    assert told(code, GOMP_SPINCOUNT="7") == ["7", "False"]

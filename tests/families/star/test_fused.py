@@ -1,0 +1,117 @@
+"""The functions of few passes: their slopes in float64, and training beside plain operations."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import CPU, TINY
+
+from alchemist.core import devices
+from alchemist.families.star import fused, transformer
+from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
+from alchemist.models.batch import Chance
+from alchemist.models.encoded import Encoded
+
+
+def wide(*shape: int, seed: int = 0) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, dtype=torch.float64, generator=rng, requires_grad=True)
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_turn_has_the_values_and_slopes_of_plain_operations(turned: bool) -> None:
+    x, sizes = wide(2, 3, 4, 8), wide(4, seed=1).detach().abs().add(0.5).requires_grad_()
+    angles = wide(3, 1, 4, seed=2).detach()
+    turns = torch.polar(torch.ones_like(angles), angles) if turned else None
+    torch.testing.assert_close(
+        fused.turn(x, turns, sizes), transformer.turn(x, turns, sizes), rtol=0, atol=1e-12
+    )
+    assert torch.autograd.gradcheck(lambda x, sizes: fused.turn(x, turns, sizes), (x, sizes))
+
+
+@pytest.mark.parametrize("captions", [False, True])
+def test_attention_has_the_values_and_slopes_of_plain_operations(captions: bool) -> None:
+    """Of tokens in parts of which the second sees all; of captions, each with its own padding."""
+    q, k, v = wide(2, 3, 5, 4), wide(2, 3, 5, 4, seed=1), wide(2, 3, 5, 4, seed=2)
+    if captions:
+        mask = torch.zeros(2, 1, 1, 5, dtype=torch.float64)
+        mask[0, ..., 3:] = mask[1, ..., 4:] = -torch.inf
+        sight = fused.Sight(mask, ((0, 5, 5),))
+    else:
+        level = torch.tensor([0, 1, 1, 2, 2])
+        mask = torch.zeros(5, 5, dtype=torch.float64).masked_fill(level[:, None] < level, -torch.inf)
+        sight = fused.Sight(mask[None, None], ((0, 3, 3), (3, 5, 5)))
+    most = (q @ k.mT).detach().max()
+    found = fused.attend(q, k, v, sight, most)
+    torch.testing.assert_close(found, transformer.attend(q, k, v, sight, most), rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda q, k, v: fused.attend(q, k, v, sight, most), (q, k, v))
+
+
+def test_code_losses_have_the_values_and_slopes_of_cross_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "ROWS", 3)  # the last of three parts has one row
+    hidden, weight, bias, codes = wide(7, 4), wide(5, 4, seed=1), wide(5, seed=2), torch.arange(7) % 5
+    found = fused.code_losses(hidden, weight, bias, codes)
+    wanted = F.cross_entropy(F.linear(hidden, weight, bias), codes, reduction="none")
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda *leaves: fused.code_losses(*leaves, codes), (hidden, weight, bias))
+
+
+def test_a_code_that_cannot_be_has_a_finite_loss_and_its_slope() -> None:
+    hidden = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    loss = fused.code_losses(hidden, torch.eye(2), torch.zeros(2), torch.tensor([1]))
+    (slope,) = torch.autograd.grad(loss.sum(), hidden)
+    assert 80 < float(loss.detach()) < 200
+    assert slope.tolist() == [[1.0, -1.0]]
+
+
+def slopes(network: torch.nn.Module, value: torch.Tensor) -> torch.Tensor:
+    found = torch.autograd.grad(value, list(network.parameters()), materialize_grads=True)
+    return torch.cat([part.flatten() for part in found])
+
+
+@pytest.mark.parametrize("of", ["losses", "features"])
+def test_under_autocast_few_passes_give_the_gradient_of_plain_float32(
+    data: Encoded, codec: StarCodec, of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As near as bfloat16 products let it be; pair by pair weighted, under drop-path."""
+    size = TINY.model_copy(update={"drop_path": 0.3})
+    network = StarGenerator(size, codec, 0) if of == "losses" else StarTrunk(size, codec, 0)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.mul_(50 if "head.weight" in name else 1)
+    batch, chance = data.batch(np.arange(16)), Chance.run(0, 0, 16, training=True)
+    weights = torch.linspace(0.1, 2.0, 16)[:, None]
+
+    def value(network: torch.nn.Module) -> torch.Tensor:
+        out = getattr(network, of)(batch, chance)
+        return (weights * out.view(16, -1)).sum()
+
+    plain = value(network)
+    by_plain = slopes(network, plain)
+    ran: list[str] = []
+    for name in ("turn", "attend", "code_losses"):
+        whole = getattr(fused, name)
+        monkeypatch.setattr(fused, name, lambda *a, n=name, f=whole: ran.append(n) or f(*a))
+    with devices.autocast("bf16", CPU):
+        few = value(network)
+    assert set(ran) == {"turn", "attend"} | ({"code_losses"} if of == "losses" else set())
+    assert float(few.detach()) == pytest.approx(float(plain.detach()), rel=1e-2)
+    by_few = slopes(network, few)
+    assert torch.cosine_similarity(by_few, by_plain, 0) > 0.999
+    assert float(by_few.norm()) == pytest.approx(float(by_plain.norm()), rel=0.02)
+
+
+def test_float32_takes_plain_operations(
+    data: Encoded, codec: StarCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is rated, evaluated or differentiated twice."""
+    for name in ("turn", "attend", "code_losses"):
+        monkeypatch.setattr(fused, name, None)
+    generator = StarGenerator(TINY, codec, 0)
+    batch, chance = data.batch(np.arange(4)), Chance.run(0, 0, 4)
+    first = generator.losses(batch, chance)
+    with devices.autocast("bf16", CPU), devices.autocast("fp32", CPU):
+        assert torch.equal(generator.losses(batch, chance), first)
+    assert torch.equal(copy.deepcopy(generator).losses(batch, chance), first)
