@@ -17,13 +17,13 @@ import yaml
 from safetensors.torch import load_file
 
 from alchemist.core import devices, files
+from alchemist.families.star.generator import StarGenerator, open_codec
+from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import distances, features
 from alchemist.measures.generator import generate
 from alchemist.models.encoded import Encoded, EvaluationRows
-from alchemist.models.star.generator import StarGenerator, open_codec
 from alchemist.pools import store
 from alchemist.settings.evaluation import EvaluateSettings
-from alchemist.settings.families.star import StarLaw, StarSettings
 
 
 def main() -> None:

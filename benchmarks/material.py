@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 import yaml
 
+from alchemist.families.star.generator import StarCodec, open_codec
+from alchemist.families.star.settings import StarSettings
 from alchemist.models.encoded import Encoded, Writer
-from alchemist.models.star.generator import StarCodec, open_codec
 from alchemist.models.text import caption_states
-from alchemist.settings.families.star import StarSettings
 
 CPU = torch.device("cpu")
 PAIRS, CAPTIONS = 2000, 500

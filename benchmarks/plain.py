@@ -1,7 +1,7 @@
 """The yardstick: STAR, its training step and the published rater step as one would write them, in float32.
 
 Modules of torch as they come, fused attention, no allocator lines. Parameters have the names of
-`alchemist.models.star.transformer`, so that equal weights give equal losses (tests/benchmarks).
+`alchemist.families.star.transformer`, so that equal weights give equal losses (tests/benchmarks).
 """
 
 import copy
@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alchemist.families.star.settings import StarSettings
+from alchemist.families.star.tokenizer import Tokenizer
+from alchemist.families.star.transformer import no_decay, rope_table
 from alchemist.models.batch import Batch
-from alchemist.models.star.tokenizer import Tokenizer
-from alchemist.models.star.transformer import no_decay, rope_table
-from alchemist.settings.families.star import StarSettings
 
 MAX_LOG_SCALE = 4.605170185988092  # ln 100
 

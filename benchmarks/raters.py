@@ -51,8 +51,8 @@ def rows(count: int) -> Iterator[Row]:
 
 def make(folder: Path, count: int) -> None:
     """Writes a pool and its encoded pairs."""
+    from alchemist.families.star import tokenizer
     from alchemist.models.encoded import Writer
-    from alchemist.models.star import tokenizer
 
     (folder / "pool").mkdir()
     (folder / "encoded").mkdir()
@@ -116,11 +116,11 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
 def by_encoded(case: str, folder: Path, light: bool) -> float:
     """Seconds of scoring by a proxy, or by a rater that was trained elsewhere."""
     from alchemist.core import devices
+    from alchemist.families.star.generator import StarGenerator, StarTrunk, open_codec
+    from alchemist.families.star.settings import StarSettings
     from alchemist.models.encoded import Encoded
-    from alchemist.models.star.generator import StarGenerator, StarTrunk, open_codec
     from alchemist.raters import score
     from alchemist.raters.network import Group, Rater
-    from alchemist.settings.families.star import StarSettings
     from alchemist.settings.rater import MetaRater
 
     params = yaml.safe_load(Path("params.yaml").read_text())

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from alchemist.core import devices
+from alchemist.families.star.generator import StarGenerator
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.encoded import Encoded
-from alchemist.models.star.generator import StarGenerator
 from alchemist.models.text import TEXT_WIDTH, load_minilm
 from alchemist.models.training import Average, forward_flops, numbers_at, optimiser, step
 from alchemist.settings import parse

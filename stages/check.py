@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from alchemist.core import files
-from alchemist.settings.check import check
+from alchemist.params.check import check
 from stages.common import section, stage
 
 

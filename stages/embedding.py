@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,9 @@ def run(
     scorer: Annotated[Path, typer.Option(help="folder that stage scorer wrote")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="table to write")],
-    log_out: Annotated[Path, typer.Option(help="folder to write the times into")],
-) -> None:
+    log_out: Annotated[Path, typer.Option(help="folder to write what was rated into")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write what the rating took to")],
+) -> dict[str, Any]:
     """Rates the usable pairs of the pool by the networks that measure the generators."""
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
@@ -83,9 +84,9 @@ def run(
         taken = elapsed() - begun
         bill.write_table(out, rows["id"].to_numpy(), settings.direction * measure)
         flops = round(counter.get_total_flops() / len(first) * len(rows))
-        spent = bill.fixed_bill(rater, settings.kind, len(rows), taken, elapsed(), flops)
-        files.write_json(drafts / "rating.json", spent)
+        files.write_json(drafts / "rating.json", bill.fixed_bill(rater, settings.kind, len(rows), flops))
     print(f"wrote {out} and {log_out}")
+    return {"score_seconds": taken, "peak_bytes": devices.peak_memory(device)}
 
 
 def clip_scores(

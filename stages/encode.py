@@ -1,5 +1,6 @@
 """Pixels to a family's named arrays, captions to text states. Every later stage of the family reads these."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,7 @@ def run(
         files.whole_folder(out) as draft,
         encoded.Writer(draft, codec=images.digest, text_encoder=chosen.text_encoder) as writer,
     ):
+        shutil.copytree(codec, draft / encoded.CODEC)
         writer.rows(rows)
         with tqdm(total=len(index), unit="img", desc="images") as bar:
             for start in range(0, len(index), settings.batch):

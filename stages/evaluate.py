@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from alchemist.measures import clip_score, distances, features
 from alchemist.measures import generator as measure
 from alchemist.measures.generator import References
 from alchemist.models import family
-from alchemist.models.encoded import Encoded
+from alchemist.models.encoded import CODEC, Encoded
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
 from alchemist.settings.model import law_settings, model_settings
@@ -30,15 +30,13 @@ def run(
     family_name: Annotated[str, typer.Option("--family", help="model family")],
     cell: Annotated[Path, typer.Option(help="folder that stage train wrote")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
-    codec: Annotated[Path, typer.Option(help="folder of the family's image codec")],
     scorer: Annotated[Path, typer.Option(help="folder that stage scorer wrote")],
     floors: Annotated[Path, typer.Option(help="folder that stage floors wrote")],
-    index: Annotated[Path, typer.Option(help="index of the pool, for the prompts' words")],
     model: Annotated[str, typer.Option(help="name of the model in params.yaml")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
-    out: Annotated[Path, typer.Option(help="JSON to write")],
-    grid_out: Annotated[Path, typer.Option(help="PNG to write: the same prompts and noise in every cell")],
-) -> None:
+    out: Annotated[Path, typer.Option(help="folder to write")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write what the evaluation took to")],
+) -> dict[str, Any]:
     """Measures one cell: images of the prompts, beside the reference images of the same split."""
     settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
     where = f"scales.{scale}.sample.{family_name}"
@@ -52,25 +50,24 @@ def run(
         raise Refusal(f"--model is {model!r}; {cell} holds a cell of the model {ran['model']!r}.")
     data = Encoded(encoded)
     rows = data.evaluation(settings.images)
-    words = pd.read_parquet(index, columns=["id", "caption"]).set_index("id")["caption"]
-    captions = words.loc[data.rows["id"].iloc[rows.prompts]].tolist()
-    if list(data.rows["id"].iloc[rows.references]) != list(
-        pd.read_parquet(floors / "references.parquet")["id"]
-    ):
-        raise Refusal(f"{floors} holds other reference pairs than {encoded}; run dvc repro.")
+    asked = pd.read_parquet(floors / "prompts.parquet")
+    captions = asked["caption"].tolist()
+    beside = pd.read_parquet(floors / "references.parquet")
+    for side, theirs in ((rows.prompts, asked), (rows.references, beside)):
+        if list(data.rows["id"].iloc[side]) != list(theirs["id"]):
+            raise Refusal(f"{floors} holds other prompts or references than {encoded}; run dvc repro.")
     real, coded = np.load(floors / "real.npy"), np.load(floors / "coded.npy")
     references = References(real, distances.moments(real), distances.moments(coded))
     by = features.extractor(settings.features, settings.feature_size, device)
     judge = clip_score.load_scorer(settings.clip, scorer, device)
     chosen = family.load(family_name)
     # The weights are those of the checkpoints: the seed of the start does not matter here.
-    generator = chosen.generator(size, chosen.codec(codec, device), 0).to(device).eval()
+    generator = chosen.generator(size, chosen.codec(encoded / CODEC, device), 0).to(device).eval()
     checkpoints = []
     pictures = np.empty(0, dtype=np.uint8)
     elapsed = devices.clock(device)
     with tqdm(total=len(ran["points"]) * settings.images, unit="img", desc=out.stem, mininterval=1) as bar:
         for point in ran["points"]:
-            begun = elapsed()
             generator.load_state_dict(load_file(cell / f"ema-{point['images']:09d}.safetensors"))
             pictures = measure.generate(generator, data, rows, law, settings, bar.update)
             found = measure.figures(pictures, captions, by, judge, references, settings)
@@ -82,28 +79,28 @@ def run(
                     "epochs": point["images"] / ran["subset_pairs"],
                     "points": point["names"],
                     **found,
-                    "seconds": elapsed() - begun,
                 }
             )
-    with files.whole(grid_out) as draft:
-        sheet(pictures[: settings.grid]).save(draft, "PNG")
-    files.write_json(
-        out,
-        {
-            "cell": cell.name,
-            **{k: v for k, v in ran.items() if k != "points"},
-            "checkpoints": checkpoints,
-            "floors": files.read_json(floors / "card.json")["floors"],
-            "likelihood": generator.likelihood,
-            "n": settings.images,
-            "reference_n": len(real),
-            "names": {"fd": settings.fd_name, "kid": settings.kid_name, "clip": settings.clip_name},
-            "grid_prompts": captions[: settings.grid],
-            "evaluate_seconds": elapsed(),
-        },
-    )
+    with files.whole_folder(out) as draft:
+        # The same prompts and noise in every cell.
+        sheet(pictures[: settings.grid]).save(draft / "sheet.png", "PNG")
+        files.write_json(
+            draft / "figures.json",
+            {
+                "cell": cell.name,
+                **{k: v for k, v in ran.items() if k != "points"},
+                "checkpoints": checkpoints,
+                "floors": files.read_json(floors / "card.json")["floors"],
+                "likelihood": generator.likelihood,
+                "n": settings.images,
+                "reference_n": len(real),
+                "names": {"fd": settings.fd_name, "kid": settings.kid_name, "clip": settings.clip_name},
+                "grid_prompts": captions[: settings.grid],
+            },
+        )
     last = {k: round(v, 3) for k, v in checkpoints[-1].items() if isinstance(v, float)}
     print(f"wrote {out}: {json.dumps(last)}")
+    return {"evaluate_seconds": elapsed(), "peak_bytes": devices.peak_memory(device)}
 
 
 def sheet(pictures: np.ndarray) -> Image.Image:

@@ -48,13 +48,13 @@ def run(
     with files.whole_folder(out) as draft:
         np.save(draft / "real.npy", real[references])
         np.save(draft / "coded.npy", after[references])
-        ids = measured["id"].iloc[references]
-        ids.to_frame().to_parquet(draft / "references.parquet", index=False)
+        for name, side in (("prompts", prompts), ("references", references)):
+            rows = measured.iloc[side][["id", "caption"]]
+            rows.to_parquet(draft / f"{name}.parquet", index=False)
         files.write_json(draft / "card.json", {"floors": found})
         files.write_manifest(draft)
-    print(
-        f"wrote {out}: {len(ids)} references, {settings.fd_name} of real images {found[settings.fd_name]:.1f}"
-    )
+    floor = found[settings.fd_name]
+    print(f"wrote {out}: {len(rows)} references, {settings.fd_name} of real images {floor:.1f}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from tqdm import tqdm
@@ -20,10 +20,10 @@ def run(
     rater: Annotated[str, typer.Option(help="name of the rater in params.yaml")],
     pool: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
     out: Annotated[Path, typer.Option(help="table to write")],
-    log_out: Annotated[Path, typer.Option(help="folder to write the times into")],
-) -> None:
+    log_out: Annotated[Path, typer.Option(help="folder to write what was rated into")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write what the rating took to")],
+) -> dict[str, Any]:
     """Rates the usable pairs of the pool; all cores take part."""
-    started = time.perf_counter()
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     if not isinstance(settings, HeuristicRater):
         raise Refusal(
@@ -38,10 +38,9 @@ def run(
     taken = time.perf_counter() - begun
     with files.whole_folder(log_out) as drafts:
         bill.write_table(out, usable["id"].to_numpy(), settings.direction * measure)
-        seconds = time.perf_counter() - started
-        spent = bill.fixed_bill(rater, settings.kind, len(usable), taken, seconds, 0)
-        files.write_json(drafts / "rating.json", spent)
+        files.write_json(drafts / "rating.json", bill.fixed_bill(rater, settings.kind, len(usable), 0))
     print(f"wrote {out} and {log_out}")
+    return {"score_seconds": taken}
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ from alchemist.core import devices, files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch, fingerprint
 from alchemist.models import family
-from alchemist.models.encoded import Encoded
+from alchemist.models.encoded import CODEC, Encoded
 from alchemist.models.training import forward_flops
-from alchemist.raters import meta, meta_bill, proxy, score
-from alchemist.raters.bill import write_table
+from alchemist.raters import bill, meta, meta_bill, proxy, score
 from alchemist.raters.network import Group, Rater
 from alchemist.settings.budget import RateSettings
 from alchemist.settings.device import device_setting
@@ -32,13 +31,13 @@ def run(
     proxy_name: Annotated[str, typer.Option("--proxy", help="model that plays the proxy")],
     trunk: Annotated[str, typer.Option(help="model whose trunk the rater has")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
-    codec: Annotated[Path, typer.Option(help="folder of the family's image codec")],
     assets: Annotated[Path, typer.Option(help="folder of raters that were trained elsewhere")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="table to write")],
     log_out: Annotated[Path, typer.Option(help="folder to write the training log and the weights into")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write what the rating took to")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")],
-) -> None:
+) -> dict[str, Any]:
     """Rates the pool. Killed, it goes on when the same command runs again."""
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     budget = block(RateSettings, f"scales.{scale}.rate")
@@ -51,7 +50,7 @@ def run(
     pool = data.pool()
     ids = data.rows["id"].iloc[pool.numbers]
     chosen = family.load(family_name)
-    images = chosen.codec(codec, device)
+    images = chosen.codec(encoded / CODEC, device)
     mark = fingerprint(
         script=files.sha256(Path(__file__)),
         rater=settings.model_dump(),
@@ -69,7 +68,7 @@ def run(
     def new_rater(of: int = seed) -> Rater:
         return Rater(chosen.trunk(sizes[1], images, of), of).to(device)
 
-    elapsed, counting = devices.clock(device), 0.0
+    elapsed, counting, scoring = devices.clock(device), 0.0, 0.0
     with (
         Scratch(scratch, mark) as state,
         tqdm(total=budget.images, unit="img", desc=f"{rater}, seed {seed}", mininterval=1, delay=1e-9) as bar,
@@ -108,8 +107,8 @@ def run(
             group = Group.of(network, features)
             ratings = score.rate_pool(network, data, pool, group, settings, budget.score_batch, scored.update)
             pairs = data.batch(pool.numbers[: budget.score_batch]).to(device)
+            scoring = elapsed() - begun
             facts |= {
-                "score_seconds": elapsed() - begun,
                 "score_flops": forward_flops(network.features, pairs) * len(pool),
                 "reference_ids": data.rows["id"].iloc[members].tolist(),
                 "reference_sha256": score.digest(features),
@@ -120,13 +119,8 @@ def run(
                 new_proxy, data, pool, data.validation(), seed, budget, state, tick, scored.update
             )
             found = proxy.RULES[type(settings)](plain, settings)
-            ratings = found.rating
-            facts = {
-                "log": found.log,
-                "train_flops": found.train_flops,
-                "score_flops": found.score_flops,
-                "score_seconds": found.score_seconds,
-            }
+            ratings, scoring = found.rating, found.score_seconds
+            facts = {"log": found.log, "train_flops": found.train_flops, "score_flops": found.score_flops}
         elif isinstance(settings, RandomRater):
             ratings = stateless.id_uniforms(list(ids), "random", seed)
             facts = {"log": [], "train_flops": 0.0, "score_flops": 0.0}
@@ -135,13 +129,20 @@ def run(
                 f"raters.{rater}.kind is {settings.kind!r}, which this stage does not rate; name it in "
                 f"grid.{LISTS[settings.kind]}."
             )
-        write_table(out, ids.to_numpy(), ratings)
+        bill.write_table(out, ids.to_numpy(), ratings)
         # Counting operations is no part of what a rating costs.
+        logged = [row.pop("seconds") for row in facts["log"]]
+        seconds = bill.clocked(elapsed() - counting, scoring, logged[-1] if logged else 0.0)
         facts |= {"rater": rater, "seed": seed, "kind": settings.kind, "pairs": len(ids)}
-        facts |= {"hardware": devices.hardware(device), "peak_bytes": devices.peak_memory(device)}
-        files.write_json(drafts / "rating.json", facts | {"seconds": elapsed() - counting})
+        files.write_json(drafts / "rating.json", facts)
         state.clear()
     print(f"wrote {out} and {log_out}")
+    return {
+        "seconds": seconds,
+        "score_seconds": scoring,
+        "hardware": devices.hardware(device),
+        "peak_bytes": devices.peak_memory(device),
+    }
 
 
 def carry(network: Rater, source: Path, key: str) -> None:

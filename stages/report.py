@@ -33,9 +33,9 @@ def run(
     raters: Annotated[Path, typer.Option(help="folder of the raters' logs")],
     subsets: Annotated[Path, typer.Option(help="folder of the kept ids")],
     scores: Annotated[Path, typer.Option(help="folder of the cells' figures and sample grids")],
+    timings: Annotated[Path, typer.Option(help="folder of what the stages took")],
     codec: Annotated[Path, typer.Option(help="folder of the family's image codec")],
     codec_params: Annotated[str, typer.Option(help="key of the codec's block in params.yaml")],
-    times: Annotated[Path, typer.Option(help="folder of the costs of the stages before rating")],
     beside: Annotated[Path, typer.Option(help="folder of tables of runs on other pools, NAME.csv")],
     out: Annotated[Path, typer.Option(help="folder to write into")],
 ) -> None:
@@ -62,12 +62,15 @@ def run(
     kinds = None if truth_rows.empty else truth_rows.reindex(ids)
     found = results.read_scores(scores, study.cells())
     table = results.tidy(study, found)
+    for cell in study.cells():
+        for verb in ("train", "evaluate"):
+            found[cell.name] |= read(timings / verb / f"{cell.name}.json")
     first = found[study.cells()[0].name]
     names, likelihood = first["names"], first["likelihood"]
     elsewhere = results.read_beside(beside, names=names, likelihood=likelihood, **which)
     rating = read_ratings(ratings, study, ids)
-    clocks = {name: read(times / f"{name}.json") for name in CLOCKED}
-    bills = Bills(found, read_logs(raters, study), clocks)
+    clocks = {name: read(timings / f"{name}.json") for name in CLOCKED}
+    bills = Bills(found, read_logs(raters, timings / "ratings", study), clocks)
     material = Material(
         study=study,
         scores=found,
@@ -78,7 +81,7 @@ def run(
         subsets=read_subsets(subsets, study),
         kinds=kinds,
         bills=bills,
-        sheets={cell.name: sheet(scores / f"{cell.name}.png") for cell in pictures.pictured(study)},
+        sheets={cell.name: sheet(scores / cell.name / "sheet.png") for cell in pictures.pictured(study)},
         pool_card=read(pool / store.CARD),
         codec={**read(codec / "card.json"), "sha256": files.check_manifest(codec)["files"]},
         params=in_force(study, codec_params),
@@ -144,7 +147,7 @@ def read(path: Path) -> Any:
 def sheet(path: Path) -> bytes:
     """The sample grid of a cell."""
     if not path.is_file():
-        raise Refusal(f"{path} is missing, but the grid names the cell {path.stem}; run dvc repro.")
+        raise Refusal(f"{path} is missing, but the grid names the cell {path.parent.name}; run dvc repro.")
     return path.read_bytes()
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +14,14 @@ from tqdm import tqdm
 from alchemist.core import devices, files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch, fingerprint
-from alchemist.models.star import tokenizer, tokenizer_fit
-from alchemist.models.star.generator import StarCodec
-from alchemist.models.star.perceptual import Perceptual
-from alchemist.models.star.tokenizer import TokenizerConfig
+from alchemist.families.star import tokenizer, tokenizer_fit
+from alchemist.families.star.generator import StarCodec
+from alchemist.families.star.perceptual import Perceptual
+from alchemist.families.star.settings import TokenizerSettings
+from alchemist.families.star.tokenizer import TokenizerConfig
 from alchemist.pools import store
 from alchemist.pools.emoji import compose_images
 from alchemist.settings.device import device_setting
-from alchemist.settings.families.star import TokenizerSettings
 from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
 from stages.common import block, section, stage
 
@@ -68,7 +67,6 @@ def run(
     scales = tokenizer.scales_for(source.resolution)
     config = TokenizerConfig(source.resolution, scales, codes=fit.codes, width=fit.width)
     device = devices.chosen(device_setting(section("device")))
-    started = time.perf_counter()
     mark = fingerprint(
         script=files.sha256(Path(__file__)),
         fit=fit.model_dump(),
@@ -87,8 +85,7 @@ def run(
     measured = store.images(pool, store.usable(store.read_index(pool), "evaluation"))
     psnr = tokenizer_fit.psnr(measured, StarCodec(fitted).reconstruct(measured))
     with files.whole_folder(out) as draft:
-        facts = {"fit": fit.model_dump(), "seconds": round(time.perf_counter() - started), "psnr": psnr}
-        tokenizer.save(fitted, draft, **facts, torch=torch.__version__)
+        tokenizer.save(fitted, draft, fit=fit.model_dump(), psnr=psnr, torch=torch.__version__)
     print(f"wrote {out}: PSNR {psnr:.2f} dB on {len(measured)} held-out images")
 
 

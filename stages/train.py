@@ -3,7 +3,7 @@
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from alchemist.core import devices, files
 from alchemist.core.scratch import Scratch, fingerprint
 from alchemist.models import family, training
-from alchemist.models.encoded import Encoded
+from alchemist.models.encoded import CODEC, Encoded
 from alchemist.models.family import Generator
 from alchemist.settings.budget import TrainSettings
 from alchemist.settings.device import device_setting
@@ -25,16 +25,16 @@ from stages.common import block, section, stage
 def run(
     family_name: Annotated[str, typer.Option("--family", help="model family")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
-    codec: Annotated[Path, typer.Option(help="folder of the family's image codec")],
     model: Annotated[str, typer.Option(help="name of the model in params.yaml")],
     seed: Annotated[int, typer.Option(help="of weights, order and dropout", min=0)],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write what the run took to")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")],
     subset: Annotated[
         Path | None, typer.Option(help="ids that stage prune chose; none: the full pool")
     ] = None,
-) -> None:
+) -> dict[str, Any]:
     """Trains one cell. Killed, it goes on when the same command runs again."""
     size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
     settings = block(TrainSettings, f"scales.{scale}.train")
@@ -43,7 +43,7 @@ def run(
     pool = data.pool()
     rows = pool if subset is None else data.subset(pd.read_parquet(subset)["id"])
     chosen = family.load(family_name)
-    generator = chosen.generator(size, chosen.codec(codec, device), seed).to(device)
+    generator = chosen.generator(size, chosen.codec(encoded / CODEC, device), seed).to(device)
     points = training.points(settings, len(rows) / len(pool))
     mark = fingerprint(
         script=files.sha256(Path(__file__)),
@@ -77,7 +77,8 @@ def run(
             for images in stops:
                 name = f"ema-{images:09d}.safetensors"
                 (draft / name).write_bytes((state.folder / name).read_bytes())
-            pd.DataFrame(log).to_json(draft / "log.jsonl", orient="records", lines=True)
+            rows_of_log = pd.DataFrame(log).drop(columns="seconds")
+            rows_of_log.to_json(draft / "log.jsonl", orient="records", lines=True)
             files.write_json(
                 draft / "run.json",
                 {
@@ -89,18 +90,20 @@ def run(
                     "parameters": sum(p.numel() for p in generator.parameters()),
                     "batch": settings.batch,
                     "points": [{"images": p.images, "names": list(p.names)} for p in points],
-                    "train_seconds": log[-1]["seconds"],
                     # A backward pass costs twice a forward pass.
                     "train_flops": 3.0 * flops * points[-1].images,
-                    "versions": versions(),
-                    "threads": torch.get_num_threads(),
-                    "hardware": devices.hardware(device),
-                    "peak_bytes": devices.peak_memory(device),
                 },
             )
             files.write_manifest(draft)
         state.clear()
     print(f"wrote {out}")
+    return {
+        "train_seconds": log[-1]["seconds"],  # of all tries
+        "versions": versions(),
+        "threads": torch.get_num_threads(),
+        "hardware": devices.hardware(device),
+        "peak_bytes": devices.peak_memory(device),
+    }
 
 
 def versions() -> dict[str, str]:

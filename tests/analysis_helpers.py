@@ -86,9 +86,7 @@ def scores(
             }
             if likelihood:
                 figures["nll"] = (nll or fd)(cell, images)
-            checkpoints.append(
-                {"images": images, "epochs": 1.0, "points": points or ["curve"], "seconds": 1.0} | figures
-            )
+            checkpoints.append({"images": images, "epochs": 1.0, "points": points or ["curve"]} | figures)
         out[cell.name] = {
             "subset_pairs": 50, "train_seconds": 100.0 + 10 * cell.seed,
             "train_flops": 2e13 + 1e12 * cell.seed, "checkpoints": checkpoints,

@@ -53,9 +53,20 @@ def closure(script: Path, root: Path = ROOT) -> set[str]:
 
 
 def stage_closure(script: Path, family: str | None, root: Path = ROOT) -> set[str]:
-    """The closure of a script and, where it runs a family, which it looks up by name, of that family."""
+    """The closure of a script and, where it runs a family, which it looks up by name, of that family.
+
+    Left out are packages' files that hold nothing but their docstring.
+    """
     found = closure(script, root)
-    return found | closure(root / "alchemist/models" / family / "__init__.py", root) if family else found
+    for name in ("family", "settings") if family else ():
+        found |= closure(root / "alchemist/families" / str(family) / f"{name}.py", root)
+    return {path for path in found if not _holds_nothing(root / path)}
+
+
+def _holds_nothing(path: Path) -> bool:
+    """Whether a file is the sign of a package alone: nothing in it, or its docstring."""
+    body = ast.parse(path.read_text()).body
+    return path.name == "__init__.py" and all(isinstance(node, ast.Expr) for node in body)
 
 
 if __name__ == "__main__":

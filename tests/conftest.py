@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from alchemist.core import stateless
+from alchemist.families.star.generator import StarCodec
+from alchemist.families.star.settings import StarSettings
+from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.models.batch import Text
 from alchemist.models.encoded import Encoded, Writer
-from alchemist.models.star.generator import StarCodec
-from alchemist.models.star.tokenizer import Tokenizer, TokenizerConfig
-from alchemist.settings.families.star import StarSettings
 
 torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 

@@ -24,15 +24,17 @@ TRUTH_READERS = {"oracle", "report"}
 ARROWS = {  # which rooms a room may import from
     "core": set[str](),
     "settings": {"core"},
+    "params": {"core", "settings"},
     "pools": {"core", "settings"},
     "models": {"core", "settings"},
+    "families": {"core", "settings", "models"},  # and none from another family
     "pruning": {"core", "settings"},
     "analysis": {"core", "settings"},
     "measures": {"core", "settings", "models"},
     "raters": {"core", "settings", "models", "measures", "pools"},
     "report": {"core", "settings", "analysis", "pools", "pruning"},
 }
-TORCHLESS = ("settings", "pools", "pruning", "analysis", "report")
+TORCHLESS = ("settings", "params", "pools", "pruning", "analysis", "report")
 HEAVY = {"torch", "torchvision", "timm", "transformers", "diffusers", "open_clip", "safetensors"}
 LONGEST = 400  # lines of a file; longer ones are two subjects
 # What is true of one family alone: code outside its folder, its settings and its own stages does not say it.
@@ -43,7 +45,7 @@ FAMILY_WORDS = re.compile(
 )
 BORROWED = re.compile("get_tokenizer|hf_tokenizer_name|AutoTokenizer")  # other libraries' names
 # Where all blocks of params.yaml are checked, one family's block `tokenizer` is among them.
-READS_A_FAMILY = {"alchemist/settings/check.py": "star"}
+READS_A_FAMILY = {"alchemist/params/whole.py": "star"}
 FAMILY_STAGES = {"tokenizer": "star"}  # stages that one family alone has
 PLACE = re.compile(r"\$\{([^}]*)\}")
 
@@ -118,9 +120,10 @@ def cells(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def deps_complaints(root: Path) -> list[str]:
-    """Deps that are Python files equal the import closure of the script that cmd runs, and of its family.
+    """The import closure of the script that cmd runs, and of its family, lies within the deps that are code.
 
-    A script looks its family up by name, which no closure sees: the command names it by `--family`.
+    A dep is a file or a room, a folder of them, and each is touched by the closure. A script looks its
+    family up by name, which no closure sees: the command names it by `--family`.
     """
     found = []
     for name, body in stages(root).items():
@@ -128,18 +131,24 @@ def deps_complaints(root: Path) -> list[str]:
         if module is None or not (root / "stages" / f"{module}.py").is_file():
             found.append(f"{name}: cmd runs no script of stages/")
             continue
-        listed = [path for path in paths(body.get("deps")) if path.endswith(".py")]
+        listed = [path for path in paths(body.get("deps")) if path.startswith(("alchemist/", "stages/"))]
         file, family = root / "stages" / f"{module}.py", options(body).get("--family")
         if ("family.load(" in file.read_text()) != (family is not None):
             says = f"names the family {family}, which it does not load" if family else "names no --family"
             found.append(f"{name}: cmd {says}")
-        if family is not None and not (root / "alchemist/models" / family / "__init__.py").is_file():
-            found.append(f"{name}: cmd names the family {family}, which has no folder in alchemist/models")
+        if family is not None and family not in families(root):
+            found.append(f"{name}: cmd names the family {family}, which has no folder in alchemist/families")
             continue
-        needed = stage_closure(file, family, root)
-        found += [f"{name}: {path} is imported but is no dep" for path in sorted(needed - set(listed))]
-        found += [f"{name}: {path} is a dep but is not imported" for path in sorted(set(listed) - needed)]
-        found += [f"{name}: {path} is a dep twice" for path, n in Counter(listed).items() if n > 1]
+        needed = sorted(stage_closure(file, family, root))
+        within = {
+            path: [dep for dep in listed if path == dep or path.startswith(f"{dep}/")] for path in needed
+        }
+        found += [f"{name}: {path} is imported but is in no dep" for path in needed if not within[path]]
+        touched = {dep for deps in within.values() for dep in deps}
+        found += [
+            f"{name}: {dep} is a dep but nothing of it is imported" for dep in sorted({*listed} - touched)
+        ]
+        found += [f"{name}: {path} is a dep twice" for path in needed if len(within[path]) > 1]
     return found
 
 
@@ -189,7 +198,7 @@ def keys_read(root: Path, module: str, body: dict[str, Any]) -> list[str | None]
     out: list[str | None] = []
     files = [f for f in closure(root / "stages" / f"{module}.py", root) if f.startswith("stages/")]
     own = option_names(ast.parse((root / "stages" / f"{module}.py").read_text()))
-    for file in sorted(set(files) - {"stages/common.py"}):
+    for file in sorted(set(files) - {"stages/common/__init__.py"}):
         for node in ast.walk(ast.parse((root / file).read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
                 continue
@@ -338,8 +347,8 @@ def cell_complaints(root: Path) -> list[str]:
 
 
 def families(root: Path) -> list[str]:
-    """Names of the model families: the folders of alchemist/models."""
-    return sorted(path.parent.name for path in (root / "alchemist/models").glob("*/__init__.py"))
+    """Names of the model families: the folders of alchemist/families."""
+    return sorted(path.parent.name for path in (root / "alchemist/families").glob("*/family.py"))
 
 
 def alchemist_imports(file: str, root: Path) -> set[str]:
@@ -368,13 +377,12 @@ def arrow_complaints(root: Path) -> list[str]:
             continue
         for name in sorted(alchemist_imports(file, root)):
             to, _, inner = name.partition(".")
-            if to != room and to not in ARROWS[room]:
+            if to not in {room, "families"} | ARROWS[room]:  # for families see below
                 found.append(f"{file}: imports {name}, and {room} may not import from {to}")
-            own = parts[2] if room == "models" and len(parts) > 3 else READS_A_FAMILY.get(file)
-            other = inner.removeprefix("families.").split(".")[0]
-            if to in ("models", "settings") and other in families(root) and other != own:
+            own = parts[2] if room == "families" and len(parts) > 3 else READS_A_FAMILY.get(file)
+            if to == "families" and inner.split(".")[0] != own:
                 found.append(f"{file}: imports {name}, which is the family's own")
-        if room in TORCHLESS:
+        if room in TORCHLESS or (room == "families" and parts[-1] == "settings.py"):
             found += [f"{file}: imports {name}" for name in sorted(packages(tree) & HEAVY)]
     return found
 
@@ -393,12 +401,8 @@ def packages(tree: ast.Module) -> set[str]:
 def of_a_family(root: Path, file: str) -> bool:
     """Whether a file may name what is one family's own: its folder, its settings, the stages it alone has."""
     own = families(root)
-    folders = tuple(f"alchemist/models/{name}/" for name in own)
-    return (
-        file.startswith(folders)
-        or file in {f"alchemist/settings/families/{name}.py" for name in own}
-        or file in {f"stages/{name}.py" for name in FAMILY_STAGES}
-    )
+    folders = tuple(f"alchemist/families/{name}/" for name in own)
+    return file.startswith(folders) or file in {f"stages/{name}.py" for name in FAMILY_STAGES}
 
 
 def family_complaints(root: Path) -> list[str]:

@@ -8,14 +8,14 @@ import torch
 from conftest import CPU, TINY
 
 from alchemist.core.scratch import Scratch
+from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
+from alchemist.families.star.settings import StarSettings
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
-from alchemist.models.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.raters import credit, meta
 from alchemist.raters.network import Rater
 from alchemist.raters.steps import MetaState, Step
 from alchemist.settings.budget import RateSettings
-from alchemist.settings.families.star import StarSettings
 from alchemist.settings.rater import MetaRater
 
 SETTINGS = MetaRater(

@@ -76,22 +76,18 @@ def score(
             "kid_lite0_sd": 0.01,
             "clip_lit": 8 + images / 6000 - number / 10 + 2 * cell.seed,
             **({"nll": 5.2 - images / 30000 + number / 50 + cell.seed / 100} if likelihood else {}),
-            "seconds": 9.5,
         }
         for images, names in sorted(points.items())
     ]
     return {
         "cell": cell.name, "model": cell.model, "seed": cell.seed, "subset_pairs": pairs, "pool_pairs": PAIRS,
-        "parameters": PARAMETERS[cell.model], "batch": 32, "train_seconds": 40.0, "train_flops": 3e12,
-        "threads": 2,
-        "versions": {"torch": "2.9.1", "numpy": "2.3.4"}, "checkpoints": checkpoints, "n": 6,
-        "reference_n": 6,
+        "parameters": PARAMETERS[cell.model], "batch": 32, "train_flops": 3e12,
+        "checkpoints": checkpoints, "n": 6, "reference_n": 6,
         "floors": {
             "fd_lite0": 33.1, "fd_lite0_coded": 30.2, "fd_reconstruction": 88.8, "kid_lite0": 0.0001,
             "clip_lit": 79.0, "clip_lit_reconstruction": 71.25,
         },
         "names": {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}, "likelihood": likelihood,
-        "evaluate_seconds": 21.0,
         "grid_prompts": [f"prompt {i} of <b>all</b>" for i in range(6)],
     }  # fmt: skip
 
@@ -100,13 +96,13 @@ def log_of(kind: str) -> list[dict[str, float]]:
     steps = range(32, 9600, 320)
     if kind == "meta":
         return [
-            {"images": n, "seconds": n / 200, "upper_weight": 1.0, "validation_loss": 7 - n / 5000,
+            {"images": n, "upper_weight": 1.0, "validation_loss": 7 - n / 5000,
              "train_loss": 7 - n / 6000, "effective_sample_share": 1 - n / 20000, "gate": 0.5,
              "weight_loss_correlation": -n / 10000}
             for n in steps
         ]  # fmt: skip
     row = {"epochs": 0.1, "rate": 0.001}
-    every = [{"images": n, "seconds": n / 400, "loss": 7 - n / 5000, **row} for n in steps]
+    every = [{"images": n, "loss": 7 - n / 5000, **row} for n in steps]
     return every if kind == "loss" else []
 
 
@@ -139,9 +135,15 @@ def build(
             path.parent.mkdir(parents=True, exist_ok=True)
             table.to_parquet(path)
             if rater.kind != "oracle":
-                facts = {"log": log_of(rater.kind), "seconds": 60.0, "score_seconds": 5.0, "pairs": len(ids)}
-                work = data / "raters" / name / path.stem / "rating.json"
-                files.write_json(work, facts | {"train_flops": 4e12, "score_flops": 5e11})
+                facts = {
+                    "log": log_of(rater.kind),
+                    "pairs": len(ids),
+                    "train_flops": 4e12,
+                    "score_flops": 5e11,
+                }
+                files.write_json(data / "raters" / name / path.stem / "rating.json", facts)
+                timing = data / "timings" / "ratings" / name / f"{path.stem}.json"
+                files.write_json(timing, {"seconds": 60.0, "score_seconds": 5.0})
         table = pd.read_parquet(path)
         for arm, ratio in study.arms():
             chosen = study.selections[arm]
@@ -153,12 +155,15 @@ def build(
     for number, cell in enumerate(study.cells()):
         kept = len(ids) if cell.selection == FULL else laws.kept_count(len(ids), cell.ratio)
         made = score(cell, kept, number, noise, likelihood)
-        files.write_json(data / "scores" / f"{cell.name}.json", made)
+        files.write_json(data / "scores" / cell.name / "figures.json", made)
         pixels = rng.integers(256, size=(128, 256, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(data / "scores" / f"{cell.name}.png")
+        Image.fromarray(pixels).save(data / "scores" / cell.name / "sheet.png")
+        trained = {"train_seconds": 40.0, "threads": 2, "versions": {"torch": "2.9.1", "numpy": "2.3.4"}}
+        for verb, timing in (("train", trained), ("evaluate", {"evaluate_seconds": 21.0})):
+            files.write_json(data / "timings" / verb / f"{cell.name}.json", {"seconds": 50.0, **timing})
     for name in stage.CLOCKED:
         files.write_json(
-            data / "times" / f"{name}.json",
+            data / "timings" / f"{name}.json",
             {"seconds": 1.5, "flops": 2e11} if name == "encode" else {"seconds": 1.5},
         )
     (data / "codec").mkdir()
@@ -168,7 +173,7 @@ def build(
 
 def run(root: Path, monkeypatch: pytest.MonkeyPatch, out: str = "reports") -> Path:
     monkeypatch.chdir(root)
-    given = ("pool", "truth", "ratings", "raters", "subsets", "scores", "codec", "times")
+    given = ("pool", "truth", "ratings", "raters", "subsets", "scores", "timings", "codec")
     folders = {name: Path("data") / name for name in given}
     stage.run(**folders, codec_params="tokenizer", beside=Path("beside"), out=Path(out))
     return root / out

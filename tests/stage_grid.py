@@ -16,10 +16,10 @@ from alchemist.measures import clip_score, features
 from alchemist.models import family
 from alchemist.models.encoded import Encoded
 from alchemist.models.family import Codec, Family, Generator
+from alchemist.params.check import Params, check
 from alchemist.pools import store
 from alchemist.raters.network import Rater
 from alchemist.settings import Settings
-from alchemist.settings.check import Params, check
 from alchemist.settings.model import law_settings
 
 SEED, OTHER = 3, 4  # of the cells; neither is 0, so that a seed that is left out shows
@@ -76,8 +76,9 @@ class Grid:
         if not (self.folder / out).is_file():
             self(
                 "rate", rater=rater, seed=seed, family_name="star", proxy_name=PROXY, trunk=TRUNK,
-                encoded="data/encoded", codec="data/tokenizer", assets="data/assets", scale="tiny",
-                out=out, log_out=f"data/raters/{rater}/{seed}", scratch=".scratch",
+                encoded="data/encoded", assets="data/assets", scale="tiny", out=out,
+                log_out=f"data/raters/{rater}/{seed}", time_out=f"data/timings/ratings/{rater}/{seed}.json",
+                scratch=".scratch",
             )  # fmt: skip
         table: pd.Series[float] = pd.read_parquet(self.folder / out).set_index("id")["rating"]
         return table
@@ -93,20 +94,20 @@ class Grid:
         if not (self.folder / "data/models" / name).is_dir():
             self.subset()
             self(
-                "train", family_name="star", encoded="data/encoded", codec="data/tokenizer", model=MODEL,
-                seed=seed, scale="tiny", out=f"data/models/{name}", scratch=".scratch", subset=subset,
+                "train", family_name="star", encoded="data/encoded", model=MODEL, seed=seed, scale="tiny",
+                out=f"data/models/{name}", time_out=f"data/timings/train/{name}.json", scratch=".scratch",
+                subset=subset,
             )  # fmt: skip
         return self.folder / "data/models" / name
 
     def score(self, name: str) -> dict[str, Any]:
         """A cell's figures, by the stage evaluate."""
-        out = self.folder / f"data/scores/{name}.json"
+        out = self.folder / f"data/scores/{name}/figures.json"
         if not out.is_file():
             self(
                 "evaluate", family_name="star", cell=f"data/models/{name}", encoded="data/encoded",
-                codec="data/tokenizer", scorer="data/scorer", floors="data/floors",
-                index="data/pool/index.parquet", model=MODEL, scale="tiny", out=f"data/scores/{name}.json",
-                grid_out=f"data/scores/{name}.png",
+                scorer="data/scorer", floors="data/floors", model=MODEL, scale="tiny",
+                out=f"data/scores/{name}", time_out=f"data/timings/evaluate/{name}.json",
             )  # fmt: skip
         scores: dict[str, Any] = files.read_json(out)
         return scores

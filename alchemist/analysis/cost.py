@@ -36,7 +36,7 @@ class Bills:
     """What the stages wrote down about their costs."""
 
     scores: Mapping[str, Mapping[str, Any]]  # by cell: train_seconds, train_flops, checkpoints
-    logs: Mapping[str, Mapping[int, Mapping[str, Any]]]  # rating.json by rater and seed; no oracle
+    logs: Mapping[str, Mapping[int, Mapping[str, Any]]]  # rating.json and timing by rater, seed; no oracle
     times: Mapping[str, Mapping[str, Any]]  # by stage (encode, scorer, ...): seconds, perhaps flops
 
 
@@ -67,13 +67,9 @@ class ArmCost:
 
 
 def rating_cost(facts: Mapping[str, Any]) -> tuple[Spent, Spent]:
-    """Cost of training a rater and of scoring the pool with it, from its rating.json.
-
-    A run that was killed and resumed clocks only its last try as `seconds`; its log counts them all.
-    """
+    """Cost of training a rater and of scoring the pool with it, from its rating.json and its timing."""
     score = float(facts.get("score_seconds", 0.0))
-    logged = float(facts["log"][-1].get("seconds", 0.0)) if facts["log"] else 0.0
-    train = max(float(facts["seconds"]) - score, logged)
+    train = float(facts["seconds"]) - score
     return Spent(train, _float(facts.get("train_flops"))), Spent(score, _float(facts.get("score_flops")))
 
 

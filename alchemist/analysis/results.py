@@ -24,7 +24,7 @@ def read_scores(folder: Path, cells: list[Cell]) -> dict[str, dict[str, Any]]:
     """The scores of every cell. Raises Refusal where one is missing or was measured otherwise."""
     scores: dict[str, dict[str, Any]] = {}
     for cell in cells:
-        path = folder / f"{cell.name}.json"
+        path = folder / cell.name / "figures.json"
         if not path.is_file():
             raise Refusal(f"{path} is missing, but the grid names the cell {cell.name}; run dvc repro.")
         scores[cell.name] = files.read_json(path)
@@ -64,7 +64,6 @@ def tidy(study: Study, scores: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
                         "images": at["images"],
                         "epochs": at["epochs"],
                         **{short: at[full] for short, full in figures.items()},
-                        "seconds": at["seconds"],
                     }
                 )
     return pd.DataFrame(rows)

@@ -21,6 +21,7 @@ from alchemist.models.batch import Batch, CaptionStates, Text
 
 SHARD_BYTES = 256 << 20  # of one array, or of the states of captions: what waits in memory to be written
 MOST_ROWS = 65_536  # of a shard
+CODEC = "codec"  # folder beside the arrays: the image codec that they are of
 
 
 @dataclass(frozen=True)

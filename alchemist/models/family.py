@@ -1,7 +1,8 @@
 """What rating, training and evaluation ask of a model family. Nothing outside a family's folder knows more.
 
-A family is a folder `alchemist/models/NAME/` whose `FAMILY` is a `Family`, with its settings in
-`alchemist/settings/NAME.py`. Proxy and target are roles that its generator plays alike.
+A family is a folder `alchemist/families/NAME/`: `family.py` has its `FAMILY`, a `Family`, and `settings.py`,
+which imports no torch, its sizes and its sampling law. Proxy and target are roles that its generator plays
+alike.
 """
 
 import importlib
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from alchemist.core.refusal import Refusal
 from alchemist.models.batch import Batch, CaptionStates, Chance, Text
+from alchemist.settings.model import families
 
 Arrays = dict[str, NDArray[Any]]
 Tick = Callable[[int], object]
@@ -101,9 +103,8 @@ def load(name: str) -> Family:
     """The family of that name.
 
     It is looked up by name, so that no stage depends on a family that it does not run: dvc.yaml has a
-    group of stages a family, which `--family NAME` tells, and lists that family's files among the deps.
+    group of stages a family, which `--family NAME` tells, and lists that family's folder among the deps.
     """
-    folders = sorted(path.parent.name for path in Path(__file__).parent.glob("*/__init__.py"))
-    if name not in folders:
-        raise Refusal(f"--family is {name!r}; legal values are {', '.join(folders)}.")
-    return cast(Family, importlib.import_module(f"alchemist.models.{name}").FAMILY)
+    if name not in families():
+        raise Refusal(f"--family is {name!r}; legal values are {', '.join(families())}.")
+    return cast(Family, importlib.import_module(f"alchemist.families.{name}.family").FAMILY)

@@ -15,18 +15,22 @@ def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike) -> None:
         pd.DataFrame({"id": ids, "rating": ratings}).to_parquet(draft, index=False)
 
 
-def fixed_bill(
-    rater: str, kind: str, pairs: int, score_seconds: float, seconds: float, score_flops: int
-) -> dict[str, Any]:
-    """rating.json of a rater that trains nothing; `seconds` are those of the whole stage."""
+def clocked(seconds: float, scoring: float, logged: float) -> float:
+    """Seconds of a whole rating, of which `scoring` was spent on scoring the pool.
+
+    A run that was killed and resumed clocks only its last try as `seconds`; its log counts the training of
+    all of them, `logged`.
+    """
+    return max(seconds, logged + scoring)
+
+
+def fixed_bill(rater: str, kind: str, pairs: int, score_flops: int) -> dict[str, Any]:
+    """rating.json of a rater that trains nothing."""
     return {
         "rater": rater,
         "kind": kind,
         "pairs": pairs,
-        "score_seconds": score_seconds,
-        "images_per_second": pairs / score_seconds,
         "train_flops": 0,
         "score_flops": score_flops,
         "log": [],
-        "seconds": seconds,
     }

@@ -17,7 +17,7 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.settings.rater import table_name
 
-Logs = dict[str, dict[int, dict[str, Any]]]  # rating.json by rater and seed
+Logs = dict[str, dict[int, dict[str, Any]]]  # rating.json and the rating's timing by rater and seed
 Subsets = dict[tuple[str, float, int], "pd.Series[str]"]  # kept ids by selection, ratio and seed
 
 
@@ -104,20 +104,23 @@ def _rating(path: Path, rater: str, ids: "pd.Series[str]") -> "pd.Series[float]"
     return table.set_index("id")["rating"].reindex(pd.Index(ids))
 
 
-def read_logs(folder: Path, study: Study) -> Logs:
-    """What every rater wrote of its work, by seed; a rater without seeds has one log for all.
+def read_logs(folder: Path, timings: Path, study: Study) -> Logs:
+    """What every rater wrote of its work and what it took, by seed; a rater without seeds has one for all.
 
-    The oracle works for nothing and has none. Raises Refusal where a log is missing.
+    The oracle works for nothing and has none. Raises Refusal where a file is missing.
     """
     logs: Logs = {}
     for rater, settings in study.raters.items():
         if settings.kind == "oracle":
             continue
         for seed in study.grid.seeds:
-            path = folder / Path(table_name(rater, settings, seed)).with_suffix("") / "rating.json"
-            if not path.is_file():
-                raise Refusal(f"{path} is missing, but the grid uses the rater {rater}; run dvc repro.")
-            logs.setdefault(rater, {})[seed] = files.read_json(path)
+            name = Path(table_name(rater, settings, seed)).with_suffix("")
+            facts: dict[str, Any] = {}
+            for path in (folder / name / "rating.json", (timings / name).with_suffix(".json")):
+                if not path.is_file():
+                    raise Refusal(f"{path} is missing, but the grid uses the rater {rater}; run dvc repro.")
+                facts |= files.read_json(path)
+            logs.setdefault(rater, {})[seed] = facts
     return logs
 
 

@@ -1,19 +1,24 @@
-"""What params.yaml may hold, block by block, checked before any work.
+"""What params.yaml may hold, block by block, with defaults, checked before any work.
 
-One file a block family, none of which imports torch. Legal values stand in the types.
+One file a block family, none of which imports torch. Legal values stand in the types, units in the
+descriptions: params.schema.json is made of both.
 """
 
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alchemist.core.refusal import Refusal
+from alchemist.settings import legal
 
 
 class Settings(BaseModel):
     """A block of params.yaml: unknown keys, wrong types and values out of range are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # Defaults are checked too, since what is legal may depend on another key of the block.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
 
 
 S = TypeVar("S", bound=Settings)
@@ -22,23 +27,32 @@ S = TypeVar("S", bound=Settings)
 def parse(block: type[S], value: Any, where: str) -> S:
     """The block at key `where`, or Refusal with the first mistake in it."""
     if not isinstance(value, dict):
-        raise Refusal(f"{where} is {value!r}; it should be a block with the keys {_keys(block)}.")
+        raise Refusal(
+            f"{where} is {value!r}; it should be a block with keys of {', '.join(block.model_fields)}, or "
+            "{} for their defaults."
+        )
     try:
-        # JSON mode takes lists for tuples; everything else stays strict.
         return block.model_validate(_tuples(value))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join([where, *(str(part) for part in first["loc"])])
-        parent = place.rpartition(".")[0]
-        if first["type"] == "extra_forbidden":
-            raise Refusal(f"{place} is not a known key; legal keys are {_keys(_at(block, first))}.") from None
-        if first["type"] == "missing":
-            raise Refusal(
-                f"{place} is missing; {parent} needs the keys {_keys(_at(block, first))}."
-            ) from None
-        message = first["msg"].removeprefix("Value error, ").removesuffix(".")
-        message = message[0].lower() + message[1:]
-        raise Refusal(f"{place} is {first['input']!r}; {message}.") from None
+        raise Refusal(_told(block, error.errors(include_url=False)[0], where)) from None
+
+
+def _told(block: type[Settings], error: Any, where: str) -> str:
+    """One sentence: the key, its value, what is legal."""
+    inner: tuple[int | str, ...] = error["loc"]
+    place = ".".join([where, *(str(part) for part in inner)])
+    if error["type"] in ("extra_forbidden", "invalid_key"):
+        names = legal.block_at(block, inner[:-1]).model_fields
+        return legal.wrong_key(place, inner[-1], names)
+    if error["type"] == "missing":
+        parent = legal.block_at(block, inner[:-1])
+        needs = [name for name, field in parent.model_fields.items() if field.is_required()]
+        return f"{place} is missing; {place.rpartition('.')[0]} needs the keys {', '.join(needs)}."
+    if error["type"] == "value_error":
+        message = str(error["ctx"]["error"]).removesuffix(".")
+        return f"{place} is {legal.shown(error['input'])}; {message}."
+    field = legal.at(block, inner)
+    return f"{place} is {legal.shown(error['input'])}; it should be {legal.legal(field)}."
 
 
 def _tuples(value: Any) -> Any:
@@ -48,18 +62,3 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_tuples(item) for item in value)
     return value
-
-
-def _at(block: type[Settings], error: Any) -> type[Settings]:
-    """The block inside `block` in which an error lies."""
-    for part in error["loc"][:-1]:
-        annotation = block.model_fields[part].annotation
-        inner = [
-            a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, Settings)
-        ]
-        block = inner[0]
-    return block
-
-
-def _keys(block: type[Settings]) -> str:
-    return ", ".join(block.model_fields)

@@ -1,4 +1,7 @@
-"""Blocks of `scales:` that say how much is spent on encoding, rating and training."""
+"""Blocks of `scales:` that say how much is spent on encoding, rating and training.
+
+Defaults are those of the scale `tiny`, so that a scale says what it spends otherwise.
+"""
 
 from typing import Annotated, Literal
 
@@ -6,45 +9,68 @@ from pydantic import Field
 
 from alchemist.settings import Settings
 
+Share = Annotated[float, Field(gt=0, le=1)]
+Precision = Literal["auto", "bf16", "fp32"]
+FAST = "type of the matrix products; auto: bf16 where it is fast"
+
 
 class EncodeSettings(Settings):
-    """`scales.SCALE.encode`."""
+    """`scales.SCALE.encode`: pixels and captions to what a family trains on."""
 
-    caption_pieces: int = Field(ge=2, le=512, description="captions are cut after this many word pieces")
-    batch: int = Field(ge=1)
+    caption_pieces: int = Field(
+        default=32, ge=2, le=512, description="word pieces after which a caption is cut"
+    )
+    batch: int = Field(default=250, ge=1, description="pairs at once; no figure depends on it")
 
 
 class TrainSettings(Settings):
     """`scales.SCALE.train`: one budget for every cell, in images."""
 
     images: int = Field(
-        ge=1, description="images seen by every cell; the full data reaches equal epochs here"
+        default=9600, ge=1, description="images seen by every cell; the full data reaches equal epochs here"
     )
-    batch: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    clip: float = Field(gt=0, description="largest global norm of a gradient")
-    schedule: Literal["constant", "linear"] = Field(description="of the learning rate after the warm-up")
-    warmup_images: int = Field(ge=0)
-    ema_images: float = Field(ge=0, description="half-life of the averaged weights, in images")
-    caption_dropout: float = Field(ge=0, le=1)
-    checkpoints: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        description="further checkpoints as fractions of images, beside equal epochs and equal images"
+    batch: int = Field(default=16, ge=1, description="images a step")
+    learning_rate: float = Field(default=0.004, gt=0, description="of AdamW, at its peak")
+    weight_decay: float = Field(default=0.05, ge=0, description="of AdamW, a step and unit of learning rate")
+    clip: float = Field(default=2.0, gt=0, description="largest global norm of a gradient")
+    schedule: Literal["constant", "linear"] = Field(
+        default="constant", description="of the learning rate after the warm-up; linear falls to a hundredth"
     )
-    precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 where it is fast")
+    warmup_images: int = Field(
+        default=640, ge=0, description="images in which the learning rate rises from zero"
+    )
+    ema_images: float = Field(
+        default=1000.0, ge=0, description="half-life of the averaged weights, in images"
+    )
+    caption_dropout: float = Field(
+        default=0.1, ge=0, le=1, description="share of captions left out, for classifier-free guidance"
+    )
+    checkpoints: tuple[Share, ...] = Field(
+        default=(0.5,),
+        description="further checkpoints as shares of images, beside equal epochs and equal images",
+    )
+    precision: Precision = Field(default="auto", description=FAST)
 
 
 class RateSettings(Settings):
     """`scales.SCALE.rate`: the budget of a rater's training, in images of the pool."""
 
-    images: int = Field(ge=1, description="images of the pool seen; as many of the meta-validation split")
-    batch: int = Field(ge=2)
-    proxy_learning_rate: float = Field(gt=0)
-    rater_learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    clip: float = Field(gt=0)
-    warmup_images: int = Field(ge=0)
-    caption_dropout: float = Field(ge=0, le=1)
-    reference_group: int = Field(ge=1, description="pairs of the pool against which every pair is rated")
-    score_batch: int = Field(ge=1)
-    precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 where it is fast")
+    images: int = Field(
+        default=6400, ge=1, description="images of the pool seen; as many of the meta-validation split"
+    )
+    batch: int = Field(default=32, ge=2, description="images a step, of either split")
+    proxy_learning_rate: float = Field(default=0.003, gt=0, description="of the proxy's AdamW, at its peak")
+    rater_learning_rate: float = Field(default=0.001, gt=0, description="of the rater's AdamW, at its peak")
+    weight_decay: float = Field(default=0.05, ge=0, description="of AdamW, a step and unit of learning rate")
+    clip: float = Field(default=2.0, gt=0, description="largest global norm of a gradient")
+    warmup_images: int = Field(
+        default=320, ge=0, description="images in which the learning rates rise from zero"
+    )
+    caption_dropout: float = Field(
+        default=0.1, ge=0, le=1, description="share of captions left out, for the proxy"
+    )
+    reference_group: int = Field(
+        default=255, ge=1, description="pairs of the pool beside which every pair is rated"
+    )
+    score_batch: int = Field(default=64, ge=1, description="pairs rated at once; no rating depends on it")
+    precision: Precision = Field(default="auto", description=FAST)

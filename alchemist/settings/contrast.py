@@ -12,10 +12,14 @@ class ContrastSettings(Settings):
 
     arm: str = Field(min_length=1, description="a selection of the grid")
     against: str = Field(min_length=1, description="another selection at the same ratio, or full")
-    ratio: float = Field(gt=0, lt=1, description="share that the arm keeps")
-    model: str | None = Field(description="null: the first of grid.models")
-    point: Literal["equal_epochs", "equal_images"]
-    metric: Literal["fd", "fd_coded", "kid", "clip", "nll"]
+    ratio: float = Field(default=0.5, gt=0, lt=1, description="share of the pool that the arm keeps")
+    model: str | None = Field(default=None, description="a block of models; null: the first of grid.models")
+    point: Literal["equal_epochs", "equal_images"] = Field(
+        default="equal_images", description="checkpoint at which the arms are compared"
+    )
+    metric: Literal["fd", "fd_coded", "kid", "clip", "nll"] = Field(
+        default="fd", description="figure that is compared"
+    )
 
 
 class StatisticsSettings(Settings):
@@ -24,5 +28,7 @@ class StatisticsSettings(Settings):
     primary: str | None = Field(
         min_length=1, description="a block of contrasts; null: no interval is asked for"
     )
-    secondary: tuple[str, ...] = Field(description="further blocks of contrasts")
-    confidence: float = Field(gt=0.5, lt=1, description="of every interval")
+    secondary: tuple[str, ...] = Field(
+        description="further blocks of contrasts, which share Holm's correction"
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of every interval, as a share")

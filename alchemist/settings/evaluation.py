@@ -1,4 +1,7 @@
-"""The blocks `scales.SCALE.evaluate` and `scales.SCALE.scorer`: how generators are measured."""
+"""The blocks `scales.SCALE.evaluate` and `scales.SCALE.scorer`: how generators are measured.
+
+Defaults are those of the scale `tiny`.
+"""
 
 from typing import Literal
 
@@ -16,22 +19,32 @@ class EvaluateSettings(Settings):
     carries the name of its feature network, since values of two networks have nothing in common.
     """
 
-    images: int = Field(ge=2, description="generated images, one a prompt; small n biases the distance")
-    batch: int = Field(gt=0, description="images at once; no figure depends on it; 25 to 50 is fastest")
-    seed: int = Field(ge=0, description="of the generation noise")
+    images: int = Field(
+        default=1000, ge=2, description="generated images, one a prompt; small n biases the distance upwards"
+    )
+    batch: int = Field(
+        default=50, ge=1, description="images at once; no figure depends on it; 25 to 50 is fastest"
+    )
+    seed: int = Field(default=0, ge=0, description="of the generation noise")
     features: Literal["lite0", "inception"] = Field(
-        description="network of the distances; inception is downloaded (the paper's pytorch-fid)"
+        default="lite0",
+        description="network of the distances; inception is downloaded (the paper's pytorch-fid)",
     )
     feature_size: int = Field(
-        ge=32, description="px that lite0 sees, by clean-fid's antialiased bicubic; inception takes 299"
+        default=128,
+        ge=32,
+        description="pixels of a side that lite0 sees, by clean-fid's antialiased bicubic; inception: 299",
     )
     clip: str = Field(
+        default=LIT,
         description="lit (trained here on packaged towers), or an open_clip MODEL/TAG, "
-        "as ViT-L-14/openai (downloaded)"
+        "as ViT-L-14/openai (downloaded)",
     )
-    kid_subsets: int = Field(ge=2, description="subsets of the kernel distance")
-    kid_subset_size: int = Field(ge=2, description="images of a subset; below `images`, or the sd is 0")
-    grid: int = Field(ge=1, description="prompts of the sample grid")
+    kid_subsets: int = Field(default=20, ge=2, description="subsets of the kernel distance")
+    kid_subset_size: int = Field(
+        default=500, ge=2, description="images of a subset; below `images`, or the standard deviation is 0"
+    )
+    grid: int = Field(default=32, ge=1, description="prompts of the sample grid, at most `images`")
 
     @field_validator("clip")
     @classmethod
@@ -71,9 +84,9 @@ class EvaluateSettings(Settings):
 class ScorerSettings(Settings):
     """The LiT scorer: projections trained on two locked networks."""
 
-    image_size: int = Field(ge=32, description="px that the image network sees")
-    embed_dim: int = Field(ge=2, description="shared dimensions of images and captions")
-    steps: int = Field(gt=0, description="optimiser steps")
-    batch: int = Field(ge=2, description="pairs a step")
-    learning_rate: float = Field(gt=0, description="of AdamW, at its peak")
-    seed: int = Field(ge=0, description="of the start, the batches and the held-out tenth")
+    image_size: int = Field(default=64, ge=32, description="pixels of a side that the image network sees")
+    embed_dim: int = Field(default=128, ge=2, description="shared dimensions of images and captions")
+    steps: int = Field(default=600, ge=1, description="optimiser steps")
+    batch: int = Field(default=256, ge=2, description="pairs a step")
+    learning_rate: float = Field(default=0.003, gt=0, description="of AdamW, at its peak")
+    seed: int = Field(default=0, ge=0, description="of the start, the batches and the held-out tenth")

@@ -1,17 +1,23 @@
-"""The blocks `roles` and `grid`: which models play which part, and which cells there are."""
+"""The blocks `roles` and `grid`: which models play which part, and which cells there are.
 
-from typing import Any
+dvc.yaml reads every list of the grid by its name, so none has a default: [] stands where there is nothing.
+"""
+
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from alchemist.settings import Settings
 
+Ratio = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0)]
+
 
 class RolesSettings(Settings):
     """Which models play which part in rating."""
 
-    proxy: str = Field(description="model whose losses are the credits")
-    rater: str = Field(description="model whose trunk the rater has")
+    proxy: str = Field(description="a block of models, whose losses are the credits")
+    rater: str = Field(description="a block of models, whose trunk the rater has")
 
 
 class _Lists(Settings):
@@ -29,29 +35,20 @@ class _Lists(Settings):
                 )
         return values
 
-    @field_validator("ratios", check_fields=False)
-    @classmethod
-    def _shares(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(0 < value < 1 for value in values):
-            raise ValueError(
-                "ratios should be larger than 0 and smaller than 1; the full data has its own cells"
-            )
-        return values
-
 
 class AblationSettings(_Lists):
     """Further selections at ratios of their own, for the models and seeds of the grid."""
 
-    selections: tuple[str, ...]
-    ratios: tuple[float, ...]
+    selections: tuple[str, ...] = Field(description="blocks of selections")
+    ratios: tuple[Ratio, ...] = Field(description="shares of the pool that they keep")
 
 
 class TransferSettings(_Lists):
     """Subsets of the grid on which further models are trained, for the seeds of the grid."""
 
-    selections: tuple[str, ...]
-    ratios: tuple[float, ...]
-    models: tuple[str, ...]
+    selections: tuple[str, ...] = Field(description="blocks of selections, which the grid has")
+    ratios: tuple[Ratio, ...] = Field(description="shares of the pool, which the grid has")
+    models: tuple[str, ...] = Field(description="blocks of models, which the grid does not have")
 
 
 class GridSettings(_Lists):
@@ -60,23 +57,18 @@ class GridSettings(_Lists):
     `seeds` are those of raters, samplers and training alike: the arms of one seed are a pair.
     """
 
-    selections: tuple[str, ...] = Field(min_length=1)
-    raters: tuple[str, ...] = Field(description="raters that train a proxy, or draw, once a seed")
-    embeddings: tuple[str, ...] = Field(description="raters on the features of fixed networks")
-    heuristics: tuple[str, ...] = Field(description="raters on pixels alone")
-    oracles: tuple[str, ...] = Field(description="those that read planted truth")
-    ratios: tuple[float, ...] = Field(min_length=1)
-    models: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
-    ablation: AblationSettings
-    transfer: TransferSettings
-
-    @field_validator("seeds")
-    @classmethod
-    def _natural(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        if not all(value >= 0 for value in values):
-            raise ValueError("seeds should be whole numbers from 0")
-        return values
+    selections: tuple[str, ...] = Field(min_length=1, description="blocks of selections")
+    raters: tuple[str, ...] = Field(description="blocks of raters that train a proxy, or draw, once a seed")
+    embeddings: tuple[str, ...] = Field(description="blocks of raters on the features of fixed networks")
+    heuristics: tuple[str, ...] = Field(description="blocks of raters on pixels alone")
+    oracles: tuple[str, ...] = Field(description="blocks of raters that read planted truth")
+    ratios: tuple[Ratio, ...] = Field(
+        min_length=1, description="shares of the pool that a selection keeps; the full data has its own cells"
+    )
+    models: tuple[str, ...] = Field(min_length=1, description="blocks of models")
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="of raters, samplers and training alike")
+    ablation: AblationSettings = Field(description="further selections at ratios of their own")
+    transfer: TransferSettings = Field(description="further models on subsets of the grid")
 
     def arms(self) -> list[tuple[str, float]]:
         """Selections x ratios with a subset of their own, ratios falling; those of the ablation last."""

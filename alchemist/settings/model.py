@@ -1,6 +1,6 @@
 """The blocks `models.NAME` and `scales.SCALE.sample`: generators, and how each family draws images.
 
-A family's own classes stand in `alchemist/settings/families/FAMILY.py`, as MODEL and LAW, and are looked up
+A family's own classes stand in `alchemist/families/FAMILY/settings.py`, as MODEL and LAW, and are looked up
 by name: a new family changes no file that the cells of another depend on.
 """
 
@@ -8,39 +8,43 @@ import importlib
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import Field
+
 from alchemist.core.refusal import Refusal
-from alchemist.settings import Settings, parse
+from alchemist.settings import Settings, legal, parse
+
+FAMILIES = Path(__file__).parents[1] / "families"
 
 
 class ModelSettings(Settings):
     """The size of one generator; its family has further fields."""
 
-    family: str
+    family: str = Field(description="the model family")
 
 
 def families() -> list[str]:
     """Names of the families that there are."""
-    folder = Path(__file__).with_name("families")
-    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    return sorted(path.parent.name for path in FAMILIES.glob("*/settings.py"))
 
 
-def _classes(family: str) -> Any:
-    return importlib.import_module(f"alchemist.settings.families.{family}")
+def classes(family: str) -> Any:
+    """The module of a family's settings, with MODEL and LAW."""
+    return importlib.import_module(f"alchemist.families.{family}.settings")
 
 
 def model_settings(value: Any, where: str, family: str | None = None) -> ModelSettings:
     """The block at `where`, by its family. Raises Refusal for an unknown one, or one that is not `family`."""
     given = value.get("family") if isinstance(value, dict) else None
     if given not in families():
-        raise Refusal(f"{where}.family is {given!r}; legal values are {', '.join(families())}.")
+        raise Refusal(legal.wrong_value(f"{where}.family", given, families()))
     if family is not None and given != family:
         raise Refusal(f"{where}.family is {given!r}; this stage runs models of the family {family}.")
-    return parse(cast(type[ModelSettings], _classes(given).MODEL), value, where)
+    return parse(cast(type[ModelSettings], classes(given).MODEL), value, where)
 
 
 def law_settings(value: Any, where: str, family: str) -> Settings:
     """The sampling law at `where` of a family."""
-    return parse(cast(type[Settings], _classes(family).LAW), value, where)
+    return parse(cast(type[Settings], classes(family).LAW), value, where)
 
 
 def sample_settings(value: Any, where: str) -> dict[str, Settings]:
@@ -49,5 +53,5 @@ def sample_settings(value: Any, where: str) -> dict[str, Settings]:
         raise Refusal(f"{where} is {value!r}; it should be a block with a law for each family in use.")
     for name in value:
         if name not in families():
-            raise Refusal(f"{where}.{name} is no known family; legal keys are {', '.join(families())}.")
+            raise Refusal(legal.wrong_key(f"{where}.{name}", name, families()))
     return {name: law_settings(law, f"{where}.{name}", name) for name, law in value.items()}

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings import Settings, parse
+from alchemist.settings import Settings, legal, parse
 
 Direction = Annotated[
     Literal[1, -1], Field(description="1: the larger the measure the better; -1: the smaller the better")
@@ -27,30 +27,52 @@ class EmbeddingRater(Settings):
 class MetaRater(SeededRater):
     """A network trained with gradient signals from a proxy (Alchemist)."""
 
-    kind: Literal["meta"]
+    kind: Literal["meta"] = Field(description="what gives the rating")
     credit: Literal["penalty", "reference", "alignment", "unrolled"] = Field(
-        description="penalty: eq. 9; reference: eq. 6; alignment: exact one step; unrolled: exact K steps"
+        default="penalty",
+        description="penalty: eq. 9; reference: eq. 6; alignment: exact one step; unrolled: exact K steps",
     )
     reference_warmup: float | None = Field(
-        ge=0, lt=1, description="credit reference: share of the run in which eq. 4 trains both models plainly"
+        default=None,
+        ge=0,
+        lt=1,
+        description="of credit reference alone: share of the run in which eq. 4 trains both models plainly",
     )
-    unroll_steps: int | None = Field(ge=1, le=16, description="credit unrolled: inner steps K of one window")
+    unroll_steps: int | None = Field(
+        default=None, ge=1, le=16, description="of credit unrolled alone: inner steps K of one window"
+    )
     group: Literal["product", "temperature", "none", "double_softmax"] = Field(
+        default="product",
         description="product: gate times softmax, as in the paper; temperature: the gate scales the logits; "
-        "double_softmax: as published, a softmax over gate times softmax of sigmoids"
+        "double_softmax: as published, a softmax over gate times softmax of sigmoids",
     )
     rating_mode: Literal["reference_group", "batch"] = Field(
+        default="reference_group",
         description="reference_group: beside a fixed group of the pool; batch: as published, beside the "
-        "pairs that happen to share the batch"
+        "pairs that happen to share the batch",
     )
     baseline: Literal["none", "validation"] = Field(
-        description="taken off every credit; it moves the gate of group product alone"
+        default="none",
+        description="taken off every credit; it moves the gate of group product alone. none is eq. 9 to the "
+        "letter, under which that gate falls to zero; validation, the loss of that split, is of credit "
+        "penalty alone",
     )
-    bound: float | None = Field(gt=0, description="largest size of a centred logit in a batch; null for none")
-    upper_weight: float = Field(gt=0, le=1, description="weight of the validation loss at the start")
-    upper_decay: float = Field(ge=0, le=1, description="taken off it at the start of each later epoch")
-    epochs: int = Field(ge=1, description="equal parts of the run, between which the weight falls")
+    bound: float | None = Field(
+        default=2.0,
+        gt=0,
+        description="largest size of a centred logit in a batch; null for none, as double_softmax asks",
+    )
+    upper_weight: float = Field(
+        default=1.0, gt=0, le=1, description="weight of the validation loss at the start"
+    )
+    upper_decay: float = Field(
+        default=0.03, ge=0, le=1, description="taken off it at the start of each later epoch"
+    )
+    epochs: int = Field(
+        default=10, ge=1, description="equal parts of the run, between which the weight falls"
+    )
     weights: str | None = Field(
+        default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         description="null: trained here; or a folder in assets/raters, SEED.safetensors, of raters that "
         "were trained elsewhere and rate this pool as they are",
@@ -84,89 +106,99 @@ class MetaRater(SeededRater):
 class LossRater(SeededRater):
     """The loss of a proxy trained plainly on the pool: the control that the paper lacks."""
 
-    kind: Literal["loss"]
-    direction: Direction
+    kind: Literal["loss"] = Field(description="what gives the rating")
+    direction: Direction = 1
 
 
 class El2nRater(SeededRater):
     """EL2N (Paul et al. 2021): the norm of softmax minus one-hot, a mean over early checkpoints."""
 
-    kind: Literal["el2n"]
-    direction: Direction
+    kind: Literal["el2n"] = Field(description="what gives the rating")
+    direction: Direction = 1
     checkpoints: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        min_length=1, description="fractions of the proxy's run at which it is taken"
+        default=(0.25, 0.5, 1.0), min_length=1, description="shares of the proxy's run at which it is taken"
     )
 
 
 class ReferenceLossRater(SeededRater):
     """Loss of a proxy of the pool less that of one of the validation split (after Mindermann et al. 2022)."""
 
-    kind: Literal["reference_loss"]
-    direction: Direction
+    kind: Literal["reference_loss"] = Field(description="what gives the rating")
+    direction: Direction = 1
 
 
 class CaptionGainRater(SeededRater):
     """How much the caption lowers the proxy's loss: L(x, no caption) - L(x, caption)."""
 
-    kind: Literal["caption_gain"]
-    direction: Direction
+    kind: Literal["caption_gain"] = Field(description="what gives the rating")
+    direction: Direction = 1
 
 
 class CaptionBandRater(SeededRater):
     """The middle of the loss ranking first, and last the pairs whose caption helps least (ours)."""
 
-    kind: Literal["caption_band"]
-    centre: float = Field(ge=0, le=100, description="percentile of the loss that is rated best, 0 the lowest")
+    kind: Literal["caption_band"] = Field(description="what gives the rating")
+    centre: float = Field(
+        default=50.0, ge=0, le=100, description="percentile of the loss that is rated best, 0 the lowest"
+    )
     mismatched: float = Field(
-        ge=0, lt=100, description="percent of the pool, of the lowest caption gain, that comes last"
+        default=10.0,
+        ge=0,
+        lt=100,
+        description="percent of the pool, of the lowest caption gain, that comes last",
     )
 
 
 class ClipScoreRater(EmbeddingRater):
     """Cosine of image and caption under the evaluation's CLIP-like scorer (DataComp's filter)."""
 
-    kind: Literal["clip_score"]
-    direction: Direction
+    kind: Literal["clip_score"] = Field(description="what gives the rating")
+    direction: Direction = 1
 
 
 class SemDeDupRater(EmbeddingRater):
     """Semantic deduplication (Abbas et al. 2023): rated by the distance to the nearest earlier pair."""
 
-    kind: Literal["semdedup"]
-    direction: Direction
-    clusters: int | None = Field(ge=1, description="of k-means; null: the root of the number of pairs")
-    keep: Literal["hard", "random"] = Field(
-        description="of near copies: hard keeps the one farthest from the centroid, as published"
+    kind: Literal["semdedup"] = Field(description="what gives the rating")
+    direction: Direction = 1
+    clusters: int | None = Field(
+        default=None, ge=1, description="of k-means; null: the root of the number of pairs"
     )
-    seed: int = Field(ge=0, description="of k-means and of the random order")
+    keep: Literal["hard", "random"] = Field(
+        default="hard",
+        description="of near copies: hard keeps the one farthest from the centroid, as published",
+    )
+    seed: int = Field(default=0, ge=0, description="of k-means and of the random order")
 
 
 class AestheticRater(EmbeddingRater):
     """The LAION aesthetic predictor V2 on CLIP ViT-L/14 embeddings; its weights are downloaded."""
 
-    kind: Literal["aesthetic"]
-    direction: Direction
+    kind: Literal["aesthetic"] = Field(description="what gives the rating")
+    direction: Direction = 1
 
 
 class HeuristicRater(Settings):
     """A figure of the pixels alone."""
 
     named_in: ClassVar[str] = "heuristics"
-    kind: Literal["clarity", "frequency", "edge_density", "colourfulness"]
-    direction: Direction
+    kind: Literal["clarity", "frequency", "edge_density", "colourfulness"] = Field(
+        description="what gives the rating"
+    )
+    direction: Direction = 1
 
 
 class RandomRater(SeededRater):
     """A hash of seed and id."""
 
-    kind: Literal["random"]
+    kind: Literal["random"] = Field(description="what gives the rating")
 
 
 class OracleRater(Settings):
     """Planted truth, where a pool has it; read by the stage oracle alone."""
 
     named_in: ClassVar[str] = "oracles"
-    kind: Literal["oracle"]
+    kind: Literal["oracle"] = Field(description="what gives the rating")
 
 
 RaterSettings = (
@@ -196,7 +228,7 @@ def rater_settings(value: Any, where: str) -> RaterSettings:
     """The block at `where`, by its kind. Raises Refusal for an unknown kind."""
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
-        raise Refusal(f"{where}.kind is {kind!r}; legal values are {', '.join(KINDS)}.")
+        raise Refusal(legal.wrong_value(f"{where}.kind", kind, KINDS))
     return parse(KINDS[kind], value, where)
 
 

@@ -29,12 +29,22 @@ class SelectionSettings(Settings):
         description="the law by which ids are kept"
     )
     seed: int = Field(
-        ge=0, description="of the sampling and of the order of equal ratings; the grid's seed is added"
+        default=0,
+        ge=0,
+        description="of the sampling and of the order of equal ratings; the grid's seed is added",
     )
-    start: float | None = Field(ge=0, lt=100, description="block: rank of its first id, in percent")
-    drop: float | None = Field(ge=0, lt=100, description="shift_gsample: top share thrown away, in percent")
-    mean: float | None = Field(ge=0, le=100, description="centre of the Gaussian, as a percentile rank")
-    sigma: float | None = Field(gt=0, allow_inf_nan=False, description="width of the Gaussian, in percent")
+    start: float | None = Field(
+        default=None, ge=0, lt=100, description="block: rank of its first id, in percent"
+    )
+    drop: float | None = Field(
+        default=None, ge=0, lt=100, description="shift_gsample: top share thrown away, in percent"
+    )
+    mean: float | None = Field(
+        default=None, ge=0, le=100, description="centre of the Gaussian, as a percentile rank"
+    )
+    sigma: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="width of the Gaussian, in percent"
+    )
 
     @field_validator("start", "drop", "mean", "sigma")
     @classmethod

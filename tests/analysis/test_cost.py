@@ -5,12 +5,16 @@ from alchemist.analysis import cost
 from alchemist.analysis.cost import Spent
 from alchemist.analysis.grid import FULL
 from alchemist.core.refusal import Refusal
+from alchemist.raters import bill
 
 
 def test_a_resumed_rater_is_clocked_whole() -> None:
-    facts = {"seconds": 8.0, "score_seconds": 5.0, "log": [{"seconds": 4.0}, {"seconds": 25.0}]}
-    assert cost.rating_cost(facts) == (Spent(25.0, None), Spent(5.0, None))
-    assert cost.rating_cost(facts | {"seconds": 60.0})[0].seconds == 55.0
+    seconds = bill.clocked(8.0, 5.0, 25.0)
+    assert cost.rating_cost({"seconds": seconds, "score_seconds": 5.0}) == (
+        Spent(25.0, None),
+        Spent(5.0, None),
+    )
+    assert bill.clocked(60.0, 5.0, 25.0) == 60.0
 
 
 def test_uncounted_operations_stay_uncounted_in_sums() -> None:

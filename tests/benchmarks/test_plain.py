@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from conftest import TINY
 
+from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
-from alchemist.models.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.raters.network import Rater, batch_weights
 from benchmarks.plain import PlainRater, PlainStar
 

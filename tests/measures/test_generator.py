@@ -8,6 +8,8 @@ import torch
 from conftest import TINY
 
 from alchemist.core import devices, stateless
+from alchemist.families.star.generator import StarCodec, StarGenerator
+from alchemist.families.star.settings import StarLaw
 from alchemist.measures import generator as measure
 from alchemist.measures.clip_score import Scorer, fit_lit, score
 from alchemist.measures.distances import frechet_distance, kernel_distance, moments
@@ -15,9 +17,7 @@ from alchemist.measures.features import Extractor, extract
 from alchemist.measures.generator import References, Side
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, EvaluationRows
-from alchemist.models.star.generator import StarCodec, StarGenerator
 from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
-from alchemist.settings.families.star import StarLaw
 
 SETTINGS = EvaluateSettings(
     images=8, batch=3, seed=5, features="lite0", feature_size=64, clip="lit", kid_subsets=3,

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from conftest import CPU, TINY, random_text
 
+from alchemist.families.star.generator import StarCodec, StarGenerator, drop_path
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.encoded import Encoded
-from alchemist.models.star.generator import StarCodec, StarGenerator, drop_path
 
 
 def test_joined_batches_keep_each_samples_loss(data: Encoded, codec: StarCodec) -> None:

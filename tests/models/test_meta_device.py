@@ -22,16 +22,17 @@ from torch.utils._pytree import tree_leaves
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
-from alchemist.models import star, training
+from alchemist.families.star import family as star
+from alchemist.families.star.generator import StarCodec
+from alchemist.families.star.settings import StarLaw
+from alchemist.models import training
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.family import Codec, Family, Generator
-from alchemist.models.star.generator import StarCodec
 from alchemist.raters import score, steps
 from alchemist.raters.meta import step_at
 from alchemist.raters.network import Group, Rater
 from alchemist.settings.budget import TrainSettings
-from alchemist.settings.families.star import StarLaw
 
 META = torch.device("meta")
 TRAIN = TrainSettings(

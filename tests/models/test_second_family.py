@@ -17,9 +17,9 @@ from alchemist.measures import generator as measure
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.family import Generator
+from alchemist.params.check import Params, check
 from alchemist.raters import meta, proxy, score
 from alchemist.raters.network import Group, Rater
-from alchemist.settings.check import Params, check
 
 SIZE, CODEC = DenoiserSettings(), PixelCodec()
 CPU = torch.device("cpu")

@@ -10,10 +10,10 @@ from conftest import CPU, TINY
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
+from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models import training
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, PoolRows
-from alchemist.models.star.generator import StarCodec, StarGenerator
 from alchemist.settings.budget import TrainSettings
 
 SETTINGS = TrainSettings(

@@ -14,7 +14,7 @@ from alchemist.pools.truth import read_truth
 def run_stage(folder, pool, block):
     (folder / "params.yaml").write_text(json.dumps({"pools": {pool: block}}))
     command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
-    command += ["--truth-out", "data/truth", "--time-out", "data/times/prepare.json"]
+    command += ["--truth-out", "data/truth", "--time-out", "data/timings/prepare.json"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -76,4 +76,4 @@ def test_the_stage_parts_what_was_planted_from_the_pool(tmp_path):
     assert sorted(path.name for path in (tmp_path / "data/truth").iterdir()) == ["truth.parquet"]
     names = ["card.json", "images-00000.npy", "images-00001.npy", "images-00002.npy", "index.parquet"]
     assert sorted(path.name for path in (tmp_path / "data/pool").iterdir()) == [*names, "manifest.json"]
-    assert files.read_json(tmp_path / "data/times/prepare.json").keys() == {"seconds"}
+    assert files.read_json(tmp_path / "data/timings/prepare.json").keys() == {"seconds"}

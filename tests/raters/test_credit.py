@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from conftest import CPU, TINY, random_tokens
 from torch import Tensor
 
+from alchemist.families.star.generator import StarCodec, StarGenerator
+from alchemist.families.star.tokenizer import Tokenizer
 from alchemist.models.batch import Batch, Chance, Text
-from alchemist.models.star.generator import StarCodec, StarGenerator
-from alchemist.models.star.tokenizer import Tokenizer
 from alchemist.raters import credit
 from alchemist.raters.steps import Losses, rater_loss
 

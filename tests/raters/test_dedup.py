@@ -250,7 +250,9 @@ def stage(space, pool, monkeypatch):
     monkeypatch.chdir(space)
 
     def run(rater):
-        embedding.run(rater, pool, Path("scorer"), "tiny", Path(f"{rater}.parquet"), Path(f"log-{rater}"))
+        out, log = Path(f"{rater}.parquet"), Path(f"log-{rater}")
+        spent = embedding.run(rater, pool, Path("scorer"), "tiny", out, log, Path("time.json"))
+        assert spent["score_seconds"] > 0
 
     return run
 

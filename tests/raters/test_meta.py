@@ -20,9 +20,9 @@ from rater_helpers import (
 
 from alchemist.core import stateless
 from alchemist.core.scratch import Scratch
+from alchemist.families.star.generator import StarCodec, StarGenerator
+from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.models.encoded import Encoded
-from alchemist.models.star.generator import StarCodec, StarGenerator
-from alchemist.models.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.raters import score
 from alchemist.raters.meta import correlation, meta_train, step_at, upper_weight
 from alchemist.raters.network import Group

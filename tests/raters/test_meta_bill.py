@@ -8,9 +8,9 @@ from conftest import TINY
 from rater_helpers import BUDGET, CREDITS, SETTINGS, new_rater, of_credit
 
 from alchemist.core.scratch import Scratch
+from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models.encoded import Encoded
 from alchemist.models.family import Generator
-from alchemist.models.star.generator import StarCodec, StarGenerator
 from alchemist.models.training import forward_flops
 from alchemist.raters.meta_bill import train_flops
 from alchemist.raters.network import Rater

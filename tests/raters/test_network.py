@@ -9,9 +9,9 @@ from conftest import TINY
 from rater_helpers import GROUPS, new_rater
 
 from alchemist.core import stateless
+from alchemist.families.star.generator import StarCodec, StarTrunk
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
-from alchemist.models.star.generator import StarCodec, StarTrunk
 from alchemist.raters.meta import figures_of
 from alchemist.raters.network import Group, Rater, batch_weights, rate
 from alchemist.raters.steps import Outcome, rater_loss

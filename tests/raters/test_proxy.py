@@ -10,9 +10,9 @@ from conftest import TINY
 from rater_helpers import BUDGET
 
 from alchemist.core.scratch import Scratch
+from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models.encoded import Encoded, PoolRows, ValidationRows
 from alchemist.models.family import Generator
-from alchemist.models.star.generator import StarCodec, StarGenerator
 from alchemist.models.training import train
 from alchemist.raters import proxy, score
 from alchemist.raters.proxy import RULES, Found, Plain, band, passes, percentiles, stop_at, train_settings

@@ -8,9 +8,9 @@ import torch
 from conftest import TINY
 from rater_helpers import GROUPS, SETTINGS, new_rater, of_credit
 
+from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, PoolRows
-from alchemist.models.star.generator import StarCodec, StarGenerator
 from alchemist.raters import score
 from alchemist.raters.network import Group, Rater
 

@@ -18,8 +18,8 @@ from rater_helpers import (
 )
 
 from alchemist.core import stateless
+from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models.encoded import Encoded
-from alchemist.models.star.generator import StarCodec, StarGenerator
 from alchemist.raters.network import Rater, Weights, batch_weights
 from alchemist.raters.steps import (
     MetaState,

@@ -10,14 +10,14 @@ from alchemist.core.refusal import Refusal
 
 
 def test_a_missing_cell_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (copy / "data" / "scores" / "topk-0.2-xs-0.json").unlink()
+    (copy / "data" / "scores" / "topk-0.2-xs-0" / "figures.json").unlink()
     with pytest.raises(Refusal, match=r"the grid names the cell topk-0\.2-xs-0") as told:
         run(copy, monkeypatch)
     assert "\n" not in str(told.value)
 
 
 def test_cells_measured_otherwise_are_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = copy / "data" / "scores" / "loss-0.5-xs-0.json"
+    path = copy / "data" / "scores" / "loss-0.5-xs-0" / "figures.json"
     files.write_json(path, files.read_json(path) | {"n": 7})
     with pytest.raises(Refusal, match=r"full-xs-0 and loss-0\.5-xs-0 differ in n,"):
         run(copy, monkeypatch)

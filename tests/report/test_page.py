@@ -62,6 +62,7 @@ def test_two_seeds_and_no_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_cells_beside_the_grid_are_not_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (copy / "data" / "scores" / "old-0.2-xs-0.json").write_text("not JSON")
+    (copy / "data" / "scores" / "old-0.2-xs-0").mkdir()
+    (copy / "data" / "scores" / "old-0.2-xs-0" / "figures.json").write_text("not JSON")
     before = (copy / "reports" / "index.html").read_bytes()
     assert (run(copy, monkeypatch) / "index.html").read_bytes() == before

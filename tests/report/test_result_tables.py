@@ -39,7 +39,7 @@ def test_table_holds_the_scores_bit_by_bit(world: Path) -> None:
     table = pd.read_csv(world / "reports" / "table.csv", dtype=str, keep_default_na=False)
     found = 0
     for name, rows in table.groupby("cell"):
-        held = json.loads((world / "data" / "scores" / f"{name}.json").read_text())
+        held = json.loads((world / "data" / "scores" / name / "figures.json").read_text())
         for at in held["checkpoints"]:
             for point in at["points"]:
                 (row,) = rows[rows["point"] == point].to_dict("records")

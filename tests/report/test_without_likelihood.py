@@ -95,7 +95,7 @@ def test_the_unit_of_a_likelihood_is_that_of_the_cells(three: Path) -> None:
 def test_cells_of_models_with_and_without_one_are_not_compared(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = copy / "data/scores/loss-0.5-xs-0.json"
+    path = copy / "data/scores/loss-0.5-xs-0/figures.json"
     files.write_json(path, files.read_json(path) | {"likelihood": None})
     with pytest.raises(Refusal, match=r"full-xs-0 and loss-0\.5-xs-0 differ in likelihood,"):
         run(copy, monkeypatch)

@@ -30,6 +30,8 @@ def test_illegal_values_are_refused(key, value):
         parse(EvaluateSettings, {**EVALUATE, key: value}, "scales.tiny.evaluate")
 
 
-def test_scorer_block_has_no_hidden_value():
-    with pytest.raises(Refusal, match=r"scorer\.\w+ is missing"):
-        parse(ScorerSettings, {"image_size": 64}, "scales.tiny.scorer")
+def test_a_value_that_is_left_out_is_the_scale_tinys():
+    assert parse(ScorerSettings, {"image_size": 32}, "scales.tiny.scorer") == ScorerSettings(image_size=32)
+    assert parse(EvaluateSettings, {"images": 500}, "scales.tiny.evaluate").kid_subset_size == 500
+    with pytest.raises(Refusal, match=r"kid_subset_size and grid should be at most images \(499\)"):
+        parse(EvaluateSettings, {"images": 499}, "scales.tiny.evaluate")  # a default is held to the rules too

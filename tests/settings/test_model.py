@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings.families.star import StarSettings
+from alchemist.families.star.settings import StarSettings
 from alchemist.settings.model import families, model_settings, sample_settings
 
 SIZE = {"family": "star", "depth": 2, "width": 96, "heads": 3, "drop_path": 0.01, "activation": "relu"}
@@ -40,7 +40,7 @@ def test_a_scale_holds_a_law_for_each_family_that_it_names() -> None:
     for value, words in (
         ({}, r"scales\.tiny\.sample is \{\}; it should be a block with a law for each family"),
         (3, r"scales\.tiny\.sample is 3; it should be a block"),
-        ({"star": LAW, "x": LAW}, r"scales\.tiny\.sample\.x is no known family; legal keys are .*star"),
+        ({"star": LAW, "x": LAW}, r"scales\.tiny\.sample\.x is not a known key; legal keys are .*star"),
         ({"star": {**LAW, "top_p": 0.0}}, r"scales\.tiny\.sample\.star\.top_p is 0\.0"),
     ):
         with pytest.raises(Refusal, match=words):

@@ -29,13 +29,17 @@ def settings(sampler: str, seed: int = 0, **values: Any) -> SelectionSettings:
         ("block", {"mean": 50.0}, r"it should be null, because sampler block uses start\."),
         ("gsample", {"drop": 5.0}, r"it should be null, because sampler gsample uses mean and sigma\."),
         ("shift_gsample", {"start": 5.0}, r"shift_gsample uses drop and mean and sigma\."),
-        ("shift_gsample", {"drop": 100.0}, r"selections\.s\.drop is 100\.0; .* less than 100"),
-        ("gsample", {"sigma": 0.0}, r"selections\.s\.sigma is 0\.0; .* greater than 0"),
+        (
+            "shift_gsample",
+            {"drop": 100.0},
+            r"selections\.s\.drop is 100\.0; .*at least 0 and less than 100 or null",
+        ),
+        ("gsample", {"sigma": 0.0}, r"selections\.s\.sigma is 0\.0; .* larger than 0"),
         ("gsample", {"sigma": math.inf}, r"selections\.s\.sigma is inf; .* finite"),
-        ("gsample", {"mean": 101.0}, r"selections\.s\.mean is 101\.0; .* less than or equal to 100"),
-        ("block", {"start": -1.0}, r"selections\.s\.start is -1\.0; .* greater than or equal to 0"),
-        ("block", {"start": "10"}, r"selections\.s\.start is '10'; .* valid number"),
-        ("bottomk", {}, r"selections\.s\.sampler is 'bottomk'; .*'topk'"),
+        ("gsample", {"mean": 101.0}, r"selections\.s\.mean is 101\.0; .* at most 100"),
+        ("block", {"start": -1.0}, r"selections\.s\.start is -1\.0; .* at least 0"),
+        ("block", {"start": "10"}, r"selections\.s\.start is '10'; it should be a finite number"),
+        ("bottomk", {}, r"selections\.s\.sampler is 'bottomk'; .*topk"),
         ("topk", {"seed": -1}, r"selections\.s\.seed is -1"),
         ("topk", {"extra": 1}, r"selections\.s\.extra is not a known key; legal keys are rater, sampler"),
     ],
@@ -47,10 +51,12 @@ def test_settings_that_a_sampler_cannot_use_are_refused(
         settings(sampler, **values)
 
 
-def test_a_missing_value_is_refused_rather_than_assumed() -> None:
-    block = {"rater": "r", "sampler": "topk", "seed": 0, "start": None, "drop": None, "mean": None}
-    with pytest.raises(Refusal, match=r"selections\.s\.sigma is missing"):
-        parse(SelectionSettings, block, "selections.s")
+def test_a_selection_is_a_rater_and_a_sampler_and_the_rest_has_defaults() -> None:
+    assert parse(SelectionSettings, {"rater": "r", "sampler": "topk"}, "selections.s") == settings("topk")
+    with pytest.raises(
+        Refusal, match=r"selections\.s\.rater is missing; selections\.s needs the keys rater, sampler"
+    ):
+        parse(SelectionSettings, {"sampler": "topk"}, "selections.s")
 
 
 def test_what_a_drop_or_start_leaves_should_be_enough_for_the_retention() -> None:

@@ -11,13 +11,15 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
     """A pool with a rejected pair in each split, its encoding, the scorer and the floors of a tiny grid."""
     made = Grid(tmp_path_factory.mktemp("grid"))
     sys.path.insert(0, str(REPO))
-    made("prepare", pool="emoji", out="data/pool", truth_out="data/truth", time_out="data/times/prepare.json")
+    made(
+        "prepare", pool="emoji", out="data/pool", truth_out="data/truth", time_out="data/timings/prepare.json"
+    )
     made.reject()
     made("tokenizer", pool_name="emoji", pool="data/pool", asset=REPO / "assets/emoji32",
-         out="data/tokenizer", scratch=".scratch", time_out="data/times/codec.json")  # fmt: skip
+         out="data/tokenizer", scratch=".scratch", time_out="data/timings/codec.json")  # fmt: skip
     made("encode", family_name="star", pool="data/pool", codec="data/tokenizer", scale="tiny",
-         out="data/encoded", time_out="data/times/encode.json")  # fmt: skip
-    made("scorer", pool="data/pool", scale="tiny", out="data/scorer", time_out="data/times/scorer.json")
+         out="data/encoded", time_out="data/timings/encode.json")  # fmt: skip
+    made("scorer", pool="data/pool", scale="tiny", out="data/scorer", time_out="data/timings/scorer.json")
     made("floors", family_name="star", pool="data/pool", codec="data/tokenizer", scorer="data/scorer",
          scale="tiny", out="data/floors")  # fmt: skip
     yield made

@@ -111,7 +111,7 @@ def test_the_score_is_of_each_image_and_its_own_caption(
 def test_every_cell_draws_the_same_noise_whatever_its_seed(grid: Grid) -> None:
     ours = pictures(grid, checkpoint(grid, "seed-4", OTHER, 128))
     assert grid.score("seed-4")["cell"] == "seed-4"
-    sheet = np.asarray(Image.open(grid.folder / "data/scores/seed-4.png"))
+    sheet = np.asarray(Image.open(grid.folder / "data/scores/seed-4/sheet.png"))
     assert np.array_equal(sheet, np.concatenate(list(ours[: grid.scale.evaluate.grid]), axis=1))
 
 

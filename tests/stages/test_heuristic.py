@@ -9,7 +9,7 @@ from alchemist.raters import pixels
 
 def test_a_pixel_rating_is_of_its_own_image_in_the_direction_asked_for(grid: Grid) -> None:
     grid("heuristic", rater="frequency", pool="data/pool", out="data/ratings/frequency/all.parquet",
-         log_out="data/raters/frequency/all")  # fmt: skip
+         log_out="data/raters/frequency/all", time_out="data/timings/frequency.json")  # fmt: skip
     found = pd.read_parquet(grid.folder / "data/ratings/frequency/all.parquet")
     rows = grid.index("pool")
     assert list(found["id"]) == list(rows["id"])

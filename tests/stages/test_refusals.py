@@ -8,10 +8,11 @@ from stage_grid import MODEL, PROXY, SEED, Grid
 from alchemist.core.refusal import Refusal
 
 ENCODE = {"pool": "data/pool", "scale": "tiny", "out": "data/no", "time_out": "data/no.json"}
-TRAIN = {"seed": SEED, "scale": "tiny", "out": "data/no", "scratch": ".scratch"}
+TRAIN = ENCODE | {"seed": SEED, "scratch": ".scratch"}
+del TRAIN["pool"]
 EVALUATE = {
     "cell": "data/models/subset", "encoded": "data/encoded", "scorer": "data/scorer", "floors": "data/floors",
-    "index": "data/pool/index.parquet", "scale": "tiny", "out": "data/no.json", "grid_out": "data/no.png",
+    "scale": "tiny", "out": "data/no", "time_out": "data/no.json",
 }  # fmt: skip
 
 
@@ -24,12 +25,11 @@ EVALUATE = {
          "--family is 'batch'; legal values are star"),
         ("encode", ENCODE | {"family_name": "star", "codec": "data/scorer"},
          "data/scorer holds no tokenizer; it should be a folder that stage tokenizer wrote"),
-        ("train", TRAIN | {"family_name": "dit", "model": MODEL, "codec": "data/tokenizer",
-                           "encoded": "data/encoded"},
+        ("train", TRAIN | {"family_name": "dit", "model": MODEL, "encoded": "data/encoded"},
          "family is 'star'; this stage runs models of the family dit"),
-        ("train", TRAIN | {"family_name": "star", "model": MODEL, "codec": "data/tokenizer",
-                           "encoded": "data/pool"}, "data/pool holds no encoded pairs"),
-        ("evaluate", EVALUATE | {"family_name": "star", "model": PROXY, "codec": "data/tokenizer"},
+        ("train", TRAIN | {"family_name": "star", "model": MODEL, "encoded": "data/pool"},
+         "data/pool holds no encoded pairs"),
+        ("evaluate", EVALUATE | {"family_name": "star", "model": PROXY},
          f"--model is '{PROXY}'; data/models/subset holds a cell of the model '{MODEL}'"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",

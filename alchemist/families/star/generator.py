@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alchemist.core import devices, files, stateless
+from alchemist.families.star import sampling, tokenizer
+from alchemist.families.star.settings import StarLaw, StarSettings
+from alchemist.families.star.tokenizer import Tokenizer
+from alchemist.families.star.transformer import Star, no_decay
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.family import Arrays, Codec, Generator, Trunk
-from alchemist.models.star import sampling, tokenizer
-from alchemist.models.star.tokenizer import Tokenizer
-from alchemist.models.star.transformer import Star, no_decay
 from alchemist.models.text import TEXT_WIDTH
-from alchemist.settings.families.star import StarLaw, StarSettings
 
 RECONSTRUCTED_AT_ONCE = 250
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings.check import _one_family, check
+from alchemist.params.check import _one_family, check
 from alchemist.settings.grid import RolesSettings
 from alchemist.settings.model import ModelSettings
+from stages.common.params_file import read_params
 
-DEFAULT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+DEFAULT: dict[str, Any] = read_params(Path(__file__).parents[2] / "params.yaml")
 
 
 def edited(key: str, value: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def edited(key: str, value: Any) -> dict[str, Any]:
     *path, last = key.split(".")
     place = params
     for part in path:
-        place = place[part]
+        place = place.setdefault(part, {})
     if value is KeyError:
         del place[last]
     else:
@@ -39,62 +39,106 @@ def test_the_default_is_sound() -> None:
         ("scale", 3, "scale is 3; legal values are tiny, small, tiny_paper_metrics."),
         ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, roles,"),
         ("roles.proxy", "xl", "roles.proxy is 'xl'; legal values are xs, s, m,"),
-        ("grid.ratios", 0.5, "grid.ratios is 0.5; input should be a valid tuple."),
-        ("grid.ratios", [], "grid.ratios is (); tuple should have at least 1 item"),
+        (
+            "grid.ratios",
+            0.5,
+            "grid.ratios is 0.5; it should be a list with at least one item, each a finite number, larger",
+        ),
+        ("grid.ratios", [], "grid.ratios is []; it should be a list with at least one item, each a"),
         ("grid.ratios", [0.5, 0.5], "each name should stand there once, and 0.5 stands there twice."),
-        ("grid.ratios", [1.0], "larger than 0 and smaller than 1"),
+        (
+            "grid.ratios",
+            [1.0],
+            "grid.ratios.0 is 1.0; it should be a finite number, larger than 0 and less than 1.",
+        ),
         ("grid.ratios", [0.00001], "grid.ratios holds 1e-05; of 8000 pairs that keeps none."),
-        ("grid.seeds", [-1], "seeds should be whole numbers from 0."),
-        ("grid.seeds", ["0"], "grid.seeds.0 is '0'; input should be a valid integer."),
-        ("grid.selections", ["alchemy"], "grid.selections is 'alchemy'; legal values are oracle, random,"),
+        ("grid.seeds", [-1], "grid.seeds.0 is -1; it should be a whole number, at least 0."),
+        ("grid.seeds", ["0"], "grid.seeds.0 is '0'; it should be a whole number, at least 0."),
+        ("grid.selections", ["alchemy"], "'alchemy', nearest to alchemist; legal values are oracle, random,"),
         ("grid.raters", ["random"], "whose rater alchemist is not in grid.raters; add it there."),
         ("grid.oracles", [], "whose rater oracle is not in grid.oracles; add it there."),
         ("grid.oracles", ["loss"], "grid.oracles is 'loss'; legal values are oracle."),
         ("pool", "mine", "grid.oracles is oracle; it should be [], because pool mine has no truth."),
         ("raters.loss.kind", "gradient", "raters.loss.kind is 'gradient'; legal values are meta, loss,"),
-        ("raters.alchemist.group", "mlp", "input should be 'product', 'temperature', 'none' or"),
-        ("selections.topk.rater", "beauty", "selections.topk.rater is 'beauty'; legal values are alchemist,"),
+        (
+            "raters.alchemist.group",
+            "mlp",
+            "raters.alchemist.group is 'mlp'; it should be product, temperature, none or",
+        ),
+        (
+            "selections.topk.rater",
+            "beauty",
+            "selections.topk.rater is 'beauty', nearest to best; legal values are",
+        ),
         ("selections.topk.sigma", 3.0, "selections.topk.sigma is 3.0; it should be null,"),
         ("pools.emoji.shares.plain", 0.5, "the shares should sum to 1, and they sum to 1.3."),
-        ("pools.emoji.resolution", 33, "pools.emoji.resolution is 33; input should be a multiple of 4."),
+        (
+            "pools.emoji.resolution",
+            33,
+            "is 33; it should be a whole number, at least 16 and at most 128 and a multiple of 4.",
+        ),
         ("models.s.width", 130, "width should be heads (4) times a multiple of 4."),
         ("models.s", 7, "models.s.family is None; legal values are star."),
         ("models.a-b", DEFAULT["models"]["s"], "legal names hold letters, digits and underscores, and"),
-        ("scales.tiny.train.batch", 0, "scales.tiny.train.batch is 0; input should be greater than or equal"),
-        ("scales.tiny.train.batch", KeyError, "scales.tiny.train.batch is missing;"),
-        ("scales.tiny.train.bath", 3, "scales.tiny.train.bath is not a known key; legal keys are images,"),
-        ("scales.tiny.train.images", "many", "input should be a valid integer."),
+        (
+            "scales.tiny.train.batch",
+            0,
+            "scales.tiny.train.batch is 0; it should be a whole number, at least 1.",
+        ),
+        ("scales.tiny.train", KeyError, "scales.tiny.train is missing; scales.tiny needs the keys encode,"),
+        ("scales.tiny.train.bath", 3, "bath is not a known key, nearest to batch; legal keys are images,"),
+        (
+            "scales.tiny.train.images",
+            "many",
+            "scales.tiny.train.images is 'many'; it should be a whole number, at least 1.",
+        ),
         ("scales.tiny.evaluate.images", 2000, "scales.tiny.evaluate.images is 2000; at most half of"),
         (
             "scales.tiny.sample.star.top_p",
             0.0,
-            "scales.tiny.sample.star.top_p is 0.0; input should be greater",
+            "scales.tiny.sample.star.top_p is 0.0; it should be a finite number, larger than 0 and at",
         ),
         ("scales.tiny.rate.images", 8, "scales.tiny.rate.images is 8; at least rate.batch (32) is legal."),
-        ("tokenizer.refit", "yes", "tokenizer.refit is 'yes'; input should be a valid boolean."),
+        ("tokenizer.refit", "yes", "tokenizer.refit is 'yes'; it should be true or false."),
         ("raters.loss.kind", ["meta"], "raters.loss.kind is ['meta']; legal values are meta,"),
         ("raters", {1: DEFAULT["raters"]["loss"]}, "raters has a block named 1; legal names hold"),
         ("selections.full", DEFAULT["selections"]["topk"], "not full, which names the full data's cells."),
         ("selections.topk.sampler", "full", "whose sampler is full; the full data has its own cells."),
         ("selections.alchemist.drop", 90.0, "selections.alchemist at ratio 0.5:"),
-        ("scales.tiny.train.checkpoints", [0.0], "input should be greater than 0."),
-        ("scales.tiny.train.checkpoints", [2.0], "input should be less than or equal to 1."),
-        ("scales.tiny.train.learning_rate", float("inf"), "input should be a finite number."),
+        (
+            "scales.tiny.train.checkpoints",
+            [0.0],
+            "checkpoints.0 is 0.0; it should be a finite number, larger than 0 and at most 1.",
+        ),
+        (
+            "scales.tiny.train.checkpoints",
+            [2.0],
+            "checkpoints.0 is 2.0; it should be a finite number, larger than 0 and at most 1.",
+        ),
+        (
+            "scales.tiny.train.learning_rate",
+            float("inf"),
+            "is inf; it should be a finite number, larger than 0.",
+        ),
         ("pools.emoji.scorer.pairs", 20, "scales.tiny.scorer.batch is 256; at most half of"),
         ("tokenizer.fit.images", 640, "images should be at least 200 batches of 32"),
-        ("tokenizer.fit.codes", 70000, "input should be less than or equal to 65536."),
+        (
+            "tokenizer.fit.codes",
+            70000,
+            "is 70000; it should be a whole number, at least 2 and at most 65536.",
+        ),
         ("raters", {}, "raters is {}; it should hold at least one named block."),
         (
             "raters.alchemist.credit",
             "hessian",
-            "raters.alchemist.credit is 'hessian'; input should be",
+            "raters.alchemist.credit is 'hessian'; it should be penalty, reference, alignment or unrolled.",
         ),
         ("raters.alchemist.unroll_steps", 2, "unroll_steps is 2; it should be null, because only credit"),
         ("raters.unrolled.unroll_steps", None, "it should be a number, because credit unrolled uses it."),
         ("raters.alchemist.rating_mode", "batch", "group double_softmax and rating_mode batch go together"),
         ("raters.alchemist_published.bound", 2.0, "bound should be null under group double_softmax"),
         ("raters.alignment.baseline", "validation", "baseline should be none, because the validation loss"),
-        ("raters.clarity.direction", 0, "raters.clarity.direction is 0; input should be 1 or -1."),
+        ("raters.clarity.direction", 0, "raters.clarity.direction is 0; it should be 1 or -1."),
         ("grid.heuristics", ["loss"], "grid.heuristics is 'loss'; legal values are colourfulness, clarity,"),
         ("grid.ablation", {"selections": ["gsample"], "ratios": []}, "grid.ablation.ratios is []; it should"),
         (
@@ -120,9 +164,13 @@ def test_the_default_is_sound() -> None:
         (
             "contrasts.alchemist_loss.metric",
             "fid",
-            "contrasts.alchemist_loss.metric is 'fid'; input should be",
+            "contrasts.alchemist_loss.metric is 'fid'; it should be fd, fd_coded, kid, clip or nll.",
         ),
-        ("statistics.confidence", 95.0, "statistics.confidence is 95.0; input should be less than 1."),
+        (
+            "statistics.confidence",
+            95.0,
+            "statistics.confidence is 95.0; it should be a finite number, larger than 0.5 and less than 1.",
+        ),
         ("statistics.secondary", ["alchemist_loss"], "statistics.primary is null, but statistics.secondary"),
         ("device", "gpu", "device is 'gpu'; legal values are auto, cpu, cuda and cuda:0, cuda:1,"),
         ("device", KeyError, "device is missing; params.yaml needs the keys pool, scale, device,"),
@@ -160,7 +208,7 @@ def asking(**changes: Any) -> dict[str, Any]:
         ({"statistics__secondary": ["alchemist_full"] * 2}, "statistics.secondary holds a contrast twice;"),
         (
             {"contrasts__best_alchemist__arm": "bset"},
-            "contrasts.best_alchemist.arm is 'bset'; legal values are",
+            "contrasts.best_alchemist.arm is 'bset', nearest to best; legal values are",
         ),
         ({"statistics__secondary": ["x"]}, "statistics.secondary is 'x'; legal values are"),
         ({"statistics__primary": "alchemist_full"}, "alchemist_full, which is the primary contrast;"),

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 import yaml
 from conftest import TINY, random_text, random_tokens
 
+from alchemist.families.star.settings import StarSettings
+from alchemist.families.star.tokenizer import Tokenizer
+from alchemist.families.star.transformer import Star, rope_table, turn
 from alchemist.models.batch import Text
-from alchemist.models.star.tokenizer import Tokenizer
-from alchemist.models.star.transformer import Star, rope_table, turn
-from alchemist.settings.families.star import StarSettings
 
 
 @pytest.fixture

@@ -12,11 +12,18 @@ class StarSettings(ModelSettings):
     """A next-scale transformer (spec: C = 64 depth and depth heads at the published sizes)."""
 
     family: Literal["star"] = Field(description="the model family")
-    depth: int = Field(ge=1, le=64, description="blocks")
-    width: int = Field(ge=8, description="channels, C")
+    depth: int = Field(ge=1, le=64, description="transformer blocks")
+    width: int = Field(ge=8, description="channels, C: heads times a multiple of 4")
     heads: int = Field(ge=1, description="attention heads")
-    drop_path: float = Field(ge=0, lt=1, description="drop-path rate of the last block")
-    activation: Literal["gelu", "relu"] = Field(description="of the feed-forward part; relu is faster on CPU")
+    drop_path: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of pairs that skip the last block; earlier blocks have less",
+    )
+    activation: Literal["gelu", "relu"] = Field(
+        default="relu", description="of the feed-forward part; relu is faster on CPU"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "StarSettings":
@@ -28,21 +35,31 @@ class StarSettings(ModelSettings):
 class StarLaw(Settings):
     """`scales.SCALE.sample.star`: how images are drawn from a trained model."""
 
-    guidance: float = Field(ge=0, description="classifier-free guidance at the last scale; 0 is none")
-    top_p: float = Field(gt=0, le=1, description="nucleus of the token sampling")
+    guidance: float = Field(
+        default=2.0, ge=0, description="classifier-free guidance at the last scale; 0 is none"
+    )
+    top_p: float = Field(
+        default=0.95, gt=0, le=1, description="nucleus of the token sampling, as a share of probability"
+    )
 
 
 class FitSettings(Settings):
     """`tokenizer.fit`: how the tokenizer is fitted where it is not taken from the repo."""
 
-    images: int = Field(ge=64, description="images seen, repeats included")
-    pairs: int = Field(ge=64, description="distinct images composed or read for the fit")
-    batch: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    perceptual: float = Field(ge=0, description="weight of the VGG distance in the loss")
-    codes: int = Field(ge=2, le=65536, description="codes of each codebook, V")
-    width: int = Field(ge=8, multiple_of=8, description="channels of the networks on the code grid")
-    seed: int = Field(ge=0)
+    images: int = Field(
+        default=500_000, ge=64, description="images seen, repeats included; at least 200 batches"
+    )
+    pairs: int = Field(
+        default=60_000, ge=64, description="distinct images composed or read for the fit; at least a batch"
+    )
+    batch: int = Field(default=32, ge=1, description="images a step")
+    learning_rate: float = Field(default=0.002, gt=0, description="of AdamW, at its peak")
+    perceptual: float = Field(default=0.2, ge=0, description="weight of the VGG distance in the loss")
+    codes: int = Field(default=2048, ge=2, le=65536, description="codes of each codebook, V")
+    width: int = Field(
+        default=128, ge=8, multiple_of=8, description="channels of the networks on the code grid"
+    )
+    seed: int = Field(default=0, ge=0, description="of weights, codes and order")
 
     @model_validator(mode="after")
     def _long_enough(self) -> "FitSettings":
@@ -60,7 +77,9 @@ class TokenizerSettings(Settings):
 
     asset: str = Field(min_length=1, description="folder in assets/ that holds the fitted tokenizer")
     refit: bool = Field(description="true fits a new one instead of loading the asset")
-    fit: FitSettings
+    fit: FitSettings = Field(
+        default=FitSettings(), description="values of a new fit; about an hour by default"
+    )
 
 
 MODEL, LAW = StarSettings, StarLaw

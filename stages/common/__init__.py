@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import typer
-import yaml
 
 from alchemist.core.files import write_json
 from alchemist.core.refusal import Refusal
 from alchemist.settings import Settings, parse
+from stages.common.params_file import read_params
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Settings)
@@ -20,11 +20,7 @@ PARAMS = Path("params.yaml")
 
 def section(key: str) -> Any:
     """The value at a dotted key of params.yaml ("" for all of it). Raises Refusal where there is none."""
-    try:
-        value = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Refusal(f"{PARAMS} cannot be read: {' '.join(str(error).split())}.") from None
-    parent = str(PARAMS)
+    value, parent = read_params(PARAMS), str(PARAMS)
     for part in key.split(".") if key else ():
         if not isinstance(value, dict) or part not in value:
             names = ", ".join(str(name) for name in value) if isinstance(value, dict) else "no keys"
@@ -38,11 +34,11 @@ def block(kind: type[S], key: str) -> S:
     return parse(kind, section(key), key)
 
 
-def stage(run: Callable[P, dict[str, float] | None]) -> None:
+def stage(run: Callable[P, dict[str, Any] | None]) -> None:
     """Runs a stage's function as a command; a person's mistake ends it with one sentence.
 
-    A function with the option `time_out` has its wall-clock seconds written there, and the costs that it
-    returns, apart from its results, whose bytes they would change.
+    What a run took goes to its option `time_out`, apart from the results, whose bytes it would change: its
+    wall-clock seconds, and what the function returns (memory, hardware, FLOPs, seconds of all tries).
     """
 
     @functools.wraps(run)

@@ -11,11 +11,11 @@ from conftest import CPU
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
-from alchemist.models.star import tokenizer, tokenizer_fit
-from alchemist.models.star.generator import StarCodec
-from alchemist.models.star.tokenizer import Tokenizer, TokenizerConfig, to_float
+from alchemist.families.star import tokenizer, tokenizer_fit
+from alchemist.families.star.generator import StarCodec
+from alchemist.families.star.settings import FitSettings
+from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig, to_float
 from alchemist.pools.emoji import compose
-from alchemist.settings.families.star import FitSettings
 
 
 def test_resampling_matrices_are_torchs_own() -> None:

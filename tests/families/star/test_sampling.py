@@ -5,10 +5,10 @@ import pytest
 import torch
 from conftest import TINY, random_text
 
+from alchemist.families.star.sampling import pick, sample
+from alchemist.families.star.tokenizer import Tokenizer
+from alchemist.families.star.transformer import Star
 from alchemist.models.batch import Chance, Text
-from alchemist.models.star.sampling import pick, sample
-from alchemist.models.star.tokenizer import Tokenizer
-from alchemist.models.star.transformer import Star
 
 
 def network(codes: Tokenizer, seed: int) -> Star:

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alchemist.core import stateless
+from alchemist.families.star import fused
+from alchemist.families.star.fused import Sight
+from alchemist.families.star.settings import StarSettings
 from alchemist.models.batch import Text
-from alchemist.models.star import fused
-from alchemist.models.star.fused import Sight
-from alchemist.settings.families.star import StarSettings
 
 ROPE_RANGE = 64.0  # coordinates of every scale are spread over [0, 64]
 ROPE_BASE = 10_000.0

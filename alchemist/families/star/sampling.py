@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from alchemist.core import devices, stateless
+from alchemist.families.star.tokenizer import Tokenizer
+from alchemist.families.star.transformer import Star
 from alchemist.models.batch import Chance, Text
-from alchemist.models.star.tokenizer import Tokenizer
-from alchemist.models.star.transformer import Star
 
 
 def pick(logits: Tensor, uniforms: Tensor, top_k: int, top_p: float) -> Tensor:

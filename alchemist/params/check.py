@@ -1,89 +1,20 @@
-"""All of params.yaml, and what must fit together across its blocks."""
+"""What must fit together across the blocks of params.yaml."""
 
-import re
 from typing import Any
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings import Settings, parse
-from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
-from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
-from alchemist.settings.device import device_setting
-from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
-from alchemist.settings.families.star import TokenizerSettings
-from alchemist.settings.grid import GridSettings, RolesSettings
-from alchemist.settings.model import ModelSettings, model_settings, sample_settings
-from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
-from alchemist.settings.rater import (
-    LISTS,
-    MetaRater,
-    RaterSettings,
-    ReferenceLossRater,
-    rater_settings,
-)
+from alchemist.params.whole import Params, read
+from alchemist.settings import legal
+from alchemist.settings.evaluation import LIT
+from alchemist.settings.grid import GridSettings
+from alchemist.settings.pool import EmojiPool
+from alchemist.settings.rater import LISTS, MetaRater, RaterSettings, ReferenceLossRater
 from alchemist.settings.selection import SelectionSettings, check_start, shift_drop
-
-
-class ScaleSettings(Settings):
-    """A block of `scales:`."""
-
-    encode: EncodeSettings
-    scorer: ScorerSettings
-    rate: RateSettings
-    train: TrainSettings
-    evaluate: EvaluateSettings
-    sample: dict[str, Any]  # a law of its own for each family in use: see `settings.model.sample_settings`
-
-
-class Params(Settings):
-    """params.yaml as a whole."""
-
-    model_config = Settings.model_config | {"arbitrary_types_allowed": True}
-    pool: str
-    scale: str
-    device: str
-    roles: RolesSettings
-    grid: GridSettings
-    tokenizer: TokenizerSettings
-    pools: dict[str, EmojiPool | UserPool]
-    raters: dict[str, RaterSettings]
-    selections: dict[str, SelectionSettings]
-    models: dict[str, ModelSettings]
-    contrasts: dict[str, ContrastSettings]
-    statistics: StatisticsSettings
-    scales: dict[str, ScaleSettings]
 
 
 def check(params: Any) -> Params:
     """Checks everything that params.yaml holds. Raises Refusal with the first mistake."""
-    if not isinstance(params, dict):
-        raise Refusal(
-            f"params.yaml holds {params!r}; it should hold the keys {', '.join(Params.model_fields)}."
-        )
-    for key in params:
-        if key not in Params.model_fields:
-            raise Refusal(f"{key} is not a known key; legal keys are {', '.join(Params.model_fields)}.")
-    for key in Params.model_fields:
-        if key not in params:
-            raise Refusal(f"{key} is missing; params.yaml needs the keys {', '.join(Params.model_fields)}.")
-    whole = Params.model_construct(
-        pool=params["pool"],
-        scale=params["scale"],
-        device=device_setting(params["device"]),
-        roles=parse(RolesSettings, params["roles"], "roles"),
-        grid=parse(GridSettings, params["grid"], "grid"),
-        tokenizer=parse(TokenizerSettings, params["tokenizer"], "tokenizer"),
-        pools={k: pool_settings(v, f"pools.{k}") for k, v in _blocks(params, "pools")},
-        raters={k: rater_settings(v, f"raters.{k}") for k, v in _blocks(params, "raters")},
-        selections={
-            k: parse(SelectionSettings, v, f"selections.{k}") for k, v in _blocks(params, "selections")
-        },
-        models={k: model_settings(v, f"models.{k}") for k, v in _blocks(params, "models")},
-        contrasts={k: parse(ContrastSettings, v, f"contrasts.{k}") for k, v in _blocks(params, "contrasts")},
-        statistics=parse(StatisticsSettings, params["statistics"], "statistics"),
-        scales={k: parse(ScaleSettings, v, f"scales.{k}") for k, v in _blocks(params, "scales")},
-    )
-    for name, scale in whole.scales.items():
-        sample_settings(scale.sample, f"scales.{name}.sample")
+    whole = read(params)
     _named("pool", whole.pool, whole.pools)
     _named("scale", whole.scale, whole.scales)
     _named("roles.proxy", whole.roles.proxy, whole.models)
@@ -219,22 +150,9 @@ def _contrasts(params: Params) -> None:
             )
 
 
-def _blocks(params: dict[str, Any], key: str) -> list[tuple[str, Any]]:
-    if not isinstance(params[key], dict) or not params[key]:
-        raise Refusal(f"{key} is {params[key]!r}; it should hold at least one named block.")
-    for name in params[key]:
-        # DVC splits keys at dots and joins cell names by hyphens.
-        if not isinstance(name, str) or name == "full" or not re.fullmatch(r"[A-Za-z0-9_]+", name):
-            raise Refusal(
-                f"{key} has a block named {name!r}; legal names hold letters, digits and underscores, and "
-                "are not full, which names the full data's cells."
-            )
-    return list(params[key].items())
-
-
 def _named(key: str, name: object, names: dict[str, Any]) -> None:
     if not isinstance(name, str) or name not in names:
-        raise Refusal(f"{key} is {name!r}; legal values are {', '.join(names)}.")
+        raise Refusal(legal.wrong_value(key, name, names))
 
 
 def _fits(params: Params) -> None:

@@ -8,8 +8,7 @@ import torch
 from conftest import CPU, TINY, random_text, random_tokens
 
 from alchemist.core import stateless
-from alchemist.models.batch import Batch, Chance
-from alchemist.models.star.generator import (
+from alchemist.families.star.generator import (
     StarCodec,
     StarGenerator,
     StarTrunk,
@@ -17,7 +16,8 @@ from alchemist.models.star.generator import (
     open_codec,
     softmax_errors,
 )
-from alchemist.models.star.tokenizer import Tokenizer, save, to_float
+from alchemist.families.star.tokenizer import Tokenizer, save, to_float
+from alchemist.models.batch import Batch, Chance
 
 
 def pairs(codes: Tokenizer, count: int, length: int = 5, seed: int = 0) -> Batch:
@@ -151,7 +151,7 @@ def test_many_images_are_reconstructed_as_a_few_are(
 ) -> None:
     images = stateless.generator("codec").integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
     whole = codec.reconstruct(images)
-    monkeypatch.setattr("alchemist.models.star.generator.RECONSTRUCTED_AT_ONCE", 3)
+    monkeypatch.setattr("alchemist.families.star.generator.RECONSTRUCTED_AT_ONCE", 3)
     assert np.abs(codec.reconstruct(images).astype(int) - whole).max() <= 1
 
 

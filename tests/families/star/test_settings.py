@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from alchemist.core.refusal import Refusal
+from alchemist.families.star.settings import FitSettings, StarLaw, StarSettings
 from alchemist.settings import parse
-from alchemist.settings.families.star import FitSettings, StarLaw, StarSettings
 from alchemist.settings.model import law_settings
 
 SIZE = {"family": "star", "depth": 2, "width": 96, "heads": 3, "drop_path": 0.01, "activation": "relu"}
@@ -22,8 +22,12 @@ FIT = {
         ("width", 130, r"width should be heads \(3\) times a multiple of 4"),
         ("width", 90, "times a multiple of 4"),
         ("depth", 0, "models.s.depth is 0"),
-        ("drop_path", 1.0, "models.s.drop_path is 1.0; input should be less than 1"),
-        ("activation", "silu", "input should be 'gelu' or 'relu'"),
+        (
+            "drop_path",
+            1.0,
+            "models.s.drop_path is 1.0; it should be a finite number, at least 0 and less than 1",
+        ),
+        ("activation", "silu", "models.s.activation is 'silu'; it should be gelu or relu"),
         ("layers", 3, "models.s.layers is not a known key; legal keys are family, depth,"),
     ],
 )
@@ -46,7 +50,7 @@ def test_a_law_that_cannot_be_is_refused(key: str, value: float) -> None:
     [
         ({"images": 640}, "images should be at least 200 batches of 32"),
         ({"batch": 100, "images": 64_000}, r"pairs should be at least batch \(100\)"),
-        ({"codes": 70_000}, "less than or equal to 65536"),
+        ({"codes": 70_000}, "at least 2 and at most 65536"),
         ({"width": 36}, "multiple of 8"),
     ],
 )

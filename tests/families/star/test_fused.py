@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from conftest import CPU, TINY
 
 from alchemist.core import devices
+from alchemist.families.star import fused, transformer
+from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
-from alchemist.models.star import fused, transformer
-from alchemist.models.star.generator import StarCodec, StarGenerator, StarTrunk
 
 
 def wide(*shape: int, seed: int = 0) -> torch.Tensor:

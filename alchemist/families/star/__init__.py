@@ -1,0 +1,1 @@
+"""STAR, next-scale prediction: everything that is true of this family alone."""

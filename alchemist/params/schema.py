@@ -1,0 +1,97 @@
+"""The JSON Schema of params.yaml, made from the settings classes, by which editors complete and explain.
+
+It knows keys, types, ranges and defaults. What must fit together between keys is told by
+`alchemist.params.check` alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from alchemist.params.whole import NAME, Params, ScaleSettings
+from alchemist.settings.device import DEVICES
+from alchemist.settings.model import classes, families
+from alchemist.settings.pool import FORMATS
+from alchemist.settings.rater import KINDS
+
+REF = "#/$defs/{model}"
+
+
+def schema() -> dict[str, Any]:
+    """The schema as JSON holds it, in an order that depends on the classes alone."""
+    models = {name: classes(name).MODEL for name in families()}
+    laws = {name: classes(name).LAW for name in families()}
+    plain = [field.annotation for field in Params.model_fields.values() if _is_block(field.annotation)]
+    named = [
+        get_args(Params.model_fields[key].annotation)[1] for key in ("selections", "contrasts", "scales")
+    ]
+    blocks = [*plain, *named, *FORMATS.values(), *KINDS.values(), *models.values(), *laws.values()]
+    _, made = models_json_schema([(block, "validation") for block in dict.fromkeys(blocks)], ref_template=REF)
+    parts = made["$defs"]
+    parts[ScaleSettings.__name__]["properties"]["sample"] |= {
+        "additionalProperties": False,
+        "properties": {name: _ref(law) for name, law in laws.items()},
+    }
+    tagged = {
+        "pools": _by_tag("format", FORMATS),
+        "raters": _by_tag("kind", KINDS),
+        "models": _by_tag("family", models),
+    }
+    own: dict[str, Any] = {"device": {"type": "string", "pattern": f"^({DEVICES})$"}}
+    properties = {}
+    for key, field in Params.model_fields.items():
+        if key in own or field.annotation is str:
+            body = own.get(key, {"type": "string"})
+        elif _is_block(field.annotation):
+            body = _ref(field.annotation)
+        else:
+            one = tagged[key] if key in tagged else _ref(get_args(field.annotation)[1])
+            body = {
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+                "additionalProperties": one,
+            }
+        properties[key] = {"description": field.description, **body}
+    whole = {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "title": "params.yaml",
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(Params.model_fields),
+        "properties": properties,
+        "$defs": parts,
+    }
+    return _without_titles(whole, top=True)
+
+
+def _by_tag(tag: str, blocks: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    """A block whose value at `tag` says which class it is of: editors then show that class alone."""
+    return {
+        "type": "object",
+        "required": [tag],
+        "properties": {tag: {"enum": list(blocks)}},
+        "allOf": [
+            {"if": {"properties": {tag: {"const": name}}, "required": [tag]}, "then": _ref(block)}
+            for name, block in blocks.items()
+        ],
+    }
+
+
+def _ref(block: Any) -> dict[str, Any]:
+    return {"$ref": REF.format(model=block.__name__)}
+
+
+def _is_block(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _without_titles(tree: Any, top: bool = False) -> Any:
+    """A class's title repeats its name, a field's repeats its key."""
+    if isinstance(tree, list):
+        return [_without_titles(item) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {k: _without_titles(v) for k, v in tree.items() if top or k != "title" or not isinstance(v, str)}

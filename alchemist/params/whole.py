@@ -1,0 +1,104 @@
+"""params.yaml as a whole: which blocks there are, each read by its own class."""
+
+import re
+from typing import Any
+
+from pydantic import Field
+
+from alchemist.core.refusal import Refusal
+from alchemist.families.star.settings import TokenizerSettings
+from alchemist.settings import Settings, legal, parse
+from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
+from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
+from alchemist.settings.device import device_setting
+from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
+from alchemist.settings.grid import GridSettings, RolesSettings
+from alchemist.settings.model import ModelSettings, model_settings, sample_settings
+from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
+from alchemist.settings.rater import RaterSettings, rater_settings
+from alchemist.settings.selection import SelectionSettings
+
+NAME = re.compile(r"(?!full$)[A-Za-z0-9_]+")  # DVC splits keys at dots and joins cell names by hyphens
+
+
+class ScaleSettings(Settings):
+    """A block of `scales:`; a section that keeps all defaults is {}, since stages track sections by name."""
+
+    encode: EncodeSettings = Field(description="pixels and captions to what a family trains on")
+    scorer: ScorerSettings = Field(description="the CLIP-like model of the evaluation")
+    rate: RateSettings = Field(description="training of a rater and its proxy")
+    train: TrainSettings = Field(description="training of every cell")
+    evaluate: EvaluateSettings = Field(description="what every checkpoint is measured by")
+    # A law of its own for each family in use: see `settings.model.sample_settings`.
+    sample: dict[str, Any] = Field(description="how each family in use draws images, by its name")
+
+
+class Params(Settings):
+    """params.yaml as a whole."""
+
+    model_config = Settings.model_config | {"arbitrary_types_allowed": True}
+    pool: str = Field(description="the block of pools that is in force")
+    scale: str = Field(description="the block of scales that is in force")
+    device: str = Field(
+        description="where networks run: auto (the first GPU, or else the CPU), cpu, cuda, cuda:1"
+    )
+    roles: RolesSettings = Field(description="which models play proxy and rater")
+    grid: GridSettings = Field(description="the cells: every selection at every ratio, model and seed")
+    tokenizer: TokenizerSettings = Field(description="the image tokenizer, from assets/ or fitted anew")
+    pools: dict[str, EmojiPool | UserPool] = Field(description="where pairs come from")
+    raters: dict[str, RaterSettings] = Field(
+        description="what gives the pairs a rating; higher is kept first"
+    )
+    selections: dict[str, SelectionSettings] = Field(description="a rater and a sampler")
+    models: dict[str, ModelSettings] = Field(description="sizes of generators")
+    contrasts: dict[str, ContrastSettings] = Field(description="differences of two arms, seed by seed")
+    statistics: StatisticsSettings = Field(description="which contrasts are tested")
+    scales: dict[str, ScaleSettings] = Field(description="budgets")
+
+
+def read(params: Any) -> Params:
+    """Every block by its class. Raises Refusal with the first mistake."""
+    names = list(Params.model_fields)
+    if not isinstance(params, dict):
+        raise Refusal(f"params.yaml holds {params!r}; it should hold the keys {', '.join(names)}.")
+    for key in params:
+        if key not in names:
+            raise Refusal(legal.wrong_key(key, key, names))
+    for key in names:
+        if key not in params:
+            raise Refusal(f"{key} is missing; params.yaml needs the keys {', '.join(names)}.")
+    return Params.model_construct(
+        pool=params["pool"],
+        scale=params["scale"],
+        device=device_setting(params["device"]),
+        roles=parse(RolesSettings, params["roles"], "roles"),
+        grid=parse(GridSettings, params["grid"], "grid"),
+        tokenizer=parse(TokenizerSettings, params["tokenizer"], "tokenizer"),
+        pools={k: pool_settings(v, f"pools.{k}") for k, v in _blocks(params, "pools")},
+        raters={k: rater_settings(v, f"raters.{k}") for k, v in _blocks(params, "raters")},
+        selections={
+            k: parse(SelectionSettings, v, f"selections.{k}") for k, v in _blocks(params, "selections")
+        },
+        models={k: model_settings(v, f"models.{k}") for k, v in _blocks(params, "models")},
+        contrasts={k: parse(ContrastSettings, v, f"contrasts.{k}") for k, v in _blocks(params, "contrasts")},
+        statistics=parse(StatisticsSettings, params["statistics"], "statistics"),
+        scales={k: _scale(v, f"scales.{k}") for k, v in _blocks(params, "scales")},
+    )
+
+
+def _scale(value: Any, where: str) -> ScaleSettings:
+    scale = parse(ScaleSettings, value, where)
+    sample_settings(scale.sample, f"{where}.sample")
+    return scale
+
+
+def _blocks(params: dict[str, Any], key: str) -> list[tuple[str, Any]]:
+    if not isinstance(params[key], dict) or not params[key]:
+        raise Refusal(f"{key} is {params[key]!r}; it should hold at least one named block.")
+    for name in params[key]:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise Refusal(
+                f"{key} has a block named {name!r}; legal names hold letters, digits and underscores, and "
+                "are not full, which names the full data's cells."
+            )
+    return list(params[key].items())

@@ -1,0 +1,126 @@
+"""What is legal, in words: of a key its nearest neighbours, of a value its type and range."""
+
+import difflib
+import types
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+TYPES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+
+
+def wrong_key(place: str, key: object, names: Iterable[str]) -> str:
+    """The sentence for a key that there is not."""
+    names = list(names)
+    return f"{place} is not a known key{_near(key, names)}; legal keys are {', '.join(names)}."
+
+
+def wrong_value(place: str, value: object, names: Iterable[str]) -> str:
+    """The sentence for a value that names nothing."""
+    names = list(names)
+    return f"{place} is {value!r}{_near(value, names)}; legal values are {', '.join(names)}."
+
+
+def _near(word: object, names: list[str]) -> str:
+    close = difflib.get_close_matches(word, names, n=1) if isinstance(word, str) else []
+    return f", nearest to {close[0]}" if close else ""
+
+
+def shown(value: Any) -> str:
+    """A value as a person wrote it, more or less: tuples are lists in YAML."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(shown(item) for item in value)}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {shown(item)}" for key, item in value.items()) + "}"
+    return repr(value)
+
+
+def at(block: type[BaseModel], place: tuple[int | str, ...]) -> Any:
+    """The field or the type of an item at a place inside a block; None where it cannot be told."""
+    found: Any = block
+    for part in place:
+        if isinstance(part, int):
+            found = next((get_args(kind)[0] for kind in _options(found) if get_origin(kind) is tuple), None)
+        else:
+            blocks = [kind for kind in _options(found) if _is_block(kind) and part in kind.model_fields]
+            found = blocks[0].model_fields[part] if blocks else None
+        if found is None:
+            return None
+    return found
+
+
+def block_at(block: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
+    """The class of the block at a place inside a block."""
+    return next(kind for kind in _options(at(block, place) if place else block) if _is_block(kind))
+
+
+def legal(kind: Any) -> str:
+    """What a field or type takes, in words that follow `it should be`."""
+    kind, rules = _parts(kind)
+    options = [option for option in _options(kind) if option is not type(None)]
+    words = " or ".join(_one(option, rules) for option in options)
+    return words + (" or null" if type(None) in _options(kind) else "")
+
+
+def _one(kind: Any, rules: dict[str, Any]) -> str:
+    kind, own = _parts(kind)
+    rules = rules | own
+    if get_origin(kind) is Literal:
+        names = [str(value) for value in get_args(kind)]
+        return ", ".join(names[:-1]) + f" or {names[-1]}" if len(names) > 1 else names[0]
+    if get_origin(kind) is tuple:
+        least = " with at least one item" if rules.get("min_length") else ""
+        return f"a list{least}, each {legal(get_args(kind)[0])}"
+    if _is_block(kind):
+        return f"a block with the keys {', '.join(kind.model_fields)}"
+    return TYPES.get(kind, "another value") + _range(rules)
+
+
+def _range(rules: dict[str, Any]) -> str:
+    """As `, from 0 to 1`."""
+    bounds = []
+    for key, words in (("ge", "at least"), ("gt", "larger than"), ("le", "at most"), ("lt", "less than")):
+        if key in rules:
+            bounds.append(f"{words} {rules[key]:g}")
+    if "multiple_of" in rules:
+        bounds.append(f"a multiple of {rules['multiple_of']:g}")
+    if not bounds:
+        return ", one letter at least" if rules.get("min_length") else ""
+    return ", " + " and ".join(bounds)
+
+
+def _parts(kind: Any) -> tuple[Any, dict[str, Any]]:
+    """A field's or an annotated type's own type, and its bounds by name."""
+    if isinstance(kind, FieldInfo):
+        bare, metadata = kind.annotation, kind.metadata
+    elif get_origin(kind) is Annotated:
+        bare, *given = get_args(kind)
+        metadata = [
+            rule for item in given for rule in (item.metadata if isinstance(item, FieldInfo) else [item])
+        ]
+    else:
+        return kind, {}
+    rules: dict[str, Any] = {}
+    for rule in metadata:
+        for key in ("ge", "gt", "le", "lt", "multiple_of", "min_length"):
+            if (
+                isinstance(rule, annotated_types.BaseMetadata)
+                and (bound := getattr(rule, key, None)) is not None
+            ):
+                rules[key] = bound
+    return bare, rules
+
+
+def _options(kind: Any) -> list[Any]:
+    """The types that a union holds, or the one that there is."""
+    kind, _ = _parts(kind)
+    if get_origin(kind) in (Union, types.UnionType):
+        return [bare for option in get_args(kind) for bare in _options(option)]
+    return [kind]
+
+
+def _is_block(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

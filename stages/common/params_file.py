@@ -1,0 +1,90 @@
+"""Reads params.yaml by the rules of DVC, and tells what DVC would stumble over or silently lose."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alchemist.core.refusal import Refusal
+
+try:
+    from yaml import CSafeLoader as Base  # some ten times as fast
+except ImportError:  # PyYAML without libyaml
+    from yaml import SafeLoader as Base  # type: ignore[assignment]
+
+# DVC reads YAML 1.2, PyYAML 1.1: there 1e-3 is text, yes is true and 010 is eight. What the two read
+# differently, and is no number of plain digits, is left text here, so that the settings refuse it.
+PLAIN = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?(?:0|[1-9][0-9]*)", list("-+0123456789")),
+    "float": (
+        r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+}
+
+
+class Loader(Base):
+    """Plain scalars by YAML 1.2; a key that stands twice in a block is refused."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 # PyYAML's own, of YAML 1.1, are not taken over
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The block as a dictionary."""
+        lines: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if isinstance(key, dict | list):
+                raise Refusal(
+                    f"params.yaml has a key in line {line} that is a block or a list; it should be a name."
+                )
+            if key in lines:
+                raise Refusal(
+                    f"params.yaml has the key {key} twice in one block, in lines {lines[key]} and {line}; "
+                    "it should stand there once."
+                )
+            lines[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def _number(loader: Loader, node: yaml.ScalarNode) -> float:
+    text = str(loader.construct_scalar(node)).lower().replace(".inf", "inf").replace(".nan", "nan")
+    return float(text)
+
+
+for _name, (_pattern, _first) in PLAIN.items():
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), _first)
+Loader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
+def read_params(path: Path) -> Any:
+    """What a YAML file holds, as DVC reads it. Raises Refusal, with the line, where it cannot be read.
+
+    Anchors are refused too: to `dvc exp run -S` the blocks that share one are one object, into which it
+    merges each of them in turn, so that the last one's old values undo what was set.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"byte {error.start} is no UTF-8"
+        raise Refusal(f"{path} cannot be read: {reason}.") from None
+    try:
+        for event in yaml.parse(text, Loader=Base):
+            if isinstance(event, yaml.AliasEvent):
+                place = _place(event.start_mark)
+                raise Refusal(
+                    f"{path} has the alias *{event.anchor}{place}; it should be the values themselves, "
+                    "because dvc exp run -S loses what it sets in blocks that share an anchor."
+                )
+        return yaml.load(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        place = _place(getattr(error, "problem_mark", None))
+        reason = getattr(error, "problem", None) or str(error)
+        raise Refusal(f"{path} is no YAML{place}: {' '.join(str(reason).split())}.") from None
+
+
+def _place(mark: Any) -> str:
+    return f" in line {mark.line + 1}" if mark is not None else ""
