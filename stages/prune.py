@@ -9,9 +9,9 @@ import typer
 from alchemist.core.files import whole, whole_folder
 from alchemist.core.refusal import Refusal
 from alchemist.pruning.laws import select
+from alchemist.pruning.samplers import selection_settings
 from alchemist.settings.rater import LISTS, rater_settings, table_name
-from alchemist.settings.selection import SelectionSettings
-from stages.common import block, section, stage
+from stages.common import section, stage
 
 
 def run(
@@ -21,7 +21,7 @@ def run(
     out: Annotated[Path, typer.Option(help="folder of the kept ids, sorted: SEED.parquet")],
 ) -> None:
     """Keeps round(ratio * N) ids of each seed's rating table by the law of a selection."""
-    settings = block(SelectionSettings, f"selections.{selection}")
+    settings = selection_settings(section(f"selections.{selection}"), f"selections.{selection}")
     rater = rater_settings(section(f"raters.{settings.rater}"), f"raters.{settings.rater}")
     with whole_folder(out) as folder:
         for seed in section("grid.seeds"):

@@ -14,13 +14,12 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.pools import store
 from alchemist.pools.truth import read_truth
+from alchemist.pruning.samplers import selection_settings
 from alchemist.report import page, pictures, verdict_tables
 from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
-from alchemist.settings import parse
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.grid import GridSettings
 from alchemist.settings.rater import rater_settings
-from alchemist.settings.selection import SelectionSettings
 from stages.common import block, section, stage
 
 CLOCKED = ("prepare", "codec", "encode", "scorer")
@@ -43,7 +42,7 @@ def run(
     grid, wanted = block(GridSettings, "grid"), block(StatisticsSettings, "statistics")
     asked = [name for name in (wanted.primary, *wanted.secondary) if name is not None]
     blocks = {name: block(ContrastSettings, f"contrasts.{name}") for name in asked}
-    chosen = {name: block(SelectionSettings, f"selections.{name}") for name in grid.chosen()}
+    chosen = {n: selection_settings(section(f"selections.{n}"), f"selections.{n}") for n in grid.chosen()}
     rated = [*grid.raters, *grid.embeddings, *grid.heuristics, *grid.oracles]
     using = dict.fromkeys([*(selection.rater for selection in chosen.values()), *rated])
     used = {name: rater_settings(section(f"raters.{name}"), f"raters.{name}") for name in using}
@@ -51,7 +50,7 @@ def run(
     # Rows of other pools are of selections that this grid need not have.
     known = Study(
         grid,
-        {n: parse(SelectionSettings, v, f"selections.{n}") for n, v in section("selections").items()},
+        {n: selection_settings(v, f"selections.{n}") for n, v in section("selections").items()},
         {n: rater_settings(v, f"raters.{n}") for n, v in section("raters").items()},
     )
     files.check_manifest(pool)

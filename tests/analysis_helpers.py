@@ -12,9 +12,9 @@ from alchemist.analysis.cost import Bills
 from alchemist.analysis.grid import FULL, Cell, Study
 from alchemist.analysis.parts import Part, Verdict
 from alchemist.analysis.results import tidy
+from alchemist.pruning.samplers import selection_settings
 from alchemist.settings.grid import GridSettings
 from alchemist.settings.rater import rater_settings
-from alchemist.settings.selection import SelectionSettings
 
 UNIT = "bits a byte"  # of the NLL; no unit that the code could know by itself
 BUDGET = 1000  # images of every cell
@@ -62,7 +62,7 @@ def study(
             },
         }
     )  # fmt: skip
-    chosen = {n: SelectionSettings.model_validate(blocks[n]) for n in names}
+    chosen = {n: selection_settings(blocks[n], n) for n in names}
     kinds = RATERS | (raters or {})
     return Study(grid, chosen, {s.rater: rater_settings(kinds[s.rater], s.rater) for s in chosen.values()})
 
@@ -167,7 +167,7 @@ def knowing(made: Study, **changes: Any) -> Study:
     rater = rater_settings(CARRIED | changes, "moved")
     return replace(
         made,
-        selections={**made.selections, "seven": SelectionSettings.model_validate(block)},
+        selections={**made.selections, "seven": selection_settings(block, "seven")},
         raters={**made.raters, "moved": rater},
     )
 

@@ -24,7 +24,7 @@ TRUTH_READERS = {"oracle", "report"}
 ARROWS = {  # which rooms a room may import from
     "core": set[str](),
     "settings": {"core"},
-    "params": {"core", "settings"},
+    "params": {"core", "settings", "pruning"},
     "pools": {"core", "settings"},
     "models": {"core", "settings"},
     "families": {"core", "settings", "models"},  # and none from another family

@@ -18,11 +18,11 @@ from alchemist.core import files, stateless
 from alchemist.pools import read, store
 from alchemist.pools.store import Row, write_pool
 from alchemist.pruning import laws
+from alchemist.pruning.samplers import selection_settings
 from alchemist.settings import parse
 from alchemist.settings.grid import GridSettings
 from alchemist.settings.pool import EmojiPool, pool_settings
 from alchemist.settings.rater import rater_settings, table_name
-from alchemist.settings.selection import SelectionSettings
 from stages import report as stage
 
 REPO = Path(__file__).resolve().parents[1]
@@ -51,7 +51,7 @@ def params(**grid: Any) -> dict[str, Any]:
 
 def study_of(held: dict[str, Any]) -> Study:
     grid = parse(GridSettings, held["grid"], "grid")
-    chosen = {n: parse(SelectionSettings, held["selections"][n], n) for n in grid.chosen()}
+    chosen = {n: selection_settings(held["selections"][n], n) for n in grid.chosen()}
     names = [*(s.rater for s in chosen.values()), *grid.raters, *grid.heuristics]
     return Study(grid, chosen, {name: rater_settings(held["raters"][name], name) for name in names})
 

@@ -1,5 +1,6 @@
 """The grid: which cells there are, and which arms and models they belong to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from alchemist.settings.grid import GridSettings
@@ -25,7 +26,7 @@ class Study:
     """The grid, with the selections and raters that it names."""
 
     grid: GridSettings
-    selections: dict[str, SelectionSettings]
+    selections: Mapping[str, SelectionSettings]
     raters: dict[str, RaterSettings]
 
     def cells(self) -> list[Cell]:

@@ -105,7 +105,7 @@ def paper_methods(study: Study, selection: str) -> tuple[str, ...]:
     rater = study.raters[settings.rater]
     if settings.sampler == "random":
         return ("Random",)
-    if any(value is not None for value in (settings.start, settings.drop, settings.mean, settings.sigma)):
+    if not settings.plain():
         return ()
     if isinstance(rater, HeuristicRater) or rater.kind == "aesthetic":
         # The paper gives the best of several samplers for each, and does not say which.

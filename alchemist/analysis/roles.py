@@ -50,7 +50,7 @@ class Roles:
 
         def other_sampler(sampler: str) -> str | None:
             found = [n for n, s in chosen.items() if s.sampler == sampler and s.rater == chosen[ours].rater]
-            return next(iter([n for n in found if _plain(chosen[n])] or found), None)
+            return next(iter([n for n in found if chosen[n].plain()] or found), None)
 
         def ungrouped(rater: RaterSettings) -> bool:
             # `baseline` moves the gate alone, so it may differ where there is none.
@@ -100,7 +100,7 @@ def _distance(selection: SelectionSettings, rater: RaterSettings) -> tuple[bool,
         selection.sampler != "shift_gsample",
         rater.weights is not None or rater.credit != "penalty" or rater.group == "none",
         rater.group != "product",
-        not _plain(selection),
+        not selection.plain(),
     )
 
 
@@ -109,10 +109,5 @@ def _draws(selection: SelectionSettings, rater: RaterSettings) -> bool:
     return selection.sampler == "random" or rater.kind == "random"
 
 
-def _plain(selection: SelectionSettings) -> bool:
-    """Whether a sampler takes the defaults for the ratio."""
-    return _sampler(selection)[1:] == (None, None, None, None)
-
-
 def _sampler(selection: SelectionSettings) -> tuple[object, ...]:
-    return selection.sampler, selection.start, selection.drop, selection.mean, selection.sigma
+    return selection.sampler, selection.own()

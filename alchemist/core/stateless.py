@@ -7,8 +7,9 @@ number, the pair's id). Equal seed and position give equal values, whatever else
 import hashlib
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+
+from alchemist.core.siphash import hashes
 
 _MASK = (1 << 64) - 1
 
@@ -43,17 +44,15 @@ def uniforms(seed: int, *positions: NDArray[np.integer] | int) -> NDArray[np.flo
 def id_uniforms(ids: ArrayLike, *parts: object) -> NDArray[np.float64]:
     """Uniform numbers in (0, 1), one an id, independent of the order and of the other ids.
 
-    `ids` is a list, array or column of str. SipHash of the UTF-8 bytes (`pandas.util.hash_array`),
-    then `uniforms` keyed by the parts: 30 million ids take some seconds.
+    `ids` is a list, array or column of str. SipHash of the UTF-8 bytes, then `uniforms` keyed by the
+    parts: 30 million ids of an Arrow column take two seconds.
     """
-    names = np.asarray(ids, dtype=object)
-    return uniforms(key(*parts), pd.util.hash_array(names, categorize=False))
+    return uniforms(key(*parts), hashes(ids))
 
 
 def id_positions(ids: ArrayLike) -> NDArray[np.int64]:
     """A position from 0 for every id, (N,): SipHash of its UTF-8 bytes, whatever the order of the ids."""
-    hashes = pd.util.hash_array(np.asarray(ids, dtype=object), categorize=False)
-    return (hashes >> np.uint64(1)).astype(np.int64)
+    return (hashes(ids) >> np.uint64(1)).astype(np.int64)
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from alchemist.settings.evaluation import LIT
 from alchemist.settings.grid import GridSettings
 from alchemist.settings.pool import EmojiPool
 from alchemist.settings.rater import LISTS, MetaRater, RaterSettings, ReferenceLossRater
-from alchemist.settings.selection import SelectionSettings, check_start, shift_drop
+from alchemist.settings.selection import SelectionSettings
 
 
 def check(params: Any) -> Params:
@@ -195,9 +195,6 @@ def _samplers_fit(params: Params) -> None:
                 f"grid.selections holds {name}, whose sampler is full; the full data has its own cells."
             )
         try:
-            if selection.sampler == "shift_gsample":
-                shift_drop(ratio, selection.drop)
-            if selection.sampler == "block" and selection.start is not None:
-                check_start(ratio, selection.start)
+            selection.fits(ratio)
         except Refusal as refused:
             raise Refusal(f"selections.{name} at ratio {ratio}: {refused}") from None

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from alchemist.params.whole import NAME, Params, ScaleSettings
+from alchemist.pruning.samplers import SAMPLERS
 from alchemist.settings.device import DEVICES
 from alchemist.settings.model import classes, families
 from alchemist.settings.pool import FORMATS
@@ -24,10 +25,9 @@ def schema() -> dict[str, Any]:
     models = {name: classes(name).MODEL for name in families()}
     laws = {name: classes(name).LAW for name in families()}
     plain = [field.annotation for field in Params.model_fields.values() if _is_block(field.annotation)]
-    named = [
-        get_args(Params.model_fields[key].annotation)[1] for key in ("selections", "contrasts", "scales")
-    ]
-    blocks = [*plain, *named, *FORMATS.values(), *KINDS.values(), *models.values(), *laws.values()]
+    named = [get_args(Params.model_fields[key].annotation)[1] for key in ("contrasts", "scales")]
+    tables = (FORMATS, KINDS, SAMPLERS, models, laws)
+    blocks = [*plain, *named, *(block for table in tables for block in table.values())]
     _, made = models_json_schema([(block, "validation") for block in dict.fromkeys(blocks)], ref_template=REF)
     parts = made["$defs"]
     parts[ScaleSettings.__name__]["properties"]["sample"] |= {
@@ -37,6 +37,7 @@ def schema() -> dict[str, Any]:
     tagged = {
         "pools": _by_tag("format", FORMATS),
         "raters": _by_tag("kind", KINDS),
+        "selections": _by_tag("sampler", SAMPLERS),
         "models": _by_tag("family", models),
     }
     own: dict[str, Any] = {"device": {"type": "string", "pattern": f"^({DEVICES})$"}}

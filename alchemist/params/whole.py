@@ -7,6 +7,7 @@ from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.families.star.settings import TokenizerSettings
+from alchemist.pruning.samplers import selection_settings
 from alchemist.settings import Settings, legal, parse
 from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
@@ -76,9 +77,7 @@ def read(params: Any) -> Params:
         tokenizer=parse(TokenizerSettings, params["tokenizer"], "tokenizer"),
         pools={k: pool_settings(v, f"pools.{k}") for k, v in _blocks(params, "pools")},
         raters={k: rater_settings(v, f"raters.{k}") for k, v in _blocks(params, "raters")},
-        selections={
-            k: parse(SelectionSettings, v, f"selections.{k}") for k, v in _blocks(params, "selections")
-        },
+        selections={k: selection_settings(v, f"selections.{k}") for k, v in _blocks(params, "selections")},
         models={k: model_settings(v, f"models.{k}") for k, v in _blocks(params, "models")},
         contrasts={k: parse(ContrastSettings, v, f"contrasts.{k}") for k, v in _blocks(params, "contrasts")},
         statistics=parse(StatisticsSettings, params["statistics"], "statistics"),

@@ -1,1 +1,1 @@
-"""Laws by which a rated pool is pruned."""
+"""Laws by which a rated pool is pruned, one a file, behind one table (`samplers`)."""

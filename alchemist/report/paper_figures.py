@@ -10,6 +10,7 @@ from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import metric_name
 from alchemist.analysis.results import Result, Stat
 from alchemist.analysis.words import POINTS
+from alchemist.pruning.block import Block
 from alchemist.report import figures as draw
 from alchemist.report.elements import add_figure, curve_of, legend_of
 from alchemist.report.figures import Band, Line
@@ -29,7 +30,7 @@ def figure_2b(material: Material, found: Found, figures: dict[str, str]) -> dict
     for name, ratio in study.arms():
         chosen = study.selections[name]
         if (
-            chosen.sampler == "block"
+            isinstance(chosen, Block)
             and chosen.start is not None
             and isinstance(study.raters[chosen.rater], MetaRater)
         ):

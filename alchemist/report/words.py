@@ -6,15 +6,9 @@ from alchemist.analysis.metrics import is_metric, metric_name, shown
 from alchemist.analysis.results import Result, Stat
 from alchemist.analysis.statistics import Contrast, Interval
 from alchemist.analysis.words import POINTS, number, percent
+from alchemist.pruning import samplers
 
-SAMPLERS = {
-    "full": "all pairs",
-    "random": "at random",
-    "topk": "Top-K",
-    "block": "block",
-    "gsample": "Gsample",
-    "shift_gsample": "Shift-Gsample",
-}
+SAMPLERS = {name: sampler.title for name, sampler in samplers.SAMPLERS.items()}
 
 
 def told(stat: Stat, digits: int, sign: bool = False, scale: float = 1.0) -> str:

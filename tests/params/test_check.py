@@ -70,7 +70,7 @@ def test_the_default_is_sound() -> None:
             "beauty",
             "selections.topk.rater is 'beauty', nearest to best; legal values are",
         ),
-        ("selections.topk.sigma", 3.0, "selections.topk.sigma is 3.0; it should be null,"),
+        ("selections.topk.sigma", 3.0, "selections.topk.sigma is not a known key; legal keys are rater,"),
         ("pools.emoji.shares.plain", 0.5, "the shares should sum to 1, and they sum to 1.3."),
         (
             "pools.emoji.resolution",

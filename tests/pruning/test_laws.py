@@ -12,18 +12,17 @@ from scipy import stats
 
 from alchemist.core.refusal import Refusal
 from alchemist.pruning.laws import kept_count, percentile_ranks, select
-from alchemist.settings import parse
-from alchemist.settings.selection import SelectionSettings, default_drop
+from alchemist.pruning.sampler import Sampler
+from alchemist.pruning.samplers import selection_settings
+from alchemist.pruning.shift_gsample import default_drop
 
 SAMPLERS = ["random", "topk", "block", "gsample", "shift_gsample"]
 # Below this a chi-square test fails; seeds are fixed, so a pass stays a pass.
 LEVEL = 1e-3
 
 
-def settings(sampler: str, seed: int = 0, **values: Any) -> SelectionSettings:
-    empty = {"start": None, "drop": None, "mean": None, "sigma": None}
-    block = {"rater": "r", "sampler": sampler, "seed": seed, **empty, **values}
-    return parse(SelectionSettings, block, "selections.s")
+def settings(sampler: str, seed: int = 0, **values: Any) -> Sampler:
+    return selection_settings({"rater": "r", "sampler": sampler, "seed": seed, **values}, "selections.s")
 
 
 def pool(count: int, seed: int = 0, levels: int | None = None) -> pd.DataFrame:
@@ -270,7 +269,8 @@ def test_hashing_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     for sampler in SAMPLERS:
         whole = select(table, 0.3, settings(sampler))
         with monkeypatch.context() as small:
-            small.setattr("alchemist.pruning.laws._PIECE", 7)
+            small.setattr("alchemist.pruning.rated.PIECE", 7)
+            small.setattr("alchemist.pruning.gsample.PIECE", 7)
             assert list(select(table, 0.3, settings(sampler))) == list(whole)
 
 

@@ -1,0 +1,28 @@
+# Two commands from nothing, on a machine with git, make and a Python 3.11 to 3.13. Each makes .venv where no
+# environment is active, installs what is missing (.ci/environment) and runs.
+#   make repro   the default grid; ends with where its report is
+#   make test    lint, types and tests; ends with the passed tests
+# Options, as in `make test PYTHON=python3.12 PYTEST="-q tests/core"`:
+#   PYTHON       instead of the first fit one of python3.13, python3.12, python3.11 and python3
+#   VENV         a folder instead of .venv
+#   CONSTRAINTS  instead of constraints.txt; with nothing behind = the newest versions that pyproject.toml allows
+#   PYTEST       arguments of pytest instead of -q
+PYTEST ?= -q
+
+.PHONY: help repro test
+help:
+	@sed -n '/^[^#]/q; s/^# \{0,1\}//p' Makefile
+
+# The check comes first so that a wrong params.yaml is told by us, before DVC meets it.
+repro:
+	@bin=$$(sh .ci/environment) && export PATH="$$bin:$$PATH" && \
+	if ! [ -e .git ] && ! git rev-parse --git-dir >/dev/null 2>&1; then \
+	  dvc config --local core.no_scm true && echo "no git history here: dvc runs without it"; \
+	fi && \
+	python -m stages.check --out .scratch/checked.json && \
+	if [ -x repro ]; then ./repro; else dvc repro; fi && \
+	echo "report: $(CURDIR)/reports/index.html"
+
+test:
+	@bin=$$(sh .ci/environment dev) && export PATH="$$bin:$$PATH" && \
+	ruff check && ruff format --check && mypy && pytest $(PYTEST)

@@ -1,0 +1,40 @@
+"""Sampler block: a contiguous block of the ranking (Figure 2b)."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from alchemist.core.refusal import Refusal
+from alchemist.pruning.rated import Mask, Rated
+from alchemist.pruning.sampler import Sampler, left, passes
+
+
+class Block(Sampler):
+    """Neighbours in the ranking. Without `start` the block lies in the middle, which is our choice."""
+
+    title: ClassVar[str] = "block"
+    sampler: Literal["block"]
+    start: float | None = Field(
+        default=None, ge=0, lt=100, description="rank of the first id, in percent; null: the middle"
+    )
+
+    def fits(self, ratio: float) -> None:
+        """Refuses a start behind which too few ids are left for the ratio."""
+        if self.start is not None and passes(self.start, ratio):
+            raise Refusal(
+                f"start is {self.start}; at retention {ratio} it should be at most {left(ratio)}, "
+                "because the block would pass the end of the ranking."
+            )
+
+    def keep(self, pool: Rated, count: int, ratio: float) -> Mask:
+        """See Sampler.keep."""
+        first = (len(pool) - count) // 2
+        if self.start is not None:
+            first = min(round(self.start / 100 * len(pool)), len(pool) - count)
+        mask = np.zeros(len(pool), dtype=bool)
+        mask[pool.best_first()[first : first + count]] = True
+        return mask
+
+
+SAMPLER = Block

@@ -1,0 +1,40 @@
+"""The table of samplers, and the blocks `selections.NAME` by it.
+
+A sampler is a file of this room, with its class as SAMPLER, and a line here.
+"""
+
+from importlib import import_module
+from typing import Any, cast
+
+from alchemist.core.refusal import Refusal
+from alchemist.pruning.sampler import Sampler
+from alchemist.settings import parse
+from alchemist.settings.selection import SelectionSettings
+
+NAMES = (
+    "full",
+    "random",
+    "topk",
+    "block",
+    "gsample",
+    "shift_gsample",
+)
+SAMPLERS: dict[str, type[Sampler]] = {
+    name: cast(type[Sampler], import_module(f"alchemist.pruning.{name}").SAMPLER) for name in NAMES
+}
+
+
+def selection_settings(value: Any, where: str) -> Sampler:
+    """The block at `where`, by its sampler; a null says nothing, so it may stand at any sampler's key.
+
+    Raises Refusal for an unknown sampler, and for a key or a value that the sampler does not take.
+    """
+    if not isinstance(value, dict):
+        parse(SelectionSettings, value, where)  # which refuses it
+    name = value.get("sampler")
+    if not isinstance(name, str) or name not in SAMPLERS:
+        raise Refusal(f"{where}.sampler is {name!r}; legal values are {', '.join(NAMES)}.")
+    own = SAMPLERS[name].model_fields
+    others = {key for sampler in SAMPLERS.values() for key in sampler.model_fields} - set(own)
+    said = {key: item for key, item in value.items() if item is not None or key not in others}
+    return parse(SAMPLERS[name], said, where)
