@@ -26,7 +26,8 @@ import yaml
 
 from alchemist.core import stateless
 from alchemist.pools import store
-from alchemist.pools.store import Row, read_index, write_pool
+from alchemist.pools.base import Row
+from alchemist.pools.store import read_index, write_pool
 from alchemist.raters import pixels
 
 RESOLUTION, SHARD = 32, 16_384
@@ -90,8 +91,8 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
     """Seconds of a rater on pretrained networks; LiT is hardly trained, which costs the same."""
     from alchemist.measures import clip_score, features
     from alchemist.raters import dedup
+    from alchemist.raters.embedding import cosines
     from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
-    from stages.embedding import clip_scores
 
     params = yaml.safe_load(Path("params.yaml").read_text())
     evaluate = EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
@@ -102,7 +103,7 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
         first = index.iloc[:16]
         judge = clip_score.fit_lit(store.images(folder, first), list(first["caption"]), settings)
         started = time.perf_counter()
-        clip_scores(judge, folder, index, evaluate.batch, lambda n: None)
+        cosines(judge, folder, index, evaluate.batch, lambda n: None)
         return time.perf_counter() - started
     by = features.extractor("lite0", 32 if light else evaluate.feature_size)
     with tempfile.TemporaryDirectory() as drafts:
@@ -120,8 +121,8 @@ def by_encoded(case: str, folder: Path, light: bool) -> float:
     from alchemist.families.star.settings import StarSettings
     from alchemist.models.encoded import Encoded
     from alchemist.raters import score
+    from alchemist.raters.kinds.meta import MetaRater
     from alchemist.raters.network import Group, Rater
-    from alchemist.settings.rater import MetaRater
 
     params = yaml.safe_load(Path("params.yaml").read_text())
     device = devices.chosen(params["device"])

@@ -9,11 +9,11 @@ from alchemist.core import devices
 from alchemist.families.star.generator import StarGenerator, StarTrunk
 from alchemist.models.text import TEXT_WIDTH
 from alchemist.raters import steps
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.meta import step_at
 from alchemist.raters.network import Rater
 from alchemist.settings import parse
 from alchemist.settings.budget import RateSettings
-from alchemist.settings.rater import MetaRater
 from benchmarks import material
 from benchmarks.contest import Contestant, medians
 from benchmarks.plain import PlainRater, PlainRating, PlainStar

@@ -9,7 +9,7 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, threads
 from alchemist.models import encoded, family
 from alchemist.pools import store
 from alchemist.settings.budget import EncodeSettings
@@ -48,14 +48,14 @@ def run(
         shutil.copytree(codec, draft / encoded.CODEC)
         writer.rows(rows)
         with tqdm(total=len(index), unit="img", desc="images") as bar:
+            tick = threads.steering(bar.update, device)
             for start in range(0, len(index), settings.batch):
                 pixels = store.images(pool, index.iloc[start : start + settings.batch])
                 writer.append(images.encode(pixels))
-                bar.update(len(pixels))
+                tick(len(pixels))
         with tqdm(total=len(captions), unit="caption", desc="captions") as bar:
-            writer.captions(
-                chosen.captions(captions, settings.caption_pieces, settings.batch, device, bar.update)
-            )
+            tick = threads.steering(bar.update, device)
+            writer.captions(chosen.captions(captions, settings.caption_pieces, settings.batch, device, tick))
     print(f"wrote {out}: {len(rows)} pairs, {len(captions)} distinct captions")
     return {"flops": float(counter.get_total_flops())}
 

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
 from alchemist.measures import clip_score, distances, features
 from alchemist.measures import generator as measure
@@ -67,9 +67,10 @@ def run(
     pictures = np.empty(0, dtype=np.uint8)
     elapsed = devices.clock(device)
     with tqdm(total=len(ran["points"]) * settings.images, unit="img", desc=out.stem, mininterval=1) as bar:
+        tick = threads.steering(bar.update, device)
         for point in ran["points"]:
             generator.load_state_dict(load_file(cell / f"ema-{point['images']:09d}.safetensors"))
-            pictures = measure.generate(generator, data, rows, law, settings, bar.update)
+            pictures = measure.generate(generator, data, rows, law, settings, tick)
             found = measure.figures(pictures, captions, by, judge, references, settings)
             if generator.likelihood is not None:
                 found["nll"] = measure.held_out_loss(generator, data, rows, settings.batch)

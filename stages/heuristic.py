@@ -12,7 +12,8 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.pools import store
 from alchemist.raters import bill, pixels
-from alchemist.settings.rater import HeuristicRater, rater_settings
+from alchemist.raters.table import rater_settings
+from alchemist.settings.rater import HeuristicRater
 from stages.common import section, stage
 
 

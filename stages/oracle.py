@@ -9,6 +9,7 @@ import typer
 from alchemist.core.files import whole
 from alchemist.core.refusal import Refusal
 from alchemist.pools.truth import read_truth
+from alchemist.raters.table import KINDS
 from stages.common import stage
 
 
@@ -30,7 +31,7 @@ def run(
     if rated["kind"].isna().any():
         missing = rated.loc[rated["kind"].isna(), "id"].iloc[0]
         raise Refusal(f"{pool} has no planted kind for id {missing!r}; run the stage prepare again.")
-    rated["rating"] = (rated["kind"] == "informative").astype("float64")
+    rated["rating"] = KINDS["oracle"].rate(rated["kind"])
     with whole(out) as draft:
         rated[["id", "rating"]].to_parquet(draft, index=False)
     typer.echo(f"oracle rates {int(rated['rating'].sum()):,} of {len(rated):,} pairs informative")

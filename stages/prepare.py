@@ -9,9 +9,8 @@ import typer
 from tqdm import tqdm
 
 from alchemist.core.files import whole_folder
-from alchemist.pools.read import expected, licence, rows
+from alchemist.pools.read import expected, licence, pool_settings, rows
 from alchemist.pools.store import TRUTH, write_pool
-from alchemist.settings.pool import pool_settings
 from stages.common import section, stage
 
 

@@ -10,7 +10,8 @@ from alchemist.core.files import whole, whole_folder
 from alchemist.core.refusal import Refusal
 from alchemist.pruning.laws import select
 from alchemist.pruning.samplers import selection_settings
-from alchemist.settings.rater import LISTS, rater_settings, table_name
+from alchemist.raters.table import rater_settings
+from alchemist.settings.rater import table_name
 from stages.common import section, stage
 
 
@@ -29,7 +30,7 @@ def run(
             if not path.is_file():
                 raise Refusal(
                     f"selections.{selection}.rater is {settings.rater!r}, which has no table {path}: "
-                    f"name it in grid.{LISTS[rater.kind]}."
+                    f"name it in grid.{rater.named_in}."
                 )
             table = pd.read_parquet(path, columns=["id", "rating"])
             # The draw differs with the seed even where the rating does not.

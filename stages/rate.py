@@ -5,22 +5,21 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from alchemist.core import devices, files, stateless
+from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch, fingerprint
 from alchemist.models import family
 from alchemist.models.encoded import CODEC, Encoded
-from alchemist.models.training import forward_flops
-from alchemist.raters import bill, meta, meta_bill, proxy, score
-from alchemist.raters.network import Group, Rater
+from alchemist.raters import bill
+from alchemist.raters.network import Rater
+from alchemist.raters.run import Run
+from alchemist.raters.table import KINDS, rater_settings
 from alchemist.settings.budget import RateSettings
 from alchemist.settings.device import device_setting
 from alchemist.settings.model import model_settings
-from alchemist.settings.rater import LISTS, MetaRater, RandomRater, rater_settings
+from alchemist.settings.rater import SeededRater
 from stages.common import block, section, stage
 
 
@@ -40,6 +39,11 @@ def run(
 ) -> dict[str, Any]:
     """Rates the pool. Killed, it goes on when the same command runs again."""
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
+    if not isinstance(settings, SeededRater):
+        raise Refusal(
+            f"raters.{rater}.kind is {settings.kind!r}, which this stage does not rate; name it in "
+            f"grid.{settings.named_in}."
+        )
     budget = block(RateSettings, f"scales.{scale}.rate")
     sizes = (
         model_settings(section(f"models.{proxy_name}"), f"models.{proxy_name}", family_name),
@@ -68,94 +72,53 @@ def run(
     def new_rater(of: int = seed) -> Rater:
         return Rater(chosen.trunk(sizes[1], images, of), of).to(device)
 
-    elapsed, counting, scoring = devices.clock(device), 0.0, 0.0
+    elapsed = devices.clock(device)
     with (
         Scratch(scratch, mark) as state,
         tqdm(total=budget.images, unit="img", desc=f"{rater}, seed {seed}", mininterval=1, delay=1e-9) as bar,
         tqdm(
-            total=len(pool) * proxy.passes(settings), unit="img", desc="score", mininterval=1, delay=1e-9
+            total=len(pool) * settings.passes(), unit="img", desc="score", mininterval=1, delay=1e-9
         ) as scored,
         files.whole_folder(log_out) as drafts,
     ):
+        steer, tick_scored = threads.steered(device), threads.steering(scored.update, device)
 
         def tick(count: int, words: str) -> None:
+            steer(count)
             bar.set_postfix_str(words, refresh=False)
             bar.update(count)
 
         print(f"{rater}, seed {seed}: {len(ids)} pairs; state in {state.folder}")
-        facts: dict[str, Any]
-        if isinstance(settings, MetaRater):
-            network = new_rater()
-            if settings.weights is None:
-                begun = elapsed()
-                flops = meta_bill.train_flops(
-                    lambda: (new_proxy(0), new_rater(0)), data, settings, budget, state
-                )
-                counting = elapsed() - begun
-                log = meta.meta_train(
-                    new_proxy(), network, data, pool, data.validation(), settings, seed, budget, state, tick
-                )
-                facts = {"log": log, "train_flops": flops}
-            else:
-                source = assets / settings.weights / f"{seed}.safetensors"
-                carry(network, source, f"raters.{rater}.weights")
-                facts = {"log": [], "train_flops": 0.0, "carried_from": str(source)}
-            save_file(network.state_dict(), drafts / "rater.safetensors")
-            members = score.group_members(pool, budget.reference_group, seed)
-            features = score.pooled_features(network, data, members, budget.score_batch)
-            begun = elapsed()
-            group = Group.of(network, features)
-            ratings = score.rate_pool(network, data, pool, group, settings, budget.score_batch, scored.update)
-            pairs = data.batch(pool.numbers[: budget.score_batch]).to(device)
-            scoring = elapsed() - begun
-            facts |= {
-                "score_flops": forward_flops(network.features, pairs) * len(pool),
-                "reference_ids": data.rows["id"].iloc[members].tolist(),
-                "reference_sha256": score.digest(features),
-                "weights_sha256": files.sha256(drafts / "rater.safetensors"),
-            }
-        elif type(settings) in proxy.RULES:
-            plain = proxy.Plain(
-                new_proxy, data, pool, data.validation(), seed, budget, state, tick, scored.update
-            )
-            found = proxy.RULES[type(settings)](plain, settings)
-            ratings, scoring = found.rating, found.score_seconds
-            facts = {"log": found.log, "train_flops": found.train_flops, "score_flops": found.score_flops}
-        elif isinstance(settings, RandomRater):
-            ratings = stateless.id_uniforms(list(ids), "random", seed)
-            facts = {"log": [], "train_flops": 0.0, "score_flops": 0.0}
-        else:
-            raise Refusal(
-                f"raters.{rater}.kind is {settings.kind!r}, which this stage does not rate; name it in "
-                f"grid.{LISTS[settings.kind]}."
-            )
-        bill.write_table(out, ids.to_numpy(), ratings)
-        # Counting operations is no part of what a rating costs.
-        logged = [row.pop("seconds") for row in facts["log"]]
-        seconds = bill.clocked(elapsed() - counting, scoring, logged[-1] if logged else 0.0)
-        facts |= {"rater": rater, "seed": seed, "kind": settings.kind, "pairs": len(ids)}
+        rating = Run(
+            new_proxy, data, pool, data.validation(), seed, budget, state, tick, tick_scored,
+            name=rater, ids=list(ids), proxy=new_proxy, network=new_rater, device=device, elapsed=elapsed,
+            assets=assets, drafts=drafts,
+        )  # fmt: skip
+        found = KINDS[settings.kind].rate(rating, settings)
+        bill.write_table(out, ids.to_numpy(), found.rating)
+        logged = [row.pop("seconds") for row in found.log]
+        seconds = bill.clocked(
+            elapsed() - found.uncounted_seconds, found.score_seconds, logged[-1] if logged else 0.0
+        )
+        facts = {
+            **found.facts,
+            "log": found.log,
+            "train_flops": found.train_flops,
+            "score_flops": found.score_flops,
+            "rater": rater,
+            "seed": seed,
+            "kind": settings.kind,
+            "pairs": len(ids),
+        }
         files.write_json(drafts / "rating.json", facts)
         state.clear()
     print(f"wrote {out} and {log_out}")
     return {
         "seconds": seconds,
-        "score_seconds": scoring,
+        "score_seconds": found.score_seconds,
         "hardware": devices.hardware(device),
         "peak_bytes": devices.peak_memory(device),
     }
-
-
-def carry(network: Rater, source: Path, key: str) -> None:
-    """Gives a rater the weights of one that was trained elsewhere."""
-    if not source.is_file():
-        raise Refusal(f"{key} names {source}, which is missing; put a data/raters/…/rater.safetensors there.")
-    try:
-        network.load_state_dict(load_file(source))
-    except (RuntimeError, SafetensorError) as error:
-        words = str(error).splitlines()[-1].strip()
-        raise Refusal(
-            f"{key} names {source}, which does not fit: {words} A rater of the same trunk is legal."
-        ) from None
 
 
 if __name__ == "__main__":

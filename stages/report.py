@@ -13,13 +13,17 @@ from alchemist.analysis.metrics import columns
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.pools import store
+from alchemist.pools.read import pool_settings
 from alchemist.pools.truth import read_truth
 from alchemist.pruning.samplers import selection_settings
+from alchemist.raters.table import rater_settings
 from alchemist.report import page, pictures, verdict_tables
 from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
+from alchemist.settings import parse
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.grid import GridSettings
-from alchemist.settings.rater import rater_settings
+from alchemist.settings.model import model_settings
+from alchemist.settings.scale import scale_settings
 from stages.common import block, section, stage
 
 CLOCKED = ("prepare", "codec", "encode", "scorer")
@@ -117,7 +121,7 @@ def run(
 
 
 def in_force(study: Study, codec_params: str) -> dict[str, Any]:
-    """The values of params.yaml that these cells were made with."""
+    """The values that these cells were made with, defaults with them."""
     which, scale, roles, models = section("pool"), section("scale"), section("roles"), section("models")
     return {
         "pool": which,
@@ -126,13 +130,22 @@ def in_force(study: Study, codec_params: str) -> dict[str, Any]:
         "grid": study.grid.model_dump(),
         "device": section("device"),
         codec_params: section(codec_params),
-        f"pools.{which}": section(f"pools.{which}"),
+        f"pools.{which}": pool_settings(section(f"pools.{which}"), f"pools.{which}").model_dump(),
         "raters": {name: rater.model_dump() for name, rater in study.raters.items()},
         "selections": {name: selection.model_dump() for name, selection in study.selections.items()},
-        "models": {name: models[name] for name in dict.fromkeys([*study.models(), *roles.values()])},
-        "statistics": section("statistics"),
-        "contrasts": section("contrasts"),
-        f"scales.{scale}": section(f"scales.{scale}"),
+        "models": {
+            name: model_settings(models[name], f"models.{name}").model_dump()
+            for name in dict.fromkeys([*study.models(), *roles.values()])
+        },
+        "statistics": block(StatisticsSettings, "statistics").model_dump(),
+        "contrasts": {
+            name: parse(ContrastSettings, value, f"contrasts.{name}").model_dump()
+            for name, value in section("contrasts").items()
+        },
+        f"scales.{scale}": {
+            key: {k: v.model_dump() for k, v in part.items()} if isinstance(part, dict) else part.model_dump()
+            for key, part in scale_settings(section(f"scales.{scale}"), f"scales.{scale}")
+        },
     }
 
 

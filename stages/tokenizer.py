@@ -20,16 +20,17 @@ from alchemist.families.star.perceptual import Perceptual
 from alchemist.families.star.settings import TokenizerSettings
 from alchemist.families.star.tokenizer import TokenizerConfig
 from alchemist.pools import store
-from alchemist.pools.emoji import compose_images
+from alchemist.pools.emoji import EmojiPool, compose_images
+from alchemist.pools.read import pool_settings
 from alchemist.settings.device import device_setting
-from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
+from alchemist.settings.pool import PoolSettings
 from stages.common import block, section, stage
 
 # The fit sees mostly clean compositions, as published tokenizers do; never those of the pool.
 FIT_SHARES = {"informative": 0.8, "plain": 0.07, "chaotic": 0.06, "degraded": 0.07}
 
 
-def _images(settings: EmojiPool | UserPool, pool: Path, count: int, seed: int) -> NDArray[np.uint8]:
+def _images(settings: PoolSettings, pool: Path, count: int, seed: int) -> NDArray[np.uint8]:
     """Fresh compositions for a composed pool, the pool's own images for a person's pool."""
     if isinstance(settings, EmojiPool):
         return compose_images(settings, "tokenizer", FIT_SHARES, count, os.cpu_count() or 1)

@@ -11,7 +11,7 @@ import typer
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, threads
 from alchemist.core.scratch import Scratch, fingerprint
 from alchemist.models import family, training
 from alchemist.models.encoded import CODEC, Encoded
@@ -66,7 +66,10 @@ def run(
             with files.whole(state.folder / f"ema-{seen:09d}.safetensors") as draft:
                 save_file(averaged.state_dict(), draft)
 
+        steer = threads.steered(device)
+
         def tick(images: int, words: str) -> None:
+            steer(images)
             bar.set_postfix_str(words, refresh=False)
             bar.update(images)
 

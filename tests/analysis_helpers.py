@@ -13,8 +13,8 @@ from alchemist.analysis.grid import FULL, Cell, Study
 from alchemist.analysis.parts import Part, Verdict
 from alchemist.analysis.results import tidy
 from alchemist.pruning.samplers import selection_settings
+from alchemist.raters.table import rater_settings
 from alchemist.settings.grid import GridSettings
-from alchemist.settings.rater import rater_settings
 
 UNIT = "bits a byte"  # of the NLL; no unit that the code could know by itself
 BUDGET = 1000  # images of every cell

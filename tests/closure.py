@@ -1,7 +1,9 @@
 """Which files of the repo a script runs: `python -m tests.closure stages.train star` prints them as deps.
 
 Reads the source, imports nothing. Imports inside functions count, and so do the __init__.py of
-every package on the way, because an edit of any of them may change what the script computes.
+every package on the way, because an edit of any of them may change what the script computes. Imports for
+the type checker alone do not. What the functions of a kind of rater import counts for the stage that
+calls them: every stage that reads a block of `raters:` reads all kinds, and rates by none.
 """
 
 import ast
@@ -10,6 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_RESULT = ("stages/__init__.py",)  # memory and threads of a process, which change no result
+KINDS = "alchemist/raters/kinds/"
+# What the class of a kind extends, and the stage that calls its functions.
+RATED_BY = {"SeededRater": "rate", "EmbeddingRater": "embedding", "HeuristicRater": "heuristic",
+            "OracleRater": "oracle"}  # fmt: skip
 
 
 def module_file(name: str, root: Path) -> Path | None:
@@ -21,10 +28,22 @@ def module_file(name: str, root: Path) -> Path | None:
     return None
 
 
-def imported(path: Path, root: Path) -> Iterator[str]:
+def _runs(node: ast.AST, called: bool) -> Iterator[ast.AST]:
+    """All nodes but those for the type checker and, where they are not `called`, those inside functions."""
+    yield node
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    if called or not isinstance(node, ast.FunctionDef):
+        for child in ast.iter_child_nodes(node):
+            yield from _runs(child, called)
+
+
+def imported(path: Path, root: Path, called: bool = True) -> Iterator[str]:
     """Dotted names that a file imports. `from a import b` gives a and a.b, since b may be a module."""
     place = path.relative_to(root).with_suffix("").parts
-    for node in ast.walk(ast.parse(path.read_text())):
+    if place == ("alchemist", "raters", "table"):  # which looks them up by name
+        yield from (f"alchemist.raters.kinds.{kind.stem}" for kind in sorted((root / KINDS).glob("*.py")))
+    for node in _runs(ast.parse(path.read_text()), called):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -48,19 +67,27 @@ def closure(script: Path, root: Path = ROOT) -> set[str]:
             path = module_file(".".join(parts[:end]), root)
             if path is not None and path not in found:
                 found.add(path)
-                names.extend(imported(path, root))
+                names.extend(imported(path, root, _called(path, script, root)))
     return {path.relative_to(root).as_posix() for path in found}
+
+
+def _called(path: Path, script: Path, root: Path) -> bool:
+    """Whether a script may call the functions of a file."""
+    if not path.relative_to(root).as_posix().startswith(KINDS):
+        return True
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    return any(RATED_BY.get(ast.unparse(base)) == script.stem for node in classes for base in node.bases)
 
 
 def stage_closure(script: Path, family: str | None, root: Path = ROOT) -> set[str]:
     """The closure of a script and, where it runs a family, which it looks up by name, of that family.
 
-    Left out are packages' files that hold nothing but their docstring.
+    Left out are packages' files that hold nothing but their docstring, and what changes no result.
     """
     found = closure(script, root)
     for name in ("family", "settings") if family else ():
         found |= closure(root / "alchemist/families" / str(family) / f"{name}.py", root)
-    return {path for path in found if not _holds_nothing(root / path)}
+    return {path for path in found if path not in NO_RESULT and not _holds_nothing(root / path)}
 
 
 def _holds_nothing(path: Path) -> bool:

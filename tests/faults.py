@@ -31,6 +31,7 @@ class Fault:
 
 
 EVALUATE, TRAIN, RATE = "stages/evaluate.py", "stages/train.py", "stages/rate.py"
+KINDS = "alchemist/raters/kinds"
 STEPS, PROXY = "alchemist/raters/steps.py", "alchemist/raters/proxy.py"
 MEASURE = "alchemist/measures/generator.py"
 TEST_EVALUATE, TEST_TRAIN, TEST_RATE = (
@@ -51,8 +52,7 @@ FAULTS = [
           "bar.update)",
           TEST_EVALUATE),
     Fault("the rater's validation taken from the evaluation split", RATE,
-          "new_proxy(), network, data, pool, data.validation()",
-          "new_proxy(), network, data, pool, data.evaluation(1)", TEST_RATE),
+          "pool, data.validation(), seed", "pool, data.evaluation(1), seed", TEST_RATE),
     Fault("one draw of the subset for all seeds", "stages/prune.py",
           "settings.seed + seed", "settings.seed", "tests/stages/test_prune.py"),
     Fault("one seed for all targets", TRAIN,
@@ -64,14 +64,14 @@ FAULTS = [
           'data.subset(pd.read_parquet(subset)["id"])',
           "type(pool)(pool.numbers[: len(pd.read_parquet(subset))])", TEST_TRAIN),
     # --- signs of the controls
-    Fault("the direction of the loss rater dropped", PROXY,
+    Fault("the direction of the loss rater dropped", f"{KINDS}/loss.py",
           "settings.direction * losses", "losses", TEST_RATE),
-    Fault("the band of best turned round", PROXY,
-          "rating = -np.abs(", "rating = np.abs(", TEST_RATE),
-    Fault("caption gain with the other sign", PROXY,
+    Fault("the band of best turned round", f"{KINDS}/caption_band.py",
+          "rating: Floats = -np.abs(", "rating: Floats = np.abs(", TEST_RATE),
+    Fault("caption gain with the other sign", f"{KINDS}/caption_gain.py",
           "settings.direction * (empty - given)", "settings.direction * (given - empty)",
           TEST_RATE),
-    Fault("the second proxy trained on the pool", PROXY,
+    Fault("the second proxy trained on the pool", f"{KINDS}/reference_loss.py",
           "trained(quiet, run.validation)", "trained(quiet, run.pool)", TEST_RATE),
     # --- training and the meta-gradient
     Fault("raw weights in place of the average", "alchemist/models/training.py",
@@ -120,16 +120,16 @@ FAULTS = [
     Fault("figures of the scorer on what it was trained on", "stages/scorer.py",
           'scorer, store.images(pool, rest), list(rest["caption"])',
           'scorer, store.images(pool, train), list(train["caption"])', "tests/stages/test_scorer.py"),
-    Fault("a random rating by position", RATE,
-          'stateless.id_uniforms(list(ids), "random", seed)',
-          'stateless.uniforms(stateless.key("random", seed), pool.numbers)', TEST_RATE),
-    Fault("one reference group for all seeds", RATE,
-          "budget.reference_group, seed)", "budget.reference_group, 0)", TEST_RATE),
+    Fault("a random rating by position", f"{KINDS}/random.py",
+          'stateless.id_uniforms(run.ids, "random", run.seed)',
+          'stateless.uniforms(stateless.key("random", run.seed), run.pool.numbers)', TEST_RATE),
+    Fault("one reference group for all seeds", f"{KINDS}/meta.py",
+          "budget.reference_group, run.seed)", "budget.reference_group, 0)", TEST_RATE),
     Fault("the first pairs as the reference group", "alchemist/raters/score.py",
           'np.sort(stateless.generator("reference", seed).choice(pool.numbers, count, replace=False))',
           "pool.numbers[:count]", TEST_RATE),
-    Fault("one carried rater for all seeds", RATE,
-          'f"{seed}.safetensors"', '"0.safetensors"', TEST_RATE),
+    Fault("one carried rater for all seeds", f"{KINDS}/meta.py",
+          'f"{run.seed}.safetensors"', '"0.safetensors"', TEST_RATE),
     Fault("a plain proxy without caption dropout", PROXY,
           "caption_dropout=budget.caption_dropout", "caption_dropout=0.0", TEST_RATE),
     Fault("a plain proxy at the rater's learning rate", PROXY,
@@ -143,8 +143,8 @@ FAULTS = [
           "settings.direction * measure", "measure", "tests/stages/test_embedding.py"),
     Fault("the direction of a heuristic dropped", "stages/heuristic.py",
           "settings.direction * measure", "measure", "tests/stages/test_heuristic.py"),
-    Fault("all but plain pairs called informative", "stages/oracle.py",
-          'rated["kind"] == "informative"', 'rated["kind"] != "plain"', "tests/stages/test_oracle.py"),
+    Fault("all but plain pairs called informative", f"{KINDS}/oracle.py",
+          'planted == "informative"', 'planted != "plain"', "tests/stages/test_oracle.py"),
     Fault("the bill of the first checkpoint", TRAIN,
           "flops * points[-1].images", "flops * points[0].images", TEST_TRAIN),
 ]  # fmt: skip

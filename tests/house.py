@@ -24,15 +24,15 @@ TRUTH_READERS = {"oracle", "report"}
 ARROWS = {  # which rooms a room may import from
     "core": set[str](),
     "settings": {"core"},
-    "params": {"core", "settings", "pruning"},
+    "params": {"core", "settings", "pools", "pruning", "raters"},
     "pools": {"core", "settings"},
     "models": {"core", "settings"},
     "families": {"core", "settings", "models"},  # and none from another family
     "pruning": {"core", "settings"},
-    "analysis": {"core", "settings"},
+    "analysis": {"core", "settings", "raters"},  # what a block of raters says, not how it rates
     "measures": {"core", "settings", "models"},
     "raters": {"core", "settings", "models", "measures", "pools"},
-    "report": {"core", "settings", "analysis", "pools", "pruning"},
+    "report": {"core", "settings", "analysis", "pools", "pruning", "raters"},
 }
 TORCHLESS = ("settings", "params", "pools", "pruning", "analysis", "report")
 HEAVY = {"torch", "torchvision", "timm", "transformers", "diffusers", "open_clip", "safetensors"}
@@ -312,7 +312,7 @@ def field_complaints(root: Path) -> list[str]:
                 if node.attr == "model_dump" and isinstance(node.value, ast.Attribute):
                     whole.add(node.value.attr)
     kinds, fields = set(), []
-    for file, tree in trees(root, "alchemist/settings"):
+    for file, tree in trees(root, "alchemist"):
         # Names of several kinds of block: RaterSettings = MetaRater | LossRater
         kinds |= {
             t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)
@@ -321,7 +321,10 @@ def field_complaints(root: Path) -> list[str]:
             if isinstance(node, ast.ClassDef):
                 kinds.add(node.name)
                 for line in node.body:
-                    if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                    if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)):
+                        continue
+                    # In the other rooms a block of params.yaml is told by what its fields say of themselves.
+                    if file.startswith("alchemist/settings/") or "Field(" in ast.unparse(line):
                         fields.append((file, node.name, line.target.id, ast.unparse(line.annotation)))
     dumped = {kind for _, _, name, kind in fields if name in whole}
     return [

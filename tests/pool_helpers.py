@@ -9,9 +9,8 @@ import numpy as np
 from PIL import Image
 
 from alchemist.core.stateless import generator
-from alchemist.pools.read import records
+from alchemist.pools.read import pool_settings, records
 from alchemist.pools.store import Row
-from alchemist.settings.pool import pool_settings
 
 NO_SPLITS = {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0}
 
@@ -24,9 +23,7 @@ def user_pool(path, source="folder", **changes):
         "resolution": 16,
         "seed": 0,
         "splits": NO_SPLITS,
-        "group": None,
         "licence": "ours",
-        "columns": {"image": "image", "caption": "caption", "id": None} if source == "parquet" else None,
         "shard_pairs": 8,
     }
     return pool_settings({**block, **changes}, "pools.mine")

@@ -13,10 +13,10 @@ from alchemist.families.star.settings import StarSettings
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
 from alchemist.raters import credit, meta
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater
 from alchemist.raters.steps import MetaState, Step
 from alchemist.settings.budget import RateSettings
-from alchemist.settings.rater import MetaRater
 
 SETTINGS = MetaRater(
     kind="meta", credit="penalty", reference_warmup=None, unroll_steps=None, group="product",

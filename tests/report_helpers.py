@@ -16,13 +16,15 @@ from PIL import Image
 from alchemist.analysis.grid import FULL, Cell, Study
 from alchemist.core import files, stateless
 from alchemist.pools import read, store
+from alchemist.pools.emoji import EmojiPool
+from alchemist.pools.read import pool_settings
 from alchemist.pools.store import Row, write_pool
 from alchemist.pruning import laws
 from alchemist.pruning.samplers import selection_settings
+from alchemist.raters.table import rater_settings
 from alchemist.settings import parse
 from alchemist.settings.grid import GridSettings
-from alchemist.settings.pool import EmojiPool, pool_settings
-from alchemist.settings.rater import rater_settings, table_name
+from alchemist.settings.rater import table_name
 from stages import report as stage
 
 REPO = Path(__file__).resolve().parents[1]

@@ -20,7 +20,6 @@ from alchemist.params.check import Params, check
 from alchemist.pools import store
 from alchemist.raters.network import Rater
 from alchemist.settings import Settings
-from alchemist.settings.model import law_settings
 
 SEED, OTHER = 3, 4  # of the cells; neither is 0, so that a seed that is left out shows
 MODEL, PROXY, TRUNK = "xxs", "xs", "xxs"
@@ -153,7 +152,8 @@ class Grid:
 
     @property
     def law(self) -> Settings:
-        return law_settings(self.scale.sample["star"], "scales.tiny.sample.star", "star")
+        law: Settings = self.scale.sample["star"]
+        return law
 
     @cached_property
     def extractor(self) -> features.Extractor:

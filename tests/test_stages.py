@@ -86,7 +86,7 @@ def test_a_mistake_ends_the_run_before_any_work_in_one_sentence(space: Workspace
     space.write(wrong)
     done = space.run("repro")
     assert done.returncode != 0
-    assert "scales.tiny.train.batch is 0; input should be greater than or equal to 1." in done.stderr
+    assert "scales.tiny.train.batch is 0; it should be a whole number, at least 1." in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert not (space.folder / "data/pool").exists()
     space.write(small_params())

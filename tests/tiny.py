@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
+from stages.params_file import read_params
 
 REPO = Path(__file__).parents[1]
 
 
 def tiny_params() -> dict[str, Any]:
     """A dictionary of params: one seed, two arms, 150 pairs, some steps."""
-    params: dict[str, Any] = yaml.safe_load((REPO / "params.yaml").read_text())
+    params: dict[str, Any] = read_params(REPO / "params.yaml")
     params["roles"] = {"proxy": "xs", "rater": "xs"}
     params["grid"] = {
         "selections": ["random", "alchemist"], "raters": ["alchemist", "random"], "embeddings": [],

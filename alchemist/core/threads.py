@@ -14,6 +14,7 @@ import torch
 LEAST_SECONDS, LEAST_TICKS, MOST_SECONDS = 0.3, 5, 1.5
 HOLD = 12  # seconds between rounds, for each second spent at counts that were only tried
 BETTER, FALL = 1.05, 0.8
+MOST = torch.get_num_threads()  # of this process, before any steering
 
 
 class Steering:
@@ -80,14 +81,24 @@ def steered(device: torch.device) -> Callable[[int], None]:
 
     It leaves the count alone where a person has set OMP_NUM_THREADS, with one thread, and off the CPU.
     """
-    most = torch.get_num_threads()
-    if device.type != "cpu" or most == 1 or "OMP_NUM_THREADS" in os.environ:
+    if device.type != "cpu" or MOST == 1 or "OMP_NUM_THREADS" in os.environ:
         return lambda images: None
-    steering = Steering(most)
+    steering = Steering(MOST)
 
     def tick(images: int) -> None:
         count = steering.tick(images, time.perf_counter())
         if count != torch.get_num_threads():
             torch.set_num_threads(count)
+
+    return tick
+
+
+def steering(update: Callable[[int], object], device: torch.device) -> Callable[[int], None]:
+    """A progress bar's update that steers the threads too."""
+    steer = steered(device)
+
+    def tick(images: int) -> None:
+        steer(images)
+        update(images)
 
     return tick

@@ -4,11 +4,15 @@ from typing import Any
 
 from alchemist.core.refusal import Refusal
 from alchemist.params.whole import Params, read
+from alchemist.pools.emoji import EmojiPool
+from alchemist.raters.kinds.meta import MetaRater
+from alchemist.raters.kinds.reference_loss import ReferenceLossRater
+from alchemist.raters.table import LISTS
 from alchemist.settings import legal
 from alchemist.settings.evaluation import LIT
 from alchemist.settings.grid import GridSettings
-from alchemist.settings.pool import EmojiPool
-from alchemist.settings.rater import LISTS, MetaRater, RaterSettings, ReferenceLossRater
+from alchemist.settings.pool import UserPool
+from alchemist.settings.rater import RaterSettings
 from alchemist.settings.selection import SelectionSettings
 
 
@@ -177,7 +181,7 @@ def _fits(params: Params) -> None:
                 f"{where}.scorer.batch is {scale.scorer.batch}; at most half of "
                 f"pools.{params.pool}.scorer.pairs ({pool.scorer.pairs // 2}) is legal."
             )
-    elif pool.splits.meta_validation == 0:
+    elif isinstance(pool, UserPool) and pool.splits.meta_validation == 0:
         for name in params.grid.raters:
             if isinstance(params.raters[name], MetaRater | ReferenceLossRater):
                 raise Refusal(

@@ -10,12 +10,13 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from alchemist.params.whole import NAME, Params, ScaleSettings
+from alchemist.params.whole import NAME, Params
+from alchemist.pools.read import FORMATS
 from alchemist.pruning.samplers import SAMPLERS
+from alchemist.raters.table import KINDS
 from alchemist.settings.device import DEVICES
 from alchemist.settings.model import classes, families
-from alchemist.settings.pool import FORMATS
-from alchemist.settings.rater import KINDS
+from alchemist.settings.scale import ScaleSettings
 
 REF = "#/$defs/{model}"
 
@@ -23,10 +24,11 @@ REF = "#/$defs/{model}"
 def schema() -> dict[str, Any]:
     """The schema as JSON holds it, in an order that depends on the classes alone."""
     models = {name: classes(name).MODEL for name in families()}
+    raters = {name: kind.BLOCK for name, kind in KINDS.items()}
     laws = {name: classes(name).LAW for name in families()}
     plain = [field.annotation for field in Params.model_fields.values() if _is_block(field.annotation)]
     named = [get_args(Params.model_fields[key].annotation)[1] for key in ("contrasts", "scales")]
-    tables = (FORMATS, KINDS, SAMPLERS, models, laws)
+    tables = (FORMATS, raters, SAMPLERS, models, laws)
     blocks = [*plain, *named, *(block for table in tables for block in table.values())]
     _, made = models_json_schema([(block, "validation") for block in dict.fromkeys(blocks)], ref_template=REF)
     parts = made["$defs"]
@@ -36,7 +38,7 @@ def schema() -> dict[str, Any]:
     }
     tagged = {
         "pools": _by_tag("format", FORMATS),
-        "raters": _by_tag("kind", KINDS),
+        "raters": _by_tag("kind", raters),
         "selections": _by_tag("sampler", SAMPLERS),
         "models": _by_tag("family", models),
     }

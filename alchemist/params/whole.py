@@ -7,31 +7,20 @@ from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.families.star.settings import TokenizerSettings
+from alchemist.pools.read import pool_settings
 from alchemist.pruning.samplers import selection_settings
+from alchemist.raters.table import rater_settings
 from alchemist.settings import Settings, legal, parse
-from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.device import device_setting
-from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
 from alchemist.settings.grid import GridSettings, RolesSettings
-from alchemist.settings.model import ModelSettings, model_settings, sample_settings
-from alchemist.settings.pool import EmojiPool, UserPool, pool_settings
-from alchemist.settings.rater import RaterSettings, rater_settings
+from alchemist.settings.model import ModelSettings, model_settings
+from alchemist.settings.pool import PoolSettings
+from alchemist.settings.rater import RaterSettings
+from alchemist.settings.scale import ScaleSettings, scale_settings
 from alchemist.settings.selection import SelectionSettings
 
 NAME = re.compile(r"(?!full$)[A-Za-z0-9_]+")  # DVC splits keys at dots and joins cell names by hyphens
-
-
-class ScaleSettings(Settings):
-    """A block of `scales:`; a section that keeps all defaults is {}, since stages track sections by name."""
-
-    encode: EncodeSettings = Field(description="pixels and captions to what a family trains on")
-    scorer: ScorerSettings = Field(description="the CLIP-like model of the evaluation")
-    rate: RateSettings = Field(description="training of a rater and its proxy")
-    train: TrainSettings = Field(description="training of every cell")
-    evaluate: EvaluateSettings = Field(description="what every checkpoint is measured by")
-    # A law of its own for each family in use: see `settings.model.sample_settings`.
-    sample: dict[str, Any] = Field(description="how each family in use draws images, by its name")
 
 
 class Params(Settings):
@@ -46,7 +35,7 @@ class Params(Settings):
     roles: RolesSettings = Field(description="which models play proxy and rater")
     grid: GridSettings = Field(description="the cells: every selection at every ratio, model and seed")
     tokenizer: TokenizerSettings = Field(description="the image tokenizer, from assets/ or fitted anew")
-    pools: dict[str, EmojiPool | UserPool] = Field(description="where pairs come from")
+    pools: dict[str, PoolSettings] = Field(description="where pairs come from")
     raters: dict[str, RaterSettings] = Field(
         description="what gives the pairs a rating; higher is kept first"
     )
@@ -81,14 +70,8 @@ def read(params: Any) -> Params:
         models={k: model_settings(v, f"models.{k}") for k, v in _blocks(params, "models")},
         contrasts={k: parse(ContrastSettings, v, f"contrasts.{k}") for k, v in _blocks(params, "contrasts")},
         statistics=parse(StatisticsSettings, params["statistics"], "statistics"),
-        scales={k: _scale(v, f"scales.{k}") for k, v in _blocks(params, "scales")},
+        scales={k: scale_settings(v, f"scales.{k}") for k, v in _blocks(params, "scales")},
     )
-
-
-def _scale(value: Any, where: str) -> ScaleSettings:
-    scale = parse(ScaleSettings, value, where)
-    sample_settings(scale.sample, f"{where}.sample")
-    return scale
 
 
 def _blocks(params: dict[str, Any], key: str) -> list[tuple[str, Any]]:

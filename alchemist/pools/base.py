@@ -1,7 +1,7 @@
 """What every reader of a pool shares: pairs, the reasons why one is rejected, ids, captions, files.
 
 A pair passes through three forms: `Found` (as a format's adapter finds it, nothing decoded), `Record`
-(decoded, or with a reason) and `alchemist.pools.store.Row` (with its split, on the way to disk).
+(decoded, or with a reason) and `Row` (with its split, on the way to disk).
 """
 
 import hashlib
@@ -36,6 +36,7 @@ DUPLICATE = "exact duplicate"
 OTHER_SPLIT = "same pixels as a pair of another split"
 
 BATCH = 64  # pairs whose encoded images are in memory at once
+SPLITS = ("pool", "meta_val", "evaluation", "scorer")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Found:
     caption: str | None  # as written, not cleaned; None where there is none
     image: bytes | Path | None  # encoded, or the file to read; None where there is none
     reason: str = ""  # "" for a pair that may be decoded
-    parent: str | None = None  # folder of the image, for formats that have folders
+    group: str | None = None  # pairs of one group share a split; None: the pair is a group of its own
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,28 @@ class Record:
     reason: str  # "" for a usable pair
 
 
-class Adapter(Protocol):
-    """What a format's module gives; `alchemist.pools.read.ADAPTERS` lists the modules."""
+@dataclass(frozen=True)
+class Row:
+    """One pair on its way into the store: either an image or a reason why it cannot be used."""
 
-    def read(self, pool: UserPool) -> Iterator[Found]:
+    id: str
+    caption: str
+    split: str
+    group: str
+    image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
+    reason: str  # "" for a usable pair
+    kind: str | None  # planted truth, where there is one
+
+
+class Adapter(Protocol):
+    """What the module of a format of a person's files gives; `alchemist.pools.read.ADAPTERS` lists them."""
+
+    BLOCK: type[Any]  # the class of the format's blocks of `pools:`, a kind of UserPool
+
+    def read(self, pool: Any) -> Iterator[Found]:
         """Every pair of the pool, usable or not, in a stable order. Raises Refusal for a wrong path."""
 
-    def expected(self, pool: UserPool) -> int | None:
+    def expected(self, pool: Any) -> int | None:
         """How many pairs `read` will give or so; None where only reading would tell."""
 
 
@@ -85,12 +101,17 @@ def unique(pairs: Iterator[Found]) -> Iterator[Found]:
             count += 1
             name = f"{pair.id}#{count}"
         seen.add(digest(name.encode()))
-        yield pair if count == 1 else Found(name, pair.caption, None, DUPLICATE_ID, pair.parent)
+        yield pair if count == 1 else Found(name, pair.caption, None, DUPLICATE_ID, pair.group)
 
 
 def digest(value: bytes) -> bytes:
     """Sixteen bytes that stand for a value in a set (BLAKE2b), since ids and captions may be long."""
     return hashlib.blake2b(value, digest_size=16).digest()
+
+
+def pixel_hash(image: NDArray[np.uint8]) -> bytes:
+    """Sixteen bytes that are equal for equal pixels (BLAKE2b)."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
 
 
 def text(name: str) -> str:

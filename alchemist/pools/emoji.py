@@ -8,15 +8,18 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from alchemist.core import stateless
 from alchemist.pools import emoji_scene
+from alchemist.pools.base import SPLITS, Row, pixel_hash
 from alchemist.pools.emoji_scene import concept_names
-from alchemist.pools.store import SPLITS, Row, pixel_hash
-from alchemist.settings.pool import EmojiPool
+from alchemist.settings import Settings
+from alchemist.settings.pool import PoolSettings
 
 LICENCE = (
     "Artwork: OpenMoji, https://openmoji.org, CC BY-SA 4.0; placed on backgrounds, distorted and captioned."
@@ -25,6 +28,72 @@ KINDS = ("informative", "plain", "chaotic", "mismatched", "degraded", "duplicate
 
 _COPIED = 40  # compositions that a stream repeats
 _CHUNK = 256  # pairs composed by one call of a worker
+
+
+class SharesSettings(Settings):
+    """Probability of each planted kind, in the order of `KINDS`."""
+
+    informative: float = Field(default=0.5, ge=0, le=1, description="one or two objects, a true caption")
+    plain: float = Field(default=0.2, ge=0, le=1, description="near-blank, its object tiny or absent")
+    chaotic: float = Field(default=0.12, ge=0, le=1, description="6 to 12 overlapping objects and noise")
+    mismatched: float = Field(
+        default=0.08, ge=0, le=1, description="an informative image with the caption of another"
+    )
+    degraded: float = Field(
+        default=0.05, ge=0, le=1, description="blurred, JPEG-compressed or of low resolution"
+    )
+    duplicate: float = Field(default=0.05, ge=0, le=1, description="near copies of a few informative pairs")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "SharesSettings":
+        total = sum(self.model_dump().values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares should sum to 1, and they sum to {total:.7g}")
+        return self
+
+
+class MetaValidationSettings(Settings):
+    """The split on which a rater's proxy is validated."""
+
+    pairs: int = Field(default=1000, ge=1, description="pairs of the split")
+    source: Literal["mixture", "clean"] = Field(
+        default="mixture",
+        description="mixture: the shares of the pool, as in the paper; clean: informative pairs alone",
+    )
+
+
+class CleanSettings(Settings):
+    """A held-out split of informative pairs alone."""
+
+    pairs: int = Field(default=3000, ge=1, description="pairs of the split")
+
+
+class EmojiPool(PoolSettings):
+    """A pool composed from OpenMoji artwork, with flaws planted like those of a web crawl."""
+
+    format: Literal["emoji"] = Field(description="what the pool is made of")
+    seed: int = Field(default=0, ge=0, description="of everything that is drawn")
+    resolution: int = Field(default=32, ge=16, le=128, multiple_of=4, description="pixels of a side")
+    # A mismatched caption names none of the one or two objects shown, so it takes a third.
+    concepts: int = Field(
+        default=64, ge=3, description="distinct objects; the first 64 can be told apart at 16 pixels"
+    )
+    shares: SharesSettings = Field(
+        default=SharesSettings(), description="probability of each planted kind; they sum to 1"
+    )
+    pairs: int = Field(default=8000, ge=1, description="pairs of the split pool, the one that is pruned")
+    meta_validation: MetaValidationSettings = Field(
+        default=MetaValidationSettings(), description="pairs on which a rater's proxy is validated"
+    )
+    evaluation: CleanSettings = Field(
+        default=CleanSettings(), description="reference images and prompts of the evaluation"
+    )
+    scorer: CleanSettings = Field(
+        default=CleanSettings(), description="pairs on which the CLIP-Score model is fitted"
+    )
+
+
+BLOCK = EmojiPool
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,11 @@ import csv
 import itertools
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.pools.base import (
@@ -26,7 +29,21 @@ from alchemist.settings.pool import UserPool
 _Lines = Iterator[tuple[int, dict[str, Any] | None]]
 
 
-def read(pool: UserPool) -> Iterator[Found]:
+class FolderPool(UserPool):
+    """Image files with captions beside them."""
+
+    format: Literal["folder"] = Field(description="image files with captions beside them")
+    path: str = Field(min_length=1, description="a folder")
+    group: Literal["parent"] | None = Field(
+        default=None,
+        description="parent: images of one folder share a split; null: every id is its own group",
+    )
+
+
+BLOCK = FolderPool
+
+
+def read(pool: FolderPool) -> Iterator[Found]:
     """Lines of metadata files first, then images that none of them lists, with sidecar captions.
 
     An id is the path below the folder without its suffix, or a metadata file's field `id`.
@@ -37,20 +54,26 @@ def read(pool: UserPool) -> Iterator[Found]:
         raise Refusal(
             f"path is {pool.path!r}, which holds no image; legal suffixes are {', '.join(sorted(SUFFIXES))}."
         )
+    pairs = _pairs(root)
+    # Every pair comes with its folder as its group.
+    yield from pairs if pool.group == "parent" else (replace(pair, group=None) for pair in pairs)
+
+
+def _pairs(root: Path) -> Iterator[Found]:
     listed: set[Path] = set()
     for path in walk(root):
         if _is_metadata(path):
             yield from _metadata(root, path, listed)
-    for _, group in itertools.groupby(walk(root), key=lambda path: path.parent):
-        yield from _sidecars(root, list(group), listed)
+    for _, paths in itertools.groupby(walk(root), key=lambda path: path.parent):
+        yield from _sidecars(root, list(paths), listed)
 
 
-def expected(pool: UserPool) -> int | None:
+def expected(pool: FolderPool) -> int | None:
     """The number of image files. Raises Refusal where the path is no folder."""
     return sum(_is_image(path) for path in walk(_root(pool)))
 
 
-def _root(pool: UserPool) -> Path:
+def _root(pool: FolderPool) -> Path:
     root = checked_path(pool)
     if not root.is_dir():
         raise Refusal(f"path is {pool.path!r}; for format folder it should be a folder.")

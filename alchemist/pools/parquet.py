@@ -1,24 +1,51 @@
 """Format parquet: tables with a column of encoded images, one of captions and perhaps one of ids."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.pools.base import BATCH, MISSING_IMAGE, UNREADABLE_FILE, Found, files_of, id_text
-from alchemist.settings.pool import ColumnsSettings, UserPool
+from alchemist.settings import Settings
+from alchemist.settings.pool import UserPool
 
 
-def read(pool: UserPool) -> Iterator[Found]:
+class ColumnsSettings(Settings):
+    """Names of a parquet file's columns."""
+
+    image: str = Field(
+        default="image",
+        min_length=1,
+        description="column of encoded image bytes, or of structs with a field bytes",
+    )
+    caption: str = Field(default="caption", min_length=1, description="column of text")
+    id: str | None = Field(
+        default=None, min_length=1, description="column of ids; null: file name and row number"
+    )
+
+
+class ParquetPool(UserPool):
+    """Tables with a column of encoded images."""
+
+    format: Literal["parquet"] = Field(description="tables with a column of encoded images")
+    path: str = Field(min_length=1, description="a folder of parquet files, or one file")
+    columns: ColumnsSettings = Field(default=ColumnsSettings(), description="names of the columns")
+
+
+BLOCK = ParquetPool
+
+
+def read(pool: ParquetPool) -> Iterator[Found]:
     """A pair for every row of every file, in the order of the files' names.
 
     An id is the value of the column of ids, or where there is none the file's name and the row's
     number. Raises Refusal where the path does not exist or holds no parquet file, a file lacks a column
     or its column of images holds something else.
     """
-    columns = _columns(pool)
+    columns = pool.columns
     for _ in _files(pool):
         pass  # a wrong column in the last file is told before the first is decoded
     for name, file in _files(pool):
@@ -44,14 +71,9 @@ def read(pool: UserPool) -> Iterator[Found]:
                 yield Found(f"{name}:{lost}", None, None, UNREADABLE_FILE)
 
 
-def expected(pool: UserPool) -> int | None:
+def expected(pool: ParquetPool) -> int | None:
     """The rows of all files that can be opened. Raises Refusal as `read` does."""
     return sum(int(file.metadata.num_rows) for _, file in _files(pool) if file is not None)
-
-
-def _columns(pool: UserPool) -> ColumnsSettings:
-    assert pool.columns is not None  # the settings refuse format parquet without them
-    return pool.columns
 
 
 def _wanted(columns: ColumnsSettings) -> dict[str, str]:
@@ -60,9 +82,9 @@ def _wanted(columns: ColumnsSettings) -> dict[str, str]:
     return wanted | ({"id": columns.id} if columns.id else {})
 
 
-def _files(pool: UserPool) -> Iterator[tuple[str, pq.ParquetFile | None]]:
+def _files(pool: ParquetPool) -> Iterator[tuple[str, pq.ParquetFile | None]]:
     """Every file, opened, or None where it cannot be; refuses a file that lacks a column."""
-    columns = _columns(pool)
+    columns = pool.columns
     for name, path in files_of(pool, ".parquet"):
         try:
             file = pq.ParquetFile(path, buffer_size=1 << 20)

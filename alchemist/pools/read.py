@@ -12,52 +12,77 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
+from typing import Any, cast
 
 import numpy as np
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.stateless import id_uniforms
-from alchemist.pools import emoji, folder, parquet, webdataset
+from alchemist.pools import emoji
 from alchemist.pools.base import (
     BATCH,
     DUPLICATE,
     OTHER_SPLIT,
+    SPLITS,
     Adapter,
     Found,
     Record,
+    Row,
     clean_caption,
     digest,
+    pixel_hash,
     unique,
 )
 from alchemist.pools.image import decode
-from alchemist.pools.store import SPLITS, Row, pixel_hash
-from alchemist.settings.pool import EmojiPool, UserPool
+from alchemist.settings import legal, parse
+from alchemist.settings.pool import PoolSettings, UserPool
 
-# A format of a person's own files is a module with `read` and `expected`, and a line here.
+# A format of a person's own files is a module with BLOCK, `read` and `expected`, and a line here.
+NAMES = (
+    "folder",
+    "webdataset",
+    "parquet",
+)
 ADAPTERS: dict[str, Adapter] = {
-    "folder": folder,
-    "webdataset": webdataset,
-    "parquet": parquet,
+    name: cast(Adapter, import_module(f"alchemist.pools.{name}")) for name in NAMES
+}
+FORMATS: dict[str, type[PoolSettings]] = {
+    "emoji": emoji.BLOCK,
+    **{name: adapter.BLOCK for name, adapter in ADAPTERS.items()},
 }
 
 
-def rows(pool: EmojiPool | UserPool, processes: int) -> Iterator[Row]:
+def pool_settings(value: Any, where: str) -> PoolSettings:
+    """The block at `where`, by its format. Raises Refusal for an unknown format."""
+    source = value.get("format") if isinstance(value, dict) else None
+    if not isinstance(source, str) or source not in FORMATS:
+        raise Refusal(legal.wrong_value(f"{where}.format", source, FORMATS))
+    return parse(FORMATS[source], value, where)
+
+
+def rows(pool: PoolSettings, processes: int) -> Iterator[Row]:
     """Every pair of a pool, usable or not, with its split. The result does not depend on `processes`.
 
     Raises Refusal where the path is wrong, or where the split pool or a split with a positive share
     gets no usable pair.
     """
-    return emoji.rows(pool, processes) if isinstance(pool, EmojiPool) else _split_rows(pool)
+    if isinstance(pool, emoji.EmojiPool):
+        return emoji.rows(pool, processes)
+    assert isinstance(pool, UserPool)  # there are no others in the table
+    return _split_rows(pool)
 
 
-def expected(pool: EmojiPool | UserPool) -> int | None:
+def expected(pool: PoolSettings) -> int | None:
     """How many rows `rows` will give or so, for a progress bar; None where only reading would tell."""
-    return emoji.expected(pool) if isinstance(pool, EmojiPool) else ADAPTERS[pool.format].expected(pool)
+    if isinstance(pool, emoji.EmojiPool):
+        return emoji.expected(pool)
+    return ADAPTERS[pool.format].expected(pool)
 
 
-def licence(pool: EmojiPool | UserPool) -> str:
+def licence(pool: PoolSettings) -> str:
     """The licence and attribution that travel with the pool."""
-    return emoji.LICENCE if isinstance(pool, EmojiPool) else pool.licence
+    return pool.licence if isinstance(pool, UserPool) else emoji.LICENCE
 
 
 def _split_rows(pool: UserPool) -> Iterator[Row]:
@@ -112,5 +137,4 @@ def _record(pair: Found, pool: UserPool) -> Record:
     image, reason = None, pair.reason or fault
     if not reason:
         image, reason = decode(pair.image, pool.resolution)
-    group = pair.parent if pool.group == "parent" and pair.parent is not None else pair.id
-    return Record(pair.id, caption, group, image, reason)
+    return Record(pair.id, caption, pair.id if pair.group is None else pair.group, image, reason)

@@ -4,11 +4,9 @@ This module knows nothing of where pairs come from, so that later stages depend 
 It writes planted truth but does not read it: `alchemist.pools.truth` does.
 """
 
-import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,8 +18,8 @@ from numpy.typing import NDArray
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.pools.base import SPLITS, Row, pixel_hash
 
-SPLITS = ("pool", "meta_val", "evaluation", "scorer")
 INDEX = "index.parquet"
 CARD = "card.json"
 TRUTH = "truth.parquet"
@@ -30,24 +28,6 @@ _SCHEMA = pa.schema(
     + [("shard", pa.int32()), ("row", pa.int32())]
 )
 _ROW_GROUP = 65_536  # rows of the index that wait in memory before they are written
-
-
-@dataclass(frozen=True)
-class Row:
-    """One pair on its way into the store: either an image or a reason why it cannot be used."""
-
-    id: str
-    caption: str
-    split: str
-    group: str
-    image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
-    reason: str  # "" for a usable pair
-    kind: str | None  # planted truth, where there is one
-
-
-def pixel_hash(image: NDArray[np.uint8]) -> bytes:
-    """Sixteen bytes that are equal for equal pixels (BLAKE2b)."""
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
 
 
 def write_pool(

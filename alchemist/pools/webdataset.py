@@ -3,6 +3,9 @@
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
 
 from alchemist.pools.base import (
     MISSING_CAPTION,
@@ -21,7 +24,17 @@ _IMAGES = {suffix.removeprefix(".") for suffix in SUFFIXES}
 _CAPTIONS = {"txt", "json"}
 
 
-def read(pool: UserPool) -> Iterator[Found]:
+class WebDatasetPool(UserPool):
+    """Tar files with an image and a text a pair."""
+
+    format: Literal["webdataset"] = Field(description="tar files with an image and a text a pair")
+    path: str = Field(min_length=1, description="a folder of tars, or one tar")
+
+
+BLOCK = WebDatasetPool
+
+
+def read(pool: WebDatasetPool) -> Iterator[Found]:
     """The pairs of every tar, in the order of the tars' names and of the members in each.
 
     An id is the tar's path below the folder without its suffix, and the key. Raises Refusal where
@@ -31,7 +44,7 @@ def read(pool: UserPool) -> Iterator[Found]:
         yield from _tar(name, path)
 
 
-def expected(pool: UserPool) -> int | None:
+def expected(pool: WebDatasetPool) -> int | None:
     """None: a tar has no table of its members."""
     return None
 

@@ -12,6 +12,7 @@ from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, PoolRows, Rows, ValidationRows
 from alchemist.models.family import Generator
 from alchemist.models.training import diverged, dropped_captions, numbers_at
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater
 from alchemist.raters.steps import (
     MetaState,
@@ -23,7 +24,6 @@ from alchemist.raters.steps import (
     take_over,
 )
 from alchemist.settings.budget import RateSettings
-from alchemist.settings.rater import MetaRater
 
 LOG_EVERY_STEPS = 10
 

@@ -9,10 +9,10 @@ from alchemist.core.scratch import Scratch, fingerprint
 from alchemist.models.encoded import Encoded
 from alchemist.models.family import Generator
 from alchemist.models.training import forward_flops
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.meta import meta_train
 from alchemist.raters.network import Rater
 from alchemist.settings.budget import RateSettings
-from alchemist.settings.rater import MetaRater
 
 
 def train_flops(

@@ -1,4 +1,4 @@
-"""Ratings by pixels alone: clarity, frequency, edge density and colourfulness. No torch.
+"""Ratings by a figure of the pixels alone, in processes. No torch.
 
 The paper names the first three without defining them; the definitions here are the usual ones of
 image processing. Luma is Y = .299 R + .587 G + .114 B in [0, 255]; images of more than 256 px are
@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
 from multiprocessing import connection
 from pathlib import Path
 
@@ -23,9 +22,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from alchemist.pools import store
+from alchemist.raters.table import KINDS, LISTS
 
 CANVAS = 256  # px of the longest side at most
-LOW = 0.1  # of the Nyquist frequency: up to here a frequency is low
 CHUNK = 512  # images of one task
 _LUMA = np.array([299.0, 587.0, 114.0])  # in thousandths, so that the luma of 8-bit values is exact
 
@@ -49,67 +48,8 @@ def luma(image: Image) -> Plane:
     return image.astype(np.float64) @ _LUMA
 
 
-def clarity(image: Image) -> float:
-    """Variance of the 4-neighbour Laplacian of Y, in squared grey levels; 100 is a usual threshold of blur.
-
-    It grows with noise as well.
-    """
-    laplacian = cv2.Laplacian(luma(image), cv2.CV_64F, ksize=1, borderType=cv2.BORDER_REFLECT_101)
-    return float((laplacian / 1000).var())
-
-
-@lru_cache(maxsize=16)
-def _spectral(height: int, width: int) -> tuple[Plane, NDArray[np.bool_]]:
-    """The Hann window, sampled at the pixels' centres, and which bins of the FFT are low."""
-    window = [np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in (height, width)]
-    rho = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]) / 0.5
-    return np.outer(*window), rho <= LOW
-
-
-def frequency(image: Image) -> float:
-    """Share of the spectral energy of Y, less its mean and under a Hann window, up to a tenth of Nyquist.
-
-    In [0, 1]; 1 for a constant image, which has no energy. Low is sharp: the paper's sign is not told.
-    """
-    plane = luma(image)
-    window, low = _spectral(*plane.shape)
-    energy = np.abs(np.fft.fft2((plane - plane.mean()) * window)) ** 2
-    total = energy.sum()
-    return float(energy[low].sum() / total) if total > 0 else 1.0
-
-
-def edge_density(image: Image) -> float:
-    """Share of pixels whose Sobel magnitude of Y is above the image's own Otsu threshold (Otsu 1979).
-
-    In [0, 1]; 0 for a constant image. The threshold follows the contrast, so faint edges count as
-    much as strong ones.
-    """
-    plane = luma(image)
-    across, down = (
-        cv2.Sobel(plane, cv2.CV_64F, *order, ksize=3, borderType=cv2.BORDER_REFLECT_101)
-        for order in ((1, 0), (0, 1))
-    )
-    magnitude = np.hypot(across, down)
-    largest = magnitude.max()
-    if largest == 0:
-        return 0.0
-    levels = np.rint(magnitude * (255 / largest)).astype(np.uint8)
-    threshold, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    return float((levels > threshold).mean())
-
-
-def colourfulness(image: Image) -> float:
-    """Hasler and Süsstrunk (2003): sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2); 0 for greys."""
-    red, green, blue = np.moveaxis(image.astype(np.float64), -1, 0)
-    rg, yb = red - green, (red + green) / 2 - blue
-    return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
-
-
 MEASURES: dict[str, Callable[[Image], float]] = {
-    "clarity": clarity,
-    "frequency": frequency,
-    "edge_density": edge_density,
-    "colourfulness": colourfulness,
+    name: KINDS[name].rate for name, place in LISTS.items() if place == "heuristics"
 }
 
 

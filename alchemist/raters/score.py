@@ -12,8 +12,8 @@ from alchemist.core import devices, stateless
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, PoolRows
 from alchemist.models.family import Generator, Tick
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Group, Rater, batch_ratings, rate
-from alchemist.settings.rater import MetaRater
 
 Floats = NDArray[np.float64]
 SCORED = stateless.key("scored")  # the chance of every score: the same for all models that are compared

@@ -21,9 +21,9 @@ from alchemist.models.batch import Batch, Chance
 from alchemist.models.family import Generator
 from alchemist.models.training import descend, optimiser, trainable
 from alchemist.raters import credit
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater, Weights, batch_weights
 from alchemist.settings.budget import RateSettings
-from alchemist.settings.rater import MetaRater
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pandas as pd
 from alchemist.analysis.grid import FULL, Study
 from alchemist.analysis.words import DASH, number
 from alchemist.core.refusal import Refusal
-from alchemist.pools import store
+from alchemist.pools.base import SPLITS
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.material import Subsets
 
@@ -104,7 +104,7 @@ def ledger_table(accounts: list[Account]) -> Table:
 def split_table(card: Mapping[str, Any]) -> Table:
     """Counts of every split; the store counts usable pairs under `ok`, others under their reason."""
     rows = []
-    for split in store.SPLITS:
+    for split in SPLITS:
         counts = dict(card["counts"][split])
         usable = counts.pop("ok", 0)
         rows.append([split, number(usable), number(sum(counts.values()))])

@@ -11,13 +11,14 @@ from alchemist.analysis.metrics import metric_name
 from alchemist.analysis.results import Result, Stat
 from alchemist.analysis.words import POINTS
 from alchemist.pruning.block import Block
+from alchemist.raters.kinds.loss import LossRater
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.report import figures as draw
 from alchemist.report.elements import add_figure, curve_of, legend_of
 from alchemist.report.figures import Band, Line
 from alchemist.report.makeup import loss_bands
 from alchemist.report.material import Material
 from alchemist.report.words import SAMPLERS, share_text
-from alchemist.settings.rater import LossRater, MetaRater
 
 TIMED = ("fd", "nll")  # of figure 6, as far as the models have them
 Found = Mapping[tuple[str, str], Mapping[tuple[str, float], Result]]

@@ -13,10 +13,10 @@ from jsonschema.exceptions import ValidationError, best_match
 from alchemist.core.refusal import Refusal
 from alchemist.params.check import check
 from alchemist.params.schema import schema
+from alchemist.pools.read import FORMATS
 from alchemist.pruning.samplers import SAMPLERS
+from alchemist.raters.table import KINDS
 from alchemist.settings.model import families
-from alchemist.settings.pool import FORMATS
-from alchemist.settings.rater import KINDS
 from stages.common.params_file import read_params
 
 REPO = Path(__file__).parents[2]

@@ -5,11 +5,10 @@ import pytest
 from pool_helpers import emoji_pool
 from scipy import stats
 
-from alchemist.pools.emoji import KINDS, compose, compose_images
+from alchemist.pools.emoji import KINDS, SharesSettings, compose, compose_images
 from alchemist.pools.emoji_scene import COLOURS, concept_names
 from alchemist.pools.read import expected, rows
 from alchemist.pools.store import SPLITS, pixel_hash
-from alchemist.settings.pool import SharesSettings
 
 SHARES = {
     "informative": 0.4, "plain": 0.15, "chaotic": 0.1, "mismatched": 0.1, "degraded": 0.1, "duplicate": 0.15,

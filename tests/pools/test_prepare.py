@@ -32,9 +32,7 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
         "resolution": 16,
         "seed": 0,
         "splits": {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0},
-        "group": None,
         "licence": "ours",
-        "columns": None,
         "shard_pairs": 8,
     }
     done = run_stage(tmp_path, "mine", block)

@@ -7,14 +7,13 @@ from pool_helpers import emoji_pool, encoded, members, outcomes, picture, user_p
 from alchemist.core.refusal import Refusal
 from alchemist.pools import base, emoji
 from alchemist.pools.image import decode
-from alchemist.pools.read import ADAPTERS, licence, records, rows
+from alchemist.pools.read import ADAPTERS, FORMATS, licence, records, rows
 from alchemist.pools.store import SPLITS, pixel_hash
-from alchemist.settings.pool import FORMATS, UserPool
 
 
-def test_every_format_of_the_settings_has_its_adapter():
-    assert set(ADAPTERS) == set(get_args(UserPool.model_fields["format"].annotation))
+def test_a_format_is_the_name_of_its_module_and_the_tag_of_its_blocks():
     assert set(FORMATS) == {"emoji", *ADAPTERS}
+    assert all(get_args(block.model_fields["format"].annotation) == (n,) for n, block in FORMATS.items())
     assert [adapter.__name__ for adapter in ADAPTERS.values()] == [f"alchemist.pools.{n}" for n in ADAPTERS]
 
 

@@ -12,9 +12,9 @@ from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models.encoded import Encoded
 from alchemist.models.family import Generator
 from alchemist.models.training import forward_flops
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.meta_bill import train_flops
 from alchemist.raters.network import Rater
-from alchemist.settings.rater import MetaRater
 
 
 class Bench:

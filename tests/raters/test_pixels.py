@@ -21,7 +21,8 @@ from alchemist.core import stateless
 from alchemist.pools import store
 from alchemist.pools.store import Row, read_index, write_pool
 from alchemist.raters import pixels
-from alchemist.raters.pixels import MEASURES, frequency, score, score_pool
+from alchemist.raters.kinds.frequency import rate as frequency
+from alchemist.raters.pixels import MEASURES, score, score_pool
 
 REPO = Path(__file__).parents[2]
 

@@ -15,15 +15,14 @@ from alchemist.models.encoded import Encoded, PoolRows, ValidationRows
 from alchemist.models.family import Generator
 from alchemist.models.training import train
 from alchemist.raters import proxy, score
-from alchemist.raters.proxy import RULES, Found, Plain, band, passes, percentiles, stop_at, train_settings
-from alchemist.settings.rater import (
-    CaptionBandRater,
-    CaptionGainRater,
-    El2nRater,
-    LossRater,
-    RaterSettings,
-    ReferenceLossRater,
-)
+from alchemist.raters.kinds.caption_band import CaptionBandRater, band, percentiles
+from alchemist.raters.kinds.caption_gain import CaptionGainRater
+from alchemist.raters.kinds.el2n import El2nRater
+from alchemist.raters.kinds.loss import LossRater
+from alchemist.raters.kinds.reference_loss import ReferenceLossRater
+from alchemist.raters.proxy import Found, Plain, stop_at, train_settings
+from alchemist.raters.table import KINDS
+from alchemist.settings.rater import SeededRater
 
 
 def test_percentiles_do_not_depend_on_scale_and_share_ties() -> None:
@@ -60,13 +59,13 @@ class Bench:
     def make(self) -> Generator:
         return StarGenerator(TINY, self.codec, 3)
 
-    def rate(self, settings: RaterSettings, name: str = "rule") -> Found:
+    def rate(self, settings: SeededRater, name: str = "rule") -> Found:
         with Scratch(self.folder / name, "m" * 16) as scratch:
             run = Plain(
                 self.make, self.data, self.pool, self.validation, 3, self.budget, scratch,
                 lambda count, words: self.images.append(count), self.ticks.append,
             )  # fmt: skip
-            return RULES[type(settings)](run, settings)
+            return KINDS[settings.kind].rate(run, settings)
 
     def trained(self, rows: PoolRows | ValidationRows, images: int = 64) -> Generator:
         generator = self.make()
@@ -136,7 +135,7 @@ def test_el2n_is_a_mean_over_the_stated_checkpoints(bench: Bench) -> None:
     assert np.abs(norms[0] - norms[1]).max() > 1e-5
 
 
-CASES: list[RaterSettings] = [
+CASES: list[SeededRater] = [
     LossRater(kind="loss", direction=-1),
     ReferenceLossRater(kind="reference_loss", direction=1),
     El2nRater(kind="el2n", direction=1, checkpoints=(0.25, 0.5, 1.0)),
@@ -146,24 +145,25 @@ CASES: list[RaterSettings] = [
 
 
 @pytest.mark.parametrize("settings", CASES, ids=lambda settings: settings.kind)
-def test_a_rule_tells_its_progress_its_log_and_its_cost(bench: Bench, settings: RaterSettings) -> None:
+def test_a_rule_tells_its_progress_its_log_and_its_cost(bench: Bench, settings: SeededRater) -> None:
     found = bench.rate(settings)
     assert found.rating.shape == (80,)
-    assert sum(bench.ticks) == passes(settings) * 80
+    assert sum(bench.ticks) == settings.passes() * 80
     assert found.log[-1]["images"] == 64
     assert found.train_flops > 0
     one = bench.rate(LossRater(kind="loss", direction=-1), "loss")
-    assert found.score_flops == pytest.approx(passes(settings) * one.score_flops)
+    assert found.score_flops == pytest.approx(settings.passes() * one.score_flops)
     assert found.score_seconds > 0
 
 
-def test_every_rule_is_among_the_cases() -> None:
-    assert {type(settings) for settings in CASES} == set(RULES)
+def test_every_rater_of_a_plain_proxy_is_among_the_cases() -> None:
+    seeded = {name for name, kind in KINDS.items() if issubclass(kind.BLOCK, SeededRater)}
+    assert {settings.kind for settings in CASES} == seeded - {"meta", "random"}
 
 
 @pytest.mark.parametrize("settings", CASES, ids=lambda settings: settings.kind)
 def test_a_killed_proxy_rater_ends_where_an_unbroken_one_does(
-    bench: Bench, settings: RaterSettings, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, settings: SeededRater, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed while it scores; EL2N behind its first checkpoint."""
     whole = bench.rate(settings, "whole")

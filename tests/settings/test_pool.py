@@ -3,12 +3,13 @@ from pool_helpers import NO_SPLITS, emoji_pool, user_pool
 from pydantic import ValidationError
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings.pool import EmojiPool, UserPool
+from alchemist.pools.emoji import EmojiPool
+from alchemist.pools.parquet import ParquetPool
 
 
 def test_settings_pick_their_class():
     assert isinstance(emoji_pool(), EmojiPool)
-    assert isinstance(user_pool("x", "parquet"), UserPool)
+    assert isinstance(user_pool("x", "parquet"), ParquetPool)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,8 @@ def test_settings_pick_their_class():
             "sum to less than 1",
         ),
         (user_pool, {"source": "parquet", "columns": None}, "keys image, caption, id"),
-        (user_pool, {"columns": {"image": "a", "caption": "b", "id": None}}, "should be null"),
-        (user_pool, {"source": "webdataset", "group": "parent"}, "should be null"),
+        (user_pool, {"columns": {"image": "a"}}, "pools.mine.columns is not a known key; legal keys are"),
+        (user_pool, {"source": "webdataset", "group": "parent"}, "pools.mine.group is not a known key"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(make, changes, words):

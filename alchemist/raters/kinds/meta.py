@@ -1,0 +1,156 @@
+"""Kind meta: a network trained with gradient signals from a proxy, which is Alchemist."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from alchemist.core.refusal import Refusal
+from alchemist.settings.rater import SeededRater
+
+if TYPE_CHECKING:
+    from alchemist.raters.network import Rater
+    from alchemist.raters.proxy import Found
+    from alchemist.raters.run import Run
+
+
+class MetaRater(SeededRater):
+    """A network trained with gradient signals from a proxy (Alchemist)."""
+
+    kind: Literal["meta"] = Field(description="what gives the rating")
+    credit: Literal["penalty", "reference", "alignment", "unrolled"] = Field(
+        default="penalty",
+        description="penalty: eq. 9; reference: eq. 6; alignment: exact one step; unrolled: exact K steps",
+    )
+    reference_warmup: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="of credit reference alone: share of the run in which eq. 4 trains both models plainly",
+    )
+    unroll_steps: int | None = Field(
+        default=None, ge=1, le=16, description="of credit unrolled alone: inner steps K of one window"
+    )
+    group: Literal["product", "temperature", "none", "double_softmax"] = Field(
+        default="product",
+        description="product: gate times softmax, as in the paper; temperature: the gate scales the logits; "
+        "double_softmax: as published, a softmax over gate times softmax of sigmoids",
+    )
+    rating_mode: Literal["reference_group", "batch"] = Field(
+        default="reference_group",
+        description="reference_group: beside a fixed group of the pool; batch: as published, beside the "
+        "pairs that happen to share the batch",
+    )
+    baseline: Literal["none", "validation"] = Field(
+        default="none",
+        description="taken off every credit; it moves the gate of group product alone. none is eq. 9 to the "
+        "letter, under which that gate falls to zero; validation, the loss of that split, is of credit "
+        "penalty alone",
+    )
+    bound: float | None = Field(
+        default=2.0,
+        gt=0,
+        description="largest size of a centred logit in a batch; null for none, as double_softmax asks",
+    )
+    upper_weight: float = Field(
+        default=1.0, gt=0, le=1, description="weight of the validation loss at the start"
+    )
+    upper_decay: float = Field(
+        default=0.03, ge=0, le=1, description="taken off it at the start of each later epoch"
+    )
+    epochs: int = Field(
+        default=10, ge=1, description="equal parts of the run, between which the weight falls"
+    )
+    weights: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="null: trained here; or a folder in assets/raters, SEED.safetensors, of raters that "
+        "were trained elsewhere and rate this pool as they are",
+    )
+
+    # A value that the credit would ignore is refused, so that none is silently without effect.
+    @field_validator("reference_warmup", "unroll_steps")
+    @classmethod
+    def _of_the_credit(cls, value: float | None, info: ValidationInfo) -> float | None:
+        uses = {"reference_warmup": "reference", "unroll_steps": "unrolled"}[str(info.field_name)]
+        credit = info.data.get("credit", uses)
+        if value is not None and credit != uses:
+            raise ValueError(f"it should be null, because only credit {uses} uses it")
+        if value is None and info.data.get("credit") == uses:
+            raise ValueError(f"it should be a number, because credit {uses} uses it")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> "MetaRater":
+        if (self.group == "double_softmax") != (self.rating_mode == "batch"):
+            raise ValueError("group double_softmax and rating_mode batch go together, as published")
+        if self.group == "double_softmax" and self.bound is not None:
+            raise ValueError("bound should be null under group double_softmax, whose logits pass a sigmoid")
+        if self.credit != "penalty" and self.baseline != "none":
+            raise ValueError(
+                "baseline should be none, because the validation loss is one of credit penalty alone"
+            )
+        return self
+
+
+BLOCK = MetaRater
+
+
+def rate(run: "Run", settings: MetaRater) -> "Found":
+    """Ratings by a network that is trained here, or carried over; its weights are kept beside them."""
+    from safetensors.torch import save_file
+
+    from alchemist.core import files
+    from alchemist.models.training import forward_flops
+    from alchemist.raters import meta, meta_bill, score
+    from alchemist.raters.network import Group
+    from alchemist.raters.proxy import Found
+
+    data, pool, budget = run.data, run.pool, run.budget
+    network, log, flops, counting = run.network(run.seed), list[dict[str, float]](), 0.0, 0.0
+    facts: dict[str, Any] = {}
+    if settings.weights is None:
+        begun = run.elapsed()
+        flops = meta_bill.train_flops(
+            lambda: (run.proxy(0), run.network(0)), data, settings, budget, run.scratch
+        )
+        counting = run.elapsed() - begun
+        log = meta.meta_train(
+            run.make(), network, data, pool, run.validation, settings, run.seed, budget, run.scratch,
+            run.trained,
+        )  # fmt: skip
+    else:
+        source = run.assets / settings.weights / f"{run.seed}.safetensors"
+        _carry(network, source, f"raters.{run.name}.weights")
+        facts = {"carried_from": str(source)}
+    save_file(network.state_dict(), run.drafts / "rater.safetensors")
+    members = score.group_members(pool, budget.reference_group, run.seed)
+    features = score.pooled_features(network, data, members, budget.score_batch)
+    begun = run.elapsed()
+    group = Group.of(network, features)
+    rating = score.rate_pool(network, data, pool, group, settings, budget.score_batch, run.scored)
+    pairs = data.batch(pool.numbers[: budget.score_batch]).to(run.device)
+    seconds = run.elapsed() - begun
+    score_flops = forward_flops(network.features, pairs) * len(pool)
+    facts |= {
+        "reference_ids": data.rows["id"].iloc[members].tolist(),
+        "reference_sha256": score.digest(features),
+        "weights_sha256": files.sha256(run.drafts / "rater.safetensors"),
+    }
+    return Found(rating, log, flops, score_flops, seconds, facts, counting)
+
+
+def _carry(network: "Rater", source: Path, key: str) -> None:
+    """Gives a rater the weights of one that was trained elsewhere."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not source.is_file():
+        raise Refusal(f"{key} names {source}, which is missing; put a data/raters/…/rater.safetensors there.")
+    try:
+        network.load_state_dict(load_file(source))
+    except (RuntimeError, SafetensorError) as error:
+        words = str(error).splitlines()[-1].strip()
+        raise Refusal(
+            f"{key} names {source}, which does not fit: {words} A rater of the same trunk is legal."
+        ) from None

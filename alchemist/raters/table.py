@@ -1,0 +1,55 @@
+"""Every kind of rater by its name. A new one is a file in `kinds/` and a line here.
+
+`rate` of a kind is given, and gives, what its list of `grid:` says, which its class names by its base:
+raters      `SeededRater`     (alchemist.raters.run.Run, settings) -> alchemist.raters.proxy.Found
+embeddings  `EmbeddingRater`  (alchemist.raters.embedding.Embedding, settings) -> measure (N,)
+heuristics  `HeuristicRater`  image (H, W, 3) uint8, of 256 px at most -> its measure
+oracles     `OracleRater`     planted kinds (N,) -> ratings (N,)
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from alchemist.core.refusal import Refusal
+from alchemist.settings import legal, parse
+from alchemist.settings.rater import RaterSettings
+
+NAMES = (
+    "meta",
+    "loss",
+    "el2n",
+    "reference_loss",
+    "caption_gain",
+    "caption_band",
+    "random",
+    "clip_score",
+    "semdedup",
+    "aesthetic",
+    "colourfulness",
+    "clarity",
+    "frequency",
+    "edge_density",
+    "oracle",
+)
+
+
+class Kind(Protocol):
+    """What the file of a kind holds."""
+
+    BLOCK: type[Any]  # of the blocks of `raters:`, a kind of RaterSettings
+    rate: Callable[..., Any]
+
+
+KINDS: dict[str, Kind] = {name: cast(Kind, import_module(f"alchemist.raters.kinds.{name}")) for name in NAMES}
+# Which list of `grid:` names a rater, and with it the stage that writes its table.
+LISTS: dict[str, str] = {name: kind.BLOCK.named_in for name, kind in KINDS.items()}
+
+
+def rater_settings(value: Any, where: str) -> RaterSettings:
+    """The block at `where`, by its kind. Raises Refusal for an unknown kind."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise Refusal(legal.wrong_value(f"{where}.kind", kind, KINDS))
+    found: RaterSettings = parse(KINDS[kind].BLOCK, value, where)
+    return found

@@ -1,0 +1,28 @@
+"""The blocks `scales.NAME`: budgets. Defaults are those of the scale `tiny`."""
+
+from typing import Any
+
+from pydantic import Field
+
+from alchemist.settings import Settings, parse
+from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
+from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
+from alchemist.settings.model import sample_settings
+
+
+class ScaleSettings(Settings):
+    """A block of `scales:`; a section that keeps all defaults is {}, since stages track sections by name."""
+
+    encode: EncodeSettings = Field(description="pixels and captions to what a family trains on")
+    scorer: ScorerSettings = Field(description="the CLIP-like model of the evaluation")
+    rate: RateSettings = Field(description="training of a rater and its proxy")
+    train: TrainSettings = Field(description="training of every cell")
+    evaluate: EvaluateSettings = Field(description="what every checkpoint is measured by")
+    # A law of its own for each family in use: see `settings.model.sample_settings`.
+    sample: dict[str, Any] = Field(description="how each family in use draws images, by its name")
+
+
+def scale_settings(value: Any, where: str) -> ScaleSettings:
+    """The block at `where`, with the law of each family that it names, checked by the family's class."""
+    scale = parse(ScaleSettings, value, where)
+    return scale.model_copy(update={"sample": sample_settings(scale.sample, f"{where}.sample")})

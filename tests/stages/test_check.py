@@ -1,0 +1,45 @@
+"""`python -m stages.check` tells what is wrong with params.yaml before DVC is started, in one sentence."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import REPO
+
+PARAMS = (REPO / "params.yaml").read_text()
+SHARES = "it should be a list with at least one item, each a finite number, larger than 0 and less than 1."
+
+
+def check(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    (folder / "params.yaml").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-m", "stages.check"], cwd=folder, capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL, env={"PYTHONPATH": str(REPO), "PATH": ""},
+    )  # fmt: skip
+
+
+def test_the_repos_params_are_sound_and_nothing_is_written(tmp_path: Path) -> None:
+    done = check(tmp_path, PARAMS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("params.yaml is sound: pool emoji, scale tiny, ")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("  ratios: [0.5, 0.2]", "  ratios: 0.5", f"grid.ratios is 0.5; {SHARES}"),
+        ("  ratios: [0.5, 0.2]", "  ratios: []", f"grid.ratios is []; {SHARES}"),
+        ("device: auto", "device: auto\nscale: tiny", "params.yaml has the key scale twice in one"),
+        ("    train: {}", "    train: *tiny", "params.yaml has the alias *tiny in line"),
+        ("device: auto", "device: [auto", "params.yaml is no YAML in line"),
+        ("device: auto", "devise: auto", "devise is not a known key, nearest to device; legal"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence(tmp_path: Path, before: str, after: str, told: str) -> None:
+    assert before in PARAMS
+    done = check(tmp_path, PARAMS.replace(before, after, 1))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {told}")
+    assert done.stderr.count("\n") == 1
