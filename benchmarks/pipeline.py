@@ -85,7 +85,9 @@ def ratios(repeats: int) -> list[Ratio]:
         found = []
         for size, folder in repos.items():
             if size:
-                name = "dvc repro, nothing to do, " + ("default grid" if size == 1 else f"{stages(folder)} stages")
+                name = "dvc repro, nothing to do, " + (
+                    "default grid" if size == 1 else f"{stages(folder)} stages"
+                )
                 words = (
                     f"{np.median(taken[size]):.2f} s of {stages(folder)} stages over {one:.2f} s of one; "
                     f"dvc.lock {(folder / 'dvc.lock').stat().st_size / 1000:.0f} kB"
