@@ -2,8 +2,8 @@
 
     python -m benchmarks [NAME …] [--repeats 9]
 
-NAMEs are training, rating, evaluation, pruning, memory and pipeline, or all of them. The figures are medians of turns
-that alternate, on one thread; compare them within one run only. Ends with 1 where a goal is missed.
+NAMEs are training, rating, evaluation, pruning, memory and pipeline, or all of them. The figures are medians
+of turns that alternate, on one thread; compare them within one run only. Ends with 1 where a goal is missed.
 """
 
 import argparse

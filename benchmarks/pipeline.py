@@ -1,4 +1,4 @@
-"""What DVC costs where nothing is to be done: `dvc repro` of grids of this repo beside that of one trivial stage.
+"""What DVC costs where nothing is to be done: `dvc repro` of this repo beside one of one trivial stage.
 
 The outs are made up, a small file each, and committed, so that a grid of 200 stages takes no day of training:
 what DVC reads, parses and compares is the real dvc.yaml, params.yaml, dvc.lock and code.
@@ -93,5 +93,7 @@ def ratios(repeats: int) -> list[Ratio]:
                     f"dvc.lock {(folder / 'dvc.lock').stat().st_size / 1000:.0f} kB"
                 )
                 ratio = float(np.median(taken[size])) / one
-                found.append(Ratio(name, ratio, "<= 4" if size == 1 else "", words))
+                found.append(
+                    Ratio(f"dvc repro, nothing to do, {which}", ratio, "<= 4" if size == 1 else "", words)
+                )
         return found
