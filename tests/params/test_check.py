@@ -10,7 +10,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.params.check import _one_family, check
 from alchemist.settings.grid import RolesSettings
 from alchemist.settings.model import ModelSettings
-from stages.common.params_file import read_params
+from stages.params_file import read_params
 
 DEFAULT: dict[str, Any] = read_params(Path(__file__).parents[2] / "params.yaml")
 

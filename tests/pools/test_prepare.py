@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ from alchemist.pools.truth import read_truth
 
 
 def run_stage(folder, pool, block):
-    (folder / "params.yaml").write_text(json.dumps({"pools": {pool: block}}))
+    files.write_json(folder / "data/params.json", {"pools": {pool: block}})
     command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
     command += ["--truth-out", "data/truth", "--time-out", "data/timings/prepare.json"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from pool_helpers import NO_SPLITS, encoded, picture
 from stage_grid import PROXY, SEED, TRUNK, Grid
 from tiny import REPO
+
+from alchemist.core import files
 
 CAPTION_SHARE = '''
 """Kind caption_share: which share of a proxy's loss the caption takes away."""
@@ -159,7 +160,7 @@ class Copy:
         self.folder, self.grid = folder, grid
         for name in ("alchemist", "stages"):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        self.params: dict[str, Any] = yaml.safe_load((grid.folder / "params.yaml").read_text())
+        self.params: dict[str, Any] = files.read_json(grid.folder / "data/params.json")
 
     def add(self, file: str, text: str, table: str = "", line: str = "") -> None:
         """One file, and one line in one table, before the others."""
@@ -172,7 +173,8 @@ class Copy:
             assert path.read_text() != before
 
     def run(self, stage: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(self.params))
+        files.write_json(self.folder / "params.yaml", self.params)  # JSON is YAML
+        files.write_json(self.folder / "data/params.json", self.params)
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         return subprocess.run(
             [sys.executable, "-m", f"stages.{stage}", *words], cwd=self.folder, capture_output=True,

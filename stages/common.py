@@ -8,19 +8,20 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 
-from alchemist.core.files import write_json
+from alchemist.core.files import read_json, write_json
 from alchemist.core.refusal import Refusal
 from alchemist.settings import Settings, parse
-from stages.common.params_file import read_params
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Settings)
-PARAMS = Path("params.yaml")
+PARAMS = Path("data/params.json")  # what the stage check has read of params.yaml
 
 
 def section(key: str) -> Any:
     """The value at a dotted key of params.yaml ("" for all of it). Raises Refusal where there is none."""
-    value, parent = read_params(PARAMS), str(PARAMS)
+    if not PARAMS.is_file():
+        raise Refusal(f"{PARAMS} is missing; dvc repro runs the stage check, which writes it of params.yaml.")
+    value, parent = read_json(PARAMS), "params.yaml"
     for part in key.split(".") if key else ():
         if not isinstance(value, dict) or part not in value:
             names = ", ".join(str(name) for name in value) if isinstance(value, dict) else "no keys"
