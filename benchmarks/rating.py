@@ -31,10 +31,7 @@ GOALS = {"alignment": "<= 2.5"}
 
 
 def _settings(credit: str) -> MetaRater:
-    own = {"kind": "meta", "credit": credit, "group": "product", "baseline": "none", "bound": 2.0}
-    own |= {"reference_warmup": None, "unroll_steps": None, "rating_mode": "reference_group"}
-    own |= {"upper_weight": 1.0, "upper_decay": 0.03, "epochs": 10, "weights": None}
-    return parse(MetaRater, own | CREDITS[credit], credit)
+    return parse(MetaRater, {"kind": "meta", "credit": credit, **CREDITS[credit]}, credit)
 
 
 def _budget() -> RateSettings:

@@ -37,7 +37,9 @@ def over_rows(
     for start in range(0, len(numbers), batch):
         chosen = numbers[start : start + batch]
         dropped = np.ones(len(chosen), dtype=np.bool_) if uncaptioned else None
-        found.append(of(data.batch(chosen, dropped).to(device), Chance(SCORED, data.positions(chosen))))
+        pairs, chance = data.batch(chosen, dropped).to(device), Chance(SCORED, data.positions(chosen))
+        with devices.passes(device):
+            found.append(of(pairs, chance))
         tick(len(chosen))
     return found
 

@@ -74,6 +74,26 @@ def test_a_device_without_autocasting_computes_in_float32() -> None:
             assert (torch.ones(2, 2, device=META) @ torch.ones(2, 2, device=META)).dtype == torch.float32
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_passes_without_a_gradient_have_the_values_of_any_other(
+    bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On whatever CPU; and a layer that learns, or computes in another type, is left alone."""
+    rng = torch.Generator().manual_seed(0)
+    layer, x = torch.nn.Linear(96, 64, bias=bias), torch.randn(5, 7, 96, generator=rng)
+    for told in ("vendor_id : GenuineIntel", "vendor_id : AuthenticAMD"):
+        monkeypatch.setattr(devices, "_processor", lambda told=told: told)
+        with devices.passes(CPU):
+            with torch.no_grad():
+                torch.testing.assert_close(layer(x), x @ layer.weight.T + (layer.bias if bias else 0))
+                torch.testing.assert_close(layer(x)[:1], layer(x[:1]), rtol=0, atol=1e-6)
+                with devices.autocast("bf16", CPU):
+                    assert layer(x).dtype == torch.bfloat16
+                assert layer.double()(x.double()).dtype == torch.float64
+            layer.float()(x).sum().backward()
+            assert layer.weight.grad is not None
+
+
 def test_a_network_lies_where_its_parameters_or_buffers_do() -> None:
     buffered = torch.nn.Module()
     buffered.register_buffer("b", torch.zeros(1, device=META))

@@ -60,7 +60,8 @@ def star(codes: Tokenizer) -> Problem:
 
     def losses(p: credit.Parameters, batch: tuple[Batch, Chance]) -> Tensor:
         named = {f"generator.{name}": value for name, value in p.items()}
-        return torch.func.functional_call(module, named, batch)
+        with credit.exact_arithmetic(CPU):
+            return torch.func.functional_call(module, named, batch)
 
     def batch(seed: int) -> tuple[Batch, Chance]:
         # No padding: autograd's second derivative of a padded key's norm, which is zero, is no number.

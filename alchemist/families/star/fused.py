@@ -1,10 +1,11 @@
-"""Steps of the transformer in few passes over memory, for training under autocast.
+"""Steps of the transformer in few passes over memory, for a CPU.
 
 Each is an autograd function with a backward pass written out, in the products' own type. None has a
-forward-mode rule or a second derivative: exact credits run the plain operations of `transformer`, and the
-tests compare the two.
+forward-mode rule or a second derivative, and says so where one is asked for: exact credits run the plain
+operations of `transformer`, and the tests compare the two.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ROWS = 256  # of logits at a time: 256 x 2,048 float32 stay near the core
+LOG2E = math.log2(math.e)  # powers of two come several times faster than those of e
 LEAST = 1e-37  # a chance below counts as this one: a loss of at most 85 nats
+
+
+def _only_once() -> None:
+    # In a backward pass gradients are recorded where somebody wants to differentiate it.
+    if torch.is_grad_enabled():
+        raise RuntimeError("fused steps have no second derivative; run within credit.exact_arithmetic")
 
 
 class _Turn(torch.autograd.Function):
@@ -30,6 +38,7 @@ class _Turn(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        _only_once()
         out, turns, sizes, shrink = ctx.saved_tensors
         wide = torch.promote_types(out.dtype, torch.float32)
         g, y = (part.transpose(1, 2).to(wide) for part in (gradients[0], out))  # (B, L, G, head)
@@ -61,26 +70,31 @@ def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
 
 class _CodeLosses(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, codes: Tensor, differentiable: bool
+    ) -> Tensor:
         wide = torch.promote_types(hidden.dtype, torch.float32)
         losses = hidden.new_empty(len(hidden), dtype=wide)
-        errors = hidden.new_empty(len(hidden), len(weight))  # softmax less one-hot
+        # softmax less one-hot
+        errors = hidden.new_empty(len(hidden), len(weight)) if differentiable else None
         for start in range(0, len(hidden), ROWS):
             rows = slice(start, start + ROWS)
             chances = F.linear(hidden[rows], weight, bias).softmax(-1, dtype=wide)
             own = torch.arange(len(chances), device=codes.device), codes[rows]
             losses[rows] = -chances[own].clamp_min(LEAST).log()
-            chances[own] -= 1
-            errors[rows] = chances
+            if errors is not None:
+                chances[own] -= 1
+                errors[rows] = chances
         ctx.save_for_backward(hidden, weight, errors)
         return losses
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        _only_once()
         hidden, weight, errors = ctx.saved_tensors
         g = gradients[0][:, None].to(hidden.dtype)
         # What comes from above scales the narrow side of each product.
-        return (errors @ weight) * g, errors.T @ (hidden * g), (errors.T @ g)[:, 0], None
+        return (errors @ weight) * g, errors.T @ (hidden * g), (errors.T @ g)[:, 0], None, None
 
 
 def code_losses(hidden: Tensor, weight: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
@@ -88,7 +102,7 @@ def code_losses(hidden: Tensor, weight: Tensor, bias: Tensor, codes: Tensor) -> 
 
     Of the logits only their slopes are kept, in the states' own type.
     """
-    out: Tensor = _CodeLosses.apply(hidden, weight, bias, codes)
+    out: Tensor = _CodeLosses.apply(hidden, weight, bias, codes, torch.is_grad_enabled())
     return out
 
 
@@ -99,7 +113,9 @@ class _Attend(torch.autograd.Function):
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
         out, kept = torch.empty_like(q), []
         for first, last, seen in parts:
-            e = torch.baddbmm(shift[:, first:last, :seen], q[:, first:last], k[:, :seen].mT).exp_()
+            e = torch.baddbmm(
+                shift[:, first:last, :seen], q[:, first:last], k[:, :seen].mT, alpha=LOG2E
+            ).exp2_()
             share = e.sum(-1, keepdim=True, dtype=torch.promote_types(q.dtype, torch.float32))
             share = share.clamp_min(LEAST).reciprocal().to(q.dtype)
             torch.mul(e @ v[:, :seen], share, out=out[:, first:last])
@@ -110,6 +126,7 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        _only_once()
         q, k, v, out, *kept = ctx.saved_tensors
         g = gradients[0].flatten(0, 1)
         by_q, by_k, by_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
@@ -143,7 +160,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tenso
     The bound takes the place of each row's maximum, so that no pass looks for it; where all logits of a
     row lie 80 below it, they count for nothing.
     """
-    shift = sight.mask.to(q.dtype) - most.to(q.dtype)
+    shift = LOG2E * (sight.mask.to(q.dtype) - most.to(q.dtype))
     shift = shift.expand(-1, q.shape[1] if len(shift) > 1 else 1, q.shape[2], -1).flatten(0, 1)
     out: Tensor = _Attend.apply(q, k, v, shift, sight.parts)
     return out
