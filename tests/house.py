@@ -245,6 +245,11 @@ def params_complaints(root: Path) -> list[str]:
         module = script(body)
         if module is None:
             continue
+        if "params.yaml" in paths(body.get("deps")):  # all of it, as a file
+            found += [f"{name}: lists {entry} beside params.yaml as a file" for entry in tracked(body)]
+            if not keys_read(root, module, body):
+                found.append(f"{name}: params.yaml is a dep, which it does not read")
+            continue
         listed = tracked(body)
         keys = keys_read(root, module, body)
         if None in keys:
@@ -274,9 +279,14 @@ def leaves(tree: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 def leaf_complaints(root: Path) -> list[str]:
     """Every leaf of params.yaml is tracked by some stage's params or interpolated into dvc.yaml.
 
-    A stage that tracks the whole file does not count, or no leaf could ever be idle.
+    A stage with the file as a dep covers what its script reads; one that reads all of it does not count, or
+    no leaf could ever be idle.
     """
     covers = [entry for body in stages(root).values() for entry in tracked(body) if entry]
+    for body in stages(root).values():
+        module = script(body)
+        if module is not None and "params.yaml" in paths(body.get("deps")):
+            covers += [re.sub(r"\?", "${any}", key) for key in keys_read(root, module, body) if key]
     covers += [
         name for name in PLACE.findall((root / "dvc.yaml").read_text()) if not name.startswith("item.")
     ]

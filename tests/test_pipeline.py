@@ -343,6 +343,23 @@ def test_the_whole_of_params_may_be_tracked_by_who_reads_it_but_covers_no_leaf(t
     assert leaf_complaints(root) == ["params.yaml: nothing reads report.title"]
 
 
+def test_params_may_be_a_dep_as_a_file_by_who_reads_it_and_covers_what_it_reads(tmp_path: Path) -> None:
+    whole = d(params_complaints, "dvc.yaml", "params: [scale, scales, report]\n            deps:",
+              "deps:\n              - params.yaml")  # fmt: skip
+    root = mini(tmp_path, whole)
+    assert params_complaints(root) == leaf_complaints(root) == []
+    script = root / "stages" / "report.py"
+    script.write_text(script.read_text().replace('section("report")', ""))
+    assert params_complaints(root) == []
+    assert leaf_complaints(root) == ["params.yaml: nothing reads report.title"]
+    script.write_text("")
+    assert params_complaints(root) == ["report: params.yaml is a dep, which it does not read"]
+    text = (root / "dvc.yaml").read_text()
+    (root / "dvc.yaml").write_text(text.replace("- params.yaml", "- params.yaml\n    params: [scale]"))
+    script.write_text('from stages.common import section\nsection("scale")\n')
+    assert params_complaints(root)[0] == "report: lists scale beside params.yaml as a file"
+
+
 def test_a_stage_of_one_family_alone_may_name_what_is_the_familys_own(tmp_path: Path) -> None:
     root = mini(tmp_path)
     (root / "stages" / "tokenizer.py").write_text("from alchemist.families.star import network\n# tokens\n")
