@@ -13,14 +13,13 @@ PYTEST ?= -q
 help:
 	@sed -n '/^[^#]/q; s/^# \{0,1\}//p' Makefile
 
-# The check comes first so that a wrong params.yaml is told by us, before DVC meets it.
+# ./repro begins with a check, so that a wrong params.yaml is told by us before DVC meets it.
 repro:
 	@bin=$$(sh .ci/environment) && export PATH="$$bin:$$PATH" && \
 	if ! [ -e .git ] && ! git rev-parse --git-dir >/dev/null 2>&1; then \
 	  dvc config --local core.no_scm true && echo "no git history here: dvc runs without it"; \
 	fi && \
-	python -m stages.check --out .scratch/checked.json && \
-	if [ -x repro ]; then ./repro; else dvc repro; fi && \
+	./repro && \
 	echo "report: $(CURDIR)/reports/index.html"
 
 test:

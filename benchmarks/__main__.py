@@ -2,8 +2,8 @@
 
     python -m benchmarks [NAME …] [--repeats 9]
 
-NAMEs are training, rating, evaluation, pruning and memory, or all of them. The figures are medians of turns
-that alternate, on one thread; compare them within one run only. Ends with 1 where a goal is missed.
+NAMEs are training, rating, evaluation, pruning, memory and pipeline, or all of them. The figures are medians
+of turns that alternate, on one thread; compare them within one run only. Ends with 1 where a goal is missed.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from importlib import metadata
 from alchemist.core import devices
 from benchmarks.ratio import Ratio
 
-NAMES = ("training", "rating", "evaluation", "pruning", "memory")
+NAMES = ("training", "rating", "evaluation", "pruning", "memory", "pipeline")
 
 
 def met(ratio: Ratio) -> bool:

@@ -123,6 +123,7 @@ def by_encoded(case: str, folder: Path, light: bool) -> float:
     from alchemist.raters import score
     from alchemist.raters.kinds.meta import MetaRater
     from alchemist.raters.network import Group, Rater
+    from alchemist.settings.budget import RateSettings
 
     params = yaml.safe_load(Path("params.yaml").read_text())
     device = devices.chosen(params["device"])
@@ -131,7 +132,7 @@ def by_encoded(case: str, folder: Path, light: bool) -> float:
     proxy, trunk = (
         StarSettings(**(params["models"][params["roles"][role]] | tiny)) for role in ("proxy", "rater")
     )
-    batch = params["scales"]["tiny"]["rate"]["score_batch"]
+    batch = RateSettings(**params["scales"]["tiny"]["rate"]).score_batch
     data = Encoded(folder)
     pool = data.pool()
     if case == "meta":

@@ -5,10 +5,11 @@
 RATINGS are 1 and 30 million by default. Each sampler runs in a process of its own, which reads the table
 from parquet as the stage prune does, so that its peak memory is its own; the row `table` only reads it.
 Ids come in ascending order, as the pool writes them, and once shuffled, which adds a sort by id. On one
-core: `taskset -c 0`.
+core.
 """
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -88,6 +89,8 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)  # of a process of its own
     parser.add_argument("--table", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.case is not None and hasattr(os, "sched_setaffinity"):  # as Linux has it
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if asked.case is not None and asked.table.is_file():
         print(*measure(asked.case, asked.table))
         return

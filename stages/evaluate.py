@@ -60,6 +60,7 @@ def run(
     references = References(real, distances.moments(real), distances.moments(coded))
     by = features.extractor(settings.features, settings.feature_size, device)
     judge = clip_score.load_scorer(settings.clip, scorer, device)
+    clip_score.remember(judge, captions, np.load(floors / "captions.npy"))
     chosen = family.load(family_name)
     # The weights are those of the checkpoints: the seed of the start does not matter here.
     generator = chosen.generator(size, chosen.codec(encoded / CODEC, device), 0).to(device).eval()

@@ -36,18 +36,22 @@ def run(
     by = features.extractor(settings.features, settings.feature_size, device)
     real, after = np.load(scorer / "features.npy"), features.extract(coded, by, settings.batch)
     prompts, references = divided(len(measured), settings.images)
+    judge = clip_score.load_scorer(settings.clip, scorer, device)
+    captions = list(measured["caption"])[prompts]
+    words = clip_score.embed_captions(judge, captions, settings.batch)
     found = generator.floors(
         Side(real[prompts], after[prompts]),
         Side(real[references], after[references]),
         images[prompts],
         coded[prompts],
-        list(measured["caption"])[prompts],
-        clip_score.load_scorer(settings.clip, scorer, device),
+        captions,
+        judge,
         settings,
     )
     with files.whole_folder(out) as draft:
         np.save(draft / "real.npy", real[references])
         np.save(draft / "coded.npy", after[references])
+        np.save(draft / "captions.npy", devices.host(words))
         for name, side in (("prompts", prompts), ("references", references)):
             rows = measured.iloc[side][["id", "caption"]]
             rows.to_parquet(draft / f"{name}.parquet", index=False)

@@ -48,9 +48,8 @@ def study(
     selections: dict[str, dict[str, Any]] | None = None,
     raters: dict[str, dict[str, Any]] | None = None,
 ) -> Study:
-    none = {"start": None, "drop": None, "mean": None, "sigma": None, "seed": 0}
-    blocks = {n: {"rater": r, "sampler": s, **none} for n, (r, s) in SELECTIONS.items()}
-    blocks |= {n: {**none, **block} for n, block in (selections or {}).items()}
+    blocks: dict[str, dict[str, Any]] = {n: {"rater": r, "sampler": s} for n, (r, s) in SELECTIONS.items()}
+    blocks |= selections or {}
     rest = {"raters": (), "embeddings": (), "heuristics": (), "oracles": ()}
     moved = bool(transfer)
     grid = GridSettings.model_validate(
@@ -162,8 +161,7 @@ def speed(factor: float) -> Curve:
 
 def knowing(made: Study, **changes: Any) -> Study:
     """The study with a selection beside those of its grid, whose rater was trained elsewhere."""
-    values = {"start": None, "drop": None, "mean": None, "sigma": None, "seed": 0}
-    block = {**values, "rater": "moved", "sampler": "shift_gsample"} | changes.pop("selection", {})
+    block = {"rater": "moved", "sampler": "shift_gsample"} | changes.pop("selection", {})
     rater = rater_settings(CARRIED | changes, "moved")
     return replace(
         made,

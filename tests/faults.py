@@ -44,6 +44,8 @@ FAULTS = [
           "held_out_loss(generator, data, "
           "type(rows)(rows.numbers, data.pool().numbers[:24], rows.references), 24)",
           TEST_EVALUATE),
+    Fault("embeddings of other prompts' captions", EVALUATE,
+          'np.load(floors / "captions.npy")', 'np.load(floors / "captions.npy")[::-1].copy()', TEST_EVALUATE),
     Fault("references that hold the prompts", "alchemist/models/encoded.py",
           "slice(None, count - prompts)", "slice(None, count)", TEST_EVALUATE),
     Fault("another noise for each cell's seed", EVALUATE,

@@ -60,10 +60,8 @@ def test_light_stages_import_no_torch(stage: str) -> None:
 
 def test_every_script_is_a_stage() -> None:
     run = {script(body) for body in stages(ROOT).values()}
-    assert run == {path.stem for path in (ROOT / "stages").glob("*.py")} - {
-        "__init__",
-        "schema",
-    }  # schema: for editors
+    beside = {"__init__", "schema", "experiments"}  # for editors; for people
+    assert run == {path.stem for path in (ROOT / "stages").glob("*.py")} - beside
 
 
 def test_index_says_nothing_of_the_kind(tmp_path: Path) -> None:
@@ -385,3 +383,42 @@ def test_closure_follows_every_form_of_import(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     names = {"__init__", "base", "a", "q/__init__", "q/b", "c", "d", "e"}
     assert closure(tmp_path / "p" / "a.py", tmp_path) == {f"p/{name}.py" for name in names}
+
+
+def test_what_a_kind_of_rater_imports_to_rate_counts_for_the_stage_that_rates_by_it(tmp_path: Path) -> None:
+    """And what stands there for the type checker alone counts for none."""
+    kind = """
+        from typing import TYPE_CHECKING
+        import alchemist.light
+        if TYPE_CHECKING:
+            import alchemist.checked
+        class Loss(SeededRater):
+            pass
+        def rate(run):
+            import alchemist.heavy
+    """
+    for name, text in {
+        "stages/rate.py": "import alchemist.raters.table",
+        "stages/prune.py": "import alchemist.raters.table",
+        "alchemist/raters/table.py": "",
+        "alchemist/raters/kinds/loss.py": textwrap.dedent(kind),
+        "alchemist/light.py": "def f():\n    import alchemist.deep",
+        **{f"alchemist/{name}.py": "" for name in ("heavy", "checked", "deep")},
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    both = {"alchemist/raters/table.py", "alchemist/raters/kinds/loss.py", "alchemist/light.py",
+            "alchemist/deep.py"}  # fmt: skip
+    assert closure(tmp_path / "stages/prune.py", tmp_path) == {"stages/prune.py", *both}
+    assert closure(tmp_path / "stages/rate.py", tmp_path) == {
+        "stages/rate.py", "alchemist/heavy.py", *both,
+    }  # fmt: skip
+
+
+def test_a_field_of_a_block_that_nothing_uses_is_found_in_every_room(tmp_path: Path) -> None:
+    root = mini(tmp_path)
+    (root / "alchemist/raters/meta.py").write_text(
+        "class Meta:\n    idle: int = Field(ge=1)\n    plain: int\n    used: int = Field(ge=1)\n"
+        "def rate(settings): return settings.used\n"
+    )
+    assert field_complaints(root) == ["alchemist/raters/meta.py: nothing uses Meta.idle"]

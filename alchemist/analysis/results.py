@@ -158,7 +158,7 @@ def read_beside(
 
 
 def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:
-    """A few figures for `dvc exp show`: FD and NLL at equal epochs, first model, largest ratio.
+    """A few figures for `dvc exp show`: FD, CLIP-Score and NLL at equal epochs, first model, largest ratio.
 
     `full` is the full data, `rnd` the random subset, `alc` the paper's selection or the one nearest to it;
     `ratio` is the share that the last two keep. Means over seeds. The keys do not depend on the grid, so
@@ -172,7 +172,7 @@ def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:
     for short, name in (("rnd", roles.random), ("alc", roles.nearest)):
         if name is not None:
             arms[short] = (name, ratio)
-    digits = {"fd": 1, "nll": 4}
+    digits = {"fd": 1, "clip": 2, "nll": 4}
     return {"ratio": ratio} | {
         f"{metric}_{short}": round(rows[arm][metric].mean, places)
         for metric, places in digits.items()

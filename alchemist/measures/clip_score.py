@@ -90,6 +90,18 @@ def embed_captions(scorer: Scorer, captions: list[str], batch: int) -> Tensor:
     return torch.stack([scorer.embedded[caption] for caption in captions])
 
 
+def remember(scorer: Scorer, captions: list[str], vectors: NDArray[np.float32]) -> None:
+    """Takes over embeddings of captions that `embed_captions` made elsewhere, as for the cells before this.
+
+    They take longer than all other figures of a cell. Raises Refusal where there is not one a caption.
+    """
+    if len(captions) != len(vectors):
+        raise Refusal(
+            f"{len(vectors)} embeddings are no embeddings of {len(captions)} captions; run dvc repro."
+        )
+    scorer.embedded.update(zip(captions, torch.from_numpy(vectors), strict=True))
+
+
 def _images(scorer: Scorer, images: NDArray[np.uint8], batch: int, by: Callable[[Tensor], Tensor]) -> Tensor:
     rows = []
     for start in range(0, len(images), batch):

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from alchemist.core.refusal import Refusal
 from alchemist.pruning.sampler import Sampler
-from alchemist.settings import parse
+from alchemist.settings import legal, parse
 from alchemist.settings.selection import SelectionSettings
 
 NAMES = (
@@ -25,7 +25,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
 
 
 def selection_settings(value: Any, where: str) -> Sampler:
-    """The block at `where`, by its sampler; a null says nothing, so it may stand at any sampler's key.
+    """The block at `where`, by its sampler.
 
     Raises Refusal for an unknown sampler, and for a key or a value that the sampler does not take.
     """
@@ -33,8 +33,5 @@ def selection_settings(value: Any, where: str) -> Sampler:
         parse(SelectionSettings, value, where)  # which refuses it
     name = value.get("sampler")
     if not isinstance(name, str) or name not in SAMPLERS:
-        raise Refusal(f"{where}.sampler is {name!r}; legal values are {', '.join(NAMES)}.")
-    own = SAMPLERS[name].model_fields
-    others = {key for sampler in SAMPLERS.values() for key in sampler.model_fields} - set(own)
-    said = {key: item for key, item in value.items() if item is not None or key not in others}
-    return parse(SAMPLERS[name], said, where)
+        raise Refusal(legal.wrong_value(f"{where}.sampler", name, NAMES))
+    return parse(SAMPLERS[name], value, where)

@@ -1,6 +1,7 @@
 """The LiT scorer tells pairs from other pairs, and every scorer scores a pair without its neighbours."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -18,6 +19,7 @@ from alchemist.measures.clip_score import (
     load_lit,
     load_published,
     load_scorer,
+    remember,
     save_lit,
     score,
 )  # fmt: skip
@@ -108,6 +110,21 @@ def test_each_caption_is_embedded_once(scorer):
     assert len(scorer.embedded) == 2
     assert torch.equal(rows[0], rows[2])
     assert torch.allclose(rows.norm(dim=1), torch.ones(3), atol=1e-5)
+
+
+def test_embeddings_made_elsewhere_score_the_same_without_a_look_at_the_captions(scorer, held_out):
+    images, captions = held_out
+    own = replace(scorer, embedded={})
+    vectors = embed_captions(own, captions, 50).numpy()
+
+    def no_pieces(captions):
+        raise AssertionError("embedded again")
+
+    other = replace(own, pieces=no_pieces, embedded={})
+    remember(other, captions, vectors)
+    assert np.array_equal(score(other, images, captions, 50), score(own, images, captions, 50))
+    with pytest.raises(Refusal, match="99 embeddings are no embeddings of 100 captions; run dvc repro"):
+        remember(other, captions, vectors[1:])
 
 
 def test_the_scorer_comes_back_from_its_file_unchanged(scorer, held_out, tmp_path):

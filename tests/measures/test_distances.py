@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from cleanfid import fid
 
+from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
+from alchemist.measures import distances
 from alchemist.measures.distances import Moments, frechet_distance, kernel_distance, moments
 
 
@@ -64,6 +66,19 @@ def test_frechet_stays_exact_below_full_rank():
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
 
 
+def test_frechet_of_few_images_is_that_of_their_moments_and_of_the_singular_values():
+    """Fewer images than dimensions go by another way: the features themselves are the factor."""
+    rng = np.random.default_rng(12)
+    few, many = rng.standard_normal((20, 40)) @ rng.standard_normal((40, 40)), rng.standard_normal((90, 40))
+    exact = frechet_distance(few, many)
+    assert exact == pytest.approx(frechet_distance(moments(few), many), rel=1e-6)
+    # Tr (C_a C_b)^(1/2) is the sum of the singular values of A B', the centred rows over root n - 1.
+    a, b = ((x - x.mean(0)) / math.sqrt(len(x) - 1) for x in (few, many))
+    shared = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    gap = few.mean(0) - many.mean(0)
+    assert exact == pytest.approx(gap @ gap + (a**2).sum() + (b**2).sum() - 2 * shared, rel=1e-8)
+
+
 def test_frechet_of_a_set_with_itself_is_zero_even_below_full_rank():
     x = np.random.default_rng(4).standard_normal((50, 200)) * 3
     assert abs(frechet_distance(x, x)) < 1e-4 * np.trace(np.cov(x.T))
@@ -119,6 +134,21 @@ def test_kernel_distance_of_whole_sets_is_the_brute_force_mmd():
     mean, sd = kernel_distance(a, b, subsets=3, subset_size=100, seed=0)
     assert mean == pytest.approx(brute_force_mmd(a, b), rel=1e-9)
     assert sd == pytest.approx(0, abs=1e-12)  # every subset is the whole set
+
+
+@pytest.mark.parametrize("rows", [7, 30, 500])
+def test_kernel_distance_is_clean_fids_on_the_same_subsets(rows, monkeypatch):
+    """Every subset's value, although the kernel is computed once for all of them, a block at a time."""
+    monkeypatch.setattr(distances, "_ROWS", rows)
+    rng = np.random.default_rng(13)
+    a, b = rng.standard_normal((60, 6)), rng.standard_normal((90, 6)) * 1.2 + 0.1
+    theirs = []
+    for subset in range(4):
+        np.random.seed(stateless.key("kid", 3, subset) % (1 << 32))
+        theirs.append(fid.kernel_distance(a, b, num_subsets=1, max_subset_size=25))
+    mean, sd = kernel_distance(a, b, 4, 25, 3)
+    assert mean == pytest.approx(np.mean(theirs), rel=1e-10)
+    assert sd == pytest.approx(np.std(theirs, ddof=1), rel=1e-10)
 
 
 def test_kernel_distance_is_unbiased_on_equal_distributions():

@@ -39,6 +39,11 @@ def settings(sampler: str, **values: Any) -> Sampler:
         ("block", {"start": "10"}, r"selections\.s\.start is '10'; .* finite number"),
         ("bottomk", {}, r"selections\.s\.sampler is 'bottomk'; legal values are full, random, topk, block,"),
         ("topk", {"seed": -1}, r"selections\.s\.seed is -1"),
+        (
+            "topk",
+            {"drop": None},
+            r"selections\.s\.drop is not a known key; legal keys are rater, sampler, seed",
+        ),
         ("topk", {"extra": None}, r"selections\.s\.extra is not a known key; legal keys are rater, sampler"),
         ("topk", {"rater": ""}, r"selections\.s\.rater is ''"),
     ],
@@ -67,8 +72,8 @@ def test_what_is_no_block_of_a_sampler_is_refused(block: Any, message: str) -> N
 
 
 @pytest.mark.parametrize("sampler", NAMES)
-def test_null_takes_the_default_and_says_nothing_at_another_samplers_key(sampler: str) -> None:
-    nulls = dict.fromkeys(("start", "drop", "mean", "sigma"))
+def test_null_takes_the_default_of_the_samplers_own_values(sampler: str) -> None:
+    nulls = dict.fromkeys(settings(sampler).own())
     assert settings(sampler, **nulls) == settings(sampler, seed=0)
     assert settings(sampler).plain()
 

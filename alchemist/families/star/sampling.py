@@ -26,9 +26,10 @@ def pick(logits: Tensor, uniforms: Tensor, top_k: int, top_p: float) -> Tensor:
         # NumPy sorts a row several times faster than torch does on a CPU.
         on_cpu = chances.is_cpu
         ascending = torch.from_numpy(np.sort(chances.numpy())) if on_cpu else chances.sort().values
-        first = (ascending.cumsum(-1) <= 1 - top_p).sum(-1, keepdim=True)
+        tail = torch.full_like(ascending[..., :1], 1 - top_p)
+        first = torch.searchsorted(ascending.cumsum(-1), tail, right=True)
         least = ascending.gather(-1, first.clamp_max(chances.shape[-1] - 1))
-        chances = torch.where(chances < least, 0.0, chances)
+        chances.masked_fill_(chances < least, 0.0)
     cumulative = chances.cumsum(-1)
     target = (uniforms[..., None] * cumulative[..., -1:]).to(cumulative.dtype)
     index = torch.searchsorted(cumulative, target, right=True)
@@ -70,7 +71,7 @@ def sample(
         logits = model.step(k, inputs, both, cache)
         if guidance:
             t = guidance * k / (len(scales) - 1)
-            logits = (1 + t) * logits[:count] - t * logits[count:]
+            logits = logits[:count].mul_(1 + t).sub_(logits[count:].mul_(t))
         # --- one token each, and what they add to the feature map
         u = devices.put(noise[:, tokens_seen : tokens_seen + side * side], device)
         index = pick(logits, u, top_k, top_p)

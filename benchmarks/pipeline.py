@@ -1,0 +1,99 @@
+"""What DVC costs where nothing is to be done: `dvc repro` of this repo beside one of one trivial stage.
+
+The outs are made up, a small file each, and committed, so that a grid of 200 stages takes no day of training:
+what DVC reads, parses and compares is the real dvc.yaml, params.yaml, dvc.lock and code.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+from dvc.repo import Repo
+
+from benchmarks.ratio import Ratio
+
+HERE = Path(__file__).resolve().parents[1]
+SIZES = {42: (1, 4), 200: (8, 5)}  # stages, about: selections and seeds of the grid
+ENVIRONMENT = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+
+
+def dvc(folder: Path, *words: str) -> None:
+    """Runs dvc in a folder."""
+    subprocess.run(
+        [sys.executable, "-m", "dvc", *words], cwd=folder, check=True, capture_output=True, env=ENVIRONMENT
+    )
+
+
+def trivial(folder: Path) -> Path:
+    """A repo with one stage, which has run."""
+    folder.mkdir()
+    (folder / "dvc.yaml").write_text("stages: {one: {cmd: echo 1 > out, outs: [out]}}\n")
+    dvc(folder, "init", "--no-scm", "--quiet")
+    dvc(folder, "repro", "--quiet")
+    return folder
+
+
+def grid(folder: Path, selections: int | None = None, seeds: int | None = None) -> Path:
+    """This repo with made-up outs: its own grid, or one of so many selections and seeds."""
+    kept = shutil.ignore_patterns("__pycache__", "data", ".git", ".dvc", ".venv", ".scratch", ".*_cache")
+    shutil.copytree(HERE, folder, ignore=kept)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    if selections is not None and seeds is not None:
+        names = [name for name, block in params["selections"].items() if block["rater"] == "alchemist"]
+        lists = {"selections": names[:selections], "raters": ["alchemist"], "seeds": list(range(seeds))}
+        params["grid"] |= lists | {"ratios": [0.5, 0.2]}
+        (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    dvc(folder, "init", "--no-scm", "--quiet")
+    with Repo(folder) as repo:
+        outs = {Path(out.fs_path) for stage in repo.index.stages for out in stage.outs}
+    for path in outs:
+        if path.suffix:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(str(path.relative_to(folder)))
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "made-up").write_text(str(path.relative_to(folder)))
+    dvc(folder, "commit", "--force", "--quiet")
+    return folder
+
+
+def stages(folder: Path) -> int:
+    """How many stages a repo has."""
+    with Repo(folder) as repo:
+        return len(repo.index.stages)
+
+
+def ratios(repeats: int) -> list[Ratio]:
+    """Seconds of a `dvc repro` that has nothing to do, in those of the one-stage repo; sizes of the files."""
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        repos = {0: trivial(root / "one"), 1: grid(root / "default")}
+        repos |= {size: grid(root / str(size), *axes) for size, axes in SIZES.items()}
+        taken: dict[int, list[float]] = {size: [] for size in repos}
+        for _ in range(repeats):
+            for size, folder in repos.items():
+                begun = time.perf_counter()
+                dvc(folder, "repro", "--quiet")
+                taken[size].append(time.perf_counter() - begun)
+        one = float(np.median(taken[0]))
+        found = []
+        for size, folder in repos.items():
+            if size:
+                name = "dvc repro, nothing to do, " + (
+                    "default grid" if size == 1 else f"{stages(folder)} stages"
+                )
+                words = (
+                    f"{np.median(taken[size]):.2f} s of {stages(folder)} stages over {one:.2f} s of one; "
+                    f"dvc.lock {(folder / 'dvc.lock').stat().st_size / 1000:.0f} kB"
+                )
+                ratio = float(np.median(taken[size])) / one
+                found.append(
+                    Ratio(f"dvc repro, nothing to do, {which}", ratio, "<= 4" if size == 1 else "", words)
+                )
+        return found
