@@ -49,9 +49,9 @@ FAULTS = [
     Fault("references that hold the prompts", "alchemist/models/encoded.py",
           "slice(None, count - prompts)", "slice(None, count)", TEST_EVALUATE),
     Fault("another noise for each cell's seed", EVALUATE,
-          "measure.generate(generator, data, rows, law, settings, bar.update)",
+          "measure.generate(generator, data, rows, law, settings, tick)",
           'measure.generate(generator, data, rows, law, settings.model_copy(update={"seed": ran["seed"]}), '
-          "bar.update)",
+          "tick)",
           TEST_EVALUATE),
     Fault("the rater's validation taken from the evaluation split", RATE,
           "pool, data.validation(), seed", "pool, data.evaluation(1), seed", TEST_RATE),
