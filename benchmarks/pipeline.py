@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 from dvc.repo import Repo
 
+from alchemist.core import files
 from benchmarks.ratio import Ratio
 
 HERE = Path(__file__).resolve().parents[1]
@@ -64,6 +65,7 @@ def grid(folder: Path, selections: int | None = None, seeds: int | None = None) 
         elif path in outs:
             path.mkdir(parents=True, exist_ok=True)
             (path / "made-up").write_text(str(path.relative_to(folder)))
+    files.write_json(folder / "data/params.json", params)  # the one out that DVC itself reads
     dvc(folder, "commit", "--force", "--quiet")
     return folder
 

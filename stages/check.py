@@ -7,7 +7,7 @@ import typer
 
 from alchemist.core import files
 from alchemist.params.check import check
-from stages.common import stage
+from stages import stage
 from stages.params_file import read_params
 
 

@@ -10,7 +10,8 @@ from alchemist.core.files import whole, whole_folder
 from alchemist.core.refusal import Refusal
 from alchemist.pruning.laws import select
 from alchemist.pruning.samplers import selection_settings
-from stages.common import section, stage
+from alchemist.settings.given import section
+from stages import stage
 
 
 def run(

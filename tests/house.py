@@ -199,7 +199,7 @@ def keys_read(root: Path, module: str, body: dict[str, Any]) -> list[str | None]
     out: list[str | None] = []
     files = [f for f in closure(root / "stages" / f"{module}.py", root) if f.startswith("stages/")]
     own = option_names(ast.parse((root / "stages" / f"{module}.py").read_text()))
-    for file in sorted(set(files) - {"stages/common.py"}):
+    for file in sorted(files):
         for node in ast.walk(ast.parse((root / file).read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
                 continue

@@ -60,7 +60,7 @@ def test_light_stages_import_no_torch(stage: str) -> None:
 
 def test_every_script_is_a_stage() -> None:
     run = {script(body) for body in stages(ROOT).values()}
-    beside = {"__init__", "common", "params_file", "schema", "experiments"}  # read by stages; for people
+    beside = {"__init__", "params_file", "schema", "experiments"}  # read by stages; for people
     assert run == {path.stem for path in (ROOT / "stages").glob("*.py")} - beside
 
 
@@ -106,7 +106,6 @@ HEALTHY = {
               - alchemist/models
               - alchemist/families/star
               - alchemist/settings
-              - stages/common.py
               - stages/train.py
               - data/pool
             outs: ["data/m/${item.ratio}-${item.seed}"]
@@ -117,7 +116,7 @@ HEALTHY = {
               - alchemist/pools/truth.py
               - stages/report.py
               - data/m
-              - stages/common.py
+              - alchemist/settings
             outs: [{reports: {cache: false}}]
     """,
     "alchemist/__init__.py": "",
@@ -149,12 +148,12 @@ HEALTHY = {
     "alchemist/pools/__init__.py": "",
     "alchemist/pools/truth.py": "FILE = 'truth.parquet'",
     "stages/__init__.py": "",
-    "stages/common.py": "def block(kind, key): return section(key)\ndef section(key): ...",
+    "alchemist/settings/given.py": "def block(kind, key): return section(key)\ndef section(key): ...",
     "stages/train.py": """
         from alchemist import method
         from alchemist.models import family
         from alchemist.settings.budget import Budget
-        from stages.common import block, section
+        from alchemist.settings.given import block, section
 
         def run(
             scale: str, name: Annotated[str, Option("--family")], which: Annotated[str, Option("--pick")]
@@ -165,7 +164,7 @@ HEALTHY = {
     """,
     "stages/report.py": """
         from alchemist.pools.truth import FILE
-        from stages.common import block, section
+        from alchemist.settings.given import block, section
 
         def run(models, out):
             scale = section("scale")
@@ -346,7 +345,7 @@ def test_the_whole_of_params_may_be_tracked_by_who_reads_it_but_covers_no_leaf(t
             "{data/params.json: }",
         ),
     )
-    (root / "stages" / "report.py").write_text("from stages.common import section\nsection('')\n")
+    (root / "stages" / "report.py").write_text("from alchemist.settings.given import section\nsection('')\n")
     assert params_complaints(root) == []
     assert leaf_complaints(root) == ["params.yaml: nothing reads report.title"]
 
@@ -364,7 +363,7 @@ def test_params_as_a_file_are_a_dep_of_who_reads_them(tmp_path: Path) -> None:
     text = (root / "dvc.yaml").read_text()
     also = "    params: [{data/params.json: [scale]}]\n    deps:\n      - data/params.json"
     (root / "dvc.yaml").write_text(text.replace("    deps:\n      - data/params.json", also))
-    script.write_text('from stages.common import section\nsection("scale")\n')
+    script.write_text('from alchemist.settings.given import section\nsection("scale")\n')
     assert params_complaints(root) == ["report: lists scale beside data/params.json as a file"]
 
 
