@@ -104,7 +104,7 @@ class Grid:
         if not out.is_file():
             self(
                 "evaluate", family_name="star", cell=f"data/models/{name}", encoded="data/encoded",
-                scorer="data/scorer", floors="data/floors", model=MODEL, scale="tiny",
+                floors="data/floors", model=MODEL, scale="tiny",
                 out=f"data/scores/{name}", time_out=f"data/timings/evaluate/{name}.json",
             )  # fmt: skip
         scores: dict[str, Any] = files.read_json(out)
