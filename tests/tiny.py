@@ -12,6 +12,7 @@ def tiny_params() -> dict[str, Any]:
     """A dictionary of params: one seed, two arms, 150 pairs, some steps."""
     params: dict[str, Any] = read_params(REPO / "params.yaml")
     params["roles"] = {"proxy": "xs", "rater": "xs"}
+    params["statistics"] = {"primary": None, "secondary": [], "confidence": 0.95}
     params["grid"] = {
         "selections": ["random", "alchemist"], "raters": ["alchemist", "random"], "embeddings": [],
         "heuristics": [], "oracles": [], "ratios": [0.5], "models": ["xs"], "seeds": [0],
