@@ -20,8 +20,9 @@ from alchemist.models import family
 from alchemist.models.encoded import CODEC, Encoded
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
+from alchemist.settings.given import block, section
 from alchemist.settings.model import law_settings, model_settings
-from stages.common import block, section, stage
+from stages import stage
 
 COLUMNS = 8  # of the sample grid
 

@@ -14,7 +14,8 @@ from alchemist.models.encoded import divided
 from alchemist.pools import store
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
-from stages.common import block, section, stage
+from alchemist.settings.given import block, section
+from stages import stage
 
 
 def run(
