@@ -19,7 +19,7 @@ from benchmarks.contest import Contestant, medians
 from benchmarks.plain import PlainRater, PlainRating, PlainStar
 from benchmarks.ratio import Ratio
 
-STEPS = 4  # of the proxy, in a turn
+STEPS = 2  # of the proxy, in a turn
 # What a rater's block says of each credit.
 CREDITS: dict[str, dict[str, object]] = {
     "penalty": {"baseline": "validation"},
