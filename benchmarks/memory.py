@@ -54,7 +54,8 @@ def make(folder: Path, count: int) -> None:
     columns = {"image": "image", "caption": "caption", "id": "id"}
     shares = {"meta_validation": 0.05, "evaluation": 0.02, "scorer": 0.02}
     params["pools"]["mine"] |= {
-        "format": "parquet", "path": "pairs.parquet", "columns": columns, "splits": shares, "shard_pairs": 1000
+        "format": "parquet", "path": "pairs.parquet", "columns": columns, "splits": shares,
+        "shard_pairs": 1000,
     }  # fmt: skip
     params["grid"] |= {"seeds": [0]}
     params["models"]["xs"] |= {"depth": 1, "width": 32, "heads": 2}
