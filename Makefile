@@ -6,8 +6,8 @@
 #   PYTHON       instead of the first fit one of python3.13, python3.12, python3.11 and python3
 #   VENV         a folder instead of .venv
 #   CONSTRAINTS  instead of constraints.txt; with nothing behind = the newest versions that pyproject.toml allows
-#   PYTEST       arguments of pytest instead of -q
-PYTEST ?= -q
+#   PYTEST       arguments of pytest instead of -q -n auto --dist loadfile (on all cores, a file on one)
+PYTEST ?= -q -n auto --dist loadfile
 
 .PHONY: help repro test
 help:

@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from alchemist.core import stateless
+from alchemist.core import files, stateless
 from benchmarks.ratio import Ratio
 
 SIZES = (3_000, 12_000)
@@ -61,7 +61,7 @@ def make(folder: Path, count: int) -> None:
     params["models"]["xs"] |= {"depth": 1, "width": 32, "heads": 2}
     params["scales"]["tiny"].setdefault("rate", {}).update({"images": 320, "warmup_images": 32})
     params["scales"]["tiny"].setdefault("train", {}).update({"images": 640, "warmup_images": 32})
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    files.write_json(folder / "data/params.json", params)
     schema = pa.schema([("id", pa.string()), ("image", pa.binary()), ("caption", pa.string())])
     with pq.ParquetWriter(folder / "pairs.parquet", schema) as writer:
         for start in range(0, count, 1000):
@@ -81,7 +81,7 @@ def png(pixels: Any) -> bytes:
 
 def run(stage: str, folder: Path) -> float:
     """Runs a stage in this process; gives the peak of the process, or of its largest worker, in MiB."""
-    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params = files.read_json(folder / "data/params.json")
     given = COMMON | {"codec": ASSETS / params["tokenizer"]["asset"]} | GIVEN[stage]
     work = importlib.import_module(f"stages.{stage}").run
     hints = get_type_hints(work)

@@ -26,7 +26,7 @@ import yaml
 
 from alchemist.core import stateless
 from alchemist.pools import store
-from alchemist.pools.base import Row
+from alchemist.pools.row import Row
 from alchemist.pools.store import read_index, write_pool
 from alchemist.raters import pixels
 

@@ -1,6 +1,6 @@
 """The verbs: one command a stage. Paths and params enter here and nowhere else.
 
-What stands in this file is no dep of any stage: it makes them faster, and changes no result.
+What stands in this file is no dep of any stage: it changes no result.
 """
 
 import sys
@@ -8,6 +8,42 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036  before any syntax that an older one stumbles over
     sys.exit("error: this is Python {}.{}; 3.11, 3.12 and 3.13 are legal.".format(*sys.version_info))
 
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import typer
+
 from alchemist.core import process
+from alchemist.core.files import write_json
+from alchemist.core.refusal import Refusal
 
 process.prepare()
+P = ParamSpec("P")
+
+
+def stage(run: Callable[P, dict[str, Any] | None]) -> None:
+    """Runs a stage's function as a command; a person's mistake ends it with one sentence.
+
+    What a run took goes to its option `time_out`, apart from the results, whose bytes it would change: its
+    wall-clock seconds, and what the function returns (memory, hardware, FLOPs, seconds of all tries).
+    """
+
+    @functools.wraps(run)
+    def told(*args: P.args, **kwargs: P.kwargs) -> None:
+        started = time.perf_counter()
+        try:
+            costs = run(*args, **kwargs)
+            if isinstance(path := kwargs.get("time_out"), Path):
+                write_json(path, {"seconds": time.perf_counter() - started, **(costs or {})})
+        except Refusal as error:
+            typer.echo(f"error: {error}", err=True)
+            raise SystemExit(1) from None
+        except FileNotFoundError as error:
+            name = error.filename or error
+            typer.echo(f"error: {name} is missing; dvc repro runs the stage that writes it.", err=True)
+            raise SystemExit(1) from None
+
+    typer.run(told)

@@ -1,4 +1,4 @@
-"""Refuses a wrong params.yaml before any other stage runs."""
+"""Refuses a wrong params.yaml before any other stage runs, and passes it on as JSON."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,22 +7,25 @@ import typer
 
 from alchemist.core import files
 from alchemist.params.check import check
-from stages.common import section, stage
+from stages import stage
+from stages.params_file import read_params
 
 
 def run(
-    out: Annotated[Path | None, typer.Option(help="JSON to write; its content never changes")] = None,
+    params: Annotated[Path, typer.Option(help="file of the settings")] = Path("params.yaml"),
+    out: Annotated[Path | None, typer.Option(help="JSON to write, which the other stages read")] = None,
 ) -> None:
     """Checks all of params.yaml: python -m stages.check, before `dvc repro` or as its first stage.
 
-    What it writes is constant, so that an edit reruns no other stage.
+    An edit of params.yaml reruns of the other stages those whose keys in the JSON have other values.
     """
-    params = check(section(""))
-    cells = len(params.grid.models) * len(params.grid.seeds)
-    cells *= 1 + len(params.grid.selections) * len(params.grid.ratios)
-    print(f"params.yaml is sound: pool {params.pool}, scale {params.scale}, {cells} cells")
+    given = read_params(params)
+    sound = check(given)
+    cells = len(sound.grid.models) * len(sound.grid.seeds)
+    cells *= 1 + len(sound.grid.selections) * len(sound.grid.ratios)
+    print(f"{params} is sound: pool {sound.pool}, scale {sound.scale}, {cells} cells")
     if out is not None:
-        files.write_json(out, {"params": "checked"})
+        files.write_json(out, given)
 
 
 if __name__ == "__main__":

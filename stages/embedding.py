@@ -14,8 +14,9 @@ from alchemist.raters.embedding import Embedding
 from alchemist.raters.table import KINDS, LISTS, rater_settings
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
+from alchemist.settings.given import block, section
 from alchemist.settings.rater import EmbeddingRater
-from stages.common import block, section, stage
+from stages import stage
 
 
 def run(

@@ -14,7 +14,8 @@ from alchemist.models import encoded, family
 from alchemist.pools import store
 from alchemist.settings.budget import EncodeSettings
 from alchemist.settings.device import device_setting
-from stages.common import block, section, stage
+from alchemist.settings.given import block, section
+from stages import stage
 
 SPLITS = ("pool", "meta_val", "evaluation")
 

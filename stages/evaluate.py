@@ -20,8 +20,9 @@ from alchemist.models import family
 from alchemist.models.encoded import CODEC, Encoded
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
+from alchemist.settings.given import block, section
 from alchemist.settings.model import law_settings, model_settings
-from stages.common import block, section, stage
+from stages import stage
 
 COLUMNS = 8  # of the sample grid
 
@@ -30,7 +31,6 @@ def run(
     family_name: Annotated[str, typer.Option("--family", help="model family")],
     cell: Annotated[Path, typer.Option(help="folder that stage train wrote")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
-    scorer: Annotated[Path, typer.Option(help="folder that stage scorer wrote")],
     floors: Annotated[Path, typer.Option(help="folder that stage floors wrote")],
     model: Annotated[str, typer.Option(help="name of the model in params.yaml")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
@@ -43,7 +43,7 @@ def run(
     law = law_settings(section(f"scales.{scale}.sample.{family_name}"), where, family_name)
     size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
     device = devices.chosen(device_setting(section("device")))
-    for folder in (cell, scorer, floors):
+    for folder in (cell, floors):
         files.check_manifest(folder)
     ran = files.read_json(cell / "run.json")
     if ran["model"] != model:
@@ -59,7 +59,7 @@ def run(
     real, coded = np.load(floors / "real.npy"), np.load(floors / "coded.npy")
     references = References(real, distances.moments(real), distances.moments(coded))
     by = features.extractor(settings.features, settings.feature_size, device)
-    judge = clip_score.load_scorer(settings.clip, scorer, device)
+    judge = clip_score.load_scorer(settings.clip, floors / "scorer", device)
     clip_score.remember(judge, captions, np.load(floors / "captions.npy"))
     chosen = family.load(family_name)
     # The weights are those of the checkpoints: the seed of the start does not matter here.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from alchemist.core.refusal import Refusal
-from stages.common import stage
+from stages import stage
 
 WIDTH = 100
 SUMMARY, PARAMS = "reports/summary.json", "params.yaml"

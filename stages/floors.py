@@ -1,5 +1,6 @@
 """The evaluation images through a family's codec, and what a perfect generator would score."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from alchemist.models.encoded import divided
 from alchemist.pools import store
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
-from stages.common import block, section, stage
+from alchemist.settings.given import block, section
+from stages import stage
 
 
 def run(
@@ -49,6 +51,8 @@ def run(
         settings,
     )
     with files.whole_folder(out) as draft:
+        # What a cell is measured by lies in one folder.
+        shutil.copytree(scorer, draft / "scorer", ignore=shutil.ignore_patterns("features.npy"))
         np.save(draft / "real.npy", real[references])
         np.save(draft / "coded.npy", after[references])
         np.save(draft / "captions.npy", devices.host(words))

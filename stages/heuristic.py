@@ -13,8 +13,9 @@ from alchemist.core.refusal import Refusal
 from alchemist.pools import store
 from alchemist.raters import bill, pixels
 from alchemist.raters.table import rater_settings
+from alchemist.settings.given import section
 from alchemist.settings.rater import HeuristicRater
-from stages.common import section, stage
+from stages import stage
 
 
 def run(

@@ -10,7 +10,7 @@ from alchemist.core.files import whole
 from alchemist.core.refusal import Refusal
 from alchemist.pools.truth import read_truth
 from alchemist.raters.table import KINDS
-from stages.common import stage
+from stages import stage
 
 
 def run(

@@ -11,7 +11,8 @@ from tqdm import tqdm
 from alchemist.core.files import whole_folder
 from alchemist.pools.read import expected, licence, pool_settings, rows
 from alchemist.pools.store import TRUTH, write_pool
-from stages.common import section, stage
+from alchemist.settings.given import section
+from stages import stage
 
 
 def run(

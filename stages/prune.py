@@ -10,9 +10,8 @@ from alchemist.core.files import whole, whole_folder
 from alchemist.core.refusal import Refusal
 from alchemist.pruning.laws import select
 from alchemist.pruning.samplers import selection_settings
-from alchemist.raters.table import rater_settings
-from alchemist.settings.rater import table_name
-from stages.common import section, stage
+from alchemist.settings.given import section
+from stages import stage
 
 
 def run(
@@ -23,16 +22,9 @@ def run(
 ) -> None:
     """Keeps round(ratio * N) ids of each seed's rating table by the law of a selection."""
     settings = selection_settings(section(f"selections.{selection}"), f"selections.{selection}")
-    rater = rater_settings(section(f"raters.{settings.rater}"), f"raters.{settings.rater}")
     with whole_folder(out) as folder:
         for seed in section("grid.seeds"):
-            path = ratings / table_name(settings.rater, rater, seed)
-            if not path.is_file():
-                raise Refusal(
-                    f"selections.{selection}.rater is {settings.rater!r}, which has no table {path}: "
-                    f"name it in grid.{rater.named_in}."
-                )
-            table = pd.read_parquet(path, columns=["id", "rating"])
+            table = pd.read_parquet(table_of(ratings / settings.rater, seed), columns=["id", "rating"])
             # The draw differs with the seed even where the rating does not.
             chosen = select(table, ratio, settings.model_copy(update={"seed": settings.seed + seed}))
             with whole(folder / f"{seed}.parquet") as draft:
@@ -41,6 +33,21 @@ def run(
                 f"{selection} keeps {len(chosen):,} of {len(table):,} pairs for seed {seed} "
                 f"({settings.sampler} on {settings.rater})"
             )
+
+
+def table_of(folder: Path, seed: int) -> Path:
+    """The table of a rater: that of the seed, or the one that stands for every seed."""
+    names = [name for name in (f"{seed}.parquet", "all.parquet") if (folder / name).is_file()]
+    if not names:
+        raise Refusal(
+            f"{folder} has no table for seed {seed}; name the rater {folder.name} in a list of grid."
+        )
+    if len(names) > 1:
+        raise Refusal(
+            f"{folder} has {names[0]} and {names[1]}, of two kinds of rater; remove the one that is not of "
+            f"raters.{folder.name}.kind."
+        )
+    return folder / names[0]
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from alchemist.raters.run import Run
 from alchemist.raters.table import KINDS, rater_settings
 from alchemist.settings.budget import RateSettings
 from alchemist.settings.device import device_setting
+from alchemist.settings.given import block, section
 from alchemist.settings.model import model_settings
 from alchemist.settings.rater import SeededRater
-from stages.common import block, section, stage
+from stages import stage
 
 
 def run(

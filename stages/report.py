@@ -21,10 +21,11 @@ from alchemist.report import page, pictures, verdict_tables
 from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
 from alchemist.settings import parse
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
+from alchemist.settings.given import block, section
 from alchemist.settings.grid import GridSettings
 from alchemist.settings.model import model_settings
 from alchemist.settings.scale import scale_settings
-from stages.common import block, section, stage
+from stages import stage
 
 CLOCKED = ("prepare", "codec", "encode", "scorer")
 

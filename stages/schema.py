@@ -7,7 +7,7 @@ import typer
 
 from alchemist.core import files
 from alchemist.params.schema import schema
-from stages.common import stage
+from stages import stage
 
 
 def run(out: Annotated[Path, typer.Option(help="JSON to write")] = Path("params.schema.json")) -> None:

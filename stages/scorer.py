@@ -13,7 +13,8 @@ from alchemist.measures import clip_score, features
 from alchemist.pools import store
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
-from stages.common import block, section, stage
+from alchemist.settings.given import block, section
+from stages import stage
 
 HELD_OUT = 0.1  # of the split `scorer`, by group: the figures of the scorer are measured on it
 

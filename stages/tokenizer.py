@@ -23,8 +23,9 @@ from alchemist.pools import store
 from alchemist.pools.emoji import EmojiPool, compose_images
 from alchemist.pools.read import pool_settings
 from alchemist.settings.device import device_setting
+from alchemist.settings.given import block, section
 from alchemist.settings.pool import PoolSettings
-from stages.common import block, section, stage
+from stages import stage
 
 # The fit sees mostly clean compositions, as published tokenizers do; never those of the pool.
 FIT_SHARES = {"informative": 0.8, "plain": 0.07, "chaotic": 0.06, "degraded": 0.07}

@@ -18,8 +18,9 @@ from alchemist.models.encoded import CODEC, Encoded
 from alchemist.models.family import Generator
 from alchemist.settings.budget import TrainSettings
 from alchemist.settings.device import device_setting
+from alchemist.settings.given import block, section
 from alchemist.settings.model import model_settings
-from stages.common import block, section, stage
+from stages import stage
 
 
 def run(

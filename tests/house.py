@@ -36,6 +36,7 @@ ARROWS = {  # which rooms a room may import from
 }
 TORCHLESS = ("settings", "params", "pools", "pruning", "analysis", "report")
 HEAVY = {"torch", "torchvision", "timm", "transformers", "diffusers", "open_clip", "safetensors"}
+PARAMS = "data/params.json"  # params.yaml as the stage check passes it on
 LONGEST = 400  # lines of a file; longer ones are two subjects
 # What is true of one family alone: code outside its folder, its settings and its own stages does not say it.
 # In identifiers as in prose: `n_tokens` says it too.
@@ -83,11 +84,11 @@ def paths(entries: list[Any] | None) -> list[str]:
 
 
 def tracked(body: dict[str, Any]) -> list[str]:
-    """Keys of params.yaml that a stage tracks; `params.yaml:` without keys is all of it, named ""."""
+    """Keys of PARAMS that a stage tracks; `PARAMS:` without keys is all of it, named ""."""
     out = []
     for entry in body.get("params", []):
         for file, keys in entry.items() if isinstance(entry, dict) else [("params.yaml", [entry])]:
-            out += (keys or [""]) if file == "params.yaml" else [f"{file}:{keys}"]
+            out += (keys or [""]) if file == PARAMS else [f"{file}:{keys}"]
     return out
 
 
@@ -198,7 +199,7 @@ def keys_read(root: Path, module: str, body: dict[str, Any]) -> list[str | None]
     out: list[str | None] = []
     files = [f for f in closure(root / "stages" / f"{module}.py", root) if f.startswith("stages/")]
     own = option_names(ast.parse((root / "stages" / f"{module}.py").read_text()))
-    for file in sorted(set(files) - {"stages/common/__init__.py"}):
+    for file in sorted(files):
         for node in ast.walk(ast.parse((root / file).read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
                 continue
@@ -245,6 +246,11 @@ def params_complaints(root: Path) -> list[str]:
         module = script(body)
         if module is None:
             continue
+        if PARAMS in paths(body.get("deps")):  # all of it, as a file
+            found += [f"{name}: lists {entry} beside {PARAMS} as a file" for entry in tracked(body)]
+            if not keys_read(root, module, body):
+                found.append(f"{name}: {PARAMS} is a dep, which it does not read")
+            continue
         listed = tracked(body)
         keys = keys_read(root, module, body)
         if None in keys:
@@ -274,9 +280,14 @@ def leaves(tree: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 def leaf_complaints(root: Path) -> list[str]:
     """Every leaf of params.yaml is tracked by some stage's params or interpolated into dvc.yaml.
 
-    A stage that tracks the whole file does not count, or no leaf could ever be idle.
+    A stage with the file as a dep covers what its script reads; one that reads all of it does not count, or
+    no leaf could ever be idle.
     """
     covers = [entry for body in stages(root).values() for entry in tracked(body) if entry]
+    for body in stages(root).values():
+        module = script(body)
+        if module is not None and PARAMS in paths(body.get("deps")):
+            covers += [re.sub(r"\?", "${any}", key) for key in keys_read(root, module, body) if key]
     covers += [
         name for name in PLACE.findall((root / "dvc.yaml").read_text()) if not name.startswith("item.")
     ]

@@ -112,7 +112,7 @@ def build(
     root: Path, held: dict[str, Any], planted: bool = True, noise: float = 0.0, likelihood: str | None = UNIT
 ) -> None:
     """A data folder as the earlier stages leave it: the pool, ratings and subsets by the real modules."""
-    (root / "params.yaml").write_text(yaml.safe_dump(held))
+    files.write_json(root / "data/params.json", held)
     data, study = root / "data", study_of(held)
     pool = pool_settings(held["pools"]["emoji"], "pools.emoji")
     assert isinstance(pool, EmojiPool)

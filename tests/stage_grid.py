@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from tiny import tiny_params
 
 from alchemist.core import files
@@ -43,7 +42,7 @@ class Grid:
         scale["train"] |= {"warmup_images": 32}
         params["models"]["xs"] |= {"drop_path": 0.2}
         params["models"]["xxs"] = params["models"]["xs"] | {"depth": 1, "width": 48}
-        (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        files.write_json(folder / "data/params.json", params)
         self.params: Params = check(params)
         self.scale = self.params.scales["tiny"]
 
@@ -105,7 +104,7 @@ class Grid:
         if not out.is_file():
             self(
                 "evaluate", family_name="star", cell=f"data/models/{name}", encoded="data/encoded",
-                scorer="data/scorer", floors="data/floors", model=MODEL, scale="tiny",
+                floors="data/floors", model=MODEL, scale="tiny",
                 out=f"data/scores/{name}", time_out=f"data/timings/evaluate/{name}.json",
             )  # fmt: skip
         scores: dict[str, Any] = files.read_json(out)

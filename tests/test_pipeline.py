@@ -60,7 +60,7 @@ def test_light_stages_import_no_torch(stage: str) -> None:
 
 def test_every_script_is_a_stage() -> None:
     run = {script(body) for body in stages(ROOT).values()}
-    beside = {"__init__", "schema", "experiments"}  # for editors; for people
+    beside = {"__init__", "params_file", "schema", "experiments"}  # read by stages; for people
     assert run == {path.stem for path in (ROOT / "stages").glob("*.py")} - beside
 
 
@@ -99,25 +99,24 @@ HEALTHY = {
             cmd: >-
               python -m stages.train --scale ${scale} --family star --pool data/pool --pick first
               --out data/m/${item.ratio}-${item.seed}
-            params: ["scales.${scale}.train", "selections.first"]
+            params: [{data/params.json: ["scales.${scale}.train", "selections.first"]}]
             deps:
               - alchemist/deep.py
               - alchemist/method.py
               - alchemist/models
               - alchemist/families/star
               - alchemist/settings
-              - stages/common
               - stages/train.py
               - data/pool
             outs: ["data/m/${item.ratio}-${item.seed}"]
           report:
             cmd: python -m stages.report --models data/m --out reports
-            params: [scale, scales, report]
+            params: [{data/params.json: [scale, scales, report]}]
             deps:
               - alchemist/pools/truth.py
               - stages/report.py
               - data/m
-              - stages/common
+              - alchemist/settings
             outs: [{reports: {cache: false}}]
     """,
     "alchemist/__init__.py": "",
@@ -149,12 +148,12 @@ HEALTHY = {
     "alchemist/pools/__init__.py": "",
     "alchemist/pools/truth.py": "FILE = 'truth.parquet'",
     "stages/__init__.py": "",
-    "stages/common/__init__.py": "def block(kind, key): return section(key)\ndef section(key): ...",
+    "alchemist/settings/given.py": "def block(kind, key): return section(key)\ndef section(key): ...",
     "stages/train.py": """
         from alchemist import method
         from alchemist.models import family
         from alchemist.settings.budget import Budget
-        from stages.common import block, section
+        from alchemist.settings.given import block, section
 
         def run(
             scale: str, name: Annotated[str, Option("--family")], which: Annotated[str, Option("--pick")]
@@ -165,7 +164,7 @@ HEALTHY = {
     """,
     "stages/report.py": """
         from alchemist.pools.truth import FILE
-        from stages.common import block, section
+        from alchemist.settings.given import block, section
 
         def run(models, out):
             scale = section("scale")
@@ -256,10 +255,10 @@ DEFECTS = [
       "train: reads scales.${scale}.train, which is not in params",
       "train: lists scales.${other}.train, which it does not read"),
     # of other files nothing is read, and of the whole file neither
-    d(params_complaints, "dvc.yaml", '"selections.first"', '"selections.first", {other.yaml: [x]}',
+    d(params_complaints, "dvc.yaml", '"selections.first"', '"selections.first"]}, {other.yaml: [x',
       "train: lists other.yaml:['x'], which it does not read"),
-    d(params_complaints, "dvc.yaml", '"selections.first"', '"selections.first", {params.yaml: }',
-      "train: lists , which it does not read"),
+    d(params_complaints, "dvc.yaml", '"selections.first"', '"selections.first"]}, {params.yaml: [scale',
+      "train: lists params.yaml:['scale'], which it does not read"),
     # a loop over all scales, of which one cell tracks one
     d(params_complaints, "dvc.yaml", "[scale, scales, report]", '[scale, "scales.${item.x}.train", report]',
       "report: reads scales.?.train, which is not in params",
@@ -337,10 +336,35 @@ def test_a_block_that_is_taken_as_a_whole_uses_its_fields(tmp_path: Path) -> Non
 
 
 def test_the_whole_of_params_may_be_tracked_by_who_reads_it_but_covers_no_leaf(tmp_path: Path) -> None:
-    root = mini(tmp_path, d(params_complaints, "dvc.yaml", "[scale, scales, report]", "[{params.yaml: }]"))
-    (root / "stages" / "report.py").write_text("from stages.common import section\nsection('')\n")
+    root = mini(
+        tmp_path,
+        d(
+            params_complaints,
+            "dvc.yaml",
+            "{data/params.json: [scale, scales, report]}",
+            "{data/params.json: }",
+        ),
+    )
+    (root / "stages" / "report.py").write_text("from alchemist.settings.given import section\nsection('')\n")
     assert params_complaints(root) == []
     assert leaf_complaints(root) == ["params.yaml: nothing reads report.title"]
+
+
+def test_params_as_a_file_are_a_dep_of_who_reads_them(tmp_path: Path) -> None:
+    listed = "params: [{data/params.json: [scale, scales, report]}]\n    deps:"
+    root = mini(tmp_path, d(params_complaints, "dvc.yaml", listed, "deps:\n      - data/params.json"))
+    assert params_complaints(root) == leaf_complaints(root) == []
+    script = root / "stages" / "report.py"
+    script.write_text(script.read_text().replace('section("report")', ""))
+    assert params_complaints(root) == []
+    assert leaf_complaints(root) == ["params.yaml: nothing reads report.title"]
+    script.write_text("")
+    assert params_complaints(root) == ["report: data/params.json is a dep, which it does not read"]
+    text = (root / "dvc.yaml").read_text()
+    also = "    params: [{data/params.json: [scale]}]\n    deps:\n      - data/params.json"
+    (root / "dvc.yaml").write_text(text.replace("    deps:\n      - data/params.json", also))
+    script.write_text('from alchemist.settings.given import section\nsection("scale")\n')
+    assert params_complaints(root) == ["report: lists scale beside data/params.json as a file"]
 
 
 def test_a_stage_of_one_family_alone_may_name_what_is_the_familys_own(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from stages.common.params_file import read_params
+from stages.params_file import read_params
 
 REPO = Path(__file__).parents[1]
 

@@ -1,7 +1,7 @@
 """What every reader of a pool shares: pairs, the reasons why one is rejected, ids, captions, files.
 
 A pair passes through three forms: `Found` (as a format's adapter finds it, nothing decoded), `Record`
-(decoded, or with a reason) and `Row` (with its split, on the way to disk).
+(decoded, or with a reason) and `alchemist.pools.row.Row` (with its split, on the way to disk).
 """
 
 import hashlib
@@ -36,7 +36,6 @@ DUPLICATE = "exact duplicate"
 OTHER_SPLIT = "same pixels as a pair of another split"
 
 BATCH = 64  # pairs whose encoded images are in memory at once
-SPLITS = ("pool", "meta_val", "evaluation", "scorer")
 
 
 @dataclass(frozen=True)
@@ -59,19 +58,6 @@ class Record:
     group: str  # pairs of one group share a split
     image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
     reason: str  # "" for a usable pair
-
-
-@dataclass(frozen=True)
-class Row:
-    """One pair on its way into the store: either an image or a reason why it cannot be used."""
-
-    id: str
-    caption: str
-    split: str
-    group: str
-    image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
-    reason: str  # "" for a usable pair
-    kind: str | None  # planted truth, where there is one
 
 
 class Adapter(Protocol):
@@ -107,11 +93,6 @@ def unique(pairs: Iterator[Found]) -> Iterator[Found]:
 def digest(value: bytes) -> bytes:
     """Sixteen bytes that stand for a value in a set (BLAKE2b), since ids and captions may be long."""
     return hashlib.blake2b(value, digest_size=16).digest()
-
-
-def pixel_hash(image: NDArray[np.uint8]) -> bytes:
-    """Sixteen bytes that are equal for equal pixels (BLAKE2b)."""
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
 
 
 def text(name: str) -> str:

@@ -16,8 +16,8 @@ from pydantic import Field, model_validator
 
 from alchemist.core import stateless
 from alchemist.pools import emoji_scene
-from alchemist.pools.base import SPLITS, Row, pixel_hash
 from alchemist.pools.emoji_scene import concept_names
+from alchemist.pools.row import SPLITS, Row, pixel_hash
 from alchemist.settings import Settings
 from alchemist.settings.pool import PoolSettings
 

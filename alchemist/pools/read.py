@@ -24,17 +24,15 @@ from alchemist.pools.base import (
     BATCH,
     DUPLICATE,
     OTHER_SPLIT,
-    SPLITS,
     Adapter,
     Found,
     Record,
-    Row,
     clean_caption,
     digest,
-    pixel_hash,
     unique,
 )
 from alchemist.pools.image import decode
+from alchemist.pools.row import SPLITS, Row, pixel_hash
 from alchemist.settings import legal, parse
 from alchemist.settings.pool import PoolSettings, UserPool
 

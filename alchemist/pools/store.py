@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.pools.base import SPLITS, Row, pixel_hash
+from alchemist.pools.row import SPLITS, Row, pixel_hash
 
 INDEX = "index.parquet"
 CARD = "card.json"

@@ -26,10 +26,10 @@ NAMES = (
     "clip_score",
     "semdedup",
     "aesthetic",
-    "colourfulness",
     "clarity",
     "frequency",
     "edge_density",
+    "colourfulness",
     "oracle",
 )
 

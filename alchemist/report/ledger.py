@@ -9,7 +9,7 @@ import pandas as pd
 from alchemist.analysis.grid import FULL, Study
 from alchemist.analysis.words import DASH, number
 from alchemist.core.refusal import Refusal
-from alchemist.pools.base import SPLITS
+from alchemist.pools.row import SPLITS
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.material import Subsets
 

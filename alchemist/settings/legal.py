@@ -87,6 +87,8 @@ def _range(rules: dict[str, Any]) -> str:
             bounds.append(f"{words} {rules[key]:g}")
     if "multiple_of" in rules:
         bounds.append(f"a multiple of {rules['multiple_of']:g}")
+    if "pattern" in rules:
+        bounds.append(f"of the pattern {rules['pattern']}")
     if not bounds:
         return ", one letter at least" if rules.get("min_length") else ""
     return ", " + " and ".join(bounds)
@@ -105,7 +107,7 @@ def _parts(kind: Any) -> tuple[Any, dict[str, Any]]:
         return kind, {}
     rules: dict[str, Any] = {}
     for rule in metadata:
-        for key in ("ge", "gt", "le", "lt", "multiple_of", "min_length"):
+        for key in ("ge", "gt", "le", "lt", "multiple_of", "min_length", "pattern"):
             if (
                 isinstance(rule, annotated_types.BaseMetadata)
                 and (bound := getattr(rule, key, None)) is not None

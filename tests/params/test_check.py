@@ -10,9 +10,21 @@ from alchemist.core.refusal import Refusal
 from alchemist.params.check import _one_family, check
 from alchemist.settings.grid import RolesSettings
 from alchemist.settings.model import ModelSettings
-from stages.common.params_file import read_params
+from stages.params_file import read_params
 
-DEFAULT: dict[str, Any] = read_params(Path(__file__).parents[2] / "params.yaml")
+REPOS: dict[str, Any] = read_params(Path(__file__).parents[2] / "params.yaml")
+# The repo's blocks with a grid of this file's own, to which the mistakes below are made.
+DEFAULT: dict[str, Any] = REPOS | {
+    "pool": "emoji", "scale": "tiny", "roles": {"proxy": "s", "rater": "xs"}, "device": "auto",
+    "grid": {
+        "selections": ["oracle", "random", "topk", "alchemist", "loss"],
+        "raters": ["alchemist", "loss", "random"], "embeddings": [], "heuristics": [], "oracles": ["oracle"],
+        "ratios": [0.5, 0.2], "models": ["xs"], "seeds": [0],
+        "ablation": {"selections": [], "ratios": []},
+        "transfer": {"selections": [], "ratios": [], "models": []},
+    },
+    "statistics": {"primary": None, "secondary": [], "confidence": 0.95},
+}  # fmt: skip
 
 
 def edited(key: str, value: Any) -> dict[str, Any]:
@@ -29,6 +41,7 @@ def edited(key: str, value: Any) -> dict[str, Any]:
 
 
 def test_the_default_is_sound() -> None:
+    assert check(REPOS).grid.ratios == tuple(REPOS["grid"]["ratios"])
     assert check(DEFAULT).grid.ratios == (0.5, 0.2)
 
 

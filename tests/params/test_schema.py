@@ -17,7 +17,7 @@ from alchemist.pools.read import FORMATS
 from alchemist.pruning.samplers import SAMPLERS
 from alchemist.raters.table import KINDS
 from alchemist.settings.model import families
-from stages.common.params_file import read_params
+from stages.params_file import read_params
 
 REPO = Path(__file__).parents[2]
 PARAMS: dict[str, Any] = read_params(REPO / "params.yaml")

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ from alchemist.pools.truth import read_truth
 
 
 def run_stage(folder, pool, block):
-    (folder / "params.yaml").write_text(json.dumps({"pools": {pool: block}}))
+    files.write_json(folder / "data/params.json", {"pools": {pool: block}})
     command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
     command += ["--truth-out", "data/truth", "--time-out", "data/timings/prepare.json"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -42,7 +41,7 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
     assert "wrote 4 pairs, 3 of them ok, to data/pool" in done.stdout
     card = files.check_manifest(tmp_path / "data/pool") and files.read_json(tmp_path / "data/pool/card.json")
     assert (card["licence"], card["pool"], card["settings"]["path"]) == ("ours", "mine", "mine")
-    assert (card["resolution"], card["settings"]) == (16, block)
+    assert (card["resolution"], card["settings"]) == (16, {**block, "group": None})
     index = usable(read_index(tmp_path / "data/pool"), "pool")
     found = dict(zip(index["id"], images(tmp_path / "data/pool", index), strict=True))
     assert all((found[row.id] == row.image).all() for row in some_rows(3))
@@ -54,7 +53,7 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "data/pool/index.parquet").read_bytes() == before
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["pool", "times", "truth"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["pool", "timings", "truth"]
 
 
 def test_the_stage_needs_no_torch():

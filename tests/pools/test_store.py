@@ -162,4 +162,4 @@ def test_the_store_depends_on_no_source_of_pairs():
         "print(*sorted(name for name in sys.modules if name.startswith('alchemist.pools')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["alchemist.pools", "alchemist.pools.store"]
+    assert done.stdout.split() == ["alchemist.pools", "alchemist.pools.row", "alchemist.pools.store"]

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.pruning.sampler import Sampler
 from alchemist.pruning.samplers import NAMES, SAMPLERS, selection_settings
@@ -150,7 +151,8 @@ def test_a_sampler_is_one_file_and_one_line(tmp_path: Path) -> None:
     rated.to_parquet(tmp_path / "data/random/0.parquet")
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        files.write_json(tmp_path / "data/params.json", params)
+        files.write_json(tmp_path / "params.yaml", params)  # JSON is YAML
         command = [sys.executable, "-m", *words]
         return subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,

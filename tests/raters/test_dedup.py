@@ -231,9 +231,8 @@ def space(tmp_path_factory, pool):
     folder = tmp_path_factory.mktemp("space")
     params = yaml.safe_load((REPO / "params.yaml").read_text())
     evaluate = params["scales"]["tiny"]["evaluate"] | {"feature_size": 64, "batch": 20}
-    (folder / "params.yaml").write_text(
-        yaml.safe_dump({"device": "cpu", "raters": RATERS, "scales": {"tiny": {"evaluate": evaluate}}})
-    )
+    given = {"device": "cpu", "raters": RATERS, "scales": {"tiny": {"evaluate": evaluate}}}
+    files.write_json(folder / "data/params.json", given)
     index = read_index(pool)
     settings = ScorerSettings(image_size=32, embed_dim=8, steps=2, batch=16, learning_rate=1e-3, seed=0)
     (folder / "scorer").mkdir()

@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
-from alchemist.core import stateless
+from alchemist.core import files, stateless
 from alchemist.pools import store
 from alchemist.pools.store import Row, read_index, write_pool
 from alchemist.raters import pixels
@@ -297,7 +296,7 @@ def stage(folder, rater, pool):
 
 def test_the_stage_writes_ratings_by_direction(pool, tmp_path):
     raters = {"blurry": {"kind": "clarity", "direction": -1}, "plain": {"kind": "loss", "direction": 1}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"raters": raters}))
+    files.write_json(tmp_path / "data/params.json", {"raters": raters})
     done = stage(tmp_path, "blurry", pool)
     assert done.returncode == 0, done.stderr
     rows = usable(pool)
@@ -318,7 +317,7 @@ def test_the_stage_writes_ratings_by_direction(pool, tmp_path):
     told = refused.stderr.strip().splitlines()
     assert len(told) == 1
     assert "raters.plain.kind is 'loss'" in told[0]
-    assert "clarity, frequency, edge_density, colourfulness" in told[0]
+    assert "colourfulness, clarity, frequency, edge_density" in told[0]
 
 
 def test_the_stage_needs_no_torch():

@@ -19,9 +19,10 @@ class Outer(Settings):
     inner: Inner | None
     size: int | None = Field(default=4, ge=4, le=8, multiple_of=2)
     kind: Literal["a", "b"] = "a"
+    file: str = Field(default="a", pattern=r"^[a-z]+$")
 
 
-KEYS = "name, shares, inner, size, kind"
+KEYS = "name, shares, inner, size, kind, file"
 SHARE = "a finite number, larger than 0 and less than 1"
 SHARES = f"a list with at least one item, each {SHARE}"
 SIZE = "a whole number, at least 4 and at most 8 and a multiple of 2 or null"
@@ -63,6 +64,7 @@ def test_lists_become_tuples_and_blocks_are_frozen() -> None:
         ({**GOOD, "size": 5}, f"outer.size is 5; it should be {SIZE}."),
         ({**GOOD, "size": 9.5}, f"outer.size is 9.5; it should be {SIZE}."),
         ({**GOOD, "kind": "c"}, "outer.kind is 'c'; it should be a or b."),
+        ({**GOOD, "file": "../a"}, "outer.file is '../a'; it should be text, of the pattern ^[a-z]+$."),
     ],
 )
 def test_the_first_mistake_is_told(value: object, told: str) -> None:

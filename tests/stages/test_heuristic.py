@@ -14,4 +14,4 @@ def test_a_pixel_rating_is_of_its_own_image_in_the_direction_asked_for(grid: Gri
     rows = grid.index("pool")
     assert list(found["id"]) == list(rows["id"])
     assert grid.params.raters["frequency"].direction == -1
-    assert np.array_equal(found["rating"], [-pixels.frequency(image) for image in grid.images(rows)])
+    assert np.array_equal(found["rating"], [-pixels.score("frequency", image) for image in grid.images(rows)])

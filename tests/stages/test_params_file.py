@@ -8,7 +8,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from alchemist.core.refusal import Refusal
-from stages.common.params_file import read_params
+from stages.params_file import read_params
 
 REPO = Path(__file__).parents[2]
 

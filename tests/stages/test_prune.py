@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from stage_grid import OTHER, SEED, Grid
 
+from alchemist.core.refusal import Refusal
 from alchemist.pruning.laws import select
 
 RATIO = 0.3  # not a half, so that what is kept is not as many as what is dropped
@@ -39,6 +40,19 @@ def equal(grid: Grid) -> Subsets:
 @pytest.fixture(scope="module")
 def unequal(grid: Grid) -> Subsets:
     return pruned(grid, equal=False)
+
+
+def test_a_rater_without_a_table_or_with_tables_of_two_kinds_is_refused(grid: Grid) -> None:
+    folder = grid.folder / "data/strange/alchemist"
+    folder.mkdir(parents=True)
+    options = {"ratings": "data/strange", "selection": "alchemist", "ratio": RATIO, "out": "data/no"}
+    with pytest.raises(Refusal, match=r"alchemist has no table for seed 3; name the rater alchemist in a"):
+        grid("prune", **options)
+    for name in ("3.parquet", "all.parquet"):
+        tables(grid, equal=True)[SEED].to_parquet(folder / name, index=False)
+    with pytest.raises(Refusal, match=r"has 3\.parquet and all\.parquet, of two kinds of rater"):
+        grid("prune", **options)
+    assert not (grid.folder / "data/no").exists()
 
 
 def test_every_seed_draws_anew_from_an_equal_rating(equal: Subsets) -> None:

@@ -11,7 +11,7 @@ ENCODE = {"pool": "data/pool", "scale": "tiny", "out": "data/no", "time_out": "d
 TRAIN = ENCODE | {"seed": SEED, "scratch": ".scratch"}
 del TRAIN["pool"]
 EVALUATE = {
-    "cell": "data/models/subset", "encoded": "data/encoded", "scorer": "data/scorer", "floors": "data/floors",
+    "cell": "data/models/subset", "encoded": "data/encoded", "floors": "data/floors",
     "scale": "tiny", "out": "data/no", "time_out": "data/no.json",
 }  # fmt: skip
 

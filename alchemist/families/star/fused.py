@@ -145,12 +145,12 @@ class _Attend(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Sight:
-    """Which keys the queries see: an additive `mask` (B or 1, 1, Lq or 1, Lk), and what is never seen.
+    """Which keys the queries see: by an additive `mask` (B or 1, 1, Lq or 1, Lk), or None for all.
 
-    Of `parts`, (first, last, seen), queries first .. last - 1 see none but the first `seen` keys.
+    Of `parts`, (first, last, seen), queries first .. last - 1 see none but the first `seen` keys anyway.
     """
 
-    mask: Tensor
+    mask: Tensor | None
     parts: tuple[tuple[int, int, int], ...]
 
 
@@ -160,7 +160,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tenso
     The bound takes the place of each row's maximum, so that no pass looks for it; where all logits of a
     row lie 80 below it, they count for nothing.
     """
-    shift = LOG2E * (sight.mask.to(q.dtype) - most.to(q.dtype))
+    mask = q.new_zeros(1, 1, 1, k.shape[2]) if sight.mask is None else sight.mask.to(q.dtype)
+    shift = LOG2E * (mask - most.to(q.dtype))
     shift = shift.expand(-1, q.shape[1] if len(shift) > 1 else 1, q.shape[2], -1).flatten(0, 1)
     out: Tensor = _Attend.apply(q, k, v, shift, sight.parts)
     return out

@@ -56,10 +56,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tenso
     """
     if _few_passes(q) and q.dtype == torch.bfloat16:
         return fused.attend(q, k, v, sight, most)
-    mask = sight.mask.to(q.dtype)
+    mask = None if sight.mask is None else sight.mask.to(q.dtype)
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
-    return (q @ k.transpose(-1, -2) + mask).softmax(-1) @ v
+    logits = q @ k.transpose(-1, -2)
+    return (logits if mask is None else logits + mask).softmax(-1) @ v
 
 
 def _few_passes(x: Tensor) -> bool:
@@ -246,7 +247,7 @@ class Star(nn.Module):
         first = sum(side * side for side in self.scales[:k])
         length, last = x.shape[1], first + x.shape[1]
         turns, of_caption = self.get_buffer("turns")[first:last], caption_sight(text, length)
-        of_tokens = Sight(x.new_zeros(1, 1, 1, last), ((0, length, last),))
+        of_tokens = Sight(None, ((0, length, last),))
         for i, block in enumerate(self._layers()):
             x, cache.past[i] = block(x, cache.captions[i], of_caption, turns, of_tokens, cache.past[i])
         return self.logits(x)
