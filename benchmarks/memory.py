@@ -5,7 +5,8 @@
 The stages run as they are, each in a process of its own, on a person's parquet file of random 32 px images.
 The networks are tiny, so that what is held of the pool shows beside them: pixels that stay in memory would
 be 27 MiB of the larger pool, 7 % of most stages. There are 200 captions, since their states wait in memory
-by design until they are enough for a shard (`SHARD_BYTES`, `CHUNK_BYTES`).
+by design until they are enough for a shard (`SHARD_BYTES`, `CHUNK_BYTES`), and shards of 1,000 pairs, since
+a shard of pixels waits too.
 """
 
 import contextlib
@@ -53,7 +54,8 @@ def make(folder: Path, count: int) -> None:
     columns = {"image": "image", "caption": "caption", "id": "id"}
     shares = {"meta_validation": 0.05, "evaluation": 0.02, "scorer": 0.02}
     params["pools"]["mine"] |= {
-        "format": "parquet", "path": "pairs.parquet", "columns": columns, "splits": shares
+        "format": "parquet", "path": "pairs.parquet", "columns": columns, "splits": shares,
+        "shard_pairs": 1000,
     }  # fmt: skip
     params["grid"] |= {"seeds": [0]}
     params["models"]["xs"] |= {"depth": 1, "width": 32, "heads": 2}
