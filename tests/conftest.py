@@ -19,6 +19,12 @@ from alchemist.models.encoded import Encoded, Writer
 
 torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: the whole pipeline, so that no core waits for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_stages.py")
+
+
 CPU = torch.device("cpu")
 TINY = StarSettings(family="star", depth=2, width=64, heads=2, drop_path=0.0, activation="gelu")
 

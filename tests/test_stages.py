@@ -19,8 +19,7 @@ def small_params() -> dict[str, Any]:
     """A grid that takes every stage, on networks so small that the start of a stage is most of its time."""
     params = tiny_params()
     params["grid"] |= {
-        "selections": ["random", "alchemist", "oracle", "clip_score"], "oracles": ["oracle"],
-        "heuristics": ["clarity"], "embeddings": ["clip_score"],
+        "oracles": ["oracle"], "heuristics": ["clarity"], "embeddings": ["clip_score"],
     }  # fmt: skip
     params["models"]["xs"] |= {"depth": 1, "width": 48}
     return params
@@ -92,14 +91,14 @@ def test_a_mistake_ends_the_run_before_any_work_in_one_sentence(space: Workspace
     space.write(small_params())
 
 
-def test_the_grid_runs_and_an_added_ratio_computes_only_what_is_new(space: Workspace) -> None:
+def test_the_grid_runs(space: Workspace) -> None:
     ran = space.repro()
-    assert len(ran) == len(set(ran)) == 6 + 5 + 4 + 5 + 5 + 1
+    assert len(ran) == len(set(ran)) == 6 + 5 + 2 + 3 + 3 + 1
     summary = json.loads((space.folder / "reports/summary.json").read_text())
     assert all(isinstance(value, float) for value in summary.values())
     assert "fd_full" in summary
     table = pd.read_csv(space.folder / "reports/table.csv")
-    assert len(table) == 3 + 2 * 4  # the full data also at half its budget; four arms at both points
+    assert len(table) == 3 + 2 * 2  # the full data also at half its budget; two arms at both points
     assert (space.folder / "reports/index.html").stat().st_size > 10_000
     for selection in ("random", "alchemist"):
         kept = pd.read_parquet(space.folder / f"data/subsets/{selection}/0.5/0.parquet")["id"]
@@ -108,13 +107,6 @@ def test_the_grid_runs_and_an_added_ratio_computes_only_what_is_new(space: Works
     assert not list((space.folder / ".scratch").glob("*/state.safetensors")), "finished runs leave no state"
     assert space.repro() == []
 
-    more = small_params()
-    more["grid"]["ratios"] = [0.5, 0.3]
-    space.write(more)
-    new = {f"{verb}@{arm}-0.3{rest}" for arm in more["grid"]["selections"]
-           for verb, rest in (("prune", ""), ("train", "-xs-0"), ("evaluate", "-xs-0"))}  # fmt: skip
-    assert set(space.repro()) == new | {"check", "report"}
-
 
 def test_every_stage_run_twice_gives_equal_bytes(space: Workspace) -> None:
     """What dvc.lock says of all outs, after all stages ran again: times and the page alone may differ."""
@@ -122,11 +114,20 @@ def test_every_stage_run_twice_gives_equal_bytes(space: Workspace) -> None:
     done = space.run("repro", "--force")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     after = space.outs()
-    assert len(after) == len(before) > 40
+    assert after.keys() == before.keys()
     changed = {path for path in before if before[path] != after[path]}
     timed = {"reports/index.html", "reports/figures", "reports/verdicts.csv"}  # costs stand in them
     assert changed <= timed | {path for path in before if path.startswith("data/timings/")}
     assert "data/timings/encode.json" in changed, "the stages did run again"
+
+
+def test_an_added_ratio_computes_only_what_is_new(space: Workspace) -> None:
+    more = small_params()
+    more["grid"]["ratios"] = [0.5, 0.3]
+    space.write(more)
+    new = {f"{verb}@{arm}-0.3{rest}" for arm in more["grid"]["selections"]
+           for verb, rest in (("prune", ""), ("train", "-xs-0"), ("evaluate", "-xs-0"))}  # fmt: skip
+    assert set(space.repro()) == new | {"check", "report"}
 
 
 def test_a_samplers_value_reruns_its_own_cells_alone(space: Workspace) -> None:
@@ -146,7 +147,6 @@ def test_a_second_seed_and_further_cells_run_and_add_nothing_else(space: Workspa
         "ablation": {"selections": ["clarity"], "ratios": [0.4]},
         "transfer": {"selections": ["random"], "ratios": [0.5], "models": ["xxs"]},
     }  # fmt: skip
-    wide["grid"]["selections"] = ["random", "alchemist"]
     wide["models"]["xxs"] = wide["models"]["xs"] | {"width": 24, "heads": 2}
     wide["statistics"] = {"primary": "alchemist_random", "secondary": [], "confidence": 0.95}
     space.write(wide)
@@ -168,12 +168,11 @@ def test_a_second_seed_and_further_cells_run_and_add_nothing_else(space: Workspa
     assert len(contrasts) == 1
     verdicts = pd.read_csv(space.folder / "reports/verdicts.csv")
     assert set(verdicts["claim"]) == {f"C{i}" for i in range(1, 9)}
-    space.write(small_params())
-    space.repro()
 
 
 def test_experiments_run_and_stand_in_one_readable_table(space: Workspace) -> None:
-    """`dvc exp run -S` and `dvc exp show` after one commit."""
+    """`dvc exp run -S` and `./study show` after one commit."""
+    space.write(small_params())
 
     def git(*words: str) -> None:
         name = ["-c", "user.name=test", "-c", "user.email=test@example.com"]

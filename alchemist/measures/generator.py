@@ -58,7 +58,8 @@ def held_out_loss(generator: Generator, data: Encoded, rows: EvaluationRows, bat
     device, losses = devices.of(generator), []
     for start in range(0, len(rows.prompts), batch):
         chosen = rows.prompts[start : start + batch]
-        losses.append(generator.losses(data.batch(chosen).to(device), Chance(0, data.positions(chosen))))
+        with devices.passes(device):
+            losses.append(generator.losses(data.batch(chosen).to(device), Chance(0, data.positions(chosen))))
     return float(torch.cat(losses).double().mean())
 
 
