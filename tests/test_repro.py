@@ -1,0 +1,79 @@
+"""./repro: asks dvc for every rating and cell once, a cell's training before its evaluation."""
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+CELLS = [f"{arm}-0.5-xs-{seed}" for arm in ("random", "alchemist") for seed in range(3)]
+NAMES = [
+    "check", "prepare", "tokenizer", "encode", "scorer", "floors",
+    *(f"rate@alchemist-{seed}" for seed in range(3)), "heuristic@clarity",
+    "prune@random-0.5", "prune@alchemist-0.5", "prune_ablation@clarity-0.3",
+    *(f"train@{cell}" for cell in CELLS), "train_full@xs-0", "train_transfer@random-0.5-s-0",
+    *(f"evaluate@{cell}" for cell in CELLS), "evaluate_full@xs-0", "evaluate_transfer@random-0.5-s-0",
+    "report",
+]  # fmt: skip
+# Stands for dvc: notes its arguments in a line; `status` says that something is to be done.
+DVC = """#!/bin/sh
+[ "$1" != stage ] || { cat names; exit; }
+[ "$1" != status ] || exit ${STATUS:-1}
+printf '%s\\n' "$*, threads ${OMP_NUM_THREADS:-any}" >> asked
+case "$*" in *${BROKEN:-nothing}*) exit 7 ;; esac
+"""
+
+
+def repro(folder: Path, *words: str, **environment: str) -> tuple[int, list[str]]:
+    shutil.copy(REPO / "repro", folder / "repro")
+    (folder / "names").write_text("\n".join(NAMES) + "\n")
+    (folder / "bin").mkdir(exist_ok=True)
+    for name, text in {"dvc": DVC, "python": "#!/bin/sh\n"}.items():
+        (folder / "bin" / name).write_text(text)
+        (folder / "bin" / name).chmod(0o755)
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [str(folder / "repro"), *words], env={**kept, **environment, "PATH": path}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    asked = folder / "asked"
+    return done.returncode, asked.read_text().splitlines() if asked.is_file() else []
+
+
+@pytest.mark.parametrize("jobs", ["2", "3", "16"])
+def test_every_stage_is_asked_for_once_and_a_cell_is_trained_before_it_is_measured(
+    tmp_path: Path, jobs: str
+) -> None:
+    code, asked = repro(tmp_path, jobs)
+    assert code == 0
+    assert asked[-1].startswith("repro, ")
+    targets = [[word for word in line.partition(",")[0].split() if word in NAMES] for line in asked]
+    counts = Counter(name for line in targets for name in line)
+    assert counts == Counter(
+        set(NAMES) - {"check", "report"}
+    )  # check is a dep of the first, the last runs both
+    for line in targets:
+        for cell in [name.removeprefix("train") for name in line if name.startswith("train")]:
+            assert line.index(f"train{cell}") < line.index(f"evaluate{cell}")
+    cells = [line for line in targets if any(name.startswith("train") for name in line)]
+    assert len(cells) == min(int(jobs), 8)
+    assert max(map(len, cells)) - min(map(len, cells)) <= 2, "dealt out evenly"
+    order = [name for line in targets for name in line]
+    assert order.index("prune@random-0.5") > max(order.index(name) for name in NAMES if "rate@" in name)
+
+
+def test_what_fails_ends_it(tmp_path: Path) -> None:
+    code, asked = repro(tmp_path, "2", BROKEN="train@random-0.5-xs-1")
+    assert code != 0
+    assert not asked[-1].startswith("repro, ")
+
+
+@pytest.mark.parametrize(("words", "status"), [(("1",), "1"), (("2",), "0")])
+def test_one_job_or_nothing_to_do_is_a_plain_repro(
+    tmp_path: Path, words: tuple[str, ...], status: str
+) -> None:
+    assert repro(tmp_path, *words, STATUS=status) == (0, ["repro, threads any"])
