@@ -8,19 +8,21 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036  before any syntax that an older one stumbles over
     sys.exit("error: this is Python {}.{}; 3.11, 3.12 and 3.13 are legal.".format(*sys.version_info))
 
-import functools
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, ParamSpec
-
-import typer
-
 from alchemist.core import process
-from alchemist.core.files import write_json
-from alchemist.core.refusal import Refusal
 
-process.prepare()
+process.prepare()  # before NumPy and torch are loaded
+
+import functools  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any, ParamSpec  # noqa: E402
+
+import typer  # noqa: E402
+
+from alchemist.core.files import write_json  # noqa: E402
+from alchemist.core.refusal import Refusal  # noqa: E402
+
 P = ParamSpec("P")
 
 

@@ -7,6 +7,7 @@ columns. `dvc exp show` has all of them, and a column for every value and file b
 import json
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,14 +32,8 @@ def run() -> None:
     for name, changed, found in rows:
         cells = (f"{found[key]:>{width(key)}}" if key in found else " " * width(key) for key in figures)
         print(f"{name:<{first}}  {' '.join(cells)}".rstrip())
-        line = "    "
         for word in changed:
-            if len(line) > 4 and len(line) + len(word) > WIDTH:
-                print(line.rstrip())
-                line = "    "
-            line += f"{word}  "
-        if changed:
-            print(line.rstrip())
+            print(textwrap.fill(word, WIDTH, initial_indent="    ", subsequent_indent="      "))
 
 
 def width(figure: str) -> int:
@@ -48,18 +43,33 @@ def width(figure: str) -> int:
 
 def experiments(shown: list[dict[str, Any]]) -> Iterator[tuple[str, list[str], dict[str, float]]]:
     """Name, changed params and figures of the workspace, of each commit and of its experiments."""
+    committed = values(shown[1]) if len(shown) > 1 else values(shown[0])
     for commit in shown:
-        own = values(commit)
-        yield (commit.get("name") or commit["rev"][:7], [], summary(commit))
+        # The workspace stands first, before the commits.
+        yield title(commit), changes(committed, commit) if commit is shown[0] else [], summary(commit)
         for experiment in reversed(commit.get("experiments") or []):
             revision = experiment["revs"][0]
-            theirs = values(revision)
-            changed = [
-                f"{key}={'' if key not in theirs else json.dumps(theirs[key])}"
-                for key in dict.fromkeys([*own, *theirs])
-                if own.get(key) != theirs.get(key)
-            ]
-            yield experiment.get("name") or revision["rev"][:7], changed, summary(revision)
+            yield (
+                experiment.get("name") or title(revision),
+                changes(values(commit), revision),
+                summary(revision),
+            )
+
+
+def title(revision: dict[str, Any]) -> str:
+    """Its name, or the beginning of its hash."""
+    given: str = revision.get("name") or revision["rev"]
+    return given[:7] if len(given) == 40 else given
+
+
+def changes(before: dict[str, Any], revision: dict[str, Any]) -> list[str]:
+    """The params in which a revision differs, as KEY=VALUE."""
+    after = values(revision)
+    return [
+        f"{key}={'' if key not in after else json.dumps(after[key])}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
+    ]
 
 
 def summary(revision: dict[str, Any]) -> dict[str, float]:

@@ -46,7 +46,7 @@ def run(
     """Reads what the grid names and nothing else; equal inputs give equal bytes."""
     grid, wanted = block(GridSettings, "grid"), block(StatisticsSettings, "statistics")
     asked = [name for name in (wanted.primary, *wanted.secondary) if name is not None]
-    blocks = {name: block(ContrastSettings, f"contrasts.{name}") for name in asked}
+    blocks = {name: block(ContrastSettings, f"contrasts.{name}").of(grid) for name in asked}
     chosen = {n: selection_settings(section(f"selections.{n}"), f"selections.{n}") for n in grid.chosen()}
     rated = [*grid.raters, *grid.embeddings, *grid.heuristics, *grid.oracles]
     using = dict.fromkeys([*(selection.rater for selection in chosen.values()), *rated])

@@ -76,7 +76,9 @@ def _called(path: Path, script: Path, root: Path) -> bool:
     if not path.relative_to(root).as_posix().startswith(KINDS):
         return True
     classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
-    return any(RATED_BY.get(ast.unparse(base)) == script.stem for node in classes for base in node.bases)
+    # A base that is none of the four, as another kind, may be rated by any stage.
+    bases = [ast.unparse(base) for node in classes for base in node.bases]
+    return any(RATED_BY.get(base, script.stem) == script.stem for base in bases)
 
 
 def stage_closure(script: Path, family: str | None, root: Path = ROOT) -> set[str]:

@@ -24,7 +24,7 @@ def name_of(path: Path, root: Path) -> str:
 
 
 def room_of(name: str) -> str:
-    """models/star/transformer lies in models; a file of the package itself is a room of its own."""
+    """families/star/transformer lies in families; a file of the package itself is a room of its own."""
     return name.partition("/")[0]
 
 

@@ -179,19 +179,18 @@ def contrast(
     name: str = "",
     primary: bool = False,
 ) -> Contrast:
-    """One contrast of the tidy table. `model` stands in where the settings name none.
+    """One contrast of the tidy table. `model` stands in where the settings name none; they name a ratio.
 
     Raises Refusal where a side has no cells, where the seeds do not match, or where there is one seed.
     """
-    model = settings.model or model
-    found = differences(
-        table, settings.arm, settings.against, settings.ratio, model, settings.point, settings.metric
-    )
+    model, ratio = settings.model or model, settings.ratio
+    assert ratio is not None, "see ContrastSettings.of"
+    found = differences(table, settings.arm, settings.against, ratio, model, settings.point, settings.metric)
     return Contrast(
         name=name,
         arm=settings.arm,
         against=settings.against,
-        ratio=settings.ratio,
+        ratio=ratio,
         model=model,
         point=settings.point,
         metric=settings.metric,

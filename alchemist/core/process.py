@@ -12,11 +12,17 @@ SPINS = "1000"  # libgomp takes 300,000 where threads do not outnumber cores
 
 
 def prepare() -> bool:
-    """Sets both, for a process that will train or run networks; says whether the allocator took it."""
+    """Sets them, for a process that will compute; says whether the allocator took its part.
+
+    Called before NumPy and torch are loaded, which read the environment then.
+    """
     # How often a thread that waits for its partner looks again before it sleeps. By default it spins for
     # milliseconds, and two threads beside another busy process, which has a partner's core, all but stop;
     # much fewer, and two threads on a quiet machine are slower than one.
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    # NumPy's products of matrices differ in their last digits by the number of threads. One: then a figure
+    # is the same on any number of cores, and however many processes share them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return keep_memory()
 
 

@@ -129,8 +129,8 @@ def _contrasts(params: Params) -> None:
     grid = params.grid
     for key, name in asked:
         _named(key, name, params.contrasts)
-        contrast = params.contrasts[name]
-        model = contrast.model or grid.models[0]
+        contrast = params.contrasts[name].of(grid)
+        model = contrast.model
         cells = [(n, r, m) for n, r in grid.arms() for m in grid.models]
         cells += [
             (n, r, m)

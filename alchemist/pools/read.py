@@ -53,10 +53,7 @@ FORMATS: dict[str, type[PoolSettings]] = {
 
 def pool_settings(value: Any, where: str) -> PoolSettings:
     """The block at `where`, by its format. Raises Refusal for an unknown format."""
-    source = value.get("format") if isinstance(value, dict) else None
-    if not isinstance(source, str) or source not in FORMATS:
-        raise Refusal(legal.wrong_value(f"{where}.format", source, FORMATS))
-    return parse(FORMATS[source], value, where)
+    return parse(FORMATS[legal.tag(value, where, "format", FORMATS)], value, where)
 
 
 def rows(pool: PoolSettings, processes: int) -> Iterator[Row]:

@@ -6,10 +6,8 @@ A sampler is a file of this room, with its class as SAMPLER, and a line here.
 from importlib import import_module
 from typing import Any, cast
 
-from alchemist.core.refusal import Refusal
 from alchemist.pruning.sampler import Sampler
 from alchemist.settings import legal, parse
-from alchemist.settings.selection import SelectionSettings
 
 NAMES = (
     "full",
@@ -29,9 +27,4 @@ def selection_settings(value: Any, where: str) -> Sampler:
 
     Raises Refusal for an unknown sampler, and for a key or a value that the sampler does not take.
     """
-    if not isinstance(value, dict):
-        parse(SelectionSettings, value, where)  # which refuses it
-    name = value.get("sampler")
-    if not isinstance(name, str) or name not in SAMPLERS:
-        raise Refusal(legal.wrong_value(f"{where}.sampler", name, NAMES))
-    return parse(SAMPLERS[name], value, where)
+    return parse(SAMPLERS[legal.tag(value, where, "sampler", NAMES)], value, where)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from alchemist.core.refusal import Refusal
 from alchemist.settings import legal, parse
 from alchemist.settings.rater import RaterSettings
 
@@ -48,8 +47,6 @@ LISTS: dict[str, str] = {name: kind.BLOCK.named_in for name, kind in KINDS.items
 
 def rater_settings(value: Any, where: str) -> RaterSettings:
     """The block at `where`, by its kind. Raises Refusal for an unknown kind."""
-    kind = value.get("kind") if isinstance(value, dict) else None
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise Refusal(legal.wrong_value(f"{where}.kind", kind, KINDS))
+    kind = legal.tag(value, where, "kind", KINDS)
     found: RaterSettings = parse(KINDS[kind].BLOCK, value, where)
     return found

@@ -22,6 +22,7 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
+UNKNOWN = ("extra_forbidden", "invalid_key")  # pydantic's types of error for a key that no class has
 
 
 def parse(block: type[S], value: Any, where: str) -> S:
@@ -34,14 +35,17 @@ def parse(block: type[S], value: Any, where: str) -> S:
     try:
         return block.model_validate(_tuples(value))
     except ValidationError as error:
-        raise Refusal(_told(block, error.errors(include_url=False)[0], where)) from None
+        errors = error.errors(include_url=False)
+        # A key that is misspelt is missing too: what stands there is told first, with the nearest legal one.
+        wrong = [one for one in errors if one["type"] in UNKNOWN]
+        raise Refusal(_told(block, (wrong or errors)[0], where)) from None
 
 
 def _told(block: type[Settings], error: Any, where: str) -> str:
     """One sentence: the key, its value, what is legal."""
     inner: tuple[int | str, ...] = error["loc"]
     place = ".".join([where, *(str(part) for part in inner)])
-    if error["type"] in ("extra_forbidden", "invalid_key"):
+    if error["type"] in UNKNOWN:
         names = legal.block_at(block, inner[:-1]).model_fields
         return legal.wrong_key(place, inner[-1], names)
     if error["type"] == "missing":

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from alchemist.settings import Settings
+from alchemist.settings.grid import GridSettings
 
 
 class ContrastSettings(Settings):
@@ -12,7 +13,12 @@ class ContrastSettings(Settings):
 
     arm: str = Field(min_length=1, description="a selection of the grid")
     against: str = Field(min_length=1, description="another selection at the same ratio, or full")
-    ratio: float = Field(default=0.5, gt=0, lt=1, description="share of the pool that the arm keeps")
+    ratio: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of the pool that the arm keeps; null: the first of grid.ratios",
+    )
     model: str | None = Field(default=None, description="a block of models; null: the first of grid.models")
     point: Literal["equal_epochs", "equal_images"] = Field(
         default="equal_images", description="checkpoint at which the arms are compared"
@@ -20,6 +26,11 @@ class ContrastSettings(Settings):
     metric: Literal["fd", "fd_coded", "kid", "clip", "nll"] = Field(
         default="fd", description="figure that is compared"
     )
+
+    def of(self, grid: GridSettings) -> "ContrastSettings":
+        """With the grid's first ratio and first model where it names none."""
+        first = {"ratio": self.ratio or grid.ratios[0], "model": self.model or grid.models[0]}
+        return self.model_copy(update=first)
 
 
 class StatisticsSettings(Settings):

@@ -9,6 +9,8 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from alchemist.core.refusal import Refusal
+
 TYPES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
@@ -22,6 +24,18 @@ def wrong_value(place: str, value: object, names: Iterable[str]) -> str:
     """The sentence for a value that names nothing."""
     names = list(names)
     return f"{place} is {value!r}{_near(value, names)}; legal values are {', '.join(names)}."
+
+
+def tag(value: Any, where: str, key: str, names: Iterable[str]) -> str:
+    """What a block says at `key`, one of `names`, which tells its class. Raises Refusal for all else."""
+    names = list(names)
+    if not isinstance(value, dict):
+        words = f"it should be a block with the key {key}, one of {', '.join(names)}"
+        raise Refusal(f"{where} is {shown(value)}; {words}.")
+    given = value.get(key)
+    if not isinstance(given, str) or given not in names:
+        raise Refusal(wrong_value(f"{where}.{key}", given, names))
+    return given
 
 
 def _near(word: object, names: list[str]) -> str:

@@ -34,9 +34,7 @@ def classes(family: str) -> Any:
 
 def model_settings(value: Any, where: str, family: str | None = None) -> ModelSettings:
     """The block at `where`, by its family. Raises Refusal for an unknown one, or one that is not `family`."""
-    given = value.get("family") if isinstance(value, dict) else None
-    if given not in families():
-        raise Refusal(legal.wrong_value(f"{where}.family", given, families()))
+    given = legal.tag(value, where, "family", families())
     if family is not None and given != family:
         raise Refusal(f"{where}.family is {given!r}; this stage runs models of the family {family}.")
     return parse(cast(type[ModelSettings], classes(given).MODEL), value, where)

@@ -1,6 +1,10 @@
 """Fréchet and kernel distances against closed forms, brute force and clean-fid."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,3 +193,24 @@ def test_kernel_distance_is_a_function_of_its_seed_and_leaves_numpy_alone():
     singles = [kernel_distance(a, b, n, 20, 1)[0] * n for n in (1, 2, 3, 4)]
     assert singles[3] == pytest.approx(first[0] * 4)
     assert np.std(np.diff([0, *singles]), ddof=1) == pytest.approx(first[1])
+
+
+def test_a_distance_does_not_depend_on_the_number_of_cores():
+    """Of a process that is set up as a stage is, whatever a person says of threads."""
+    code = """if True:
+        import stages
+        import numpy as np
+        from alchemist.measures import distances
+        rng = np.random.default_rng(0)
+        a, b = (rng.normal(size=(700, 600)).astype(np.float32) for _ in range(2))
+        print(distances.frechet_distance(a, distances.moments(b)).hex())
+    """
+    found = set()
+    for count in ("1", "2", "3"):
+        environment = {**os.environ, "OMP_NUM_THREADS": count}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[2], env=environment, check=True,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        found.add(done.stdout)
+    assert len(found) == 1

@@ -45,6 +45,14 @@ def test_the_default_is_sound() -> None:
     assert check(DEFAULT).grid.ratios == (0.5, 0.2)
 
 
+@pytest.mark.parametrize("ratios", [[0.3], [0.2, 0.5], [0.9]])
+def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[float]) -> None:
+    params = copy.deepcopy(DEFAULT)
+    params["grid"]["ratios"] = ratios
+    found = check(params)
+    assert found.contrasts[str(found.statistics.primary)].of(found.grid).ratio == ratios[0]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [

@@ -167,5 +167,5 @@ def test_a_sampler_is_one_file_and_one_line(tmp_path: Path) -> None:
     assert "(bottomk on random)" in done.stdout
     params["selections"]["low"]["drop"] = 3.0
     told = "error: selections.low.drop is not a known key; legal keys are rater, sampler, seed, spare."
-    for command in (prune, ["stages.check", "--out", "data/checked.json"]):
+    for command in (prune, ["stages.check", "--out", "data/again.json"]):
         assert run(*command).stderr.strip() == told

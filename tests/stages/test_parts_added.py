@@ -226,10 +226,10 @@ def test_a_rater_on_pixels_is_one_file_and_one_line(copy: Copy) -> None:
     copy.params["grid"]["heuristics"] = ["dark"]
     copy.params["selections"]["dark"] = {"rater": "dark", "sampler": "topk"}
     copy.params["grid"]["selections"] = ["dark", *copy.params["grid"]["selections"]]
-    copy.make("check", out="checked.json")
+    copy.make("check", out="params.json")
     copy.params["raters"]["dark"]["dirction"] = 1
     told = "raters.dark.dirction is not a known key, nearest to direction; legal keys are"
-    assert told in copy.run("check", out="checked.json").stderr
+    assert told in copy.run("check", out="params.json").stderr
 
 
 def test_a_pool_format_is_one_file_and_one_line(copy: Copy) -> None:
@@ -249,7 +249,7 @@ def test_a_pool_format_is_one_file_and_one_line(copy: Copy) -> None:
     assert index.loc["mine.zip/a/broken", "reason"] == "missing caption"
     block["suffix"] = ""
     told = "error: pools.mine.suffix is ''; it should be text, one letter at least."
-    assert told in copy.run("check", out="checked.json").stderr
+    assert told in copy.run("check", out="params.json").stderr
 
 
 def test_a_family_is_one_folder(copy: Copy) -> None:
@@ -260,7 +260,7 @@ def test_a_family_is_one_folder(copy: Copy) -> None:
     copy.add("alchemist/families/flow/settings.py", FLOW_SETTINGS)
     copy.params["models"]["flow"] = {"family": "flow", "width": 16}
     copy.params["scales"]["tiny"]["sample"]["flow"] = {"steps": 2}
-    copy.make("check", out="checked.json")
+    copy.make("check", out="params.json")
     data = copy.grid.folder / "data"
     copy.make(
         "encode", family="flow", pool=data / "pool", codec=data / "tokenizer", scale="tiny", out="encoded",
@@ -273,7 +273,7 @@ def test_a_family_is_one_folder(copy: Copy) -> None:
     assert len(list((copy.folder / "cell").glob("ema-*.safetensors"))) >= 2
     copy.params["models"]["flow"]["depth"] = 3
     told = "models.flow.depth is not a known key, nearest to width; legal keys are family, width."
-    assert told in copy.run("check", out="checked.json").stderr
+    assert told in copy.run("check", out="params.json").stderr
 
 
 @pytest.mark.parametrize("text", [CAPTION_SHARE, BRIGHTNESS, ZIP])

@@ -113,9 +113,9 @@ class _Attend(torch.autograd.Function):
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
         out, kept = torch.empty_like(q), []
         for first, last, seen in parts:
-            e = torch.baddbmm(
-                shift[:, first:last, :seen], q[:, first:last], k[:, :seen].mT, alpha=LOG2E
-            ).exp2_()
+            e = q[:, first:last] @ k[:, :seen].mT
+            of_heads = e.unflatten(0, shape[:2])
+            torch.add(shift[..., first:last, :seen], of_heads, alpha=LOG2E, out=of_heads).exp2_()
             share = e.sum(-1, keepdim=True, dtype=torch.promote_types(q.dtype, torch.float32))
             share = share.clamp_min(LEAST).reciprocal().to(q.dtype)
             torch.mul(e @ v[:, :seen], share, out=out[:, first:last])
@@ -155,13 +155,12 @@ class Sight:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tensor:
-    """softmax(q k + mask) v of (B, H, L, head), where no product q k is above `most`.
+    """softmax(q k + mask) v of (B, H, L, head), where no product q k of a head is above its `most` (H,).
 
     The bound takes the place of each row's maximum, so that no pass looks for it; where all logits of a
     row lie 80 below it, they count for nothing.
     """
     mask = q.new_zeros(1, 1, 1, k.shape[2]) if sight.mask is None else sight.mask.to(q.dtype)
-    shift = LOG2E * (mask - most.to(q.dtype))
-    shift = shift.expand(-1, q.shape[1] if len(shift) > 1 else 1, q.shape[2], -1).flatten(0, 1)
-    out: Tensor = _Attend.apply(q, k, v, shift, sight.parts)
+    shift = LOG2E * (mask - most.to(q.dtype)[:, None, None])
+    out: Tensor = _Attend.apply(q, k, v, shift.expand(-1, -1, q.shape[2], -1), sight.parts)
     return out

@@ -49,7 +49,7 @@ def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tensor:
-    """softmax(q k + mask) v of (B, H, L, head), where no product q k is above `most`.
+    """softmax(q k + mask) v of (B, H, L, head), where no product q k of a head is above its `most` (H,).
 
     On a CPU plain products are faster than torch's own fused kernel at these lengths, and they have a
     forward-mode rule. In float32 each row's softmax is the same to the last digit wherever it stands.
@@ -118,11 +118,11 @@ class Block(nn.Module):
         v = v.transpose(1, 2)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        x = added(x, self.out(attend(q, k, v, of_tokens, size.max()).transpose(1, 2).flatten(2)), paths, 0)
+        x = added(x, self.out(attend(q, k, v, of_tokens, size).transpose(1, 2).flatten(2)), paths, 0)
         # --- cross-attention
         q = self.text_q(F.layer_norm(x, (width,), eps=1e-6)).unflatten(-1, (heads, -1))
         size = self.text_log_scale.clamp_max(MAX_LOG_SCALE).exp()
-        read = attend(turn(q, None, size), *caption, of_caption, size.max())
+        read = attend(turn(q, None, size), *caption, of_caption, size)
         x = x + self.text_out(read.transpose(1, 2).flatten(2))
         # --- feed-forward
         hidden = self.up(F.layer_norm(x, (width,), eps=1e-6))

@@ -43,10 +43,23 @@ def test_attention_has_the_values_and_slopes_of_plain_operations(captions: bool)
         level = torch.tensor([0, 1, 1, 2, 2])
         mask = torch.zeros(5, 5, dtype=torch.float64).masked_fill(level[:, None] < level, -torch.inf)
         sight = fused.Sight(mask[None, None], ((0, 3, 3), (3, 5, 5)))
-    most = (q @ k.mT).detach().max()
+    most = (q @ k.mT).detach().amax((0, 2, 3))
     found = fused.attend(q, k, v, sight, most)
     torch.testing.assert_close(found, transformer.attend(q, k, v, sight, most), rtol=0, atol=1e-12)
     assert torch.autograd.gradcheck(lambda q, k, v: fused.attend(q, k, v, sight, most), (q, k, v))
+
+
+@pytest.mark.parametrize("largest", [4.0, 30.0, 100.0])
+def test_a_head_keeps_its_digits_beside_one_of_a_larger_scale(largest: float) -> None:
+    """Every head has a bound of its own: under one for all, those of scale 4 beside 100 would see nothing."""
+    size = torch.tensor([4.0, 4.0, largest])
+    q, k = (F.normalize(wide(8, 3, 20, 32, seed=seed), dim=-1) for seed in (0, 1))
+    q, v = q * size[:, None, None], wide(8, 3, 20, 32, seed=2)
+    exact = (q @ k.mT).softmax(-1) @ v
+    small = (x.detach().bfloat16() for x in (q, k, v))
+    found = fused.attend(*small, fused.Sight(None, ((0, 20, 20),)), size.bfloat16())
+    error = (found.double() - exact)[:, :2].norm() / exact[:, :2].norm()
+    assert error < 0.012
 
 
 def test_code_losses_have_the_values_and_slopes_of_cross_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
