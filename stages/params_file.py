@@ -80,6 +80,8 @@ def read_params(path: Path) -> Any:
                     "because dvc exp run -S loses what it sets in blocks that share an anchor."
                 )
         return yaml.load(text, Loader=Loader)
+    except Refusal:
+        raise
     except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:  # the last of explicit tags
         place = _place(getattr(error, "problem_mark", None))
         reason = getattr(error, "problem", None) or str(error)

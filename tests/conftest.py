@@ -21,8 +21,8 @@ torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first: the whole pipeline, so that no core waits for it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_stages.py")
+    """What takes longest begins first, the whole pipeline, so that no core waits for it at the end."""
+    items.sort(key=lambda item: not item.path.name.startswith("test_stages"))
 
 
 CPU = torch.device("cpu")

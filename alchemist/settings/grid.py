@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from alchemist.settings import Settings
 
 Ratio = Annotated[float, Field(gt=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seed = Annotated[int, Field(ge=0)]
 
 
 class RolesSettings(Settings):

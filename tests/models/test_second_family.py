@@ -20,6 +20,7 @@ from alchemist.models.family import Generator
 from alchemist.params.check import Params, check
 from alchemist.raters import meta, proxy, score
 from alchemist.raters.network import Group, Rater
+from alchemist.raters.table import KINDS
 
 SIZE, CODEC = DenoiserSettings(), PixelCodec()
 CPU = torch.device("cpu")
@@ -83,7 +84,7 @@ def test_a_plain_proxy_rates_the_pool(data: Encoded, params: Params, rater: str,
             new_proxy, data, data.pool(), data.validation(), 1, params.scales["tiny"].rate, state,
             lambda n, words: None, lambda n: None,
         )  # fmt: skip
-        found = proxy.RULES[type(settings)](run, settings)
+        found = KINDS[settings.kind].rate(run, settings)
     assert np.isfinite(found.rating).all()
     assert found.train_flops > 0
 
@@ -95,7 +96,7 @@ def test_el2n_is_refused_where_the_family_defines_none(data: Encoded, params: Pa
             lambda n, words: None, lambda n: None,
         )  # fmt: skip
         with pytest.raises(Refusal, match="a denoiser has none"):
-            proxy.el2n(run, params.raters["el2n"])
+            KINDS["el2n"].rate(run, params.raters["el2n"])
 
 
 @torch.no_grad()

@@ -47,7 +47,7 @@ def test_the_default_is_sound() -> None:
 
 @pytest.mark.parametrize("ratios", [[0.3], [0.2, 0.5], [0.9]])
 def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[float]) -> None:
-    params = copy.deepcopy(DEFAULT)
+    params = copy.deepcopy(REPOS)
     params["grid"]["ratios"] = ratios
     found = check(params)
     assert found.contrasts[str(found.statistics.primary)].of(found.grid).ratio == ratios[0]
@@ -99,7 +99,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "is 33; it should be a whole number, at least 16 and at most 128 and a multiple of 4.",
         ),
         ("models.s.width", 130, "width should be heads (4) times a multiple of 4."),
-        ("models.s", 7, "models.s.family is None; legal values are star."),
+        ("models.s", 7, "models.s is 7; it should be a block with the key family, one of star."),
         ("models.a-b", DEFAULT["models"]["s"], "legal names hold letters, digits and underscores, and"),
         (
             "scales.tiny.train.batch",
@@ -238,7 +238,7 @@ def asking(**changes: Any) -> dict[str, Any]:
             "grid.seeds is [3]; statistics.primary asks for the interval of alchemist_loss",
         ),
         (
-            {"grid__ratios": [0.3]},
+            {"grid__ratios": [0.3], "contrasts__alchemist_loss__ratio": 0.5},
             "contrasts.alchemist_loss.arm is 'alchemist'; the grid has no cell alchemist at",
         ),
         ({"contrasts__alchemist_loss__against": "clarity"}, "contrasts.alchemist_loss.against is 'clarity';"),

@@ -53,7 +53,12 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "data/pool/index.parquet").read_bytes() == before
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["pool", "timings", "truth"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+        "params.json",
+        "pool",
+        "timings",
+        "truth",
+    ]
 
 
 def test_the_stage_needs_no_torch():

@@ -63,7 +63,7 @@ def test_what_a_sampler_does_not_take_is_refused(sampler: str, values: dict[str,
             {"rater": "r", "sampler": ["topk"]},
             r"selections\.s\.sampler is \['topk'\]; legal values are ",
         ),
-        (["topk"], r"selections\.s is \['topk'\]; it should be a block with keys of rater, sampler, seed,"),
+        (["topk"], r"selections\.s is \['topk'\]; it should be a block with the key sampler, one of full,"),
         (None, r"selections\.s is None; it should be a block"),
     ],
 )

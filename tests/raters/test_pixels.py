@@ -317,7 +317,7 @@ def test_the_stage_writes_ratings_by_direction(pool, tmp_path):
     told = refused.stderr.strip().splitlines()
     assert len(told) == 1
     assert "raters.plain.kind is 'loss'" in told[0]
-    assert "colourfulness, clarity, frequency, edge_density" in told[0]
+    assert "clarity, frequency, edge_density, colourfulness" in told[0]
 
 
 def test_the_stage_needs_no_torch():

@@ -1,0 +1,71 @@
+"""A copy of the repo in which `dvc repro` runs a tiny grid of the real networks, without git."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tiny import REPO, tiny_params
+
+
+def small_params() -> dict[str, Any]:
+    """A grid that takes every stage, on networks so small that the start of a stage is most of its time."""
+    params = tiny_params()
+    params["grid"] |= {
+        "oracles": ["oracle"], "heuristics": ["clarity"], "embeddings": ["clip_score"],
+    }  # fmt: skip
+    params["models"]["xs"] |= {"depth": 1, "width": 48}
+    return params
+
+
+class Workspace:
+    """A copy of the repo with its own params, and no git."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("alchemist", "stages", "assets", "reports/pools"):
+            shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("dvc.yaml", ".dvcignore"):
+            shutil.copy(REPO / name, folder / name)
+        self.write(small_params())
+        self.run("init", "--no-scm", "--quiet")
+
+    def write(self, params: dict[str, Any]) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dvc", *words],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "DVC_NO_ANALYTICS": "1",
+                "COLUMNS": "120",
+                "GIT_AUTHOR_NAME": "test",
+                "GIT_AUTHOR_EMAIL": "test@example.com",
+                "GIT_COMMITTER_NAME": "test",
+                "GIT_COMMITTER_EMAIL": "test@example.com",
+                "PYTHONPATH": str(self.folder),
+                # dvc runs `python`, which should be the one of these tests.
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def outs(self) -> dict[str, str]:
+        """The digest of every out, by dvc.lock."""
+        locked = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"].values()
+        return {out["path"]: out["md5"] for stage in locked for out in stage["outs"]}
+
+    def repro(self) -> list[str]:
+        """Runs the pipeline; gives the names of the stages that ran."""
+        done = self.run("repro")
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return re.findall(r"Running stage '([^']+)'", done.stdout)
