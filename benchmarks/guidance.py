@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from safetensors.torch import load_file
 
 from alchemist.core import devices, files
@@ -22,8 +21,10 @@ from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import distances, features
 from alchemist.measures.generator import generate
 from alchemist.models.encoded import Encoded, EvaluationRows
+from alchemist.params.inherit import inherited
 from alchemist.pools import store
 from alchemist.settings.evaluation import EvaluateSettings
+from stages.params_file import read_params
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--guidance", nargs="*", type=float, default=[1.5, 2.0, 3.0])
     parser.add_argument("--top-p", nargs="*", type=float, default=[0.6, 0.8, 0.95])
     asked = parser.parse_args()
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = inherited(read_params(Path("params.yaml")))
     device = devices.chosen(params["device"])
     settings = EvaluateSettings(**params["scales"][asked.scale]["evaluate"])
     codec = open_codec(asked.data / "tokenizer", device)

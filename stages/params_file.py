@@ -77,7 +77,8 @@ def read_params(path: Path) -> Any:
                 place = _place(event.start_mark)
                 raise Refusal(
                     f"{path} has the alias *{event.anchor}{place}; it should be the values themselves, "
-                    "because dvc exp run -S loses what it sets in blocks that share an anchor."
+                    "or base: NAME in a block, because dvc exp run -S loses what it sets in blocks that "
+                    "share an anchor."
                 )
         return yaml.load(text, Loader=Loader)
     except Refusal:

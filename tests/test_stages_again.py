@@ -12,9 +12,10 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return made
 
 
-def test_a_samplers_value_reruns_its_own_cells_alone(space: Workspace) -> None:
+def test_a_samplers_value_reruns_its_own_cells_alone_a_bases_value_too(space: Workspace) -> None:
     changed = small_params()
-    changed["selections"]["alchemist"]["sigma"] = 5.0
+    changed["selections"]["narrow"] = changed["selections"]["alchemist"] | {"sigma": 5.0}
+    changed["selections"]["alchemist"] = {"base": "narrow"}
     space.write(changed)
     ran = set(space.repro())
     assert {"prune@alchemist-0.5", "train@alchemist-0.5-xs-0", "report"} <= ran

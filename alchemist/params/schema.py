@@ -14,11 +14,18 @@ from alchemist.params.whole import NAME, Params
 from alchemist.pools.read import FORMATS
 from alchemist.pruning.samplers import SAMPLERS
 from alchemist.raters.table import KINDS
+from alchemist.settings import BASE
 from alchemist.settings.device import DEVICES
 from alchemist.settings.model import classes, families
 from alchemist.settings.scale import ScaleSettings
 
 REF = "#/$defs/{model}"
+OF_BASE = {
+    BASE: {
+        "type": "string",
+        "description": "another block of the table, over whose values this one's are laid, key by key",
+    }
+}
 
 
 def schema() -> dict[str, Any]:
@@ -50,7 +57,7 @@ def schema() -> dict[str, Any]:
         elif _is_block(field.annotation):
             body = _ref(field.annotation)
         else:
-            one = tagged[key] if key in tagged else _ref(get_args(field.annotation)[1])
+            one = tagged.get(key) or _or_rests(parts, get_args(field.annotation)[1])
             body = {
                 "type": "object",
                 "minProperties": 1,
@@ -72,15 +79,26 @@ def schema() -> dict[str, Any]:
 
 def _by_tag(tag: str, blocks: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
     """A block whose value at `tag` says which class it is of: editors then show that class alone."""
+    rests = {"required": [BASE]}
     return {
         "type": "object",
-        "required": [tag],
-        "properties": {tag: {"enum": list(blocks)}},
+        "anyOf": [{"required": [tag]}, rests],
+        "properties": {tag: {"enum": list(blocks)}, **OF_BASE},
         "allOf": [
-            {"if": {"properties": {tag: {"const": name}}, "required": [tag]}, "then": _ref(block)}
+            {
+                "if": {"properties": {tag: {"const": name}}, "required": [tag], "not": rests},
+                "then": _ref(block),
+            }
             for name, block in blocks.items()
         ],
     }
+
+
+def _or_rests(parts: dict[str, Any], block: Any) -> dict[str, Any]:
+    """A block of one class, of whose keys none is required where it has a base."""
+    keys = parts[block.__name__]["properties"]
+    partial = {"type": "object", "additionalProperties": False, "properties": {**keys, **OF_BASE}}
+    return {"if": {"required": [BASE]}, "then": partial, "else": _ref(block)}
 
 
 def _ref(block: Any) -> dict[str, Any]:

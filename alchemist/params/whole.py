@@ -7,6 +7,7 @@ from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.families.star.settings import TokenizerSettings
+from alchemist.params.inherit import inherited
 from alchemist.pools.read import pool_settings
 from alchemist.pruning.samplers import selection_settings
 from alchemist.raters.table import rater_settings
@@ -57,6 +58,7 @@ def read(params: Any) -> Params:
     for key in names:
         if key not in params:
             raise Refusal(f"{key} is missing; params.yaml needs the keys {', '.join(names)}.")
+    params = inherited(params)
     return Params.model_construct(
         pool=params["pool"],
         scale=params["scale"],

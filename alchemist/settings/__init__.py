@@ -22,6 +22,7 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
+BASE = "base"  # of a named block: another one of its table, which it takes over (alchemist.params.inherit)
 UNKNOWN = ("extra_forbidden", "invalid_key")  # pydantic's types of error for a key that no class has
 
 
@@ -46,8 +47,9 @@ def _told(block: type[Settings], error: Any, where: str) -> str:
     inner: tuple[int | str, ...] = error["loc"]
     place = ".".join([where, *(str(part) for part in inner)])
     if error["type"] in UNKNOWN:
-        names = legal.block_at(block, inner[:-1]).model_fields
-        return legal.wrong_key(place, inner[-1], names)
+        names = list(legal.block_at(block, inner[:-1]).model_fields)
+        is_named = len(inner) == 1 and where.count(".") == 1  # as scales.tiny is, and grid is not
+        return legal.wrong_key(place, inner[-1], [*names, BASE] if is_named else names)
     if error["type"] == "missing":
         parent = legal.block_at(block, inner[:-1])
         needs = [name for name, field in parent.model_fields.items() if field.is_required()]

@@ -60,6 +60,12 @@ def test_params_yaml_names_the_schema_and_keeps_it() -> None:
         ("device", "gpu", ["device"]),
         ("selections.full", {"rater": "loss", "sampler": "topk"}, ["selections"]),
         ("extra", 1, []),
+        ("scales.small.base", 1, ["scales", "small", "base"]),
+        ("scales.small.trian", {}, ["scales", "small"]),
+        ("scales.small.train.bath", 3, ["scales", "small", "train"]),
+        ("raters.alchemist_carried.base", None, ["raters", "alchemist_carried", "base"]),
+        ("raters.alchemist_carried.kind", "mata", ["raters", "alchemist_carried", "kind"]),
+        ("raters.loss", {"direction": 1}, ["raters", "loss"]),  # neither kind nor base
     ],
 )
 def test_a_wrong_key_type_or_range_is_refused_by_the_schema_and_the_check(

@@ -42,7 +42,9 @@ def test_a_number_that_readers_of_yaml_take_for_two_is_left_text_for_the_setting
 
 
 TWICE = "in one block, in lines 1 and 3; it should stand there once."
-ALIAS = "in line 2; it should be the values themselves, because dvc exp run -S loses what it sets"
+ALIAS = (
+    "in line 2; it should be the values themselves, or base: NAME in a block, because dvc exp run -S loses"
+)
 
 
 @pytest.mark.parametrize(
