@@ -8,14 +8,16 @@ where that is enough, and what is as long as the pool is held two or three times
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.stateless import id_uniforms
+
+if TYPE_CHECKING:  # the stage check reads the samplers' blocks alone
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -74,7 +76,7 @@ class Rated:
         return mask
 
 
-def checked(table: pd.DataFrame, seed: int) -> Rated:
+def checked(table: "pd.DataFrame", seed: int) -> Rated:
     """The pool of a table with the columns id and rating, in any order of its rows.
 
     Raises Refusal for an empty table, missing or repeated ids, and ratings that are not finite.
