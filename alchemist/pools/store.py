@@ -181,14 +181,15 @@ def _shard(folder: Path, shard: int) -> Path:
     return folder / f"images-{shard:05d}.npy"
 
 
-def read_index(folder: Path) -> pd.DataFrame:
+def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """One row a pair: id, caption, split, group, status, reason, shard, row; in order of writing.
 
+    Of all columns, or of those asked for: captions take most of the memory.
     Raises Refusal where the folder holds no pool.
     """
     if not (folder / INDEX).is_file():
         raise Refusal(f"{folder / INDEX} is missing; run the stage prepare.")
-    return pd.read_parquet(folder / INDEX)
+    return pd.read_parquet(folder / INDEX, columns=columns)
 
 
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
