@@ -33,7 +33,8 @@ def run(
             f"{', '.join(pixels.MEASURES)}."
         )
     files.check_manifest(pool)
-    usable = store.usable(store.read_index(pool), "pool")
+    index = store.read_index(pool, ["id", "split", "status", "shard", "row"])
+    usable = store.usable(index, "pool")
     begun = time.perf_counter()
     with tqdm(total=len(usable), unit="img", desc=rater, mininterval=1) as bar:
         measure = pixels.score_pool(pool, usable, settings.kind, os.cpu_count() or 1, bar.update)

@@ -18,6 +18,7 @@ from alchemist.pools.base import (
     UNREADABLE_METADATA,
     Found,
     checked_path,
+    digest,
     id_text,
     parse_json,
     text,
@@ -60,12 +61,17 @@ def read(pool: FolderPool) -> Iterator[Found]:
 
 
 def _pairs(root: Path) -> Iterator[Found]:
-    listed: set[Path] = set()
+    listed: set[bytes] = set()  # what `_mark` gives
     for path in walk(root):
         if _is_metadata(path):
             yield from _metadata(root, path, listed)
-    for _, paths in itertools.groupby(walk(root), key=lambda path: path.parent):
-        yield from _sidecars(root, list(paths), listed)
+    for folder, paths in itertools.groupby(walk(root), key=lambda path: path.parent):
+        yield from _sidecars(root, folder, paths, listed)
+
+
+def _mark(path: Path) -> bytes:
+    """What stands for a path in a set; the object itself would take some 700 bytes."""
+    return digest(str(path).encode("utf-8", "surrogatepass"))
 
 
 def expected(pool: FolderPool) -> int | None:
@@ -91,18 +97,20 @@ def _is_metadata(path: Path) -> bool:
 # ---------------------------------------------------------------------- sidecar captions
 
 
-def _sidecars(root: Path, paths: list[Path], listed: set[Path]) -> Iterator[Found]:
-    """The pairs of one folder, by stem."""
-    stems: dict[str, tuple[list[Path], list[Path]]] = {}
+def _sidecars(root: Path, folder: Path, paths: Iterator[Path], listed: set[bytes]) -> Iterator[Found]:
+    """The pairs of one folder, by stem. Of its paths the names alone are held: all may lie in one folder."""
+    stems: dict[str, list[str]] = {}
     for path in paths:
         if _is_image(path) or path.suffix.lower() == ".txt":
-            stems.setdefault(path.stem, ([], []))[0 if _is_image(path) else 1].append(path)
-    for stem, (pictures, captions) in stems.items():
-        parent = paths[0].parent.relative_to(root).as_posix()
+            stems.setdefault(path.stem, []).append(path.name)
+    parent = folder.relative_to(root).as_posix()
+    for stem, names in stems.items():
+        pictures = [folder / name for name in names if _is_image(Path(name))]
+        captions = [folder / name for name in names if not _is_image(Path(name))]
         name = text((PurePosixPath(parent) / stem).as_posix())
         caption, fault = _caption_file(captions[0]) if captions else (None, "")
         for picture in pictures:
-            if picture not in listed:
+            if _mark(picture) not in listed:
                 yield Found(name, caption, picture, fault, text(parent))
         if not pictures:
             yield Found(name, caption, None, MISSING_IMAGE, text(parent))
@@ -119,8 +127,8 @@ def _caption_file(path: Path) -> tuple[str | None, str]:
 # ---------------------------------------------------------------------- metadata files
 
 
-def _metadata(root: Path, path: Path, listed: set[Path]) -> Iterator[Found]:
-    """The pairs that a metadata file lists; file_name is relative to it. Adds their paths to `listed`."""
+def _metadata(root: Path, path: Path, listed: set[bytes]) -> Iterator[Found]:
+    """The pairs that a metadata file lists; file_name is relative to it. Adds their marks to `listed`."""
     here = PurePosixPath(path.parent.relative_to(root).as_posix())
     lines = _csv_lines(path) if path.suffix == ".csv" else _json_lines(path)
     for number, line in lines:
@@ -139,7 +147,7 @@ def _metadata(root: Path, path: Path, listed: set[Path]) -> Iterator[Found]:
             yield Found(place, caption, None, OUTSIDE)
             continue
         picture = path.parent / file_name
-        listed.add(picture)
+        listed.add(_mark(picture))
         relative = here / PurePosixPath(file_name)
         name = id_text(line.get("id")) or text(os.path.splitext(relative)[0])
         parent = text(relative.parent.as_posix())

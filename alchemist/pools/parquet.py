@@ -87,7 +87,7 @@ def _files(pool: ParquetPool) -> Iterator[tuple[str, pq.ParquetFile | None]]:
     columns = pool.columns
     for name, path in files_of(pool, ".parquet"):
         try:
-            file = pq.ParquetFile(path, buffer_size=1 << 20)
+            file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
         except (pa.ArrowException, OSError):
             yield name, None
             continue

@@ -4,6 +4,7 @@ This module knows nothing of where pairs come from, so that later stages depend 
 It writes planted truth but does not read it: `alchemist.pools.truth` does.
 """
 
+import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ _SCHEMA = pa.schema(
     + [("shard", pa.int32()), ("row", pa.int32())]
 )
 _ROW_GROUP = 65_536  # rows of the index that wait in memory before they are written
+_BATCH = 1024  # of them, those that wait as Python's objects, which take some ten times Arrow's memory
 
 
 def write_pool(
@@ -35,38 +37,31 @@ def write_pool(
 ) -> dict[str, Any]:
     """Streams rows into an empty folder; returns the card: `facts` and the counts of every outcome.
 
-    Images are (resolution, resolution, 3), `shard_pairs` of them a file. Memory grows by 9 bytes a pair
-    while writing, plus planted truth; the closing checks read the ids into memory.
+    Images are (resolution, resolution, 3), `shard_pairs` of them a file. Memory grows by 25 bytes a pair
+    while writing and as much again in the closing checks, plus planted truth.
     Asserts that ids are unique and that splits share no group and no pixels.
     """
     counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     truth: list[tuple[str, str]] = []
-    hashes, codes = array("Q"), array("B")
-    shards = _Shards(folder, resolution, shard_pairs)
-    waiting: list[dict[str, Any]] = []  # rows of the index
-    with shards, pq.ParquetWriter(folder / INDEX, _SCHEMA) as index:
+    ids = array("Q")  # hashes, since the names themselves would take ten times the memory
+    groups, pixels, codes = array("Q"), array("Q"), array("B")  # of usable pairs
+    with _Shards(folder, resolution, shard_pairs) as shards, _Index(folder) as index:
         for pair in rows:
             counts[pair.split][pair.reason or "ok"] += 1
+            ids.append(_hash(pair.id))
             shard = row = -1
             if not pair.reason:
                 assert pair.image is not None
                 shard, row = shards.append(pair.image)
-                hashes.append(int.from_bytes(pixel_hash(pair.image)[:8], "big"))
+                groups.append(_hash(pair.group))
+                pixels.append(int.from_bytes(pixel_hash(pair.image)[:8], "big"))
                 codes.append(SPLITS.index(pair.split))
             if pair.kind is not None:
                 truth.append((pair.id, pair.kind))
-            fact = {name: getattr(pair, name) for name in ("id", "caption", "split", "group", "reason")}
-            waiting.append(
-                {**fact, "status": "rejected" if pair.reason else "ok", "shard": shard, "row": row}
-            )
-            if len(waiting) == _ROW_GROUP:
-                index.write_table(pa.Table.from_pylist(waiting, schema=_SCHEMA))
-                waiting.clear()
-        if waiting:
-            index.write_table(pa.Table.from_pylist(waiting, schema=_SCHEMA))
-    _assert_disjoint(
-        pd.read_parquet(folder / INDEX, columns=["id", "group", "split", "status"]), hashes, codes
-    )
+            index.append(pair, shard, row)
+    _assert_unique(ids)
+    _assert_disjoint(groups, codes, "a group lies")
+    _assert_disjoint(pixels, codes, "the same pixels lie")
 
     card = {
         **facts,
@@ -82,16 +77,60 @@ def write_pool(
     return card
 
 
-def _assert_disjoint(index: pd.DataFrame, hashes: "array[int]", codes: "array[int]") -> None:
-    """No id twice; no group and no pixels in two splits."""
-    assert index["id"].is_unique
-    usable = index[index["status"] == "ok"][["group", "split"]].drop_duplicates()
-    assert usable["group"].is_unique, "a group lies in two splits"
-    pixels = np.frombuffer(hashes, dtype=np.uint64)
-    order = np.argsort(pixels, kind="stable")
-    pixels, splits = pixels[order], np.frombuffer(codes, dtype=np.uint8)[order]
-    crossed = (pixels[1:] == pixels[:-1]) & (splits[1:] != splits[:-1])
-    assert not crossed.any(), "the same pixels lie in two splits"
+def _hash(name: str) -> int:
+    """Eight bytes of BLAKE2b as a number. Two of a million names have the same with a chance of 3e-8."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+
+
+def _assert_unique(hashes: "array[int]") -> None:
+    ordered = np.sort(np.frombuffer(hashes, dtype=np.uint64))
+    assert (ordered[1:] != ordered[:-1]).all(), "an id comes twice"
+
+
+def _assert_disjoint(hashes: "array[int]", codes: "array[int]", what: str) -> None:
+    """No hash with two codes of splits."""
+    ordered = np.frombuffer(hashes, dtype=np.uint64)
+    order = np.argsort(ordered, kind="stable")
+    ordered, splits = ordered[order], np.frombuffer(codes, dtype=np.uint8)[order]
+    crossed = (ordered[1:] == ordered[:-1]) & (splits[1:] != splits[:-1])
+    assert not crossed.any(), f"{what} in two splits"
+
+
+class _Index:
+    """Appends rows to the index; a row group waits in memory, most of it as Arrow's arrays."""
+
+    def __init__(self, folder: Path) -> None:
+        self.writer = pq.ParquetWriter(folder / INDEX, _SCHEMA)
+        self.rows: list[dict[str, Any]] = []
+        self.batches: list[pa.RecordBatch] = []
+
+    def __enter__(self) -> "_Index":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.writer:
+            self._pack()
+            self._write()
+
+    def append(self, pair: Row, shard: int, row: int) -> None:
+        """Adds a pair; shard and row are -1 where it has no image."""
+        fact = {name: getattr(pair, name) for name in ("id", "caption", "split", "group", "reason")}
+        status = "rejected" if pair.reason else "ok"
+        self.rows.append({**fact, "status": status, "shard": shard, "row": row})
+        if len(self.rows) == _BATCH:
+            self._pack()
+        if len(self.batches) == _ROW_GROUP // _BATCH:
+            self._write()
+
+    def _pack(self) -> None:
+        if self.rows:
+            self.batches.append(pa.RecordBatch.from_pylist(self.rows, schema=_SCHEMA))
+            self.rows.clear()
+
+    def _write(self) -> None:
+        if self.batches:
+            self.writer.write_table(pa.Table.from_batches(self.batches))
+            self.batches.clear()
 
 
 class _Shards:
@@ -142,14 +181,15 @@ def _shard(folder: Path, shard: int) -> Path:
     return folder / f"images-{shard:05d}.npy"
 
 
-def read_index(folder: Path) -> pd.DataFrame:
+def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """One row a pair: id, caption, split, group, status, reason, shard, row; in order of writing.
 
+    Of all columns, or of those asked for: captions take most of the memory.
     Raises Refusal where the folder holds no pool.
     """
     if not (folder / INDEX).is_file():
         raise Refusal(f"{folder / INDEX} is missing; run the stage prepare.")
-    return pd.read_parquet(folder / INDEX)
+    return pd.read_parquet(folder / INDEX, columns=columns)
 
 
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:

@@ -66,6 +66,7 @@ def test_shards_are_plain_npy_files_of_the_asked_size(tmp_path, count, sizes):
 
 def test_the_index_is_streamed_in_order_over_many_row_groups(tmp_path, monkeypatch):
     monkeypatch.setattr("alchemist.pools.store._ROW_GROUP", 8)
+    monkeypatch.setattr("alchemist.pools.store._BATCH", 4)
     write_pool(tmp_path, some_rows(21), 16, 100, {})
     index = read_index(tmp_path)
     assert list(index["id"]) == [f"id-{i}" for i in range(21)]
