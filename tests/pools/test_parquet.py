@@ -7,7 +7,7 @@ import pytest
 from pool_helpers import encoded, outcomes, picture, user_pool
 
 from alchemist.core.refusal import Refusal
-from alchemist.pools import base
+from alchemist.pools import base, parquet
 from alchemist.pools.read import expected, records
 
 
@@ -94,3 +94,17 @@ def test_parquet_columns_are_checked_before_anything_is_read(tmp_path):
     (tmp_path / "b.parquet").unlink()
     with pytest.raises(Refusal, match=r"columns.image is 'caption', which is of type string"):
         next(records(user_pool(tmp_path, "parquet", columns=columns)))
+
+
+def test_a_files_rows_are_not_held_once_they_are_read(tmp_path):
+    """Arrow's memory while a file of 64 row groups of 256 KiB is read: a few of them, not the file."""
+    images = [bytes([row]) * 65_536 for row in range(256)]
+    table = pa.table({"image": images, "caption": [str(row) for row in range(256)]})
+    # Plain, or the pages of equal bytes would be small.
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=4, use_dictionary=False, compression="none")
+    del table
+    before, peak = pa.total_allocated_bytes(), 0
+    for found in parquet.read(user_pool(tmp_path, "parquet")):
+        assert len(found.image) == 65_536
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    assert peak < 8 * 2**20
