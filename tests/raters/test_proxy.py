@@ -56,8 +56,8 @@ class Bench:
         self.ticks: list[int] = []
         self.images: list[int] = []
 
-    def make(self) -> Generator:
-        return StarGenerator(TINY, self.codec, 3)
+    def make(self, seed: int = 3) -> Generator:
+        return StarGenerator(TINY, self.codec, seed)
 
     def rate(self, settings: SeededRater, name: str = "rule") -> Found:
         with Scratch(self.folder / name, "m" * 16) as scratch:

@@ -116,7 +116,7 @@ def rate(run: "Run", settings: MetaRater) -> "Found":
         )
         counting = run.elapsed() - begun
         log = meta.meta_train(
-            run.make(), network, data, pool, run.validation, settings, run.seed, budget, run.scratch,
+            run.proxy(run.seed), network, data, pool, run.validation, settings, run.seed, budget, run.scratch,
             run.trained,
         )  # fmt: skip
     else:
