@@ -21,7 +21,7 @@ from alchemist.models.encoded import CODEC, Encoded
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
 from alchemist.settings.given import block, section
-from alchemist.settings.model import law_settings, model_settings
+from alchemist.settings.model import classes, model_settings
 from stages import stage
 
 COLUMNS = 8  # of the sample grid
@@ -39,8 +39,7 @@ def run(
 ) -> dict[str, Any]:
     """Measures one cell: images of the prompts, beside the reference images of the same split."""
     settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
-    where = f"scales.{scale}.sample.{family_name}"
-    law = law_settings(section(f"scales.{scale}.sample.{family_name}"), where, family_name)
+    law = block(classes(family_name).LAW, f"scales.{scale}.sample.{family_name}")
     size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
     device = devices.chosen(device_setting(section("device")))
     for folder in (cell, floors):
