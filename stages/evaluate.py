@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
-from alchemist.measures import clip_score, distances, features
+from alchemist.measures import clip_score, distances, features, scorers
 from alchemist.measures import generator as measure
 from alchemist.measures.generator import References
 from alchemist.models import family
@@ -58,7 +58,7 @@ def run(
     real, coded = np.load(floors / "real.npy"), np.load(floors / "coded.npy")
     references = References(real, distances.moments(real), distances.moments(coded))
     by = features.extractor(settings.features, settings.feature_size, device)
-    judge = clip_score.load_scorer(settings.clip, floors / "scorer", device)
+    judge = scorers.load_scorer(settings.clip, floors / "scorer", device, captions=False)
     clip_score.remember(judge, captions, np.load(floors / "captions.npy"))
     chosen = family.load(family_name)
     # The weights are those of the checkpoints: the seed of the start does not matter here.

@@ -44,7 +44,7 @@ FAMILY_WORDS = re.compile(
     r"(?<![A-Za-z])(?:(?i:tokens?|tokenizers?|tokenized|nats|top[-_]?p|codebooks?|latents?|timesteps?))(?![a-z])"
     r"|(?<![A-Za-z])Tokenizer[A-Z]\w*"
 )
-BORROWED = re.compile("get_tokenizer|hf_tokenizer_name|AutoTokenizer")  # other libraries' names
+BORROWED = re.compile(r"get_tokenizer|open_clip\.tokenizer|AutoTokenizer")  # other libraries' names
 # Where all blocks of params.yaml are checked, one family's block `tokenizer` is among them.
 READS_A_FAMILY = {"alchemist/params/whole.py": "star"}
 FAMILY_STAGES = {"tokenizer": "star"}  # stages that one family alone has
