@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Plain:
-    """One run of a plain proxy: who is trained on what, and where its state and its progress go."""
+    """One run of a proxy: who is trained on what, and where its state and its progress go."""
 
     proxy: Callable[[int], Generator]  # a fresh proxy of any seed, on its device
     data: Encoded
