@@ -6,9 +6,9 @@ Ours is all that stage evaluate does at a checkpoint: it draws the images, takes
 CLIP-Score and NLL. The packages get the drawn images as PNG files and give one Fréchet distance and
 CLIP-Score; they draw nothing and take no KID and no NLL. Both sides have the same networks
 (EfficientNet-Lite0 at 128 px, the LiT scorer), the same images and one thread. The packages' are float32, as
-they come: clean-fid in its own batches of 32, open_clip's `preprocess`, `encode_image` and `encode_text` a
-pair at a time. Ours are as in the stages: bfloat16 where the CPU has it, batch norms folded, and embeddings
-of the captions that stage floors made once for all cells.
+they come: clean-fid in its own batches of 32, open_clip's transform and its two towers a pair at a time.
+Ours are as in the stages: bfloat16 where the CPU has it, batch norms folded, and embeddings of the captions
+that stage floors made once for all cells.
 """
 
 import json
@@ -22,11 +22,12 @@ import pandas as pd
 import torch
 import yaml
 from PIL import Image
+from torch.nn import functional as F
 
 from alchemist.core import stateless
 from alchemist.families.star.generator import StarGenerator, open_codec
 from alchemist.families.star.settings import StarLaw, StarSettings
-from alchemist.measures import clip_score, distances, features
+from alchemist.measures import clip_score, distances, features, scorers
 from alchemist.measures import generator as measure
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.text import caption_states
@@ -65,8 +66,8 @@ def prepare(folder: Path) -> None:
     fit = ScorerSettings(**(params["scales"]["tiny"]["scorer"] | {"steps": 1, "batch": 16}))
     real = codec.tokenizer.decode(torch.from_numpy(tokens[:REFERENCES].astype(np.int64)))
     images = real.permute(0, 2, 3, 1).contiguous().numpy()
-    judge = clip_score.fit_lit(images[:16], captions[:16], fit)
-    clip_score.save_lit(judge, folder / "scorer")
+    judge = scorers.fit_lit(images[:16], captions[:16], fit)
+    scorers.save_lit(judge, folder / "scorer")
     words = clip_score.embed_captions(judge, captions[REFERENCES:], evaluate.batch)
     np.save(folder / "captions.npy", words.numpy())
     by = features.extractor("lite0", evaluate.feature_size)
@@ -93,7 +94,8 @@ def cell(folder: Path) -> Callable[[], float]:
     rows, real = data.evaluation(evaluate.images), np.load(folder / "real.npy")
     moments = distances.moments(real)
     references = measure.References(real, moments, moments)
-    by, judge = features.extractor("lite0", evaluate.feature_size), clip_score.load_lit(folder / "scorer")
+    by = features.extractor("lite0", evaluate.feature_size)
+    judge = scorers.load_lit(folder / "scorer", captions=False)
     clip_score.remember(judge, captions, np.load(folder / "captions.npy"))
 
     def work() -> float:
@@ -149,15 +151,17 @@ def clean_fid_parts() -> tuple[Callable[[torch.Tensor], torch.Tensor], Any]:
 
 def open_clip_one_by_one(folder: Path) -> Callable[[], float]:
     """The mean cosine of each image and its caption, a pair at a time."""
-    judge = clip_score.load_lit(folder / "scorer")
-    judge.model.visual.to(memory_format=torch.contiguous_format)
+    judge = scorers.load_lit(folder / "scorer")
+    model, pieces = judge.model, judge.pieces
+    assert pieces is not None
+    model.visual.to(memory_format=torch.contiguous_format)
     captions = json.loads((folder / "captions.json").read_text())
     files = sorted((folder / "drawn").glob("*.png"))
 
     def cosine(file: Path, caption: str) -> float:
         with torch.no_grad():
-            image = judge.model.encode_image(judge.preprocess(Image.open(file))[None], normalize=True)
-            text = judge.model.encode_text(judge.pieces([caption]), normalize=True)
+            image = F.normalize(model.visual(judge.preprocess(Image.open(file))[None]), dim=-1)
+            text = F.normalize(model.text(pieces([caption])), dim=-1)
         return float((image * text).sum())
 
     return lambda: float(np.mean([cosine(*pair) for pair in zip(files, captions, strict=True)]))

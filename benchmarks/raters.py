@@ -89,7 +89,7 @@ def by_images(case: str, folder: Path) -> tuple[float, float]:
 
 def by_networks(case: str, folder: Path, light: bool) -> float:
     """Seconds of a rater on pretrained networks; LiT is hardly trained, which costs the same."""
-    from alchemist.measures import clip_score, features
+    from alchemist.measures import features, scorers
     from alchemist.raters import dedup
     from alchemist.raters.embedding import cosines
     from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
@@ -101,7 +101,7 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
         wanted = params["scales"]["tiny"]["scorer"] | {"steps": 1, "batch": 16}
         settings = ScorerSettings(**(wanted | ({"image_size": 32} if light else {})))
         first = index.iloc[:16]
-        judge = clip_score.fit_lit(store.images(folder, first), list(first["caption"]), settings)
+        judge = scorers.fit_lit(store.images(folder, first), list(first["caption"]), settings)
         started = time.perf_counter()
         cosines(judge, folder, index, evaluate.batch, lambda n: None)
         return time.perf_counter() - started

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from alchemist.core import devices
+from alchemist.core.scratch import Scratch
 from alchemist.families.star.generator import StarGenerator, StarTrunk
 from alchemist.models.text import TEXT_WIDTH
 from alchemist.raters import steps
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.meta import step_at
 from alchemist.raters.network import Rater
+from alchemist.raters.proxy import Plain
 from alchemist.settings import parse
 from alchemist.settings.budget import RateSettings
 from benchmarks import material
@@ -38,23 +40,29 @@ def _budget() -> RateSettings:
     return parse(RateSettings, material.params()["scales"]["tiny"]["rate"], "rate")
 
 
+def _run(folder: Path) -> Plain:
+    """A run on the pairs of a folder, of which the steps alone are taken."""
+    data, _ = material.opened(folder)
+    size = material.size(material.params()["roles"]["proxy"])
+    return Plain(
+        lambda seed: StarGenerator(size, material.codec(), seed), data, data.pool(), data.validation(), 0,
+        _budget(), Scratch(folder, "rating"), lambda n, words: None, lambda n: None,
+    )  # fmt: skip
+
+
 def ours(folder: Path, credit: str, upper: float) -> Callable[[], object]:
     """Windows of our steps, with the batches that they take; proxy and trunk as params.yaml has them."""
-    data, _ = material.opened(folder)
-    settings, budget, device, roles = (
-        _settings(credit), _budget(), devices.chosen("cpu"), material.params()["roles"]
-    )  # fmt: skip
-    proxy = StarGenerator(material.size(roles["proxy"]), material.codec(), 0)
+    settings, device, roles = _settings(credit), devices.chosen("cpu"), material.params()["roles"]
+    run = _run(folder)
     rater = Rater(StarTrunk(material.size(roles["rater"]), material.codec(), 0), 0)
-    state = steps.start(proxy, rater, settings, budget)
+    state = steps.start(run.proxy(0), rater, settings, run.budget)
     width, number = settings.unroll_steps or 1, 0
-    rows = data.pool(), data.validation()
 
     def turn() -> None:
         nonlocal number
         for _ in range(STEPS // width):
-            window = [step_at(number + t, data, *rows, settings, 0, budget, device) for t in range(width)]
-            steps.meta_window(state, [replace(step, upper=upper) for step in window], settings, budget)
+            window = [step_at(run, settings, number + t, device) for t in range(width)]
+            steps.meta_window(state, [replace(step, upper=upper) for step in window], settings, run.budget)
             number += width
 
     return turn
@@ -62,20 +70,19 @@ def ours(folder: Path, credit: str, upper: float) -> Callable[[], object]:
 
 def plain(folder: Path, upper: float) -> Callable[[], object]:
     """The published steps, on batches read alike."""
-    data, _ = material.opened(folder)
-    roles, budget, device = material.params()["roles"], _budget(), devices.chosen("cpu")
+    run = _run(folder)
+    roles, device = material.params()["roles"], devices.chosen("cpu")
     tokenizer = material.codec().tokenizer
     proxy = PlainStar(material.size(roles["proxy"]), tokenizer, TEXT_WIDTH)
     trunk = material.size(roles["rater"])
     rater = PlainRater(PlainStar(trunk, tokenizer, TEXT_WIDTH, head=False), trunk.width)
-    rating = PlainRating(proxy, rater, 1e-3, budget.clip)
+    rating = PlainRating(proxy, rater, 1e-3, run.budget.clip)
     number, settings = 0, _settings("penalty")
-    rows = data.pool(), data.validation()
 
     def turn() -> None:
         nonlocal number
         for _ in range(STEPS):
-            step = step_at(number, data, *rows, settings, 0, budget, device)
+            step = step_at(run, settings, number, device)
             rating.step(step.validation, step.train, upper)
             number += 1
 

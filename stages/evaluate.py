@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
-from alchemist.measures import clip_score, distances, features
+from alchemist.measures import clip_score, distances, features, scorers
 from alchemist.measures import generator as measure
 from alchemist.measures.generator import References
 from alchemist.models import family
@@ -21,7 +21,7 @@ from alchemist.models.encoded import CODEC, Encoded
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
 from alchemist.settings.given import block, section
-from alchemist.settings.model import law_settings, model_settings
+from alchemist.settings.model import classes, model_settings
 from stages import stage
 
 COLUMNS = 8  # of the sample grid
@@ -39,8 +39,7 @@ def run(
 ) -> dict[str, Any]:
     """Measures one cell: images of the prompts, beside the reference images of the same split."""
     settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
-    where = f"scales.{scale}.sample.{family_name}"
-    law = law_settings(section(f"scales.{scale}.sample.{family_name}"), where, family_name)
+    law = block(classes(family_name).LAW, f"scales.{scale}.sample.{family_name}")
     size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
     device = devices.chosen(device_setting(section("device")))
     for folder in (cell, floors):
@@ -59,7 +58,7 @@ def run(
     real, coded = np.load(floors / "real.npy"), np.load(floors / "coded.npy")
     references = References(real, distances.moments(real), distances.moments(coded))
     by = features.extractor(settings.features, settings.feature_size, device)
-    judge = clip_score.load_scorer(settings.clip, floors / "scorer", device)
+    judge = scorers.load_scorer(settings.clip, floors / "scorer", device, captions=False)
     clip_score.remember(judge, captions, np.load(floors / "captions.npy"))
     chosen = family.load(family_name)
     # The weights are those of the checkpoints: the seed of the start does not matter here.

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from alchemist.core import devices, files
-from alchemist.measures import clip_score, features, generator
+from alchemist.measures import clip_score, features, generator, scorers
 from alchemist.measures.generator import Side
 from alchemist.models import family
 from alchemist.models.encoded import divided
@@ -38,7 +38,7 @@ def run(
     by = features.extractor(settings.features, settings.feature_size, device)
     real, after = np.load(scorer / "features.npy"), features.extract(coded, by, settings.batch)
     prompts, references = divided(len(measured), settings.images)
-    judge = clip_score.load_scorer(settings.clip, scorer, device)
+    judge = scorers.load_scorer(settings.clip, scorer, device)
     captions = list(measured["caption"])[prompts]
     words = clip_score.embed_captions(judge, captions, settings.batch)
     found = generator.floors(

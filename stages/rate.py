@@ -67,10 +67,10 @@ def run(
         torch=torch.__version__,
     )
 
-    def new_proxy(of: int = seed) -> family.Generator:
+    def new_proxy(of: int) -> family.Generator:
         return chosen.generator(sizes[0], images, of).to(device)
 
-    def new_rater(of: int = seed) -> Rater:
+    def new_rater(of: int) -> Rater:
         return Rater(chosen.trunk(sizes[1], images, of), of).to(device)
 
     elapsed = devices.clock(device)
@@ -92,7 +92,7 @@ def run(
         print(f"{rater}, seed {seed}: {len(ids)} pairs; state in {state.folder}")
         rating = Run(
             new_proxy, data, pool, data.validation(), seed, budget, state, tick, tick_scored,
-            name=rater, ids=list(ids), proxy=new_proxy, network=new_rater, device=device, elapsed=elapsed,
+            name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
             assets=assets, drafts=drafts,
         )  # fmt: skip
         found = KINDS[settings.kind].rate(rating, settings)

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist.core import devices, files, stateless
 from alchemist.core.refusal import Refusal
-from alchemist.measures import clip_score, features
+from alchemist.measures import clip_score, features, scorers
 from alchemist.pools import store
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
@@ -48,11 +48,11 @@ def run(
             train, rest = pairs[places >= HELD_OUT], pairs[places < HELD_OUT]
             if len(rest) < 2:
                 raise Refusal(f"{pool} has {len(pairs)} usable pairs in the split scorer; that is too few.")
-            scorer = clip_score.fit_lit(store.images(pool, train), list(train["caption"]), settings, device)
+            scorer = scorers.fit_lit(store.images(pool, train), list(train["caption"]), settings, device)
             figures = clip_score.figures(
                 scorer, store.images(pool, rest), list(rest["caption"]), settings.seed, evaluate.batch
             )
-            clip_score.save_lit(scorer, draft)
+            scorers.save_lit(scorer, draft)
             card |= {
                 "scorer": "LiT: EfficientNet-Lite0 (ImageNet, locked) and all-MiniLM-L6-v2 (locked)",
                 "settings": settings.model_dump(),
@@ -66,7 +66,7 @@ def run(
             print(f"{evaluate.clip_name} on {len(rest)} held-out pairs: {told}")
         else:
             # Fetched here, so that no cell has to, and a run without a network ends before any training.
-            clip_score.load_published(evaluate.clip, device)
+            scorers.load_published(evaluate.clip, device)
             card["scorer"] = f"open_clip {evaluate.clip}"
         np.save(draft / "features.npy", features.extract(store.images(pool, measured), by, evaluate.batch))
         files.write_json(draft / "card.json", card)

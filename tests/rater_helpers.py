@@ -12,9 +12,11 @@ from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrun
 from alchemist.families.star.settings import StarSettings
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
+from alchemist.models.family import Generator
 from alchemist.raters import credit, meta
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater
+from alchemist.raters.proxy import Plain
 from alchemist.raters.steps import MetaState, Step
 from alchemist.settings.budget import RateSettings
 
@@ -73,6 +75,20 @@ def weights_of(module: torch.nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()])
 
 
+def run_of(
+    data: Encoded,
+    proxy: Callable[[int], Generator],
+    scratch: Scratch | None = None,
+    seed: int = 0,
+    budget: RateSettings = BUDGET,
+    trained: Callable[[int, str], object] = lambda n, words: None,
+    scored: Callable[[int], object] = lambda n: None,
+) -> Plain:
+    """A run on all pairs of a store; without `scratch` one that is asked for its steps alone."""
+    scratch = scratch or Scratch(Path("nowhere"), "m")
+    return Plain(proxy, data, data.pool(), data.validation(), seed, budget, scratch, trained, scored)
+
+
 def train_rater(
     folder: Path,
     data: Encoded,
@@ -82,10 +98,10 @@ def train_rater(
     images: int = 160,
 ) -> tuple[Rater, list[dict[str, float]]]:
     """A whole run on the tiny store, of seed 0; the rater and its log."""
-    proxy, rater = StarGenerator(TINY, codec, 0), new_rater(codec)
-    budget = BUDGET.model_copy(update={"images": images})
+    rater, budget = new_rater(codec), BUDGET.model_copy(update={"images": images})
     with Scratch(folder, "m", every_seconds=0) as scratch:
-        log = meta.meta_train(
-            proxy, rater, data, data.pool(), data.validation(), settings, 0, budget, scratch, tick
+        run = run_of(
+            data, lambda seed: StarGenerator(TINY, codec, seed), scratch, budget=budget, trained=tick
         )
+        log = meta.meta_train(run, settings, rater)
     return rater.eval(), log

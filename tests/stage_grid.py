@@ -11,7 +11,7 @@ import torch
 from tiny import tiny_params
 
 from alchemist.core import files
-from alchemist.measures import clip_score, features
+from alchemist.measures import clip_score, features, scorers
 from alchemist.models import family
 from alchemist.models.encoded import Encoded
 from alchemist.models.family import Codec, Family, Generator
@@ -160,7 +160,7 @@ class Grid:
 
     @cached_property
     def scorer(self) -> clip_score.Scorer:
-        return clip_score.load_scorer("lit", self.folder / "data/scorer")
+        return scorers.load_scorer("lit", self.folder / "data/scorer")
 
     def features_of(self, images: Any) -> Any:
         return features.extract(images, self.extractor, self.scale.evaluate.batch)

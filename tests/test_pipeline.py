@@ -1,4 +1,4 @@
-"""dvc.yaml tells the truth, and every part of the house stays in its room: see tests/house.py.
+"""dvc.yaml tells the truth, and every part stays in its room: see tests/pipeline.py and tests/house.py.
 
 Each check is asked of this repo, where it should find nothing, and of a miniature repo with one
 planted defect, where it should find that one.
@@ -16,20 +16,22 @@ from closure import ROOT, closure
 from house import (
     LIGHT,
     arrow_complaints,
-    cell_complaints,
-    deps_complaints,
     family_complaints,
-    field_complaints,
     index_complaints,
-    leaf_complaints,
     length_complaints,
-    params_complaints,
-    path_complaints,
     room_complaints,
-    script,
-    stages,
     torch_complaints,
     truth_complaints,
+)
+from pipeline import (
+    cell_complaints,
+    deps_complaints,
+    field_complaints,
+    leaf_complaints,
+    params_complaints,
+    path_complaints,
+    script,
+    stages,
 )
 
 Check = Callable[[Path], list[str]]

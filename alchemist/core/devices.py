@@ -5,7 +5,7 @@ import functools
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from alchemist.core.refusal import Refusal
@@ -56,6 +57,28 @@ def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractC
         return contextlib.nullcontext()
     wanted = precision == "bf16" or (precision == "auto" and fast_dtype(device) == torch.bfloat16)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+
+
+_EXACT: list[torch.device] = []  # of each `exact_arithmetic` that is entered, whichever thread asks
+
+
+@contextlib.contextmanager
+def exact_arithmetic(device: torch.device) -> Iterator[None]:
+    """Operations that have a forward-mode rule and a second derivative: plain ones, without autocasting.
+
+    Torch's fused attention has neither; a family with fused steps of its own asks `exact`.
+    """
+    with autocast("fp32", device), sdpa_kernel(SDPBackend.MATH):
+        _EXACT.append(device)
+        try:
+            yield
+        finally:
+            _EXACT.pop()
+
+
+def exact() -> bool:
+    """Whether an `exact_arithmetic` is entered."""
+    return bool(_EXACT)
 
 
 class _OneDnn(TorchFunctionMode):

@@ -1,6 +1,7 @@
-"""What a process that loads torch sets before it does: how memory comes and goes, how threads wait.
+"""What a process that computes sets first: how memory comes and goes, how threads wait, how many NumPy has.
 
-It imports no torch, since both must stand before torch is loaded or its first tensor is made.
+It imports neither NumPy nor torch, since all three must stand before they are loaded or the first tensor is
+made.
 """
 
 import ctypes

@@ -5,9 +5,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from alchemist.core.refusal import Refusal
 from alchemist.pruning.rated import Mask, Rated
-from alchemist.pruning.sampler import Sampler, left, passes
+from alchemist.pruning.sampler import Sampler, leaves_room
 
 
 class Block(Sampler):
@@ -21,11 +20,7 @@ class Block(Sampler):
 
     def fits(self, ratio: float) -> None:
         """Refuses a start behind which too few ids are left for the ratio."""
-        if self.start is not None and passes(self.start, ratio):
-            raise Refusal(
-                f"start is {self.start}; at retention {ratio} it should be at most {left(ratio)}, "
-                "because the block would pass the end of the ranking."
-            )
+        leaves_room("start", self.start, ratio, "the block would pass the end of the ranking")
 
     def keep(self, pool: Rated, count: int, ratio: float) -> Mask:
         """See Sampler.keep."""

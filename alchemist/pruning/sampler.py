@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from alchemist.core.refusal import Refusal
 from alchemist.pruning.rated import Mask, Rated
 from alchemist.settings.selection import SelectionSettings
 
@@ -20,11 +21,10 @@ class Sampler(SelectionSettings, ABC):
         """
 
 
-def left(ratio: float) -> str:
-    """What a ratio leaves, in percent, without floating-point dust."""
-    return f"{100 - 100 * ratio:.6g}"
-
-
-def passes(percent: float, ratio: float) -> bool:
-    """Whether a share thrown away or skipped and a kept ratio are more than all."""
-    return percent + 100 * ratio > 100 + 1e-9
+def leaves_room(name: str, percent: float | None, ratio: float, because: str) -> None:
+    """Raises Refusal where the value `name`, a share skipped, and a kept ratio are more than all."""
+    if percent is not None and percent + 100 * ratio > 100 + 1e-9:
+        left = f"{100 - 100 * ratio:.6g}"  # without floating-point dust
+        raise Refusal(
+            f"{name} is {percent}; at retention {ratio} it should be at most {left}, because {because}."
+        )

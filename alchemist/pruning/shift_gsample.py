@@ -9,10 +9,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from alchemist.core.refusal import Refusal
 from alchemist.pruning.gsample import gaussian
 from alchemist.pruning.rated import Mask, Rated
-from alchemist.pruning.sampler import Sampler, left, passes
+from alchemist.pruning.sampler import Sampler, leaves_room
 
 SIGMA = 15.0
 
@@ -38,11 +37,7 @@ class ShiftGsample(Sampler):
 
     def fits(self, ratio: float) -> None:
         """Refuses a drop that leaves too few ids for the ratio."""
-        if self.drop is not None and passes(self.drop, ratio):
-            raise Refusal(
-                f"drop is {self.drop}; at retention {ratio} it should be at most {left(ratio)}, "
-                "because fewer ids would be left than are to be kept."
-            )
+        leaves_room("drop", self.drop, ratio, "fewer ids would be left than are to be kept")
 
     def keep(self, pool: Rated, count: int, ratio: float) -> Mask:
         """See Sampler.keep."""

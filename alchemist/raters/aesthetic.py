@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from alchemist.core import devices
 from alchemist.core.refusal import Refusal
-from alchemist.measures.clip_score import Scorer, embed_images, load_published
+from alchemist.measures.clip_score import Scorer, embed_images
+from alchemist.measures.scorers import load_published
 from alchemist.pools import store
 
 CPU = torch.device("cpu")

@@ -12,29 +12,18 @@ of named detached tensors, so that a quadratic and a transformer share the code.
 function keeps it free of chance: one fixed drop-path mask a batch, no dropout.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-
-from alchemist.core import devices
 
 Parameters = dict[str, Tensor]
 B = TypeVar("B")
 Losses = Callable[[Parameters, B], Tensor]
 
 SCALE_DECAY = 0.99  # of the running mean square of centred credits, a rater step
-
-
-@contextlib.contextmanager
-def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """No autocasting, and attention in plain products: fused kernels have no forward-mode rule."""
-    with devices.autocast("fp32", device), sdpa_kernel(SDPBackend.MATH):
-        yield
 
 
 def gradient(

@@ -1,19 +1,16 @@
 """The run that trains a rater: a schedule of u, batches of both splits, a log, resumption."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from alchemist.core import devices, stateless
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import Scratch
 from alchemist.models.batch import Batch, Chance
-from alchemist.models.encoded import Encoded, PoolRows, Rows, ValidationRows
-from alchemist.models.family import Generator
+from alchemist.models.encoded import Rows
 from alchemist.models.training import diverged, dropped_captions, numbers_at
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater
+from alchemist.raters.proxy import Plain
 from alchemist.raters.steps import (
     MetaState,
     Outcome,
@@ -63,28 +60,20 @@ def figures_of(outcome: Outcome) -> dict[str, float]:
     }
 
 
-def step_at(
-    number: int,
-    data: Encoded,
-    pool: PoolRows,
-    validation: ValidationRows,
-    settings: MetaRater,
-    seed: int,
-    budget: RateSettings,
-    device: torch.device,
-) -> Step:
+def step_at(run: Plain, settings: MetaRater, number: int, device: torch.device) -> Step:
     """Step `number` of a run: a function of the seed and that number, whatever was run before."""
+    seed, budget = run.seed, run.budget
     size, steps = budget.batch, budget.images // budget.batch
     seen, warmup = number * size, warmup_steps(settings, budget)
 
     def batch(rows: Rows, part: str) -> Batch:
         key = stateless.key(part, seed)
         dropped = dropped_captions(budget.caption_dropout, key, seen, size)
-        return data.batch(numbers_at(rows, key, seen, size), dropped).to(device)
+        return run.data.batch(numbers_at(rows, key, seen, size), dropped).to(device)
 
     return Step(
-        validation=batch(validation, "validation"),
-        train=batch(pool, "pool"),
+        validation=batch(run.validation, "validation"),
+        train=batch(run.pool, "pool"),
         upper=upper_weight(settings, max(number - warmup, 0), steps - warmup),
         proxy_chance=Chance.run(seed, 2 * seen, 2 * size, training=True),
         rater_chance=Chance.run(seed, 2 * seen, size, training=True),
@@ -96,19 +85,8 @@ def warmup_steps(settings: MetaRater, budget: RateSettings) -> int:
     return int((settings.reference_warmup or 0.0) * (budget.images // budget.batch))
 
 
-def meta_train(
-    proxy: Generator,
-    rater: Rater,
-    data: Encoded,
-    pool: PoolRows,
-    validation: ValidationRows,
-    settings: MetaRater,
-    seed: int,
-    budget: RateSettings,
-    scratch: Scratch,
-    tick: Callable[[int, str], object],
-) -> list[dict[str, float]]:
-    """Trains proxy and rater in place on the rows of the pool and of the validation split.
+def meta_train(run: Plain, settings: MetaRater, rater: Rater) -> list[dict[str, float]]:
+    """Trains the rater in place, and a proxy of the run's seed, on the pool and the validation split.
 
     Every step takes one batch of either, whatever the credit, so that raters compare at an equal
     budget of images. What the credits make of a step:
@@ -128,7 +106,8 @@ def meta_train(
     they were divided by for the rater's step, and how weights and credits correlate with the proxy's loss.
     Raises Refusal where a loss is not finite.
     """
-    state = start(proxy, rater, settings, budget)
+    budget, scratch = run.budget, run.scratch
+    state = start(run.proxy(run.seed), rater, settings, budget)
     device, size, steps = state.device, budget.batch, budget.images // budget.batch
     warmup = warmup_steps(settings, budget)
 
@@ -137,20 +116,18 @@ def meta_train(
     if saved := scratch.load():
         state.load(saved[0])
         first, log, before = saved[1]["step"], saved[1]["log"], saved[1]["seconds"]
-        tick(first * size, "resumed")
+        run.trained(first * size, "resumed")
     elapsed = devices.clock(device)
-
-    def at(number: int) -> Step:
-        return step_at(number, data, pool, validation, settings, seed, budget, device)
 
     # --- the reference model's warm-up (eq. 4)
     for number in range(first, warmup):
         _set_rates(state, budget, number)
-        losses = reference_step(state, at(number), torch.full((size,), 1 / size, device=device), budget)
+        step = step_at(run, settings, number, device)
+        losses = reference_step(state, step, torch.full((size,), 1 / size, device=device), budget)
         if number == warmup - 1:
             take_over(state)
         _check_finite(budget, number + 1, losses)
-        tick(size, f"warm-up, train {float(losses.mean()):.3f}")
+        run.trained(size, f"warm-up, train {float(losses.mean()):.3f}")
         if scratch.due():
             scratch.save(state.tensors(), {"step": number + 1, "log": log, "seconds": before + elapsed()})
 
@@ -158,7 +135,7 @@ def meta_train(
     width = settings.unroll_steps or 1
     for number in range(max(first, warmup), steps, width):
         _set_rates(state, budget, number)
-        window = [at(n) for n in range(number, min(number + width, steps))]
+        window = [step_at(run, settings, n, device) for n in range(number, min(number + width, steps))]
         outcomes = meta_window(state, window, settings, budget)
         for n, (step, outcome) in enumerate(zip(window, outcomes, strict=True), number):
             if n % LOG_EVERY_STEPS == 0 or n == steps - 1:
@@ -167,7 +144,7 @@ def meta_train(
         done, last = number + len(window), outcomes[-1]
         _check_finite(budget, done, *(x for o in outcomes for x in (o.validation, o.train, o.credit)))
         words = f"val {float(last.validation.mean()):.3f}, train {float(last.train.mean()):.3f}"
-        tick(len(window) * size, words)
+        run.trained(len(window) * size, words)
         if scratch.due():
             scratch.save(state.tensors(), {"step": done, "log": log, "seconds": before + elapsed()})
     return log

@@ -1,44 +1,30 @@
 """FLOPs of training a meta-trained rater, counted on a trial of two windows of steps."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist.core import devices
 from alchemist.core.scratch import Scratch, fingerprint
-from alchemist.models.encoded import Encoded
-from alchemist.models.family import Generator
 from alchemist.models.training import forward_flops
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.meta import meta_train
 from alchemist.raters.network import Rater
-from alchemist.settings.budget import RateSettings
+from alchemist.raters.proxy import Plain
 
 
-def train_flops(
-    networks: Callable[[], tuple[Generator, Rater]],
-    data: Encoded,
-    settings: MetaRater,
-    budget: RateSettings,
-    scratch: Scratch,
-) -> float:
-    """FLOPs of a whole run of `budget.images`; `networks` makes a fresh proxy and rater on their device."""
+def train_flops(run: Plain, settings: MetaRater, network: Callable[[int], Rater]) -> float:
+    """FLOPs of a whole run of `budget.images`; `network` makes a fresh rater of a seed on its device."""
     # While the reference model warms up, it alone trains; a backward pass costs twice a forward pass.
-    warm = settings.reference_warmup or 0.0
-    proxy, _ = networks()
-    pairs = data.batch(data.pool().numbers[: budget.batch]).to(devices.of(proxy))
+    warm, proxy = settings.reference_warmup or 0.0, run.proxy(0)
+    pairs = run.data.batch(run.pool.numbers[: run.budget.batch]).to(devices.of(proxy))
     plain = 3 * forward_flops(proxy.losses, pairs)
-    each = (1 - warm) * _step_flops(networks, data, settings, budget, scratch) + warm * plain
-    return each * budget.images
+    each = (1 - warm) * _step_flops(run, settings, network) + warm * plain
+    return each * run.budget.images
 
 
-def _step_flops(
-    networks: Callable[[], tuple[Generator, Rater]],
-    data: Encoded,
-    settings: MetaRater,
-    budget: RateSettings,
-    scratch: Scratch,
-) -> float:
+def _step_flops(run: Plain, settings: MetaRater, network: Callable[[int], Rater]) -> float:
     """FLOPs an image of the pool after the warm-up: what a second window of steps adds, on trial networks."""
     window = settings.model_copy(
         update={
@@ -47,17 +33,17 @@ def _step_flops(
             "reference_warmup": None if settings.reference_warmup is None else 0.0,
         }
     )
-    images = budget.batch * (settings.unroll_steps or 1)
+    images = run.budget.batch * (settings.unroll_steps or 1)
     counted = []
     for windows in (1, 2):  # of unrolled steps, the first moves no rater
-        short = budget.model_copy(update={"images": windows * images})
-        mark = fingerprint(of=scratch.mark, windows=windows)
+        short = run.budget.model_copy(update={"images": windows * images})
+        mark = fingerprint(of=run.scratch.mark, windows=windows)
         with (
-            Scratch(scratch.folder.parent, mark) as trial,
+            Scratch(run.scratch.folder.parent, mark) as trial,
             FlopCounterMode(display=False) as counter,
         ):
-            rows = data.pool(), data.validation()
-            meta_train(*networks(), data, *rows, window, 0, short, trial, lambda n, words: None)
+            one = replace(run, seed=0, budget=short, scratch=trial, trained=lambda n, words: None)
+            meta_train(one, window, network(0))
             trial.clear()
         counted.append(counter.get_total_flops())
     return float(counted[1] - counted[0]) / images

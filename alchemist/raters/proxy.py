@@ -24,9 +24,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Plain:
-    """One run of a plain proxy: who is trained on what, and where its state and its progress go."""
+    """One run of a proxy: who is trained on what, and where its state and its progress go."""
 
-    make: Callable[[], Generator]  # a fresh proxy of this seed, on its device
+    proxy: Callable[[int], Generator]  # a fresh proxy of any seed, on its device
     data: Encoded
     pool: PoolRows
     validation: ValidationRows
@@ -74,7 +74,7 @@ def trained(
     at_stop: Callable[[int, Generator], None] = lambda seen, proxy: None,
 ) -> tuple[Generator, list[dict[str, float]], float]:
     """A proxy trained on rows, its log and its FLOPs; `at_stop` is called at `shares` of the run."""
-    budget, proxy = run.budget, run.make()
+    budget, proxy = run.budget, run.proxy(run.seed)
     stops = sorted({stop_at(budget, share) for share in (*shares, 1.0)})
     log = train(
         proxy, run.data, rows, train_settings(budget), run.seed, stops, run.scratch, at_stop, run.trained

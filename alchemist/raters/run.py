@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from alchemist.models.family import Generator
 from alchemist.raters.network import Rater
 from alchemist.raters.proxy import Plain
 
@@ -17,7 +16,6 @@ class Run(Plain):
 
     name: str  # of the block
     ids: list[str]  # of the pool's pairs, in the order of the ratings
-    proxy: Callable[[int], Generator]  # a fresh proxy of any seed, on its device
     network: Callable[[int], Rater]  # a fresh rater of any seed, on its device
     device: torch.device
     elapsed: Callable[[], float]  # seconds, the device's work done

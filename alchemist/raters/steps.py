@@ -253,7 +253,7 @@ def exact_credits(
     shares = [w.shares.detach() for w in weights]
     last = window[-1]
     validation = (last.validation, Chance(last.proxy_chance.seed, last.validation_chance.positions))
-    with credit.exact_arithmetic(state.device):
+    with devices.exact_arithmetic(state.device):
         if settings.credit == "alignment":
             return credit.alignment(losses, parameters, rule.rate, batches[0], shares[0], validation)
         return credit.unrolled(losses, parameters, moments, rule, batches, shares, validation)

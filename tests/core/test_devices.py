@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -72,6 +73,19 @@ def test_a_device_without_autocasting_computes_in_float32() -> None:
     for precision in ("auto", "bf16", "fp32"):
         with devices.autocast(precision, META):
             assert (torch.ones(2, 2, device=META) @ torch.ones(2, 2, device=META)).dtype == torch.float32
+
+
+def test_exact_arithmetic_is_known_in_every_thread_until_the_last_of_it_ends() -> None:
+    """A backward pass may run in a thread of its own, and what fails ends it too."""
+    with ThreadPoolExecutor(1) as other:
+        assert not devices.exact()
+        with devices.exact_arithmetic(CPU):
+            with pytest.raises(ZeroDivisionError), devices.exact_arithmetic(CPU):
+                assert 1 / 0
+            assert devices.exact()
+            assert other.submit(devices.exact).result()
+        assert not devices.exact()
+        assert not other.submit(devices.exact).result()
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -11,10 +11,11 @@ from alchemist.core import devices, stateless
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.families.star.settings import StarLaw
 from alchemist.measures import generator as measure
-from alchemist.measures.clip_score import Scorer, fit_lit, score
+from alchemist.measures.clip_score import Scorer, score
 from alchemist.measures.distances import frechet_distance, kernel_distance, moments
 from alchemist.measures.features import Extractor, extract
 from alchemist.measures.generator import References, Side
+from alchemist.measures.scorers import fit_lit
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, EvaluationRows
 from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings

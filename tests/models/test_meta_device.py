@@ -16,7 +16,7 @@ import pytest
 import second_family
 import torch
 from conftest import TINY, tiny_tokenizer
-from rater_helpers import BUDGET, CREDITS, of_credit
+from rater_helpers import BUDGET, CREDITS, of_credit, run_of
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -122,10 +122,8 @@ class Bench:
 
     def window(self, state: steps.MetaState, credit: str, first: int) -> list[steps.Step]:
         settings = of_credit(credit)
-        return [
-            step_at(number, self.data, self.data.pool(), self.data.validation(), settings, 0, BUDGET, META)
-            for number in range(first, first + (settings.unroll_steps or 1))
-        ]
+        run = run_of(self.data, lambda seed: self.generator())
+        return [step_at(run, settings, n, META) for n in range(first, first + (settings.unroll_steps or 1))]
 
 
 def assert_on_meta(*tensors: torch.Tensor) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from rater_helpers import run_of
 from second_family import FAMILY, DenoiserSettings, EulerLaw, PixelCodec, images
 from tiny import tiny_params
 
@@ -18,7 +19,7 @@ from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.family import Generator
 from alchemist.params.check import Params, check
-from alchemist.raters import meta, proxy, score
+from alchemist.raters import meta, score
 from alchemist.raters.network import Group, Rater
 from alchemist.raters.table import KINDS
 
@@ -62,10 +63,7 @@ def test_a_rater_is_trained_and_rates_the_pool(
     settings, budget = params.raters[rater], params.scales["tiny"].rate
     network, start = new_rater(), new_rater()
     with Scratch(tmp_path, "0" * 16) as state:
-        log = meta.meta_train(
-            new_proxy(), network, data, data.pool(), data.validation(), settings, 1, budget, state,
-            lambda n, words: None,
-        )  # fmt: skip
+        log = meta.meta_train(run_of(data, new_proxy, state, 1, budget), settings, network)
     assert np.isfinite([row["train_loss"] for row in log]).all()
     moved = [not torch.equal(a, b) for a, b in zip(network.parameters(), start.parameters(), strict=True)]
     assert any(moved)
@@ -80,10 +78,7 @@ def test_a_rater_is_trained_and_rates_the_pool(
 def test_a_plain_proxy_rates_the_pool(data: Encoded, params: Params, rater: str, tmp_path: Path) -> None:
     settings = params.raters[rater]
     with Scratch(tmp_path, "0" * 16) as state:
-        run = proxy.Plain(
-            new_proxy, data, data.pool(), data.validation(), 1, params.scales["tiny"].rate, state,
-            lambda n, words: None, lambda n: None,
-        )  # fmt: skip
+        run = run_of(data, new_proxy, state, 1, params.scales["tiny"].rate)
         found = KINDS[settings.kind].rate(run, settings)
     assert np.isfinite(found.rating).all()
     assert found.train_flops > 0
@@ -91,10 +86,7 @@ def test_a_plain_proxy_rates_the_pool(data: Encoded, params: Params, rater: str,
 
 def test_el2n_is_refused_where_the_family_defines_none(data: Encoded, params: Params, tmp_path: Path) -> None:
     with Scratch(tmp_path, "0" * 16) as state:
-        run = proxy.Plain(
-            new_proxy, data, data.pool(), data.validation(), 1, params.scales["tiny"].rate, state,
-            lambda n, words: None, lambda n: None,
-        )  # fmt: skip
+        run = run_of(data, new_proxy, state, 1, params.scales["tiny"].rate)
         with pytest.raises(Refusal, match="a denoiser has none"):
             KINDS["el2n"].rate(run, params.raters["el2n"])
 

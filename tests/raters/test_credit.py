@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from conftest import CPU, TINY, random_tokens
 from torch import Tensor
 
+from alchemist.core import devices
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.families.star.tokenizer import Tokenizer
 from alchemist.models.batch import Batch, Chance, Text
@@ -60,7 +61,7 @@ def star(codes: Tokenizer) -> Problem:
 
     def losses(p: credit.Parameters, batch: tuple[Batch, Chance]) -> Tensor:
         named = {f"generator.{name}": value for name, value in p.items()}
-        with credit.exact_arithmetic(CPU):
+        with devices.exact_arithmetic(CPU):
             return torch.func.functional_call(module, named, batch)
 
     def batch(seed: int) -> tuple[Batch, Chance]:
@@ -362,7 +363,7 @@ def test_fused_attention_takes_forward_mode_inside_exact_arithmetic() -> None:
     batch = numbers(2, 2, 3, 8, seed=3)
     with pytest.raises(NotImplementedError):
         credit.slopes(losses, {"q": q}, batch, {"q": d})
-    with credit.exact_arithmetic(CPU), torch.autocast("cpu", enabled=False):
+    with devices.exact_arithmetic(CPU), torch.autocast("cpu", enabled=False):
         found = credit.slopes(losses, {"q": q}, batch, {"q": d})
         both, curved = credit.slopes_and_curvature(losses, {"q": q}, batch, torch.ones(2).double(), {"q": d})
         slope, _ = credit.gradient(losses, {"q": q}, batch, torch.ones(2).double())
@@ -373,7 +374,7 @@ def test_fused_attention_takes_forward_mode_inside_exact_arithmetic() -> None:
 
 def test_credits_are_float32_under_autocast() -> None:
     p, batch = {"theta": numbers(64, seed=1).float()}, (numbers(4, 64, seed=2).float(), torch.zeros(4))
-    with torch.autocast("cpu", dtype=torch.bfloat16), credit.exact_arithmetic(CPU):
+    with torch.autocast("cpu", dtype=torch.bfloat16), devices.exact_arithmetic(CPU):
         inside = credit.gradient(regression, p, batch, None)[0]["theta"]
     outside = credit.gradient(regression, p, batch, None)[0]["theta"]
     assert torch.equal(inside, outside)

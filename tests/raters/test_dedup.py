@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
-from alchemist.measures import clip_score, features
+from alchemist.measures import clip_score, features, scorers
 from alchemist.pools import store
 from alchemist.pools.store import Row, read_index, write_pool
 from alchemist.raters import aesthetic, dedup
@@ -236,8 +236,8 @@ def space(tmp_path_factory, pool):
     index = read_index(pool)
     settings = ScorerSettings(image_size=32, embed_dim=8, steps=2, batch=16, learning_rate=1e-3, seed=0)
     (folder / "scorer").mkdir()
-    clip_score.save_lit(
-        clip_score.fit_lit(store.images(pool, index), list(index["caption"]), settings),
+    scorers.save_lit(
+        scorers.fit_lit(store.images(pool, index), list(index["caption"]), settings),
         folder / "scorer",
     )
     files.write_manifest(folder / "scorer")
@@ -271,7 +271,7 @@ def test_the_stage_writes_cosines_of_image_and_caption(space, pool, stage):
     rows = index[index["split"] == "pool"]
     table = pd.read_parquet(space / "mismatch.parquet")
     assert table["id"].tolist() == rows["id"].tolist()
-    judge = clip_score.load_lit(space / "scorer")
+    judge = scorers.load_lit(space / "scorer")
     images, words = store.images(pool, rows), list(rows["caption"])
     with FlopCounterMode(display=False) as counter:
         clip_score.score(judge, images[:20], words[:20], 20)

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, write_encoded
+from conftest import CPU, TINY, write_encoded
 from rater_helpers import (
     BUDGET,
     CREDITS,
     SETTINGS,
     new_rater,
     of_credit,
+    run_of,
     step_of,
     train_rater,
     weights_of,
@@ -42,10 +43,10 @@ def test_a_window_counts_every_train_image_once(tmp_path: Path, data: Encoded, c
         proxy, rater = StarGenerator(TINY, codec, 0), new_rater(codec)
         settings = of_credit(credit, group="none", upper_weight=1.0, upper_decay=0.0)
         with Scratch(tmp_path / credit, "m") as scratch:
-            log = meta_train(
-                proxy, rater, data, data.pool(), data.validation(), settings, 0, BUDGET, scratch,
-                lambda n, words: heard.append(n),
-            )  # fmt: skip
+            run = run_of(
+                data, lambda seed, proxy=proxy: proxy, scratch, trained=lambda n, words: heard.append(n)
+            )
+            log = meta_train(run, settings, rater)
         assert log[-1]["images"] == 160
         proxies.append(weights_of(proxy))
     assert heard == [24] * 6 + [16] + [8] * 20
@@ -137,11 +138,10 @@ def test_exact_credits_rate_shuffled_captions_down(tmp_path: Path, credit: str) 
     values = {"images": 6400, "batch": 64, "proxy_learning_rate": 3e-4, "rater_learning_rate": 3e-3}
     budget = BUDGET.model_copy(update={**values, "warmup_images": 160, "caption_dropout": 0.0})
     size = TINY.model_copy(update={"depth": 1, "width": 32})
-    proxy, rater, pool = StarGenerator(size, codec, 1), new_rater(codec, size, 1), data.pool()
+    rater, pool = new_rater(codec, size, 1), data.pool()
     with Scratch(tmp_path / "scratch", "m") as scratch:
-        meta_train(
-            proxy, rater, data, pool, data.validation(), settings, 1, budget, scratch, lambda n, w: None
-        )
+        run = run_of(data, lambda seed: StarGenerator(size, codec, seed), scratch, 1, budget)
+        meta_train(run, settings, rater)
     rater.eval()
     group = score.pooled_features(rater, data, score.group_members(pool, 63, 1), 63)
     ratings = score.rate_pool(rater, data, pool, Group.of(rater, group), settings, 500, lambda n: None)
@@ -153,13 +153,12 @@ def test_exact_credits_rate_shuffled_captions_down(tmp_path: Path, credit: str) 
 # --- the schedule, the order and the warm-up ---
 
 
-def test_a_step_is_a_function_of_its_seed_and_number(data: Encoded) -> None:
+def test_a_step_is_a_function_of_its_seed_and_number(data: Encoded, codec: StarCodec) -> None:
     """Other seeds, other orders of both splits; equal seeds, equal steps, whatever was asked before."""
 
     def at(number: int, seed: int) -> Step:
-        return step_at(
-            number, data, data.pool(), data.validation(), SETTINGS, seed, BUDGET, torch.device("cpu")
-        )
+        run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed), seed=seed)
+        return step_at(run, SETTINGS, number, CPU)
 
     def rows(step: Step) -> tuple[list[list[int]], list[list[int]]]:
         return step.train.inputs["tokens"].tolist(), step.validation.inputs["tokens"].tolist()
@@ -183,12 +182,10 @@ def test_a_step_is_a_function_of_its_seed_and_number(data: Encoded) -> None:
     assert first.rater_chance.training
 
 
-def test_steps_of_both_splits_share_no_chance(data: Encoded) -> None:
+def test_steps_of_both_splits_share_no_chance(data: Encoded, codec: StarCodec) -> None:
     """Positions of the proxy's draws never repeat within a run."""
-    steps = [
-        step_at(n, data, data.pool(), data.validation(), SETTINGS, 0, BUDGET, torch.device("cpu"))
-        for n in range(20)
-    ]
+    run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed))
+    steps = [step_at(run, SETTINGS, n, CPU) for n in range(20)]
     positions = np.concatenate([step.proxy_chance.positions for step in steps])
     assert len(np.unique(positions)) == len(positions) == 2 * 160
 

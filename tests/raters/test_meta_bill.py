@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY
-from rater_helpers import BUDGET, CREDITS, SETTINGS, new_rater, of_credit
+from rater_helpers import BUDGET, CREDITS, SETTINGS, new_rater, of_credit, run_of
 
 from alchemist.core.scratch import Scratch
 from alchemist.families.star.generator import StarCodec, StarGenerator
@@ -23,13 +23,16 @@ class Bench:
     def __init__(self, folder: Path, data: Encoded, codec: StarCodec) -> None:
         self.folder, self.data, self.codec = folder, data, codec
 
-    def networks(self) -> tuple[Generator, Rater]:
-        return StarGenerator(TINY, self.codec, 0), new_rater(self.codec)
+    def proxy(self, seed: int = 0) -> Generator:
+        return StarGenerator(TINY, self.codec, seed)
+
+    def network(self, seed: int = 0) -> Rater:
+        return new_rater(self.codec, seed=seed)
 
     def counted(self, settings: MetaRater, images: int = 160) -> float:
         budget = BUDGET.model_copy(update={"images": images})
         with Scratch(self.folder, "mark") as scratch:
-            return train_flops(self.networks, self.data, settings, budget, scratch)
+            return train_flops(run_of(self.data, self.proxy, scratch, 3, budget), settings, self.network)
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def bench(tmp_path: Path, data: Encoded, codec: StarCodec) -> Bench:
 def test_a_run_of_eq_9_costs_both_batches_and_the_rater(bench: Bench) -> None:
     """At u < 1: forward and backward of the proxy on both batches, and of the rater on the train batch."""
     settings = SETTINGS.model_copy(update={"upper_weight": 0.7})
-    proxy, rater = bench.networks()
+    proxy, rater = bench.proxy(), bench.network()
     pairs = bench.data.batch(bench.data.pool().numbers[:8])
     own, of_rater = forward_flops(proxy.losses, pairs), forward_flops(rater.features, pairs)
     # The last backward pass stops at the input; captions of the batches differ in length.
@@ -65,7 +68,6 @@ def test_credits_cost_in_the_order_of_their_passes(bench: Bench) -> None:
 
 
 def test_the_warm_up_of_the_reference_costs_plain_steps(bench: Bench) -> None:
-    proxy, _ = bench.networks()
-    plain = 3 * forward_flops(proxy.losses, bench.data.batch(bench.data.pool().numbers[:8]))
+    plain = 3 * forward_flops(bench.proxy().losses, bench.data.batch(bench.data.pool().numbers[:8]))
     without, half = (bench.counted(of_credit("reference", reference_warmup=share)) for share in (0.0, 0.5))
     assert half == pytest.approx(0.5 * without + 0.5 * 160 * plain, rel=1e-9)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import TINY
-from rater_helpers import BUDGET
+from rater_helpers import BUDGET, run_of
 
 from alchemist.core.scratch import Scratch
 from alchemist.families.star.generator import StarCodec, StarGenerator
@@ -56,16 +56,18 @@ class Bench:
         self.ticks: list[int] = []
         self.images: list[int] = []
 
-    def make(self) -> Generator:
-        return StarGenerator(TINY, self.codec, 3)
+    def make(self, seed: int = 3) -> Generator:
+        return StarGenerator(TINY, self.codec, seed)
 
     def rate(self, settings: SeededRater, name: str = "rule") -> Found:
         with Scratch(self.folder / name, "m" * 16) as scratch:
-            run = Plain(
-                self.make, self.data, self.pool, self.validation, 3, self.budget, scratch,
-                lambda count, words: self.images.append(count), self.ticks.append,
-            )  # fmt: skip
-            return KINDS[settings.kind].rate(run, settings)
+            return KINDS[settings.kind].rate(self.run(scratch), settings)
+
+    def run(self, scratch: Scratch) -> Plain:
+        return run_of(
+            self.data, self.make, scratch, 3, self.budget,
+            lambda count, words: self.images.append(count), self.ticks.append,
+        )  # fmt: skip
 
     def trained(self, rows: PoolRows | ValidationRows, images: int = 64) -> Generator:
         generator = self.make()
@@ -207,9 +209,6 @@ def test_a_plain_proxy_sees_as_many_images_as_a_meta_trained_rater_at_equal_rate
 def test_flops_of_the_run_are_three_passes_an_image(bench: Bench) -> None:
     found = bench.rate(LossRater(kind="loss", direction=1))
     with Scratch(bench.folder / "again", "m") as scratch:
-        run = Plain(
-            bench.make, bench.data, bench.pool, bench.validation, 3, bench.budget, scratch,
-            lambda count, words: None, lambda count: None,
-        )  # fmt: skip
+        run = bench.run(scratch)
         assert found.train_flops == 3 * 64 * proxy.pass_flops(run, bench.make(), 8)
         assert found.score_flops == 80 * proxy.pass_flops(run, bench.make(), BUDGET.score_batch)

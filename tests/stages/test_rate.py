@@ -16,7 +16,7 @@ from alchemist.models.batch import Chance
 from alchemist.models.encoded import PoolRows, ValidationRows
 from alchemist.models.family import Generator
 from alchemist.models.training import train
-from alchemist.raters import meta, score
+from alchemist.raters import meta, proxy, score
 from alchemist.raters.network import Group
 from alchemist.settings.budget import TrainSettings
 
@@ -79,10 +79,11 @@ def test_the_rater_is_trained_on_the_pool_and_validated_on_the_meta_validation_s
     pool, validation = rows(grid)
     network = grid.rater(SEED)
     with Scratch(tmp_path, "0" * 16) as state:
-        meta.meta_train(
-            grid.generator(PROXY, SEED), network, grid.encoded, pool, validation, settings, SEED, budget,
-            state, lambda n, words: None,
+        run = proxy.Plain(
+            lambda seed: grid.generator(PROXY, seed), grid.encoded, pool, validation, SEED, budget, state,
+            lambda n, words: None, lambda n: None,
         )  # fmt: skip
+        meta.meta_train(run, settings, network)
     found = grid.rate("alchemist")
     members = grid.numbers(bill(grid, "alchemist")["reference_ids"])
     group = Group.of(network, score.pooled_features(network, grid.encoded, members, budget.score_batch))

@@ -5,7 +5,7 @@ import pandas as pd
 from stage_grid import Grid
 
 from alchemist.core import files, stateless
-from alchemist.measures import clip_score
+from alchemist.measures import clip_score, scorers
 from stages.scorer import HELD_OUT
 
 
@@ -20,7 +20,7 @@ def test_the_scorer_saw_its_own_split_alone(grid: Grid) -> None:
     """A scorer fitted to that split by hand gives the same scores."""
     train, rest = parts(grid)
     assert len(train) > len(rest) > 1
-    ours = clip_score.fit_lit(grid.images(train), list(train["caption"]), grid.scale.scorer)
+    ours = scorers.fit_lit(grid.images(train), list(train["caption"]), grid.scale.scorer)
     some = grid.index("pool").iloc[:20]
     scores = [clip_score.score(s, grid.images(some), list(some["caption"]), 20) for s in (ours, grid.scorer)]
     assert np.allclose(*scores, atol=1e-4)

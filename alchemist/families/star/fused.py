@@ -21,7 +21,7 @@ LEAST = 1e-37  # a chance below counts as this one: a loss of at most 85 nats
 def _only_once() -> None:
     # In a backward pass gradients are recorded where somebody wants to differentiate it.
     if torch.is_grad_enabled():
-        raise RuntimeError("fused steps have no second derivative; run within credit.exact_arithmetic")
+        raise RuntimeError("fused steps have no second derivative; run within devices.exact_arithmetic")
 
 
 class _Turn(torch.autograd.Function):

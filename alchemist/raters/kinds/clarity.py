@@ -8,8 +8,6 @@ from pydantic import Field
 
 from alchemist.settings.rater import HeuristicRater
 
-Image = NDArray[np.uint8]
-
 
 class ClarityRater(HeuristicRater):
     """Variance of the Laplacian."""
@@ -20,7 +18,7 @@ class ClarityRater(HeuristicRater):
 BLOCK = ClarityRater
 
 
-def rate(image: Image) -> float:
+def rate(image: NDArray[np.uint8]) -> float:
     """Variance of the 4-neighbour Laplacian of Y, in squared grey levels; 100 is a usual threshold of blur.
 
     It grows with noise as well.

@@ -22,11 +22,11 @@ BLOCK = ClipScoreRater
 def rate(run: "Embedding", settings: ClipScoreRater) -> "Floats":
     """Cosines (N,), streamed."""
     from alchemist.core import files
-    from alchemist.measures import clip_score
+    from alchemist.measures import clip_score, scorers
     from alchemist.raters import embedding
 
     files.check_manifest(run.scorer)
-    judge = clip_score.load_scorer(run.evaluate.clip, run.scorer, run.device)
+    judge = scorers.load_scorer(run.evaluate.clip, run.scorer, run.device)
     return run.measured(
         lambda images, captions: clip_score.score(judge, images, captions, run.evaluate.batch),
         lambda: embedding.cosines(judge, run.pool, run.rows, run.evaluate.batch, run.tick),

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from alchemist.settings.rater import HeuristicRater
 
-Image = NDArray[np.uint8]
-
 
 class ColourfulnessRater(HeuristicRater):
     """Hasler and Süsstrunk's figure."""
@@ -20,7 +18,7 @@ class ColourfulnessRater(HeuristicRater):
 BLOCK = ColourfulnessRater
 
 
-def rate(image: Image) -> float:
+def rate(image: NDArray[np.uint8]) -> float:
     """Hasler and Süsstrunk (2003): sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2); 0 for greys."""
     red, green, blue = np.moveaxis(image.astype(np.float64), -1, 0)
     rg, yb = red - green, (red + green) / 2 - blue

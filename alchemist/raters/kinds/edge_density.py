@@ -8,8 +8,6 @@ from pydantic import Field
 
 from alchemist.settings.rater import HeuristicRater
 
-Image = NDArray[np.uint8]
-
 
 class EdgeDensityRater(HeuristicRater):
     """Share of pixels on edges."""
@@ -20,7 +18,7 @@ class EdgeDensityRater(HeuristicRater):
 BLOCK = EdgeDensityRater
 
 
-def rate(image: Image) -> float:
+def rate(image: NDArray[np.uint8]) -> float:
     """Share of pixels whose Sobel magnitude of Y is above the image's own Otsu threshold (Otsu 1979).
 
     In [0, 1]; 0 for a constant image. The threshold follows the contrast, so faint edges count as

@@ -37,7 +37,7 @@ def rate(run: "Plain", settings: El2nRater) -> "Found":
     from alchemist.raters import score
 
     # Refused before any training where the family defines no error.
-    trial = run.make()
+    trial = run.proxy(run.seed)
     pairs, chance = plain.first(run, 2)
     trial.error_norms(pairs.to(devices.of(trial)), chance)
     last, spent = plain.stop_at(run.budget, max(settings.checkpoints)), 0.0

@@ -111,14 +111,9 @@ def rate(run: "Run", settings: MetaRater) -> "Found":
     facts: dict[str, Any] = {}
     if settings.weights is None:
         begun = run.elapsed()
-        flops = meta_bill.train_flops(
-            lambda: (run.proxy(0), run.network(0)), data, settings, budget, run.scratch
-        )
+        flops = meta_bill.train_flops(run, settings, run.network)
         counting = run.elapsed() - begun
-        log = meta.meta_train(
-            run.make(), network, data, pool, run.validation, settings, run.seed, budget, run.scratch,
-            run.trained,
-        )  # fmt: skip
+        log = meta.meta_train(run, settings, network)
     else:
         source = run.assets / settings.weights / f"{run.seed}.safetensors"
         _carry(network, source, f"raters.{run.name}.weights")

