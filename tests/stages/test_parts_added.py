@@ -272,7 +272,7 @@ def test_a_family_is_one_folder(copy: Copy) -> None:
     )  # fmt: skip
     assert len(list((copy.folder / "cell").glob("ema-*.safetensors"))) >= 2
     copy.params["models"]["flow"]["depth"] = 3
-    told = "models.flow.depth is not a known key, nearest to width; legal keys are family, width."
+    told = "models.flow.depth is not a known key, nearest to width; legal keys are family, width, base."
     assert told in copy.run("check", out="params.json").stderr
 
 
