@@ -166,6 +166,6 @@ def test_a_sampler_is_one_file_and_one_line(tmp_path: Path) -> None:
     assert list(kept) == ["pair-2", "pair-3", "pair-4"]
     assert "(bottomk on random)" in done.stdout
     params["selections"]["low"]["drop"] = 3.0
-    told = "error: selections.low.drop is not a known key; legal keys are rater, sampler, seed, spare."
+    told = "error: selections.low.drop is not a known key; legal keys are rater, sampler, seed, spare, base."
     for command in (prune, ["stages.check", "--out", "data/again.json"]):
         assert run(*command).stderr.strip() == told
