@@ -26,12 +26,16 @@ def settings(sampler: str, **values: Any) -> Sampler:
 @pytest.mark.parametrize(
     ("sampler", "values", "message"),
     [
-        ("topk", {"drop": 25.0}, r"s\.drop is not a known key; legal keys are rater, sampler, seed\."),
-        ("random", {"sigma": 1.0}, r"s\.sigma is not a known key; legal keys are rater, sampler, seed\."),
+        ("topk", {"drop": 25.0}, r"s\.drop is not a known key; legal keys are rater, sampler, seed, base\."),
+        (
+            "random",
+            {"sigma": 1.0},
+            r"s\.sigma is not a known key; legal keys are rater, sampler, seed, base\.",
+        ),
         ("full", {"start": 0.0}, r"s\.start is not a known key"),
-        ("block", {"mean": 50.0}, r"s\.mean is not a known key; legal keys are rater, .*, start\."),
-        ("gsample", {"drop": 5.0}, r"s\.drop is not a known key; legal keys are .*, mean, sigma\."),
-        ("shift_gsample", {"start": 5.0}, r"legal keys are rater, sampler, seed, drop, mean, sigma\."),
+        ("block", {"mean": 50.0}, r"s\.mean is not a known key; legal keys are rater, .*, start, base\."),
+        ("gsample", {"drop": 5.0}, r"s\.drop is not a known key; legal keys are .*, mean, sigma, base\."),
+        ("shift_gsample", {"start": 5.0}, r"legal keys are rater, sampler, seed, drop, mean, sigma, base\."),
         ("shift_gsample", {"drop": 100.0}, r"selections\.s\.drop is 100\.0; .* less than 100"),
         ("gsample", {"sigma": 0.0}, r"selections\.s\.sigma is 0\.0; .* larger than 0"),
         ("gsample", {"sigma": math.inf}, r"selections\.s\.sigma is inf; .* finite"),
