@@ -9,7 +9,8 @@ activations of one step alone are held.
 
 Everything here is generic over a function `losses(parameters, batch)` that gives per-sample losses (B,)
 of named detached tensors, so that a quadratic and a transformer share the code. Whoever writes such a
-function keeps it free of chance: one fixed drop-path mask a batch, no dropout.
+function keeps it free of chance: one fixed drop-path mask a batch, no dropout. It also chooses the type
+of its products, for all passes alike; forward mode runs it on plain operations.
 """
 
 import contextlib
@@ -21,8 +22,6 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from alchemist.core import devices
-
 Parameters = dict[str, Tensor]
 B = TypeVar("B")
 Losses = Callable[[Parameters, B], Tensor]
@@ -31,9 +30,9 @@ SCALE_DECAY = 0.99  # of the running mean square of centred credits, a rater ste
 
 
 @contextlib.contextmanager
-def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """No autocasting, and attention in plain products: fused kernels have no forward-mode rule."""
-    with devices.autocast("fp32", device), sdpa_kernel(SDPBackend.MATH):
+def plain_operations() -> Iterator[None]:
+    """Attention in plain products, and no fused functions: neither has a forward-mode rule."""
+    with sdpa_kernel(SDPBackend.MATH):
         yield
 
 
@@ -54,7 +53,7 @@ def gradient(
 
 def slopes(losses: Losses[B], parameters: Parameters, batch: B, direction: Parameters) -> Tensor:
     """<g_i, direction> of every sample, (B,): one forward-mode pass, no gradient of a sample is formed."""
-    with torch.no_grad():
+    with torch.no_grad(), plain_operations():
         found: Tensor = torch.func.jvp(lambda p: losses(p, batch), (parameters,), (direction,))[1]
     return found
 
@@ -71,7 +70,8 @@ def slopes_and_curvature(
         values = losses(p, batch)
         return (weights.detach() * values).sum(), values
 
-    both = torch.func.jvp(torch.func.grad(weighted, has_aux=True), (parameters,), (direction,))[1]
+    with plain_operations():
+        both = torch.func.jvp(torch.func.grad(weighted, has_aux=True), (parameters,), (direction,))[1]
     return both[1], both[0]
 
 

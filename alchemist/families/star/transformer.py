@@ -65,7 +65,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tenso
 
 def _few_passes(x: Tensor) -> bool:
     """Whether the functions of `fused` run: on a CPU, but where torch's own fused kernels are refused too,
-    as they are around exact credits."""
+    as they are around the forward mode of exact credits."""
     return x.device.type == "cpu" and torch.backends.cuda.flash_sdp_enabled()
 
 

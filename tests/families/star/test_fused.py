@@ -12,7 +12,7 @@ from alchemist.families.star import fused, transformer
 from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
-from alchemist.raters.credit import exact_arithmetic
+from alchemist.raters.credit import plain_operations
 
 
 def wide(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -106,7 +106,7 @@ def test_few_passes_give_the_gradient_of_plain_float32(
         out = getattr(network, of)(batch, chance)
         return (weights * out.view(16, -1)).sum()
 
-    with exact_arithmetic(CPU):
+    with plain_operations():
         plain = value(network)
     assert not ran
     with devices.autocast(precision, CPU):
