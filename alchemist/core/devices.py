@@ -59,26 +59,26 @@ def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractC
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
 
 
-_EXACT: list[torch.device] = []  # of each `exact_arithmetic` that is entered, whichever thread asks
+_PLAIN: list[None] = []  # one for each `plain_operations` that is entered, whichever thread asks
 
 
 @contextlib.contextmanager
-def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """Operations that have a forward-mode rule and a second derivative: plain ones, without autocasting.
+def plain_operations() -> Iterator[None]:
+    """Operations that have a forward-mode rule and a second derivative.
 
-    Torch's fused attention has neither; a family with fused steps of its own asks `exact`.
+    Torch's fused attention has neither; a family with fused steps of its own asks `plain`.
     """
-    with autocast("fp32", device), sdpa_kernel(SDPBackend.MATH):
-        _EXACT.append(device)
+    with sdpa_kernel(SDPBackend.MATH):
+        _PLAIN.append(None)
         try:
             yield
         finally:
-            _EXACT.pop()
+            _PLAIN.pop()
 
 
-def exact() -> bool:
-    """Whether an `exact_arithmetic` is entered."""
-    return bool(_EXACT)
+def plain() -> bool:
+    """Whether a `plain_operations` is entered."""
+    return bool(_PLAIN)
 
 
 class _OneDnn(TorchFunctionMode):

@@ -9,7 +9,8 @@ activations of one step alone are held.
 
 Everything here is generic over a function `losses(parameters, batch)` that gives per-sample losses (B,)
 of named detached tensors, so that a quadratic and a transformer share the code. Whoever writes such a
-function keeps it free of chance: one fixed drop-path mask a batch, no dropout.
+function keeps it free of chance: one fixed drop-path mask a batch, no dropout. It also chooses the type
+of its products, for all passes alike; forward mode runs it on plain operations.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from alchemist.core import devices
 
 Parameters = dict[str, Tensor]
 B = TypeVar("B")
@@ -43,7 +46,7 @@ def gradient(
 
 def slopes(losses: Losses[B], parameters: Parameters, batch: B, direction: Parameters) -> Tensor:
     """<g_i, direction> of every sample, (B,): one forward-mode pass, no gradient of a sample is formed."""
-    with torch.no_grad():
+    with torch.no_grad(), devices.plain_operations():
         found: Tensor = torch.func.jvp(lambda p: losses(p, batch), (parameters,), (direction,))[1]
     return found
 
@@ -60,7 +63,8 @@ def slopes_and_curvature(
         values = losses(p, batch)
         return (weights.detach() * values).sum(), values
 
-    both = torch.func.jvp(torch.func.grad(weighted, has_aux=True), (parameters,), (direction,))[1]
+    with devices.plain_operations():
+        both = torch.func.jvp(torch.func.grad(weighted, has_aux=True), (parameters,), (direction,))[1]
     return both[1], both[0]
 
 

@@ -23,7 +23,7 @@ from alchemist.models.training import descend, optimiser, trainable
 from alchemist.raters import credit
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater, Weights, batch_weights
-from alchemist.settings.budget import RateSettings
+from alchemist.settings.budget import Precision, RateSettings
 
 
 @dataclass(frozen=True)
@@ -227,15 +227,16 @@ def inner_rule(
 
 
 def exact_credits(
-    state: MetaState, window: list[Step], weights: list[Weights], settings: MetaRater
+    state: MetaState, window: list[Step], weights: list[Weights], settings: MetaRater, precision: Precision
 ) -> credit.Unrolled | None:
     """Credits of a window's train pairs from the proxy as it stands, or None where it has no moments yet.
 
-    The inner steps are unclipped, on the weighted train loss alone, at the proxy's present rate, in
-    float32, each with the chance of the proxy's own step. f is the mean loss of the window's last
-    validation batch, which no step has seen yet, without what training alone draws. `alignment` takes
-    a plain step; `unrolled` the steps of the proxy's optimiser. Adam's first step from zero moments has
-    a derivative of about eps / |g|, which tells nothing: there the result is None.
+    The inner steps are unclipped, on the weighted train loss alone, at the proxy's present rate, each
+    with the chance and the precision of the proxy's own step; parameters, gradients and credits are
+    float32. f is the mean loss of the window's last validation batch, which no step has seen yet, without
+    what training alone draws. `alignment` takes a plain step; `unrolled` the steps of the proxy's
+    optimiser. Adam's first step from zero moments has a derivative of about eps / |g|, which tells
+    nothing: there the result is None.
     """
     rule, moments = inner_rule(state.proxy_adam, state.proxy)
     if settings.credit == "unrolled" and isinstance(rule, credit.Adam) and moments is None:
@@ -245,7 +246,8 @@ def exact_credits(
 
     def losses(parameters: credit.Parameters, item: tuple[Batch, Chance]) -> Tensor:
         named = {prefix + name: value for name, value in parameters.items()}
-        out: Tensor = torch.func.functional_call(module, named, item)
+        with devices.autocast(precision, state.device):
+            out: Tensor = torch.func.functional_call(module, named, item)
         return out
 
     parameters = {name: value.detach() for name, value in trainable(state.proxy).items()}
@@ -253,10 +255,9 @@ def exact_credits(
     shares = [w.shares.detach() for w in weights]
     last = window[-1]
     validation = (last.validation, Chance(last.proxy_chance.seed, last.validation_chance.positions))
-    with devices.exact_arithmetic(state.device):
-        if settings.credit == "alignment":
-            return credit.alignment(losses, parameters, rule.rate, batches[0], shares[0], validation)
-        return credit.unrolled(losses, parameters, moments, rule, batches, shares, validation)
+    if settings.credit == "alignment":
+        return credit.alignment(losses, parameters, rule.rate, batches[0], shares[0], validation)
+    return credit.unrolled(losses, parameters, moments, rule, batches, shares, validation)
 
 
 # ------------------------------------------------------------------------------ the rater's step
@@ -304,7 +305,7 @@ def meta_window(
     # --- exact credits, from the proxy before its steps
     exact = None
     if settings.credit in ("alignment", "unrolled"):
-        exact = exact_credits(state, window, weights, settings)
+        exact = exact_credits(state, window, weights, settings, budget.precision)
     scale = torch.ones((), dtype=torch.float64, device=state.device)
     if exact is not None:
         scale = state.scale.update(torch.stack(exact.credits)).clamp_min(1e-30)

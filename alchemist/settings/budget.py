@@ -73,4 +73,4 @@ class RateSettings(Settings):
         default=255, ge=1, description="pairs of the pool beside which every pair is rated"
     )
     score_batch: int = Field(default=64, ge=1, description="pairs rated at once; no rating depends on it")
-    precision: Precision = Field(default="auto", description=FAST)
+    precision: Precision = Field(default="auto", description=f"{FAST}; exact credits are of it too")

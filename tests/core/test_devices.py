@@ -75,17 +75,17 @@ def test_a_device_without_autocasting_computes_in_float32() -> None:
             assert (torch.ones(2, 2, device=META) @ torch.ones(2, 2, device=META)).dtype == torch.float32
 
 
-def test_exact_arithmetic_is_known_in_every_thread_until_the_last_of_it_ends() -> None:
+def test_plain_operations_are_known_in_every_thread_until_the_last_of_them_ends() -> None:
     """A backward pass may run in a thread of its own, and what fails ends it too."""
     with ThreadPoolExecutor(1) as other:
-        assert not devices.exact()
-        with devices.exact_arithmetic(CPU):
-            with pytest.raises(ZeroDivisionError), devices.exact_arithmetic(CPU):
+        assert not devices.plain()
+        with devices.plain_operations():
+            with pytest.raises(ZeroDivisionError), devices.plain_operations():
                 assert 1 / 0
-            assert devices.exact()
-            assert other.submit(devices.exact).result()
-        assert not devices.exact()
-        assert not other.submit(devices.exact).result()
+            assert devices.plain()
+            assert other.submit(devices.plain).result()
+        assert not devices.plain()
+        assert not other.submit(devices.plain).result()
 
 
 @pytest.mark.parametrize("bias", [True, False])

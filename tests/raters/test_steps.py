@@ -197,9 +197,10 @@ def test_both_networks_move_and_the_credits_are_those_before_the_step(
     assert sum(moved) > 0.8 * len(moved)
 
 
+@pytest.mark.parametrize(("precision", "near"), [("fp32", 1e-4), ("bf16", 2e-2)])
 @pytest.mark.parametrize("upper", [1.0, 0.6])
 def test_the_proxy_takes_the_same_step_whatever_the_credit(
-    data: Encoded, codec: StarCodec, upper: float
+    data: Encoded, codec: StarCodec, upper: float, precision: str, near: float
 ) -> None:
     """Also where it takes the train gradient over from the credit; under one drop-path mask."""
     size = TINY.model_copy(update={"drop_path": 0.5})
@@ -207,9 +208,33 @@ def test_the_proxy_takes_the_same_step_whatever_the_credit(
     for credit in ("penalty", "alignment"):
         state, step = sgd_state(codec, size), step_of(data, upper, training=True)
         before = weights_of(state.proxy)
-        meta_window(state, [step], of_credit(credit), BUDGET)
+        meta_window(state, [step], of_credit(credit), BUDGET.model_copy(update={"precision": precision}))
         ends.append(weights_of(state.proxy) - before)
-    assert float((ends[0] - ends[1]).norm() / ends[0].norm()) < 1e-4
+    assert float((ends[0] - ends[1]).norm() / ends[0].norm()) < near
+
+
+@pytest.mark.parametrize("name", ["alignment", "unrolled"])
+def test_exact_credits_are_of_the_budgets_precision(data: Encoded, codec: StarCodec, name: str) -> None:
+    """In bf16 every pass is, and the credits stay near those of fp32; what they are summed in is float32."""
+    size, settings = TINY.model_copy(update={"drop_path": 0.3}), of_credit(name)
+    window = [step_of(data, 0.7, t, training=True) for t in range(1 if name == "alignment" else 2)]
+    weights = [Weights(torch.full((8,), 1 / 8), torch.full((8,), 1 / 8), torch.tensor(1.0))] * len(window)
+    found = {}
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        proxy, seen = StarGenerator(size, codec, 0), set[torch.dtype]()
+        with torch.no_grad():
+            proxy.star.head.weight.mul_(50)  # away from the start, where the head is almost zero
+        state = start(proxy, new_rater(codec), settings, BUDGET)
+        proxy_step(state, step_of(data, 0.7, 3), weights[0].shares, BUDGET)
+        proxy.star.blocks[1].register_forward_hook(lambda m, i, out, seen=seen: seen.add(out[0].dtype))
+        exact = exact_credits(state, window, weights, settings, precision)
+        assert exact is not None
+        assert seen == {dtype}
+        found[precision] = torch.stack(exact.credits)
+        assert found[precision].dtype == torch.float32
+        assert {g.dtype for g in exact.gradient.values()} == {torch.float32}
+    error = float((found["bf16"] - found["fp32"]).norm() / found["fp32"].norm())
+    assert 1e-5 < error < 0.05
 
 
 def test_exact_credits_of_the_proxy_are_the_change_of_its_validation_loss(
@@ -226,7 +251,7 @@ def test_exact_credits_of_the_proxy_are_the_change_of_its_validation_loss(
             proxy_step(state, step_of(data, 0.7, 3 + t), weights[0].shares, BUDGET)
         return state
 
-    exact = exact_credits(warmed(), window, weights, of_credit("unrolled"))
+    exact = exact_credits(warmed(), window, weights, of_credit("unrolled"), "fp32")
     assert exact is not None
 
     def end(moved: int, by: float) -> float:

@@ -1,8 +1,8 @@
 """Steps of the transformer in few passes over memory, for a CPU.
 
 Each is an autograd function with a backward pass written out, in the products' own type. None has a
-forward-mode rule or a second derivative, and says so where one is asked for: exact credits run the plain
-operations of `transformer`, and the tests compare the two.
+forward-mode rule or a second derivative, and says so where one is asked for: those passes of exact credits
+run the plain operations of `transformer`, and the tests compare the two.
 """
 
 import math
@@ -21,7 +21,7 @@ LEAST = 1e-37  # a chance below counts as this one: a loss of at most 85 nats
 def _only_once() -> None:
     # In a backward pass gradients are recorded where somebody wants to differentiate it.
     if torch.is_grad_enabled():
-        raise RuntimeError("fused steps have no second derivative; run within devices.exact_arithmetic")
+        raise RuntimeError("fused steps have no second derivative; run within devices.plain_operations")
 
 
 class _Turn(torch.autograd.Function):

@@ -65,7 +65,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tenso
 
 def _few_passes(x: Tensor) -> bool:
     """Whether the functions of `fused` run: on a CPU, but where derivatives are asked that they lack."""
-    return x.device.type == "cpu" and not devices.exact()
+    return x.device.type == "cpu" and not devices.plain()
 
 
 class Block(nn.Module):
