@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alchemist.core.refusal import Refusal
+from alchemist.pools.seen import Seen
 from alchemist.settings.pool import UserPool
 
 # Reasons why a pair is not used. Few and fixed, so that they can be counted.
@@ -80,13 +81,12 @@ def unique(pairs: Iterator[Found]) -> Iterator[Found]:
 
     The first pair of an id has it, whatever becomes of that pair.
     """
-    seen: set[bytes] = set()
+    seen = Seen()
     for pair in pairs:
         name, count = pair.id, 1
-        while digest(name.encode()) in seen:
+        while seen.add(digest(name.encode())) is not None:
             count += 1
             name = f"{pair.id}#{count}"
-        seen.add(digest(name.encode()))
         yield pair if count == 1 else Found(name, pair.caption, None, DUPLICATE_ID, pair.group)
 
 

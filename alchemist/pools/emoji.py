@@ -18,6 +18,7 @@ from alchemist.core import stateless
 from alchemist.pools import emoji_scene
 from alchemist.pools.emoji_scene import concept_names
 from alchemist.pools.row import SPLITS, Row, pixel_hash
+from alchemist.pools.seen import Seen
 from alchemist.settings import Settings
 from alchemist.settings.pool import PoolSettings
 
@@ -115,11 +116,11 @@ def rows(pool: EmojiPool, processes: int) -> Iterator[Row]:
     A held-out pair whose pixels another split has already is composed again, as the same kind. The
     shares of kinds therefore stay as planted (near-blank images repeat often at low resolution).
     """
-    split_of: dict[bytes, str] = {}  # pixels -> the split that has them
+    seen = Seen()  # pixels, with the split that has them
     counts: Counter[str] = Counter()
     for split, first in _composed(pool, _streams(pool), processes):
-        pair, attempt, position = first, 0, counts[split]
-        while split_of.setdefault(pixel_hash(pair.image), split) != split:
+        pair, attempt, position, code = first, 0, counts[split], SPLITS.index(split)
+        while seen.add(pixel_hash(pair.image), code) not in (None, code):
             attempt += 1
             stream, kind = f"{split}-again{attempt}", {first.kind: 1.0}
             pair = compose(pool.seed, stream, position, kind, pool.concepts, pool.resolution)

@@ -25,6 +25,7 @@ from alchemist.pools.base import (
     walk,
 )
 from alchemist.pools.image import SUFFIXES
+from alchemist.pools.seen import Seen
 from alchemist.settings.pool import UserPool
 
 _Lines = Iterator[tuple[int, dict[str, Any] | None]]
@@ -61,7 +62,7 @@ def read(pool: FolderPool) -> Iterator[Found]:
 
 
 def _pairs(root: Path) -> Iterator[Found]:
-    listed: set[bytes] = set()  # what `_mark` gives
+    listed = Seen()  # what `_mark` gives
     for path in walk(root):
         if _is_metadata(path):
             yield from _metadata(root, path, listed)
@@ -97,7 +98,7 @@ def _is_metadata(path: Path) -> bool:
 # ---------------------------------------------------------------------- sidecar captions
 
 
-def _sidecars(root: Path, folder: Path, paths: Iterator[Path], listed: set[bytes]) -> Iterator[Found]:
+def _sidecars(root: Path, folder: Path, paths: Iterator[Path], listed: Seen) -> Iterator[Found]:
     """The pairs of one folder, by stem. Of its paths the names alone are held: all may lie in one folder."""
     stems: dict[str, list[str]] = {}
     for path in paths:
@@ -127,7 +128,7 @@ def _caption_file(path: Path) -> tuple[str | None, str]:
 # ---------------------------------------------------------------------- metadata files
 
 
-def _metadata(root: Path, path: Path, listed: set[bytes]) -> Iterator[Found]:
+def _metadata(root: Path, path: Path, listed: Seen) -> Iterator[Found]:
     """The pairs that a metadata file lists; file_name is relative to it. Adds their marks to `listed`."""
     here = PurePosixPath(path.parent.relative_to(root).as_posix())
     lines = _csv_lines(path) if path.suffix == ".csv" else _json_lines(path)

@@ -3,7 +3,7 @@
 Readers yield in a stable order and have a few images at a time in memory. A pair that cannot be used
 has a row too, with a reason; nothing is replaced by a neighbour and no pair ends the run. Per pair,
 16-byte hashes of its id, its pixels and its pixels with caption stay in memory to find repeats (some
-300 bytes).
+100 bytes).
 """
 
 import itertools
@@ -33,6 +33,7 @@ from alchemist.pools.base import (
 )
 from alchemist.pools.image import decode
 from alchemist.pools.row import SPLITS, Row, pixel_hash
+from alchemist.pools.seen import Seen
 from alchemist.settings import legal, parse
 from alchemist.settings.pool import PoolSettings, UserPool
 
@@ -88,14 +89,15 @@ def _split_rows(pool: UserPool) -> Iterator[Row]:
         "scorer": pool.splits.scorer,
     }
     ends = np.cumsum(list(shares.values()))
-    split_of: dict[bytes, str] = {}  # pixels -> the split that has them
+    seen = Seen()  # pixels, with the split that has them
     counts: Counter[str] = Counter()
     for record in records(pool):
         place = float(id_uniforms([record.group], "split", pool.seed)[0])
         split = [*shares, "pool"][int(np.searchsorted(ends, place, side="right"))]
         image, reason = record.image, record.reason
         # Equal pixels in two splits would let a model be judged on what it was trained on.
-        if image is not None and split_of.setdefault(pixel_hash(image), split) != split:
+        code = SPLITS.index(split)
+        if image is not None and seen.add(pixel_hash(image), code) not in (None, code):
             image, reason = None, OTHER_SPLIT
         counts[reason or split] += 1
         yield Row(record.id, record.caption, split, record.group, image, reason, None)
@@ -115,15 +117,14 @@ def records(pool: UserPool) -> Iterator[Record]:
     Raises Refusal where the path does not exist or holds nothing of the stated format.
     """
     pairs = unique(ADAPTERS[pool.format].read(pool))
-    seen: set[bytes] = set()
+    seen = Seen()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         while batch := list(itertools.islice(pairs, BATCH)):
             for record in threads.map(lambda pair: _record(pair, pool), batch):
                 if record.image is not None:
                     content = digest(pixel_hash(record.image) + record.caption.encode())
-                    if content in seen:
+                    if seen.add(content) is not None:
                         record = replace(record, image=None, reason=DUPLICATE)  # noqa: PLW2901
-                    seen.add(content)
                 yield record
 
 
