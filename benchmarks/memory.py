@@ -100,7 +100,7 @@ def run(stage: str, folder: Path) -> float:
 
 
 def ratios(repeats: int) -> list[Ratio]:
-    """The peak on the larger pool over that on the smaller one. Memory wavers by 3 MiB: three turns at most."""
+    """The peak on the larger pool over that on the smaller one. It wavers by 3 MiB: three turns at most."""
     peaks: dict[str, list[float]] = {stage: [] for stage in GIVEN}
     for count in SIZES:
         with tempfile.TemporaryDirectory() as name:
