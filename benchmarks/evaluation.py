@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from PIL import Image
 from torch.nn import functional as F
 
@@ -32,6 +31,7 @@ from alchemist.measures import generator as measure
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.text import caption_states
 from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
+from benchmarks import given
 from benchmarks.contest import Contestant
 from benchmarks.ratio import Ratio
 
@@ -43,7 +43,7 @@ WORDS = "red blue old small bird house boat tree moon dog ball hat beside above 
 
 def settings() -> tuple[Any, EvaluateSettings]:
     """params.yaml, and the evaluation of its scale tiny."""
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = given.params()
     return params, EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
 
 

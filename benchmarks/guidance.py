@@ -21,10 +21,9 @@ from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import distances, features
 from alchemist.measures.generator import generate
 from alchemist.models.encoded import Encoded, EvaluationRows
-from alchemist.params.inherit import inherited
 from alchemist.pools import store
 from alchemist.settings.evaluation import EvaluateSettings
-from stages.params_file import read_params
+from benchmarks import given
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--guidance", nargs="*", type=float, default=[1.5, 2.0, 3.0])
     parser.add_argument("--top-p", nargs="*", type=float, default=[0.6, 0.8, 0.95])
     asked = parser.parse_args()
-    params = inherited(read_params(Path("params.yaml")))
+    params = given.params()
     device = devices.chosen(params["device"])
     settings = EvaluateSettings(**params["scales"][asked.scale]["evaluate"])
     codec = open_codec(asked.data / "tokenizer", device)

@@ -3,37 +3,31 @@
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 
 from alchemist.families.star.generator import StarCodec, open_codec
 from alchemist.families.star.settings import StarSettings
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.text import caption_states
+from benchmarks import given
 
 CPU = torch.device("cpu")
 PAIRS, CAPTIONS = 2000, 500
 SENTENCE = "a small red bird beside the blue house on green grass under one yellow sun near two old trees"
 
 
-def params() -> Any:
-    """params.yaml of the repo."""
-    return yaml.safe_load(Path("params.yaml").read_text())
-
-
 def size(name: str) -> StarSettings:
     """A model of params.yaml."""
-    return StarSettings(**params()["models"][name])
+    return StarSettings(**given.params()["models"][name])
 
 
 @cache
 def codec() -> StarCodec:
     """The tracked tokenizer."""
-    return open_codec(Path("assets") / params()["tokenizer"]["asset"], CPU)
+    return open_codec(Path("assets") / given.params()["tokenizer"]["asset"], CPU)
 
 
 def write(folder: Path) -> None:

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
-import yaml
 from PIL import Image
 
 from alchemist.core import files, stateless
+from benchmarks import given
 from benchmarks.ratio import Ratio
 
 SIZES = (3_000, 12_000)
@@ -52,7 +52,7 @@ def make(folder: Path, count: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = given.params()
     columns = {"image": "image", "caption": "caption", "id": "id"}
     shares = {"meta_validation": 0.05, "evaluation": 0.02, "scorer": 0.02}
     params["pools"]["mine"] |= {
@@ -84,13 +84,13 @@ def png(pixels: Any) -> bytes:
 def run(stage: str, folder: Path) -> float:
     """Runs a stage in this process; gives the peak of the process, or of its largest worker, in MiB."""
     params = files.read_json(folder / "data/params.json")
-    given = COMMON | {"codec": ASSETS / params["tokenizer"]["asset"]} | GIVEN[stage]
+    options = COMMON | {"codec": ASSETS / params["tokenizer"]["asset"]} | GIVEN[stage]
     work = importlib.import_module(f"stages.{stage}").run
     hints = get_type_hints(work)
     arguments = {}
     for name in inspect.signature(work).parameters:
         is_path = Path in (hints[name], *get_args(hints[name]))
-        arguments[name] = Path(given[name]) if is_path else given[name]
+        arguments[name] = Path(options[name]) if is_path else options[name]
     with contextlib.chdir(folder), contextlib.redirect_stdout(sys.stderr):
         work(**arguments)
     # The kernel's ru_maxrss of this process begins at the peak of the one that started it.

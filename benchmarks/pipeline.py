@@ -17,6 +17,7 @@ import yaml
 from dvc.repo import Repo
 
 from alchemist.core import files
+from benchmarks import given
 from benchmarks.ratio import Ratio
 
 HERE = Path(__file__).resolve().parents[1]
@@ -47,7 +48,7 @@ def grid(folder: Path, selections: int | None = None, seeds: int | None = None) 
         "__pycache__", "data", "dvc.lock", ".git", ".dvc", ".venv", ".scratch", ".*_cache"
     )
     shutil.copytree(HERE, folder, ignore=kept)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params = given.params(folder)
     if selections is not None and seeds is not None:
         names = [name for name, block in params["selections"].items() if block["rater"] == "alchemist"]
         lists = {"selections": names[:selections], "raters": ["alchemist"], "seeds": list(range(seeds))}

@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from alchemist.core import stateless
 from alchemist.pools import store
 from alchemist.pools.row import Row
 from alchemist.pools.store import read_index, write_pool
 from alchemist.raters import pixels
+from benchmarks import given
 
 RESOLUTION, SHARD = 32, 16_384
 IMAGES = ("index", *pixels.MEASURES)
@@ -58,7 +58,7 @@ def make(folder: Path, count: int) -> None:
     (folder / "pool").mkdir()
     (folder / "encoded").mkdir()
     write_pool(folder / "pool", rows(count), RESOLUTION, SHARD, {})
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = given.params()
     config = tokenizer.load(Path("assets") / params["tokenizer"]["asset"]).config
     rng = stateless.generator("benchmark tokens")
     tokens = rng.integers(0, config.codes, (count, config.tokens), dtype=np.uint16)
@@ -94,7 +94,7 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
     from alchemist.raters.embedding import cosines
     from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
 
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = given.params()
     evaluate = EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
     index = read_index(folder)
     if case == "clip_score":
@@ -125,7 +125,7 @@ def by_encoded(case: str, folder: Path, light: bool) -> float:
     from alchemist.raters.network import Group, Rater
     from alchemist.settings.budget import RateSettings
 
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = given.params()
     device = devices.chosen(params["device"])
     codec = open_codec(Path("assets") / params["tokenizer"]["asset"], device)
     tiny = {"depth": 1, "width": 32, "heads": 2} if light else {}

@@ -16,7 +16,7 @@ from alchemist.raters.network import Rater
 from alchemist.raters.proxy import Plain
 from alchemist.settings import parse
 from alchemist.settings.budget import RateSettings
-from benchmarks import material
+from benchmarks import given, material
 from benchmarks.contest import Contestant, medians
 from benchmarks.plain import PlainRater, PlainRating, PlainStar
 from benchmarks.ratio import Ratio
@@ -37,13 +37,13 @@ def _settings(credit: str) -> MetaRater:
 
 
 def _budget() -> RateSettings:
-    return parse(RateSettings, material.params()["scales"]["tiny"]["rate"], "rate")
+    return parse(RateSettings, given.params()["scales"]["tiny"]["rate"], "rate")
 
 
 def _run(folder: Path) -> Plain:
     """A run on the pairs of a folder, of which the steps alone are taken."""
     data, _ = material.opened(folder)
-    size = material.size(material.params()["roles"]["proxy"])
+    size = material.size(given.params()["roles"]["proxy"])
     return Plain(
         lambda seed: StarGenerator(size, material.codec(), seed), data, data.pool(), data.validation(), 0,
         _budget(), Scratch(folder, "rating"), lambda n, words: None, lambda n: None,
@@ -52,7 +52,7 @@ def _run(folder: Path) -> Plain:
 
 def ours(folder: Path, credit: str, upper: float) -> Callable[[], object]:
     """Windows of our steps, with the batches that they take; proxy and trunk as params.yaml has them."""
-    settings, device, roles = _settings(credit), devices.chosen("cpu"), material.params()["roles"]
+    settings, device, roles = _settings(credit), devices.chosen("cpu"), given.params()["roles"]
     run = _run(folder)
     rater = Rater(StarTrunk(material.size(roles["rater"]), material.codec(), 0), 0)
     state = steps.start(run.proxy(0), rater, settings, run.budget)
@@ -71,7 +71,7 @@ def ours(folder: Path, credit: str, upper: float) -> Callable[[], object]:
 def plain(folder: Path, upper: float) -> Callable[[], object]:
     """The published steps, on batches read alike."""
     run = _run(folder)
-    roles, device = material.params()["roles"], devices.chosen("cpu")
+    roles, device = given.params()["roles"], devices.chosen("cpu")
     tokenizer = material.codec().tokenizer
     proxy = PlainStar(material.size(roles["proxy"]), tokenizer, TEXT_WIDTH)
     trunk = material.size(roles["rater"])

@@ -14,7 +14,7 @@ from alchemist.models.text import TEXT_WIDTH, load_minilm
 from alchemist.models.training import Average, forward_flops, numbers_at, optimiser, step
 from alchemist.settings import parse
 from alchemist.settings.budget import TrainSettings
-from benchmarks import material
+from benchmarks import given, material
 from benchmarks.contest import Contestant, medians
 from benchmarks.plain import PlainStar, PlainTraining
 from benchmarks.ratio import Ratio
@@ -27,7 +27,7 @@ SIDE = 2048
 def ours(folder: Path, model: str) -> Callable[[], object]:
     """Steps of `alchemist.models.training`, with what the loop does around each."""
     data, _ = material.opened(folder)
-    settings = parse(TrainSettings, material.params()["scales"]["tiny"]["train"], "train")
+    settings = parse(TrainSettings, given.params()["scales"]["tiny"]["train"], "train")
     device = devices.chosen("cpu")
     generator = StarGenerator(material.size(model), material.codec(), 0)
     average = Average(generator, settings.ema_images)

@@ -1,1 +1,1 @@
-"""All of params.yaml: what must fit together across its blocks, and the JSON Schema that an editor reads."""
+"""All of params.yaml: bases of blocks, what must fit together across them, the JSON Schema for editors."""

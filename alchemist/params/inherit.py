@@ -9,35 +9,57 @@ from typing import Any
 from alchemist.core.refusal import Refusal
 from alchemist.settings import BASE, legal
 
-TABLES = ("pools", "raters", "selections", "models", "contrasts", "scales")
+# The tables of named blocks, with the key that says of what class a block is, where there are many.
+TABLES = {
+    "pools": "format",
+    "raters": "kind",
+    "selections": "sampler",
+    "models": "family",
+    "contrasts": None,
+    "scales": None,
+}
 
 
 def inherited(params: Any) -> Any:
     """What params.yaml holds, with every block whole: what it says itself over what its base says.
 
     Blocks inside are joined key by key; a list, a number, a null take the place of the base's. A base may
-    have one too. Raises Refusal where a base is no block of the table, or rests on the block itself.
+    have one too; it stands before what rests on it, so that a mistake in it is told as its own. Raises
+    Refusal where a base is no block of the table, rests on the block itself, or is of another class.
     """
     if not isinstance(params, dict):
         return params
-    tables = {key: params[key] for key in TABLES if isinstance(params.get(key), dict)}
-    return params | {
-        key: {name: _whole(key, table, name, ()) for name in table} for key, table in tables.items()
-    }
+    out = dict(params)
+    for key in TABLES:
+        if isinstance(params.get(key), dict):
+            out[key] = {}
+            for name in params[key]:
+                _add(out[key], key, params[key], name, ())
+    return out
 
 
-def _whole(key: str, table: dict[Any, Any], name: Any, above: tuple[Any, ...]) -> Any:
-    """Block `name` of a table, of which the blocks `above` are made."""
+def _add(out: dict[Any, Any], key: str, table: dict[Any, Any], name: Any, above: tuple[Any, ...]) -> None:
+    """Puts block `name` of a table, which the blocks `above` rest on, whole into `out`, its base first."""
     block, resting = table[name], (*above, name)
+    if name in out:
+        return
     if not isinstance(block, dict) or BASE not in block:
-        return block
+        out[name] = block
+        return
     base, where = block[BASE], f"{key}.{name}.{BASE}"
     others = [other for other in table if other not in resting]
+    if base in resting or not others:
+        raise Refusal(f"{where} is {base!r}; it should be a block of {key} that does not rest on {name}.")
     if base not in others:
-        if base in resting:
-            raise Refusal(f"{where} is {base!r}; it should be a block that does not rest on {name} itself.")
         raise Refusal(legal.wrong_value(where, base, others))
-    return _over({k: v for k, v in block.items() if k != BASE}, _whole(key, table, base, resting))
+    _add(out, key, table, base, resting)
+    own, below, tag = {k: v for k, v in block.items() if k != BASE}, out[base], TABLES[key]
+    if tag in own and isinstance(below, dict) and own[tag] != below.get(tag):
+        raise Refusal(
+            f"{key}.{name}.{tag} is {own[tag]!r}; its base {base} has {below.get(tag)!r}, and it should be "
+            "left out or the same."
+        )
+    out[name] = _over(own, below)
 
 
 def _over(own: Any, base: Any) -> Any:

@@ -35,19 +35,19 @@ def schema() -> dict[str, Any]:
     laws = {name: classes(name).LAW for name in families()}
     plain = [field.annotation for field in Params.model_fields.values() if _is_block(field.annotation)]
     named = [get_args(Params.model_fields[key].annotation)[1] for key in ("contrasts", "scales")]
-    tables = (FORMATS, raters, SAMPLERS, models, laws)
-    blocks = [*plain, *named, *(block for table in tables for block in table.values())]
+    kinds = (FORMATS, raters, SAMPLERS, models, laws)
+    blocks = [*plain, *named, *(block for table in kinds for block in table.values())]
     _, made = models_json_schema([(block, "validation") for block in dict.fromkeys(blocks)], ref_template=REF)
     parts = made["$defs"]
     parts[ScaleSettings.__name__]["properties"]["sample"] |= {
         "additionalProperties": False,
         "properties": {name: _ref(law) for name, law in laws.items()},
     }
-    tagged = {
-        "pools": _by_tag("format", FORMATS),
-        "raters": _by_tag("kind", raters),
-        "selections": _by_tag("sampler", SAMPLERS),
-        "models": _by_tag("family", models),
+    tables: dict[str, tuple[str, Mapping[str, type[BaseModel]]]] = {
+        "pools": ("format", FORMATS),
+        "raters": ("kind", raters),
+        "selections": ("sampler", SAMPLERS),
+        "models": ("family", models),
     }
     own: dict[str, Any] = {"device": {"type": "string", "pattern": f"^({DEVICES})$"}}
     properties = {}
@@ -57,7 +57,12 @@ def schema() -> dict[str, Any]:
         elif _is_block(field.annotation):
             body = _ref(field.annotation)
         else:
-            one = tagged.get(key) or _or_rests(parts, get_args(field.annotation)[1])
+            if key in tables:
+                tag, table = tables[key]
+                one = _or_rests(parts, list(table.values()), _by_tag(tag, table))
+            else:
+                block = get_args(field.annotation)[1]
+                one = _or_rests(parts, [block], _ref(block))
             body = {
                 "type": "object",
                 "minProperties": 1,
@@ -79,26 +84,27 @@ def schema() -> dict[str, Any]:
 
 def _by_tag(tag: str, blocks: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
     """A block whose value at `tag` says which class it is of: editors then show that class alone."""
-    rests = {"required": [BASE]}
     return {
         "type": "object",
-        "anyOf": [{"required": [tag]}, rests],
-        "properties": {tag: {"enum": list(blocks)}, **OF_BASE},
+        "required": [tag],
+        "properties": {tag: {"enum": list(blocks)}},
         "allOf": [
-            {
-                "if": {"properties": {tag: {"const": name}}, "required": [tag], "not": rests},
-                "then": _ref(block),
-            }
+            {"if": {"properties": {tag: {"const": name}}, "required": [tag]}, "then": _ref(block)}
             for name, block in blocks.items()
         ],
     }
 
 
-def _or_rests(parts: dict[str, Any], block: Any) -> dict[str, Any]:
-    """A block of one class, of whose keys none is required where it has a base."""
-    keys = parts[block.__name__]["properties"]
-    partial = {"type": "object", "additionalProperties": False, "properties": {**keys, **OF_BASE}}
-    return {"if": {"required": [BASE]}, "then": partial, "else": _ref(block)}
+def _or_rests(parts: dict[str, Any], blocks: list[Any], whole: dict[str, Any]) -> dict[str, Any]:
+    """A block as `whole` has it; or one with a base, which may have any key of its classes and needs none."""
+    keys: dict[str, list[Any]] = {}
+    for block in blocks:
+        for key, field in parts[block.__name__]["properties"].items():
+            if field not in keys.setdefault(key, []):
+                keys[key].append(field)
+    properties = {key: fields[0] if len(fields) == 1 else {"anyOf": fields} for key, fields in keys.items()}
+    partial = {"type": "object", "additionalProperties": False, "properties": {**properties, **OF_BASE}}
+    return {"if": {"required": [BASE]}, "then": partial, "else": whole}
 
 
 def _ref(block: Any) -> dict[str, Any]:

@@ -18,14 +18,12 @@ class Seen:
     def _make(self, slots: int) -> None:
         self.slots, self.digests, self.codes = slots, bytearray(slots * WIDTH), bytearray(slots)
 
-    def __len__(self) -> int:
-        return self.taken
-
     def __contains__(self, digest: bytes) -> bool:
         return self._at(self._place(digest)) == digest
 
     def add(self, digest: bytes, code: int = 0) -> int | None:
         """The number (0 to 255) that an equal digest came with, or None for a new one, which takes `code`."""
+        assert len(digest) == WIDTH
         place = self._place(digest)
         if self._at(place) == digest:
             return self.codes[place]

@@ -55,3 +55,9 @@ def test_threads_spin_for_each_other_as_long_as_a_person_says_or_else_briefly() 
     )
     assert told(code) == [process.SPINS, "False"]
     assert told(code, GOMP_SPINCOUNT="7") == ["7", "False"]
+
+
+def test_arrow_takes_the_systems_allocator_in_every_stage() -> None:
+    for stage in ("check", "prune"):
+        code = f"import stages.{stage}; import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+        assert told(code) == ["system"]

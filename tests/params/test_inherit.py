@@ -72,7 +72,7 @@ def test_a_tag_comes_from_the_base_and_so_do_its_rules() -> None:
 
 
 LEGAL = f"; legal values are {', '.join(PARAMS['scales'])}."
-CIRCLE = "; it should be a block that does not rest on"
+CIRCLE = "; it should be a block of scales that does not rest on"
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,35 @@ CIRCLE = "; it should be a block that does not rest on"
         ("scales.own", {"base": "smal"}, f"scales.own.base is 'smal', nearest to small{LEGAL}"),
         ("scales.own", {"base": None}, f"scales.own.base is None{LEGAL}"),
         ("scales.own", {"base": ["tiny"]}, f"scales.own.base is ['tiny']{LEGAL}"),
-        ("scales.own", {"base": "own"}, f"scales.own.base is 'own'{CIRCLE} own itself."),
-        ("scales.tiny", {"base": "small"}, f"scales.small.base is 'tiny'{CIRCLE} small itself."),
+        ("scales.own", {"base": "own"}, f"scales.own.base is 'own'{CIRCLE} own."),
+        ("scales.tiny", {"base": "small"}, f"scales.small.base is 'tiny'{CIRCLE} small."),
         ("raters.own", {"base": "small"}, "raters.own.base is 'small'"),  # of another table
         ("scales.own", {"bsae": "tiny"}, "scales.own.bsae is not a known key, nearest to base; legal"),
         ("scales.tiny", None, "scales.tiny is None; it should be a block "),
+        (
+            "raters.own",
+            {"base": "alchemist", "kind": "el2n"},
+            "raters.own.kind is 'el2n'; its base alchemist has 'meta', and it should be left out or",
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_base_is_one_sentence(key: str, block: Any, told: str) -> None:
     with pytest.raises(Refusal) as refused:
         check(with_block(key, block))
     assert str(refused.value).startswith(told)
+
+
+def test_a_mistake_in_a_base_is_told_as_the_bases_own() -> None:
+    params = copy.deepcopy(PARAMS)
+    wrong = {"base": "tiny", "train": {"images": -1}}
+    params["scales"] = {"heir": {"base": "wrong"}, "wrong": wrong, **params["scales"]}
+    with pytest.raises(Refusal, match=r"^scales\.wrong\.train\.images is -1; "):
+        check(params)
+
+
+def test_the_only_block_of_a_table_has_no_base_to_rest_on() -> None:
+    with pytest.raises(Refusal, match=r"^raters\.own\.base is 'other'; it should be a block of raters that "):
+        inherited({"raters": {"own": {"base": "other"}}})
 
 
 def test_a_section_has_no_base() -> None:

@@ -66,6 +66,10 @@ def test_params_yaml_names_the_schema_and_keeps_it() -> None:
         ("raters.alchemist_carried.base", None, ["raters", "alchemist_carried", "base"]),
         ("raters.alchemist_carried.kind", "mata", ["raters", "alchemist_carried", "kind"]),
         ("raters.loss", {"direction": 1}, ["raters", "loss"]),  # neither kind nor base
+        ("raters.alchemist_carried.grop", "none", ["raters", "alchemist_carried"]),
+        ("models.xs", {"base": "s", "depth": "three"}, ["models", "xs", "depth"]),
+        ("pools.emoji_crowded.pairs", -1, ["pools", "emoji_crowded", "pairs"]),
+        ("selections.topk", {"base": "random", "dorp": 1}, ["selections", "topk"]),
     ],
 )
 def test_a_wrong_key_type_or_range_is_refused_by_the_schema_and_the_check(
@@ -111,7 +115,7 @@ def test_every_key_says_what_it_is_and_every_number_its_least() -> None:
     ],
 )
 def test_a_block_of_many_kinds_is_told_by_its_tag(key: str, tag: str, names: Any) -> None:
-    block = COMMITTED["properties"][key]["additionalProperties"]
+    block = COMMITTED["properties"][key]["additionalProperties"]["else"]
     assert block["properties"][tag]["enum"] == list(names)
     assert [case["if"]["properties"][tag]["const"] for case in block["allOf"]] == list(names)
 
