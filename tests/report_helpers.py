@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from analysis_helpers import UNIT
 from PIL import Image
 
 from alchemist.analysis.grid import FULL, Cell, Study
 from alchemist.core import files, stateless
+from alchemist.params.inherit import inherited
 from alchemist.pools import read, store
 from alchemist.pools.emoji import EmojiPool
 from alchemist.pools.read import pool_settings
@@ -26,6 +26,7 @@ from alchemist.settings import parse
 from alchemist.settings.grid import GridSettings
 from alchemist.settings.rater import table_name
 from stages import report as stage
+from stages.params_file import read_params
 
 REPO = Path(__file__).resolve().parents[1]
 EVIL = "<script>alert('caption')</script> & more"
@@ -36,7 +37,7 @@ PARAMETERS = {"xs": 1234567, "s": 2345678, "m": 3456789}
 
 def params(**grid: Any) -> dict[str, Any]:
     """The repo's params.yaml with a small pool and a grid of its own."""
-    held: dict[str, Any] = yaml.safe_load((REPO / "params.yaml").read_text())
+    held: dict[str, Any] = inherited(read_params(REPO / "params.yaml"))
     held["pools"]["emoji"] |= {
         "pairs": PAIRS, "meta_validation": {"pairs": 10, "source": "mixture"}, "evaluation": {"pairs": 12},
         "scorer": {"pairs": 10},

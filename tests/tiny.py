@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from alchemist.params.inherit import inherited
 from stages.params_file import read_params
 
 REPO = Path(__file__).parents[1]
@@ -10,7 +11,7 @@ REPO = Path(__file__).parents[1]
 
 def tiny_params() -> dict[str, Any]:
     """A dictionary of params: one seed, two arms, 150 pairs, some steps."""
-    params: dict[str, Any] = read_params(REPO / "params.yaml")
+    params: dict[str, Any] = inherited(read_params(REPO / "params.yaml"))
     params["roles"] = {"proxy": "xs", "rater": "xs"}
     params["statistics"] = {"primary": None, "secondary": [], "confidence": 0.95}
     params["grid"] = {
