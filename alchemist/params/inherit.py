@@ -4,6 +4,7 @@ YAML's own way, anchors and merge keys, is closed, since `dvc exp run -S` loses 
 share one.
 """
 
+import copy
 from typing import Any
 
 from alchemist.core.refusal import Refusal
@@ -59,7 +60,7 @@ def _add(out: dict[Any, Any], key: str, table: dict[Any, Any], name: Any, above:
             f"{key}.{name}.{tag} is {own[tag]!r}; its base {base} has {below.get(tag)!r}, and it should be "
             "left out or the same."
         )
-    out[name] = _over(own, below)
+    out[name] = copy.deepcopy(_over(own, below))  # no part of it is its base's own
 
 
 def _over(own: Any, base: Any) -> Any:

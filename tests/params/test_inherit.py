@@ -48,6 +48,9 @@ def test_what_a_block_says_lies_over_its_base_key_by_key_whatever_their_order() 
     }
     assert given == before
     assert inherited(found) == found
+    found["scales"]["b"]["train"]["batch"] = found["scales"]["c"]["train"]["rates"] = 8
+    assert (found["scales"]["a"]["train"]["batch"], found["scales"]["c"]["train"]["batch"]) == (4, 4)
+    assert found["scales"]["b"]["train"]["rates"] == [1, 2]
 
 
 def test_a_scale_of_ones_own_follows_its_base_but_where_it_differs(tmp_path: Path) -> None:
