@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from alchemist.params.inherit import TABLES
 from alchemist.params.whole import NAME, Params
 from alchemist.pools.read import FORMATS
 from alchemist.pruning.samplers import SAMPLERS
@@ -43,11 +44,11 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {name: _ref(law) for name, law in laws.items()},
     }
-    tables: dict[str, tuple[str, Mapping[str, type[BaseModel]]]] = {
-        "pools": ("format", FORMATS),
-        "raters": ("kind", raters),
-        "selections": ("sampler", SAMPLERS),
-        "models": ("family", models),
+    tables: dict[str, Mapping[str, type[BaseModel]]] = {
+        "pools": FORMATS,
+        "raters": raters,
+        "selections": SAMPLERS,
+        "models": models,
     }
     own: dict[str, Any] = {"device": {"type": "string", "pattern": f"^({DEVICES})$"}}
     properties = {}
@@ -57,9 +58,8 @@ def schema() -> dict[str, Any]:
         elif _is_block(field.annotation):
             body = _ref(field.annotation)
         else:
-            if key in tables:
-                tag, table = tables[key]
-                one = _or_rests(parts, list(table.values()), _by_tag(tag, table))
+            if tag := TABLES[key]:
+                one = _or_rests(parts, list(tables[key].values()), _by_tag(tag, tables[key]))
             else:
                 block = get_args(field.annotation)[1]
                 one = _or_rests(parts, [block], _ref(block))

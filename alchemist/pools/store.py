@@ -4,7 +4,6 @@ This module knows nothing of where pairs come from, so that later stages depend 
 It writes planted truth but does not read it: `alchemist.pools.truth` does.
 """
 
-import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from alchemist.core import files
+from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.pools.row import SPLITS, Row, pixel_hash
 
@@ -43,17 +42,19 @@ def write_pool(
     """
     counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     truth: list[tuple[str, str]] = []
-    ids = array("Q")  # hashes, since the names themselves would take ten times the memory
+    # Hashes, since the names themselves would take ten times the memory: two of a million have the same
+    # with a chance of 5e-8.
+    ids = array("Q")
     groups, pixels, codes = array("Q"), array("Q"), array("B")  # of usable pairs
     with _Shards(folder, resolution, shard_pairs) as shards, _Index(folder) as index:
         for pair in rows:
             counts[pair.split][pair.reason or "ok"] += 1
-            ids.append(_hash(pair.id))
+            ids.append(stateless.key(pair.id))
             shard = row = -1
             if not pair.reason:
                 assert pair.image is not None
                 shard, row = shards.append(pair.image)
-                groups.append(_hash(pair.group))
+                groups.append(stateless.key(pair.group))
                 pixels.append(int.from_bytes(pixel_hash(pair.image)[:8], "big"))
                 codes.append(SPLITS.index(pair.split))
             if pair.kind is not None:
@@ -75,11 +76,6 @@ def write_pool(
     # Outside the manifest: the stage moves it to a folder that raters and trainers do not get.
     pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(folder / TRUTH, index=False)
     return card
-
-
-def _hash(name: str) -> int:
-    """Eight bytes of BLAKE2b as a number. Two of a million names have the same with a chance of 3e-8."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
 def _assert_unique(hashes: "array[int]") -> None:
