@@ -11,7 +11,7 @@ import torch
 from alchemist.families.star.generator import StarCodec, open_codec
 from alchemist.families.star.settings import StarSettings
 from alchemist.models.encoded import Encoded, Writer
-from alchemist.models.text import caption_states
+from alchemist.models.text import minilm
 from benchmarks import given
 
 CPU = torch.device("cpu")
@@ -46,7 +46,7 @@ def write(folder: Path) -> None:
     with Writer(folder) as writer:
         writer.rows(rows)
         writer.append({"tokens": rng.integers(0, config.codes, (PAIRS, config.tokens)).astype(np.uint16)})
-        writer.captions(caption_states(captions, 32, 250, CPU))
+        writer.captions(minilm(32, CPU).states(captions, 250))
     (folder / "captions.json").write_text(json.dumps(captions))
 
 

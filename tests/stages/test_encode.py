@@ -6,7 +6,7 @@ import pytest
 import torch
 from stage_grid import Grid
 
-from alchemist.models.text import load_minilm
+from alchemist.models.text_towers import load_minilm
 
 SPLITS = ("pool", "meta_val", "evaluation")
 splitter, network = load_minilm()
@@ -28,7 +28,7 @@ def states(caption: str, longest: int) -> np.ndarray:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_row_holds_its_own_image_and_caption(grid: Grid, split: str) -> None:
-    rows, longest = grid.index(split).iloc[[0, 7, -1]], grid.scale.encode.caption_pieces
+    rows, longest = grid.index(split).iloc[[0, 7, -1]], grid.scale.encode.text["star"].pieces
     batch = grid.encoded.batch(grid.numbers(rows["id"]))
     for name, values in grid.codec.encode(grid.images(rows)).items():
         assert np.array_equal(batch.inputs[name].numpy(), values)
@@ -39,7 +39,7 @@ def test_a_row_holds_its_own_image_and_caption(grid: Grid, split: str) -> None:
 
 
 def test_long_captions_are_cut_and_short_ones_are_whole(grid: Grid) -> None:
-    rows, longest = grid.index("pool"), grid.scale.encode.caption_pieces
+    rows, longest = grid.index("pool"), grid.scale.encode.text["star"].pieces
     lengths = np.array([len(pieces(caption)) for caption in rows["caption"]])
     assert lengths.min() < longest < lengths.max()
     text = grid.encoded.batch(grid.numbers(rows["id"])).text
