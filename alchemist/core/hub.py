@@ -34,5 +34,5 @@ def folder(weights: str, files: list[str], where: str) -> Path:
         reason = "which is neither a path here nor a repository of huggingface.co"
     except (OSError, HFValidationError, ValueError) as error:
         cause = str(error.__cause__ or error).strip().splitlines()
-        reason = f"which is no path here, and huggingface.co could not be reached ({cause[0].rstrip('.')})"
+        reason = f"which is no path here, and huggingface.co did not give it ({cause[0].rstrip('.')})"
     raise Refusal(f"{where} is {weights!r}, {reason}; or give the folder that holds it.")

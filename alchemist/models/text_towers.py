@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from alchemist.core import hub
 from alchemist.core.refusal import Refusal
 
@@ -57,16 +59,19 @@ def _load(kind: Any, weights: str, subfolder: str, where: str) -> tuple[Splitter
         with _quiet():
             network, about = kind.from_pretrained(
                 root / subfolder, use_safetensors=True, dtype="auto", local_files_only=True,
-                output_loading_info=True,
+                output_loading_info=True, ignore_mismatched_sizes=True,
             )  # fmt: skip
             splitter = AutoTokenizer.from_pretrained(root / beside, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
         raise Refusal(
-            f"{where}.weights is {weights!r}, whose {subfolder} cannot be read: {reason}."
+            f"{where}.weights is {weights!r}, whose {subfolder} or {beside} cannot be read: {reason}."
         ) from None
-    if missing := sorted(about["missing_keys"]):
-        raise Refusal(f"{where}.weights is {weights!r}, whose {subfolder} lacks the weights {missing[0]}.")
+    for key, stored, wanted in sorted(about["mismatched_keys"]):
+        shapes = f"{key} of shape {tuple(stored)}; {tuple(wanted)} is what its config.json says"
+        raise Refusal(f"{where}.weights is {weights!r}, whose {subfolder} has {shapes}.")
+    for key in sorted(about["missing_keys"]):
+        raise Refusal(f"{where}.weights is {weights!r}, whose {subfolder} lacks the weights {key}.")
     return splitter, network.eval().requires_grad_(False)
 
 
