@@ -16,7 +16,8 @@ from alchemist.families.star.generator import (
     open_codec,
     softmax_errors,
 )
-from alchemist.families.star.tokenizer import Tokenizer, save, to_float
+from alchemist.families.star.pyramid import to_float
+from alchemist.families.star.tokenizer import Tokenizer, save
 from alchemist.models.batch import Batch, Chance
 
 
