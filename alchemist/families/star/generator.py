@@ -14,7 +14,6 @@ from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.families.star.transformer import Star, no_decay
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.family import Arrays, Codec, Generator, Trunk
-from alchemist.models.text import TEXT_WIDTH
 
 RECONSTRUCTED_AT_ONCE = 250
 
@@ -72,7 +71,8 @@ class StarGenerator(Generator):
 
     def __init__(self, settings: StarSettings, codec: StarCodec, seed: int) -> None:
         super().__init__()
-        self.star = _network(settings, codec, head=True)
+        config = codec.tokenizer.config
+        self.star = Star(settings, config.scales, config.codes, config.channels)
         self.star.initialise(seed)
         self._frozen = (codec,)  # in a tuple, so that its weights are not this module's
 
@@ -103,7 +103,7 @@ class StarGenerator(Generator):
     def sample(self, captions: Text, null: Text, chance: Chance, law: StarLaw) -> Tensor:
         """See Generator.sample."""
         tokens = sampling.sample(
-            self.star, self.tokenizer, captions, null, chance, law.guidance, 0, law.top_p
+            self.star, self.tokenizer, captions, null, chance, law.guidance, law.top_k, law.top_p
         )
         return self.tokenizer.decode(tokens)
 
@@ -117,7 +117,7 @@ class StarTrunk(Star, Trunk):
 
     def __init__(self, settings: StarSettings, codec: StarCodec, seed: int) -> None:
         config = codec.tokenizer.config
-        super().__init__(settings, config.scales, config.codes, config.channels, TEXT_WIDTH, head=False)
+        super().__init__(settings, config.scales, config.codes, config.channels, head=False)
         self.width = settings.width
         self.initialise(seed)
         self._frozen = (codec,)  # in a tuple, so that its weights are not this module's
@@ -132,11 +132,6 @@ class StarTrunk(Star, Trunk):
     def decays(self, name: str, parameter: Tensor) -> bool:
         """See Trunk.decays."""
         return not no_decay(name, parameter)
-
-
-def _network(settings: StarSettings, codec: StarCodec, head: bool) -> Star:
-    config = codec.tokenizer.config
-    return Star(settings, config.scales, config.codes, config.channels, TEXT_WIDTH, head)
 
 
 def softmax_errors(logits: Tensor, tokens: Tensor) -> Tensor:
