@@ -101,7 +101,7 @@ def ratios(repeats: int) -> list[Ratio]:
     found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        material.write(folder)
+        material.write(folder, material.tokens())
         seconds = medians(
             {
                 "ours": Contestant(ours, folder, "s", ours=True),
