@@ -1,4 +1,4 @@
-"""FLUX's training step beside a plain float32 loop over the same model of diffusers, encoding its captions."""
+"""FLUX's training step beside a plain float32 loop over the same model of diffusers."""
 
 import tempfile
 from collections.abc import Callable
