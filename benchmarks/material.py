@@ -28,7 +28,7 @@ def size(name: str) -> StarSettings:
 @cache
 def codec() -> StarCodec:
     """The tracked tokenizer."""
-    return open_codec(Path("assets") / given.params()["tokenizer"]["asset"], CPU)
+    return open_codec(Path("assets/codecs") / given.params()["codecs"]["star"]["asset"], CPU)
 
 
 def tokens() -> Arrays:

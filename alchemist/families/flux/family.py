@@ -1,8 +1,18 @@
 """FLUX, as `alchemist.models.family` looks it up."""
 
-from alchemist.families.flux.codec import open_codec
+from pathlib import Path
+
+from alchemist.families.flux.codec import open_codec, write_codec
 from alchemist.families.flux.generator import FluxGenerator, FluxTrunk
-from alchemist.models.family import Family
+from alchemist.families.flux.settings import CodecSettings
+from alchemist.models.family import CodecSource, Family
 from alchemist.models.text import NAME, caption_states
 
-FAMILY = Family("flux", open_codec, FluxGenerator, FluxTrunk, caption_states, NAME)
+
+def make_codec(settings: CodecSettings, source: CodecSource, folder: Path) -> str:
+    """Fills a folder with the codec that the settings ask for: see `write_codec`."""
+    write_codec(folder, settings, source.resolution)
+    return f"{settings.kind} of {source.resolution} x {source.resolution} pixels"
+
+
+FAMILY = Family("flux", make_codec, open_codec, FluxGenerator, FluxTrunk, caption_states, NAME)

@@ -1,6 +1,6 @@
 """What params.yaml may hold of the family FLUX: sizes, the flow's law, and the sampling law."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from alchemist.settings.model import ModelSettings
 class FluxSettings(ModelSettings):
     """A rectified-flow transformer (Esser et al. 2024; FLUX-mini: 5 + 10 blocks of 24 heads of 128)."""
 
+    has_likelihood: ClassVar[bool] = False
     family: Literal["flux"] = Field(description="the model family")
     double_blocks: int = Field(ge=1, le=64, description="blocks with weights of their own for text and image")
     single_blocks: int = Field(ge=1, le=128, description="blocks over text and image joined")
@@ -24,7 +25,7 @@ class FluxSettings(ModelSettings):
     density: Literal["logit_normal", "uniform"] = Field(
         default="logit_normal", description="of sigma, the share of noise, in training"
     )
-    density_mean: float = Field(default=0.0, description="of the normal behind logit_normal")
+    density_mean: float = Field(default=0.0, ge=-10, le=10, description="of the normal behind logit_normal")
     density_sd: float = Field(default=1.0, gt=0, description="standard deviation of that normal")
     weighting: Literal["none", "sigma_sqrt", "cosmap"] = Field(
         default="none", description="of the squared error by sigma (Esser et al. 2024)"

@@ -1,7 +1,8 @@
 """STAR, as `alchemist.models.family` looks it up."""
 
+from alchemist.families.star.codec import make_codec
 from alchemist.families.star.generator import StarGenerator, StarTrunk, open_codec
 from alchemist.models.family import Family
 from alchemist.models.text import NAME, caption_states
 
-FAMILY = Family("star", open_codec, StarGenerator, StarTrunk, caption_states, NAME)
+FAMILY = Family("star", make_codec, open_codec, StarGenerator, StarTrunk, caption_states, NAME)
