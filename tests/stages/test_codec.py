@@ -65,9 +65,8 @@ def test_a_tokenizer_is_fitted_to_the_pool_and_leaves_no_state(grid: Grid) -> No
 
 
 def test_a_tokenizer_of_another_resolution_is_refused_and_nothing_is_written(grid: Grid) -> None:
-    with pytest.raises(
-        Refusal, match=r"^pools\.emoji\.resolution is 16; the tokenizer .* works at 32 pixels"
-    ):
-        pools = files.read_json(grid.folder / "data/params.json")["pools"]
-        make(grid, "star", {"pools": pools | {"emoji": pools["emoji"] | {"resolution": 16}}})
+    pools = files.read_json(grid.folder / "data/params.json")["pools"]
+    smaller = {"pools": pools | {"emoji": pools["emoji"] | {"resolution": 16}}}
+    with pytest.raises(Refusal, match=r"^pools\.emoji\.resolution is 16; the tokenizer .* works at 32 pix"):
+        make(grid, "star", smaller)
     assert not list((grid.folder / "data").glob("*made*draft*"))
