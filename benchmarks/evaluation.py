@@ -50,7 +50,7 @@ def settings() -> tuple[Any, EvaluateSettings]:
 def prepare(folder: Path) -> None:
     """Captions, encoded pairs, a LiT scorer (hardly trained, which costs the same), images as PNG files."""
     params, evaluate = settings()
-    codec = open_codec(Path("assets") / params["tokenizer"]["asset"], CPU)
+    codec = open_codec(Path("assets/codecs") / params["codecs"]["star"]["asset"], CPU)
     config, rng = codec.tokenizer.config, stateless.generator("benchmark evaluation")
     total = REFERENCES + evaluate.images
     captions = [" ".join(rng.choice(WORDS.split(), rng.integers(4, 12))) + f" {i}" for i in range(total)]
@@ -87,7 +87,7 @@ def prepare(folder: Path) -> None:
 def cell(folder: Path) -> Callable[[], float]:
     """Our evaluation of a checkpoint; gives `fd_lite0`."""
     params, evaluate = settings()
-    codec = open_codec(Path("assets") / params["tokenizer"]["asset"], CPU)
+    codec = open_codec(Path("assets/codecs") / params["codecs"]["star"]["asset"], CPU)
     generator = StarGenerator(StarSettings(**params["models"]["xs"]), codec, 0).eval()
     law = StarLaw(**params["scales"]["tiny"]["sample"]["star"])
     data, captions = Encoded(folder / "encoded"), json.loads((folder / "captions.json").read_text())

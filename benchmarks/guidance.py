@@ -40,7 +40,7 @@ def main() -> None:
     params = given.params()
     device = devices.chosen(params["device"])
     settings = EvaluateSettings(**params["scales"][asked.scale]["evaluate"])
-    codec = open_codec(asked.data / "tokenizer", device)
+    codec = open_codec(asked.data / "codec/star", device)
     ran = files.read_json(asked.cell / "run.json")
     generator = StarGenerator(StarSettings(**params["models"][ran["model"]]), codec, 0).to(device).eval()
     generator.load_state_dict(load_file(max(asked.cell.glob("ema-*.safetensors"))))

@@ -84,7 +84,7 @@ def png(pixels: Any) -> bytes:
 def run(stage: str, folder: Path) -> float:
     """Runs a stage in this process; gives the peak of the process, or of its largest worker, in MiB."""
     params = files.read_json(folder / "data/params.json")
-    options = COMMON | {"codec": ASSETS / params["tokenizer"]["asset"]} | GIVEN[stage]
+    options = COMMON | {"codec": ASSETS / "codecs" / params["codecs"]["star"]["asset"]} | GIVEN[stage]
     work = importlib.import_module(f"stages.{stage}").run
     hints = get_type_hints(work)
     arguments = {}

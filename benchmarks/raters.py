@@ -59,7 +59,7 @@ def make(folder: Path, count: int) -> None:
     (folder / "encoded").mkdir()
     write_pool(folder / "pool", rows(count), RESOLUTION, SHARD, {})
     params = given.params()
-    config = tokenizer.load(Path("assets") / params["tokenizer"]["asset"]).config
+    config = tokenizer.load(Path("assets/codecs") / params["codecs"]["star"]["asset"]).config
     rng = stateless.generator("benchmark tokens")
     tokens = rng.integers(0, config.codes, (count, config.tokens), dtype=np.uint16)
     table = pd.DataFrame({"id": [f"pair-{i:09d}" for i in range(count)], "split": "pool"})
@@ -127,7 +127,7 @@ def by_encoded(case: str, folder: Path, light: bool) -> float:
 
     params = given.params()
     device = devices.chosen(params["device"])
-    codec = open_codec(Path("assets") / params["tokenizer"]["asset"], device)
+    codec = open_codec(Path("assets/codecs") / params["codecs"]["star"]["asset"], device)
     tiny = {"depth": 1, "width": 32, "heads": 2} if light else {}
     proxy, trunk = (
         StarSettings(**(params["models"][params["roles"][role]] | tiny)) for role in ("proxy", "rater")

@@ -102,7 +102,7 @@ def ratios(repeats: int) -> list[Ratio]:
     found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        material.write(folder)
+        material.write(folder, material.tokens())
         seconds = medians(
             {
                 "ours": Contestant(ours, folder, "s", ours=True),
@@ -123,7 +123,7 @@ def ratios(repeats: int) -> list[Ratio]:
         peak = 2 * SIDE**3 / seconds["products"]
         for size, goal in SHARES.items():
             losses = StarGenerator(material.size(size), material.codec(), 0).losses
-            work = 3 * forward_flops(losses, pairs) * STEPS * BATCH / seconds[size]
+            work = 3 * forward_flops(losses, pairs, training=True) * STEPS * BATCH / seconds[size]
             words = (
                 f"{work / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s; {STEPS * BATCH / seconds[size]:.0f} images/s"
             )

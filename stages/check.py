@@ -23,8 +23,7 @@ def run(
     """
     given = read_params(params)
     sound = check(given)
-    cells = len(sound.grid.models) * len(sound.grid.seeds)
-    cells *= 1 + len(sound.grid.selections) * len(sound.grid.ratios)
+    cells = (len(sound.grid.whole()) + len(sound.grid.runs())) * len(sound.grid.seeds)
     print(f"{params} is sound: pool {sound.pool}, scale {sound.scale}, {cells} cells")
     if out is not None:
         files.write_json(out, inherited(given))

@@ -27,7 +27,8 @@ from alchemist.settings.model import model_settings
 from alchemist.settings.scale import scale_settings
 from stages import stage
 
-CLOCKED = ("prepare", "codec", "encode", "scorer")
+# Stages before any rating whose times are read; the last two once a family.
+CLOCKED, CLOCKED_BY_FAMILY = ("prepare", "scorer"), ("codec", "encode")
 
 
 def run(
@@ -38,8 +39,7 @@ def run(
     subsets: Annotated[Path, typer.Option(help="folder of the kept ids")],
     scores: Annotated[Path, typer.Option(help="folder of the cells' figures and sample grids")],
     timings: Annotated[Path, typer.Option(help="folder of what the stages took")],
-    codec: Annotated[Path, typer.Option(help="folder of the family's image codec")],
-    codec_params: Annotated[str, typer.Option(help="key of the codec's block in params.yaml")],
+    codec: Annotated[Path, typer.Option(help="folder of the families' image codecs")],
     beside: Annotated[Path, typer.Option(help="folder of tables of runs on other pools, NAME.csv")],
     out: Annotated[Path, typer.Option(help="folder to write into")],
 ) -> None:
@@ -48,8 +48,7 @@ def run(
     asked = [name for name in (wanted.primary, *wanted.secondary) if name is not None]
     blocks = {name: block(ContrastSettings, f"contrasts.{name}").of(grid) for name in asked}
     chosen = {n: selection_settings(section(f"selections.{n}"), f"selections.{n}") for n in grid.chosen()}
-    rated = [*grid.raters, *grid.embeddings, *grid.heuristics, *grid.oracles]
-    using = dict.fromkeys([*(selection.rater for selection in chosen.values()), *rated])
+    using = dict.fromkeys([*(selection.rater for selection in chosen.values()), *grid.rated()])
     used = {name: rater_settings(section(f"raters.{name}"), f"raters.{name}") for name in using}
     study, which = Study(grid, chosen, used), {"pool": section("pool"), "scale": section("scale")}
     # Rows of other pools are of selections that this grid need not have.
@@ -64,7 +63,7 @@ def run(
     ids = index.loc[index["status"] == "ok", "id"]
     truth_rows = read_truth(truth).set_index("id")["kind"]
     kinds = None if truth_rows.empty else truth_rows.reindex(ids)
-    found = results.read_scores(scores, study.cells())
+    found = results.read_scores(scores, study)
     table = results.tidy(study, found)
     for cell in study.cells():
         for verb in ("train", "evaluate"):
@@ -73,7 +72,11 @@ def run(
     names, likelihood = first["names"], first["likelihood"]
     elsewhere = results.read_beside(beside, names=names, likelihood=likelihood, **which)
     rating = read_ratings(ratings, study, ids)
-    clocks = {name: read(timings / f"{name}.json") for name in CLOCKED}
+    clocks = {name: read(timings / f"{name}.json") for name in CLOCKED} | {
+        f"{name}@{family}": read(timings / name / f"{family}.json")
+        for name in CLOCKED_BY_FAMILY
+        for family in grid.families
+    }
     bills = Bills(found, read_logs(raters, timings / "ratings", study), clocks)
     material = Material(
         study=study,
@@ -87,9 +90,15 @@ def run(
         bills=bills,
         sheets={cell.name: sheet(scores / cell.name / "sheet.png") for cell in pictures.pictured(study)},
         pool_card=read(pool / store.CARD),
-        codec={**read(codec / "card.json"), "sha256": files.check_manifest(codec)["files"]},
-        params=in_force(study, codec_params),
-        contrasts=statistics.contrasts(table, blocks, wanted, grid.models),
+        codec={
+            family: {
+                **read(codec / family / "card.json"),
+                "sha256": files.check_manifest(codec / family)["files"],
+            }
+            for family in grid.families
+        },
+        params=in_force(study),
+        contrasts=statistics.contrasts(table, blocks, wanted, grid.main),
         verdicts=verdicts(
             known,
             table,
@@ -121,22 +130,24 @@ def run(
     print(f"wrote {out / 'index.html'}: {len(study.cells())} cells")
 
 
-def in_force(study: Study, codec_params: str) -> dict[str, Any]:
+def in_force(study: Study) -> dict[str, Any]:
     """The values that these cells were made with, defaults with them."""
     which, scale, roles, models = section("pool"), section("scale"), section("roles"), section("models")
+    others = [other for other in study.grid.others.values() if other.raters or other.models]
+    playing = [*roles.values(), *(name for other in others for name in (other.proxy, other.rater))]
     return {
         "pool": which,
         "scale": scale,
         "roles": roles,
         "grid": study.grid.model_dump(),
         "device": section("device"),
-        codec_params: section(codec_params),
+        "codecs": {family: section(f"codecs.{family}") for family in study.grid.families},
         f"pools.{which}": pool_settings(section(f"pools.{which}"), f"pools.{which}").model_dump(),
         "raters": {name: rater.model_dump() for name, rater in study.raters.items()},
         "selections": {name: selection.model_dump() for name, selection in study.selections.items()},
         "models": {
             name: model_settings(models[name], f"models.{name}").model_dump()
-            for name in dict.fromkeys([*study.models(), *roles.values()])
+            for name in dict.fromkeys([*study.models(), *playing])
         },
         "statistics": block(StatisticsSettings, "statistics").model_dump(),
         "contrasts": {

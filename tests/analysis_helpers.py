@@ -55,6 +55,7 @@ def study(
     grid = GridSettings.model_validate(
         {
             "selections": names, "ratios": ratios, "models": ("xs",), "seeds": seeds, **rest,
+            "families": ("star",), "others": {},
             "ablation": {"selections": (), "ratios": ()},
             "transfer": {
                 "selections": names if moved else (), "ratios": ratios if moved else (), "models": transfer,
@@ -104,7 +105,7 @@ def bills(made: Study, held: dict[str, dict[str, Any]], seconds: float = 30.0, *
         name: dict.fromkeys(made.grid.seeds, free if rater.kind == "random" else log)
         for name, rater in made.raters.items()
     }
-    return Bills(held, logs, {"encode": {"seconds": 9.0, "flops": 7e12}, "scorer": {"seconds": 40.0}})
+    return Bills(held, logs, {"encode@star": {"seconds": 9.0, "flops": 7e12}, "scorer": {"seconds": 40.0}})
 
 
 def falling(cell: Cell, images: float) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NO_RESULT = ("stages/__init__.py",)  # memory and threads of a process, which change no result
 KINDS = "alchemist/raters/kinds/"
+BY_FAMILY = "alchemist/settings/model.py"  # looks up the settings of families by their names
 # What the class of a kind extends, and the stage that calls its functions.
 RATED_BY = {"SeededRater": "rate", "EmbeddingRater": "embedding", "HeuristicRater": "heuristic",
             "OracleRater": "oracle"}  # fmt: skip
@@ -84,11 +85,15 @@ def _called(path: Path, script: Path, root: Path) -> bool:
 def stage_closure(script: Path, family: str | None, root: Path = ROOT) -> set[str]:
     """The closure of a script and, where it runs a family, which it looks up by name, of that family.
 
+    A script that runs none and reads blocks of models looks up the settings of all families.
     Left out are packages' files that hold nothing but their docstring, and what changes no result.
     """
     found = closure(script, root)
     for name in ("family", "settings") if family else ():
         found |= closure(root / "alchemist/families" / str(family) / f"{name}.py", root)
+    if family is None and BY_FAMILY in found:
+        for path in sorted((root / "alchemist/families").glob("*/settings.py")):
+            found |= closure(path, root)
     return {path for path in found if path not in NO_RESULT and not _holds_nothing(root / path)}
 
 

@@ -32,7 +32,7 @@ ARROWS = {  # which rooms a room may import from
 TORCHLESS = ("settings", "params", "pools", "pruning", "analysis", "report")
 HEAVY = {"torch", "torchvision", "timm", "transformers", "diffusers", "open_clip", "safetensors"}
 LONGEST = 400  # lines of a file; longer ones are two subjects
-# What is true of one family alone: code outside its folder, its settings and its own stages does not say it.
+# What is true of one family alone: code outside its folder does not say it.
 # In identifiers as in prose: `n_tokens` says it too.
 FAMILY_WORDS = re.compile(
     r"(?<![A-Za-z])(?:(?i:tokens?|tokenizers?|tokenized|nats|top[-_]?p|codebooks?|latents?|timesteps?))(?![a-z])"
@@ -42,9 +42,6 @@ FAMILY_WORDS = re.compile(
 BORROWED = re.compile(
     r"get_tokenizer|open_clip\.tokenizer|AutoTokenizer|\"tokenizer\"|tokenizer_2|pad_token_id"
 )
-# Where all blocks of params.yaml are checked, one family's block `tokenizer` is among them.
-READS_A_FAMILY = {"alchemist/params/whole.py": "star"}
-FAMILY_STAGES = {"tokenizer": "star"}  # stages that one family alone has
 
 
 def alchemist_imports(file: str, root: Path) -> set[str]:
@@ -75,7 +72,7 @@ def arrow_complaints(root: Path) -> list[str]:
             to, _, inner = name.partition(".")
             if to not in {room, "families"} | ARROWS[room]:  # for families see below
                 found.append(f"{file}: imports {name}, and {room} may not import from {to}")
-            own = parts[2] if room == "families" and len(parts) > 3 else READS_A_FAMILY.get(file)
+            own = parts[2] if room == "families" and len(parts) > 3 else None
             if to == "families" and inner.split(".")[0] != own:
                 found.append(f"{file}: imports {name}, which is the family's own")
         if room in TORCHLESS or (room == "families" and parts[-1] == "settings.py"):
@@ -94,27 +91,21 @@ def packages(tree: ast.Module) -> set[str]:
     return names
 
 
-def of_a_family(root: Path, file: str) -> bool:
-    """Whether a file may name what is one family's own: its folder, its settings, the stages it alone has."""
-    own = families(root)
-    folders = tuple(f"alchemist/families/{name}/" for name in own)
-    return file.startswith(folders) or file in {f"stages/{name}.py" for name in FAMILY_STAGES}
-
-
 def family_complaints(root: Path) -> list[str]:
     """What is one family's own is named in its folder alone: in no name, text, comment or import elsewhere.
 
-    Left out are the names of other things: the objects that the composed pool draws, the paper's own models
-    (analysis/paper.py), and the block `tokenizer` of params.yaml where all of params.yaml is checked.
+    Left out are the names of other things: the objects that the composed pool draws, and the paper's own
+    models (analysis/paper.py).
     """
-    others = {*READS_A_FAMILY, "alchemist/analysis/paper.py", "alchemist/pools/emoji_scene.py"}
+    others = {"alchemist/analysis/paper.py", "alchemist/pools/emoji_scene.py"}
     own = families(root)
+    folders = tuple(f"alchemist/families/{name}/" for name in own)
     name_of = re.compile("|".join(rf"(?<![A-Za-z])(?i:{name})(?![a-z])|{name.title()}[A-Z]" for name in own))
     found = []
     for folder in ("alchemist", "stages"):
         for path in sorted((root / folder).rglob("*.py")):
             file = path.relative_to(root).as_posix()
-            if file in others or of_a_family(root, file):
+            if file in others or file.startswith(folders):
                 continue
             for number, line in enumerate(BORROWED.sub("", path.read_text()).splitlines(), 1):
                 said = [*FAMILY_WORDS.finditer(line), *(name_of.finditer(line) if own else [])]

@@ -25,9 +25,34 @@ PLACE = re.compile(r"\$\{([^}]*)\}")
 
 
 def stages(root: Path) -> dict[str, dict[str, Any]]:
-    """The stages of dvc.yaml; a foreach stage as its template."""
+    """The stages of dvc.yaml, a foreach stage as its template, with the values of their own `vars` in place.
+
+    A matrix with an axis `family` is a stage for each family that there is, NAME@FAMILY, whatever the grid
+    names: each must find in its deps what it runs.
+    """
     pipeline = yaml.safe_load((root / "dvc.yaml").read_text())
-    return {name: body.get("do", body) for name, body in pipeline["stages"].items()}
+    out: dict[str, dict[str, Any]] = {}
+    for name, written in pipeline["stages"].items():
+        body = written.get("do", written)
+        own = {key: value for block in body.get("vars", []) for key, value in block.items()}
+        body = filled({key: value for key, value in body.items() if key != "vars"}, own)
+        if "family" in body.get("matrix", {}):
+            out |= {f"{name}@{f}": filled(body, {"item.family": f}) for f in families(root)}
+        else:
+            out[name] = body
+    return out
+
+
+def filled(tree: Any, values: dict[str, str]) -> Any:
+    """A tree in whose texts `${name}` is the value of that name."""
+    if isinstance(tree, dict):
+        return {filled(key, values): filled(child, values) for key, child in tree.items()}
+    if isinstance(tree, list):
+        return [filled(item, values) for item in tree]
+    if isinstance(tree, str):
+        for name, value in values.items():
+            tree = tree.replace(f"${{{name}}}", value)
+    return tree
 
 
 def params(root: Path) -> dict[str, Any]:
@@ -82,7 +107,7 @@ def value_at(tree: Any, dotted: str) -> Any:
 def cells(root: Path) -> Iterator[tuple[str, str]]:
     """(stage, cell) of every matrix stage, named as DVC names them."""
     given = params(root)
-    for name, body in stages(root).items():
+    for name, body in yaml.safe_load((root / "dvc.yaml").read_text())["stages"].items():
         if "matrix" in body:
             axes = []
             for axis in body["matrix"].values():
@@ -99,7 +124,8 @@ def deps_complaints(root: Path) -> list[str]:
     """The import closure of the script that cmd runs, and of its family, lies within the deps that are code.
 
     A dep is a file or a room, a folder of them, and each is touched by the closure. A script looks its
-    family up by name, which no closure sees: the command names it by `--family`.
+    family up by name, which no closure sees: the command names it by `--family`. One that names none and
+    reads blocks of models reads those of every family, by the families' settings.
     """
     found = []
     for name, body in stages(root).items():

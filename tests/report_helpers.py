@@ -43,6 +43,7 @@ def params(**grid: Any) -> dict[str, Any]:
         "scorer": {"pairs": 10},
     }  # fmt: skip
     held["grid"] = {
+        "families": ["star"], "others": {},
         "selections": ["oracle", "random", "topk", "alchemist", "loss"], "ratios": [0.5, 0.2],
         "raters": ["alchemist", "loss", "random"], "embeddings": [], "heuristics": [], "oracles": ["oracle"],
         "models": ["xs"], "seeds": [0], "ablation": {"selections": [], "ratios": []},
@@ -55,7 +56,7 @@ def params(**grid: Any) -> dict[str, Any]:
 def study_of(held: dict[str, Any]) -> Study:
     grid = parse(GridSettings, held["grid"], "grid")
     chosen = {n: selection_settings(held["selections"][n], n) for n in grid.chosen()}
-    names = [*(s.rater for s in chosen.values()), *grid.raters, *grid.heuristics]
+    names = [*(s.rater for s in chosen.values()), *grid.rated()]
     return Study(grid, chosen, {name: rater_settings(held["raters"][name], name) for name in names})
 
 
@@ -165,20 +166,19 @@ def build(
         for verb, timing in (("train", trained), ("evaluate", {"evaluate_seconds": 21.0})):
             files.write_json(data / "timings" / verb / f"{cell.name}.json", {"seconds": 50.0, **timing})
     for name in stage.CLOCKED:
-        files.write_json(
-            data / "timings" / f"{name}.json",
-            {"seconds": 1.5, "flops": 2e11} if name == "encode" else {"seconds": 1.5},
-        )
-    (data / "codec").mkdir()
-    files.write_json(data / "codec" / "card.json", {"psnr": 25.25, "config": {"codes": 2048}})
-    files.write_manifest(data / "codec")
+        files.write_json(data / "timings" / f"{name}.json", {"seconds": 1.5})
+    for family in study.grid.families:
+        files.write_json(data / f"timings/codec/{family}.json", {"seconds": 1.5})
+        files.write_json(data / f"timings/encode/{family}.json", {"seconds": 1.5, "flops": 2e11})
+        files.write_json(data / f"codec/{family}/card.json", {"psnr": 25.25, "config": {"codes": 2048}})
+        files.write_manifest(data / "codec" / family)
 
 
 def run(root: Path, monkeypatch: pytest.MonkeyPatch, out: str = "reports") -> Path:
     monkeypatch.chdir(root)
     given = ("pool", "truth", "ratings", "raters", "subsets", "scores", "timings", "codec")
     folders = {name: Path("data") / name for name in given}
-    stage.run(**folders, codec_params="tokenizer", beside=Path("beside"), out=Path(out))
+    stage.run(**folders, beside=Path("beside"), out=Path(out))
     return root / out
 
 

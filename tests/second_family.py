@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alchemist.core import devices, stateless
+from alchemist.core import devices, files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.models.batch import Batch, Chance, Text
-from alchemist.models.family import Arrays, Codec, Family, Generator, Trunk
+from alchemist.models.family import Arrays, Codec, CodecSource, Family, Generator, Trunk
 from alchemist.models.text import TEXT_WIDTH
 
 SIDE = 8  # px
@@ -117,11 +117,17 @@ class DenoiserTrunk(Trunk):
         return parameter.ndim > 1
 
 
+def make_codec(settings: Any, source: CodecSource, folder: Path) -> str:
+    files.write_json(folder / "card.json", {"codec": "pixels", "resolution": source.resolution})
+    files.write_manifest(folder)
+    return "pixels"
+
+
 def open_codec(folder: Path, device: torch.device) -> PixelCodec:
     return PixelCodec()
 
 
-FAMILY = Family("denoiser", open_codec, Denoiser, DenoiserTrunk)
+FAMILY = Family("denoiser", make_codec, open_codec, Denoiser, DenoiserTrunk)
 
 
 def images(count: int) -> Any:

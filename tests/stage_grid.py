@@ -141,7 +141,7 @@ class Grid:
 
     @property
     def codec(self) -> Codec:
-        return self.family.codec(self.folder / "data/tokenizer", torch.device("cpu"))
+        return self.family.codec(self.folder / "data/codec", torch.device("cpu"))
 
     def generator(self, model: str, seed: int) -> Generator:
         return self.family.generator(self.params.models[model], self.codec, seed)

@@ -369,12 +369,76 @@ def test_params_as_a_file_are_a_dep_of_who_reads_them(tmp_path: Path) -> None:
     assert params_complaints(root) == ["report: lists scale beside data/params.json as a file"]
 
 
-def test_a_stage_of_one_family_alone_may_name_what_is_the_familys_own(tmp_path: Path) -> None:
+def test_no_stage_names_what_is_one_familys_own(tmp_path: Path) -> None:
     root = mini(tmp_path)
-    (root / "stages" / "tokenizer.py").write_text("from alchemist.families.star import network\n# tokens\n")
-    assert family_complaints(root) == []
     (root / "stages" / "codec.py").write_text("from alchemist.families.star import network\n# tokens\n")
     assert family_complaints(root) == ["stages/codec.py:1: says star", "stages/codec.py:2: says tokens"]
+
+
+def by_family(root: Path, before: str, after: str) -> Path:
+    """The miniature with a stage that is a matrix over families, and its training with a family in `vars`."""
+    text = (root / "dvc.yaml").read_text().replace("--family star", "--family ${family}")
+    text = text.replace("- alchemist/families/star", '- "alchemist/families/${family}"')
+    text = text.replace("    matrix: {ratio", "    vars: [{family: star}]\n    matrix: {ratio")
+    text += textwrap.indent(
+        textwrap.dedent("""
+        encode:
+          matrix: {family: "${grid.families}"}
+          cmd: python -m stages.encode --family ${item.family} --out data/e/${item.family}
+          params: [{data/params.json: ["codecs.${item.family}"]}]
+          deps: ["alchemist/families/${item.family}", alchemist/models, alchemist/settings, stages/encode.py]
+          outs: ["data/e/${item.family}"]
+    """),
+        "  ",
+    )
+    (root / "dvc.yaml").write_text(text.replace(before, after))
+    (root / "stages" / "encode.py").write_text(
+        "from alchemist.models import family\nfrom alchemist.settings.given import section\n"
+        'def run(name: Annotated[str, Option("--family")]):\n'
+        '    family.load(name)\n    section(f"codecs.{name}")\n'
+    )
+    params = (root / "params.yaml").read_text().replace("seeds: [0, 1]", "seeds: [0, 1], families: [star]")
+    (root / "params.yaml").write_text(params + "\ncodecs: {star: 1, flux: 2}\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("check", "before", "after", "says"),
+    [
+        (deps_complaints, "", "", []),
+        (deps_complaints, '["alchemist/families/${item.family}", a', "[alchemist/families/star, a",
+         ["encode@flux: alchemist/families/flux/family.py is imported but is in no dep",
+          "encode@flux: alchemist/families/flux/settings.py is imported but is in no dep",
+          "encode@flux: alchemist/families/star is a dep but nothing of it is imported"]),
+        (deps_complaints, "vars: [{family: star}]", "vars: [{family: dit}]",
+         ["train: cmd names the family dit, which has no folder in alchemist/families"]),
+        (deps_complaints, "vars: [{family: star}]", "vars: [{family: flux}]", []),
+        (params_complaints, "", "", []),
+        (params_complaints, '"codecs.${item.family}"', "codecs.star",
+         ["encode@flux: reads codecs.flux, which is not in params",
+          "encode@flux: lists codecs.star, which it does not read"]),
+        (path_complaints, 'outs: ["data/e/${item.family}"]', "outs: [data/e/star]",
+         ["encode@flux: data/e/flux is in cmd but is neither dep nor out"]),
+        (leaf_complaints, "", "", []),
+        (leaf_complaints, '"codecs.${item.family}"', "scale",
+         ["params.yaml: nothing reads codecs.star", "params.yaml: nothing reads codecs.flux"]),
+    ],
+)  # fmt: skip
+def test_a_stage_is_asked_for_every_family_that_it_may_run(
+    tmp_path: Path, check: Check, before: str, after: str, says: list[str]
+) -> None:
+    assert check(by_family(mini(tmp_path), before, after)) == says
+
+
+def test_who_reads_blocks_of_models_depends_on_the_settings_of_all_families(tmp_path: Path) -> None:
+    root = mini(tmp_path)
+    (root / "alchemist/settings/model.py").write_text("")
+    report = root / "stages/report.py"
+    report.write_text(f"{report.read_text()}\nimport alchemist.settings.model\n")
+    told = [
+        f"report: alchemist/families/{n}/settings.py is imported but is in no dep" for n in ("flux", "star")
+    ]
+    assert deps_complaints(root) == told
 
 
 def test_torch_is_found_behind_another_module(tmp_path: Path) -> None:

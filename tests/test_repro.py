@@ -11,13 +11,17 @@ import pytest
 REPO = Path(__file__).parents[1]
 CELLS = [f"{arm}-0.5-xs-{seed}" for arm in ("random", "alchemist") for seed in range(3)]
 NAMES = [
-    "check", "prepare", "tokenizer", "encode", "scorer", "floors",
+    "check", "prepare", "codec@star", "codec@flux", "encode@star", "encode@flux", "scorer", "floors@star",
+    "floors@flux", *(f"rate_flux@alchemist_flux-{seed}" for seed in range(3)),
     *(f"rate@alchemist-{seed}" for seed in range(3)), "heuristic@clarity",
     "prune@random-0.5", "prune@alchemist-0.5", "prune_ablation@clarity-0.3",
     *(f"train@{cell}" for cell in CELLS), "train_full@xs-0", "train_transfer@random-0.5-s-0",
+    "train_flux@alchemist-0.5-flux_s-0", "train_flux_full@flux_s-0",
     *(f"evaluate@{cell}" for cell in CELLS), "evaluate_full@xs-0", "evaluate_transfer@random-0.5-s-0",
+    "evaluate_flux@alchemist-0.5-flux_s-0", "evaluate_flux_full@flux_s-0",
     "report",
 ]  # fmt: skip
+CODECS = ["codec@star", "codec@flux"]
 # Stands for dvc: notes its arguments in a line; `status` says that something is to be done.
 DVC = """#!/bin/sh
 [ "$1" != stage ] || { cat names; exit; }
@@ -51,7 +55,12 @@ def test_every_stage_is_asked_for_once_and_a_cell_is_trained_before_it_is_measur
     code, asked = repro(tmp_path, jobs)
     assert code == 0
     assert asked[-1].startswith("repro, ")
-    targets = [[word for word in line.partition(",")[0].split() if word in NAMES] for line in asked]
+    # The group is asked for by its own name.
+    targets = [
+        [name for word in line.partition(",")[0].split() for name in (CODECS if word == "codec" else [word])]
+        for line in asked
+    ]
+    targets = [[name for name in line if name in NAMES] for line in targets]
     counts = Counter(name for line in targets for name in line)
     assert counts == Counter(
         set(NAMES) - {"check", "report"}
@@ -60,9 +69,12 @@ def test_every_stage_is_asked_for_once_and_a_cell_is_trained_before_it_is_measur
         for cell in [name.removeprefix("train") for name in line if name.startswith("train")]:
             assert line.index(f"train{cell}") < line.index(f"evaluate{cell}")
     cells = [line for line in targets if any(name.startswith("train") for name in line)]
-    assert len(cells) == min(int(jobs), 8)
+    assert len(cells) == min(int(jobs), 10)
     assert max(map(len, cells)) - min(map(len, cells)) <= 2, "dealt out evenly"
     order = [name for line in targets for name in line]
+    assert order.index("scorer") < order.index("floors@star")
+    first = min(order.index(name) for name in NAMES if name.startswith("encode@"))
+    assert first > max(map(order.index, CODECS))
     assert order.index("prune@random-0.5") > max(order.index(name) for name in NAMES if "rate@" in name)
 
 

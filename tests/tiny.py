@@ -15,10 +15,11 @@ def tiny_params() -> dict[str, Any]:
     params["roles"] = {"proxy": "xs", "rater": "xs"}
     params["statistics"] = {"primary": None, "secondary": [], "confidence": 0.95}
     params["grid"] = {
+        "families": ["star"],
         "selections": ["random", "alchemist"], "raters": ["alchemist", "random"], "embeddings": [],
         "heuristics": [], "oracles": [], "ratios": [0.5], "models": ["xs"], "seeds": [0],
         "ablation": {"selections": [], "ratios": []},
-        "transfer": {"selections": [], "ratios": [], "models": []},
+        "transfer": {"selections": [], "ratios": [], "models": []}, "others": {},
     }  # fmt: skip
     params["pools"]["emoji"] |= {
         "pairs": 150, "meta_validation": {"pairs": 40, "source": "mixture"}, "evaluation": {"pairs": 48},

@@ -27,7 +27,7 @@ class Case:
     @property
     def model(self) -> str:
         """The model on which claims stand that name none."""
-        return self.study.grid.models[0]
+        return self.study.grid.main
 
 
 def compared(case: Case, arm: str, against: str, ratio: float, model: str) -> list[Part]:

@@ -13,7 +13,9 @@ Three claims have parts of their own. C6: a rating that orders pairs as low loss
 a loss ranking whatever it scores; that it does not is no sign of anything more, so the rank correlation
 decides only against. C7: a figure that the arm has at its first checkpoint bounds the factor on one side,
 and a bound decides on no other. C8: on other pools decide ratings that were carried there, by a rater with
-`weights` that else is the paper's; a rater trained anew there moves the method, and stands beside.
+`weights` that else is the paper's; a rater trained anew there moves the method, and stands beside. So it is
+with families of models: the rating of one on the models of another decides, on its own it stands beside.
+All other claims are about the family of the main model and the ratings by its proxy.
 """
 
 from collections.abc import Sequence
@@ -97,7 +99,7 @@ def _gaps(study: Study, claim: str, parts: Sequence[Part]) -> list[str]:
         out += ["it has one ratio alone"] if len({part.ratio for part in parts}) < 2 else []
         out += ["it has one model size alone"] if len({part.model for part in parts}) < 2 else []
         every = {*study.grid.ratios, *(part.ratio for part in parts if part.ratio is not None)}
-        for model in study.models():
+        for model in [*study.own(), *study.grid.transfer.models]:
             tried = {part.ratio for part in parts if part.ratio is not None and part.model == model}
             if not tried:
                 out.append(f"model {model} was compared at no ratio")
@@ -107,8 +109,11 @@ def _gaps(study: Study, claim: str, parts: Sequence[Part]) -> list[str]:
         tested = {part.ratio for part in parts}
         out += [f"{percent(ratio)} is not in the grid" for ratio in SPEEDUPS if ratio not in tested]
     if claim == "C8":
-        if all(part.pool is not None for part in parts):
+        here = {part.model for part in parts if part.pool is None}
+        if not here:
             out.append("no further model was trained on both subsets")
+        elif not here & set(study.grid.transfer.models):
+            out.append("no model of another size of one family was trained on both subsets")
         if all(part.pool is None for part in parts):
             out.append("no rating was carried to another pool with two seeds at this scale")
     return out

@@ -37,7 +37,7 @@ class Bills:
 
     scores: Mapping[str, Mapping[str, Any]]  # by cell: train_seconds, train_flops, checkpoints
     logs: Mapping[str, Mapping[int, Mapping[str, Any]]]  # rating.json and timing by rater, seed; no oracle
-    times: Mapping[str, Mapping[str, Any]]  # by stage (encode, scorer, ...): seconds, perhaps flops
+    times: Mapping[str, Mapping[str, Any]]  # by stage (encode@FAMILY, scorer, ...): seconds, perhaps flops
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def costs(study: Study, bills: Bills, point: str = "equal_epochs") -> list[ArmCo
                 ratio=ratio,
                 model=model,
                 point=point,
-                encode=_stage(bills, "encode"),
+                encode=_stage(bills, f"encode@{study.grid.family_of(model)}"),
                 scorer=scorer,
                 rating_train=train,
                 rating_score=score,

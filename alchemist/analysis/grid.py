@@ -30,17 +30,10 @@ class Study:
     raters: dict[str, RaterSettings]
 
     def cells(self) -> list[Cell]:
-        """All cells: the full data, the arms of the grid and its ablation, the models of the transfer."""
-        grid, seeds = self.grid, self.grid.seeds
-        out = [Cell(f"{FULL}-{m}-{s}", FULL, 1.0, m, s) for m in grid.models for s in seeds]
-        runs = [(arm, m) for arm in grid.arms() for m in grid.models]
-        runs += [
-            ((n, r), m)
-            for n in grid.transfer.selections
-            for r in grid.transfer.ratios
-            for m in grid.transfer.models
-        ]
-        return out + [Cell(f"{n}-{r}-{m}-{s}", n, r, m, s) for (n, r), m in runs for s in seeds]
+        """All cells: the full data, then every subset with its models, those of the transfer last."""
+        seeds = self.grid.seeds
+        out = [Cell(f"{FULL}-{m}-{s}", FULL, 1.0, m, s) for m in self.grid.whole() for s in seeds]
+        return out + [Cell(f"{n}-{r}-{m}-{s}", n, r, m, s) for n, r, m in self.grid.runs() for s in seeds]
 
     def arms(self) -> list[tuple[str, float]]:
         """Selections and ratios with a subset, ratios falling; those of the ablation last."""
@@ -48,15 +41,24 @@ class Study:
 
     def models(self) -> list[str]:
         """Every model that a cell trains; those of the transfer last."""
-        return [*self.grid.models, *self.grid.transfer.models]
+        return [*self.grid.whole(), *self.grid.transfer.models]
+
+    def own(self) -> list[str]:
+        """Models of the main model's family that have every subset of the grid and the full data."""
+        grid = self.grid
+        return [name for name in grid.whole() if grid.family_of(name) == grid.family_of(grid.main)]
 
     def measured(self, model: str) -> list[tuple[str, float]]:
         """Arms of a model's cells, the full data first where it has some, ratios falling."""
-        transfer = self.grid.transfer
-        arms = self.arms() if model in self.grid.models else []
-        arms += [(n, r) for n in transfer.selections for r in transfer.ratios if model in transfer.models]
-        whole = [(FULL, 1.0)] if model in self.grid.models else []
+        arms = [(n, r) for n, r, trained in self.grid.runs() if trained == model]
+        whole = [(FULL, 1.0)] if model in self.grid.whole() else []
         return [*whole, *sorted(arms, key=lambda arm: -arm[1])]
+
+    def rated_by(self, selection: str) -> str | None:
+        """The family whose proxy a selection's rater is trained with; None where it trains none, or draws."""
+        if selection == FULL or self.raters[self.selections[selection].rater].kind == "random":
+            return None
+        return self.grid.rated_by(self.selections[selection].rater)
 
     def reads_truth(self, selection: str) -> bool:
         """Whether a selection sees planted truth, so that it is a bound and no method."""

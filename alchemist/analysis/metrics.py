@@ -47,11 +47,19 @@ def is_metric(name: str) -> bool:
 
 
 def measured(table: pd.DataFrame) -> tuple[str, ...]:
-    """Names of the metrics of a tidy table, in their order: all but the optional ones that it lacks.
+    """Names of the metrics of a tidy table, in their order: all but the optional ones that no row has.
 
-    Whoever goes through metrics asks here, so that a family without a likelihood has a report without NLL.
+    Whoever goes through metrics asks here, so that a family without a likelihood has a report without NLL:
+    of the whole table where all models are spoken of, or else of the rows of one (`of_model`).
     """
-    return tuple(m.name for m in METRICS if m.name in table.columns or not m.optional)
+    return tuple(
+        m.name for m in METRICS if not m.optional or (m.name in table and table[m.name].notna().any())
+    )
+
+
+def of_model(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    """The rows of a model."""
+    return table[table["model"] == model]
 
 
 def better(name: str) -> Literal[-1, 1]:

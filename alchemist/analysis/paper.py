@@ -16,6 +16,8 @@ DATASET = "LAION-30M"  # the data of all but Table 3
 MODEL = "STAR-0.3B"  # the model of all but Table 2, and its rater's proxy
 RATER_MODEL = "STAR-40M"  # has the trunk of the paper's rater
 LARGER_MODEL = "STAR-0.9B"
+FAMILY = "star"  # of all those
+OTHER_MODEL, OTHER_FAMILY = "FLUX-mini-3B-LoRA", "flux"  # trained on subsets by a rating of FAMILY
 
 HEURISTICS = {
     "aesthetic": "Aesthetic",
@@ -57,7 +59,7 @@ def paper_rows(study: Study, models: Mapping[str, str | None]) -> list[PaperRow]
     """
     rows = []
     for row in pd.read_csv(_RESULTS).to_dict("records"):
-        ours = models.get(row["model"]) if row["table"] == "table2" else study.grid.models[0]
+        ours = models.get(row["model"]) if row["table"] == "table2" else _main(study)
         if row["dataset"] != DATASET or (row["table"] != "table2" and row["model"] != MODEL):
             ours = None
         arms = study.measured(ours) if ours is not None else []
@@ -77,18 +79,34 @@ def paper_models(
     """Our model in the place of each model of Table 2, None where no cell trains one.
 
     Ours are the models that play the same roles, which `roles` of params.yaml names: the rater's trunk and
-    its proxy; in the place of the paper's largest model stands the largest that is larger than both.
+    its proxy; in the place of the paper's largest model stands the largest that is larger than both, and
+    in that of its model of another family the first of that family.
     `parameters` are the numbers of parameters of every model that a cell trains.
     """
     played = {RATER_MODEL: roles["rater"], MODEL: roles["proxy"]}
     out: dict[str, str | None] = {name: m if m in study.models() else None for name, m in played.items()}
     known = [parameters[m] for m in played.values() if m in parameters]
-    larger = [m for m in study.models() if m not in played.values() and parameters[m] > max(known, default=0)]
-    return out | {LARGER_MODEL: max(larger, key=lambda m: parameters[m], default=None)}
+    others = {m for m in study.models() if study.grid.family_of(m) != FAMILY} | set(played.values())
+    larger = [m for m in study.models() if m not in others and parameters[m] > max(known, default=0)]
+    other = study.grid.others.get(OTHER_FAMILY)
+    return out | {
+        LARGER_MODEL: max(larger, key=lambda m: parameters[m], default=None),
+        OTHER_MODEL: next(iter(other.models), None) if other is not None else None,
+    }
+
+
+def _main(study: Study) -> str | None:
+    """Our model in the place of `MODEL`, where the grid is of its family."""
+    return study.grid.main if study.grid.family_of(study.grid.main) == FAMILY else None
 
 
 def paper_numbers(study: Study, selection: str, ratio: float) -> dict[str, Any] | None:
-    """The paper's row for the same method and ratio with `MODEL` on `DATASET`: fid, clip, source."""
+    """The paper's row for the same method and ratio with `MODEL` on `DATASET`: fid, clip, source.
+
+    None where the grid's main model is of another family.
+    """
+    if _main(study) is None:
+        return None
     rows = pd.read_csv(_RESULTS)
     rows = rows[(rows["dataset"] == DATASET) & (rows["model"] == MODEL) & (rows["ratio"] == ratio)]
     rows = rows[rows["method"].isin(paper_methods(study, selection))]
@@ -98,7 +116,8 @@ def paper_numbers(study: Study, selection: str, ratio: float) -> dict[str, Any] 
 def paper_methods(study: Study, selection: str) -> tuple[str, ...]:
     """The names under which the paper has a selection; none for what it does not have.
 
-    A sampler with values of one's own is none of the paper's: those are its defaults, as far as known.
+    A sampler with values of one's own is none of the paper's: those are its defaults, as far as known. No
+    more is a rating by a proxy of another family than its own.
     """
     if selection == FULL:
         return ("Full",)
@@ -106,7 +125,7 @@ def paper_methods(study: Study, selection: str) -> tuple[str, ...]:
     rater = study.raters[settings.rater]
     if settings.sampler == "random":
         return ("Random",)
-    if not settings.plain():
+    if not settings.plain() or study.rated_by(selection) not in (None, FAMILY):
         return ()
     if isinstance(rater, HeuristicRater) or rater.kind == "aesthetic":
         # The paper gives the best of several samplers for each, and does not say which.

@@ -11,36 +11,41 @@ from typing import Any
 import pandas as pd
 
 from alchemist.analysis.grid import FULL, Cell, Study
-from alchemist.analysis.metrics import METRICS, better, columns, measured
+from alchemist.analysis.metrics import METRICS, better, columns, measured, of_model
 from alchemist.analysis.roles import Roles
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 
-# What cells must have in common so that their figures can be compared.
-COMMON = ("names", "n", "reference_n", "floors", "likelihood")
+# What cells must have in common so that their figures can be compared; and those of one family besides.
+COMMON = ("names", "n", "reference_n")
+OF_A_FAMILY = ("floors", "likelihood")
 
 
-def read_scores(folder: Path, cells: list[Cell]) -> dict[str, dict[str, Any]]:
+def read_scores(folder: Path, study: Study) -> dict[str, dict[str, Any]]:
     """The scores of every cell. Raises Refusal where one is missing or was measured otherwise."""
     scores: dict[str, dict[str, Any]] = {}
+    firsts: dict[str, Cell] = {}  # by family
+    cells = study.cells()
     for cell in cells:
         path = folder / cell.name / "figures.json"
         if not path.is_file():
             raise Refusal(f"{path} is missing, but the grid names the cell {cell.name}; run dvc repro.")
         scores[cell.name] = files.read_json(path)
-        for key in COMMON:
-            first = scores[cells[0].name][key]
-            if scores[cell.name][key] != first:
-                raise Refusal(
-                    f"the cells {cells[0].name} and {cell.name} differ in {key}, so their figures cannot be "
-                    "compared; run dvc repro."
-                )
+        like = firsts.setdefault(study.grid.family_of(cell.model), cell)
+        for first, keys in ((cells[0], COMMON), (like, OF_A_FAMILY)):
+            for key in keys:
+                if scores[cell.name][key] != scores[first.name][key]:
+                    raise Refusal(
+                        f"the cells {first.name} and {cell.name} differ in {key}, so their figures cannot be "
+                        "compared; run dvc repro."
+                    )
     return scores
 
 
 def tidy(study: Study, scores: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
-    """One row a cell and point, under short names; without NLL where the models have no likelihood.
+    """One row a cell and point, under short names; without NLL where no model has a likelihood.
 
+    Where some have one, the rows of the others hold none: NaN in memory, nothing in CSV.
     A checkpoint that serves both comparisons, as the full data's last one does, gives two rows.
     """
     rows = []
@@ -99,12 +104,13 @@ class Result:
 
 def results(study: Study, table: pd.DataFrame, model: str, point: str) -> list[Result]:
     """Every arm of a model at a point, the full data first, then ratios falling."""
-    here = table[(table["model"] == model) & (table["point"] == point)]
+    here = of_model(table, model)
+    here = here[here["point"] == point]
     by_arm = {
         arm: here[(here["selection"] == arm[0]) & (here["ratio"] == arm[1])].set_index("seed")
         for arm in study.measured(model)
     }
-    metrics, random = measured(table), Roles.of(study).random
+    metrics, random = measured(here), Roles.of(study).random
     figures = {arm: {m: Stat.of(rows[m]) for m in metrics} for arm, rows in by_arm.items()}
     methods = [arm for arm in by_arm if not study.reads_truth(arm[0])]
     best = {}
@@ -165,9 +171,7 @@ def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:
     that experiments stand in one column; models without a likelihood have no NLL.
     """
     ratio, roles = max(study.grid.ratios), Roles.of(study)
-    rows = {
-        (r.selection, r.ratio): r.figures for r in results(study, table, study.grid.models[0], "equal_epochs")
-    }
+    rows = {(r.selection, r.ratio): r.figures for r in results(study, table, study.grid.main, "equal_epochs")}
     arms = {"full": (FULL, 1.0)}
     for short, name in (("rnd", roles.random), ("alc", roles.nearest)):
         if name is not None:
@@ -176,6 +180,6 @@ def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:
     return {"ratio": ratio} | {
         f"{metric}_{short}": round(rows[arm][metric].mean, places)
         for metric, places in digits.items()
-        if metric in measured(table)
+        if metric in measured(of_model(table, study.grid.main))
         for short, arm in arms.items()
     }

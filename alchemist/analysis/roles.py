@@ -15,7 +15,11 @@ from alchemist.settings.selection import SelectionSettings
 
 @dataclass(frozen=True)
 class Roles:
-    """Selections of the grid by what they are; None where the grid has none."""
+    """Selections of the grid by what they are; None where the grid has none.
+
+    All of one family's ratings, or of raters without a proxy: an arm on the rating of one family and its
+    control on that of another would be no pair.
+    """
 
     alchemist: str | None  # the paper's: meta, trained here, credit penalty, a group gate, Shift-Gsample
     no_group: str | None  # the same without the gate
@@ -26,13 +30,18 @@ class Roles:
     nearest: str | None  # alchemist where the main grid has it, or else as near to it as that grid has
 
     @classmethod
-    def of(cls, study: Study) -> "Roles":
-        """The part that every selection plays.
+    def of(cls, study: Study, family: str | None = None) -> "Roles":
+        """The part that every selection plays whose rater has a proxy of a family; None: the main model's.
 
         Of several that fit, the gate as in the paper (`group: product`) comes first, then samplers
         without values of their own, then the order of the grid.
         """
-        chosen = {name: study.selections[name] for name in study.grid.chosen()}
+        family = study.grid.family_of(study.grid.main) if family is None else family
+        chosen = {
+            name: study.selections[name]
+            for name in study.grid.chosen()
+            if study.rated_by(name) in (None, family)
+        }
         raters = {name: study.raters[selection.rater] for name, selection in chosen.items()}
         far = {
             name: distance
@@ -43,7 +52,8 @@ class Roles:
         nearest = min((n for n in study.grid.selections if n in far), key=lambda n: far[n], default=None)
         papers = [name for name, distance in far.items() if distance[:2] == (False, False)]
         ours = min(papers, key=lambda n: far[n], default=None)
-        random = next((n for n in study.grid.selections if _draws(chosen[n], raters[n])), None)
+        main = [name for name in study.grid.selections if name in chosen]
+        random = next((name for name in main if _draws(chosen[name], raters[name])), None)
         if ours is None:
             return cls(None, None, None, None, None, random, nearest)
 

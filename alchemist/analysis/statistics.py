@@ -5,7 +5,7 @@ The unit is the training seed. Arms of one seed are a pair, so that what a seed 
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from alchemist.analysis.grid import FULL
-from alchemist.analysis.metrics import better, measured
+from alchemist.analysis.metrics import better, measured, of_model
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
@@ -206,31 +206,34 @@ def contrasts(
     table: pd.DataFrame,
     blocks: Mapping[str, ContrastSettings],
     settings: StatisticsSettings,
-    models: Sequence[str],
+    main: str,
 ) -> list[Contrast]:
     """The primary contrast, then the secondary ones with Holm's correction over their p_t.
 
     Holm acts on the t-test because the sign-flip p of a handful of seeds cannot become small. Empty
-    where no primary contrast is named. `models` are those of the grid: the first stands in for null.
-    Secondary contrasts in a metric that the cells do not have are left out, and Holm does not count them.
+    where no primary contrast is named. `main` is the model that stands in for null. Secondary contrasts in
+    a metric that their model's cells do not have are left out, and Holm does not count them.
 
     Raises Refusal as `contrast` does, and where the cells do not have the primary contrast's metric.
     """
     if settings.primary is None:
         return []
-    metrics = measured(table)
-    if blocks[settings.primary].metric not in metrics:
+
+    def metrics(name: str) -> tuple[str, ...]:
+        return measured(of_model(table, blocks[name].model or main))
+
+    if blocks[settings.primary].metric not in (known := metrics(settings.primary)):
         raise Refusal(
             f"contrasts.{settings.primary}.metric is {blocks[settings.primary].metric!r}, which these models "
-            f"do not have; statistics.primary should name a contrast in one of {', '.join(metrics)}."
+            f"do not have; statistics.primary should name a contrast in one of {', '.join(known)}."
         )
     first = contrast(
-        table, blocks[settings.primary], models[0], settings.confidence, settings.primary, primary=True
+        table, blocks[settings.primary], main, settings.confidence, settings.primary, primary=True
     )
     others = [
-        contrast(table, blocks[name], models[0], settings.confidence, name)
+        contrast(table, blocks[name], main, settings.confidence, name)
         for name in settings.secondary
-        if blocks[name].metric in metrics
+        if blocks[name].metric in metrics(name)
     ]
     adjusted = holm({c.name: c.interval.p_t for c in others})
     return [first, *(replace(c, p_holm=adjusted[c.name]) for c in others)]

@@ -1,8 +1,8 @@
 """What rating, training and evaluation ask of a model family. Nothing outside a family's folder knows more.
 
 A family is a folder `alchemist/families/NAME/`: `family.py` has its `FAMILY`, a `Family`, and `settings.py`,
-which imports no torch, its sizes and its sampling law. Proxy and target are roles that its generator plays
-alike.
+which imports no torch, its sizes, its sampling law and what its codec takes. Proxy and target are roles that
+its generator plays alike.
 """
 
 import importlib
@@ -22,6 +22,7 @@ from alchemist.models.batch import Batch, Chance, Text
 from alchemist.settings.model import families
 
 Arrays = dict[str, NDArray[Any]]
+Images = NDArray[np.uint8]  # (n, R, R, 3)
 Tick = Callable[[int], object]
 
 
@@ -87,11 +88,30 @@ class Generator(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
+class CodecSource:
+    """What a family may make its codec of."""
+
+    pool: str  # key of the pool's block, for what is told of it
+    resolution: int  # pixels of a side
+    digest: str  # of the pool, for the mark of a fit in progress
+    assets: Path  # folder of the codecs that the repo holds
+    # Name of a stream, count, seed: images to fit on, composed anew or of the pool's own; at most so many.
+    fresh: Callable[[str, int, int], Images]
+    held_out: Callable[[], Images]  # of the evaluation split
+    scratch: Path
+    device: torch.device
+    tick: Callable[[int, int, str], object]  # images seen, of how many, a few words
+
+
+@dataclass(frozen=True)
 class Family:
     """How a family is opened. `settings` are a block of `models:` of this family."""
 
     name: str
-    codec: Callable[[Path, torch.device], Codec]  # from the folder that its fit or download left
+    # A block of `codecs:`, the source, a folder: leaves there what `codec` opens, a card.json that says what
+    # it is, and a manifest; gives a few words on it.
+    make_codec: Callable[[Any, CodecSource, Path], str]
+    codec: Callable[[Path, torch.device], Codec]  # from the folder that `make_codec` left
     generator: Callable[[Any, Any, int], Generator]  # settings, codec, seed of the weights; on the CPU
     trunk: Callable[[Any, Any, int], Trunk]
 

@@ -251,10 +251,13 @@ def _check_finite(losses: list[Tensor], settings: TrainSettings, seen: int) -> N
 
 
 @torch.no_grad()
-def forward_flops(losses: Callable[[Batch, Chance], object], pairs: Batch) -> float:
-    """FLOPs a pair of a pass over `pairs`. Counted on equal pairs, since captions differ in length."""
+def forward_flops(losses: Callable[[Batch, Chance], object], pairs: Batch, training: bool) -> float:
+    """FLOPs a pair of a pass over `pairs`, in training or in scoring, which may draw otherwise.
+
+    Counted on equal pairs, since captions differ in length.
+    """
     with FlopCounterMode(display=False) as counter:
-        losses(pairs, Chance.run(0, 0, len(pairs)))
+        losses(pairs, Chance.run(0, 0, len(pairs), training))
     return float(counter.get_total_flops()) / len(pairs)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from alchemist.core.refusal import Refusal
+from alchemist.params.families import check_families, models_named, rater_lists
 from alchemist.params.whole import Params, read
 from alchemist.pools.emoji import EmojiPool
 from alchemist.raters.kinds.meta import MetaRater
@@ -23,45 +24,25 @@ def check(params: Any) -> Params:
     _named("scale", whole.scale, whole.scales)
     _named("roles.proxy", whole.roles.proxy, whole.models)
     _named("roles.rater", whole.roles.rater, whole.models)
-    for name in whole.grid.models:
-        _named("grid.models", name, whole.models)
-    for name in whole.grid.transfer.models:
-        _named("grid.transfer.models", name, whole.models)
+    for key, name, _ in models_named(whole):
+        _named(key, name, whole.models)
     for name, selection in whole.selections.items():
         _named(f"selections.{name}.rater", selection.rater, whole.raters)
-    for key in dict.fromkeys(LISTS.values()):
-        for name in getattr(whole.grid, key):
-            _named(f"grid.{key}", name, {k: v for k, v in whole.raters.items() if LISTS[v.kind] == key})
+    for key, names in rater_lists(whole.grid).items():
+        kinds = {k: v for k, v in whole.raters.items() if LISTS[v.kind] == key.rpartition(".")[2]}
+        for name in names:
+            _named(key, name, kinds)
     if whole.grid.oracles and not isinstance(whole.pools[whole.pool], EmojiPool):
         raise Refusal(
             f"grid.oracles is {', '.join(whole.grid.oracles)}; it should be [], because pool "
             f"{whole.pool} has no truth."
         )
-    _one_family(whole)
+    check_families(whole)
     _arms(whole.grid, whole.selections, whole.raters)
     _contrasts(whole)
     _fits(whole)
     _samplers_fit(whole)
     return whole
-
-
-def _one_family(params: Params) -> None:
-    """The stages that dvc.yaml has are a group of one family, and its law is there."""
-    first = params.roles.proxy
-    family = params.models[first].family
-    uses = [("roles.rater", params.roles.rater)]
-    uses += [("grid.models", name) for name in params.grid.models]
-    uses += [("grid.transfer.models", name) for name in params.grid.transfer.models]
-    for key, name in uses:
-        if (other := params.models[name].family) != family:
-            raise Refusal(
-                f"{key} holds {name} of the family {other}; roles.proxy ({first}) is of the family {family}, "
-                "and a grid has models of one family."
-            )
-    if family not in params.scales[params.scale].sample:
-        raise Refusal(
-            f"scales.{params.scale}.sample.{family} is missing; models of the family {family} need it."
-        )
 
 
 def _arms(
@@ -72,10 +53,10 @@ def _arms(
         for name in names:
             _named(f"grid.{key}", name, selections)
             rater = selections[name].rater
-            wanted = LISTS[raters[rater].kind]
-            if rater not in getattr(grid, wanted):
+            if rater not in grid.rated():
                 raise Refusal(
-                    f"grid.{key} holds {name}, whose rater {rater} is not in grid.{wanted}; add it there."
+                    f"grid.{key} holds {name}, whose rater {rater} is not in "
+                    f"grid.{LISTS[raters[rater].kind]}; add it there."
                 )
     twice = [arm for arm in grid.arms() if grid.arms().count(arm) > 1]
     if twice:
@@ -130,21 +111,19 @@ def _contrasts(params: Params) -> None:
     for key, name in asked:
         _named(key, name, params.contrasts)
         contrast = params.contrasts[name].of(grid)
-        model = contrast.model
-        cells = [(n, r, m) for n, r in grid.arms() for m in grid.models]
-        cells += [
-            (n, r, m)
-            for n in grid.transfer.selections
-            for r in grid.transfer.ratios
-            for m in grid.transfer.models
-        ]
+        model = contrast.model or grid.main
         for side, arm in (("arm", contrast.arm), ("against", contrast.against)):
-            whole = side == "against" and arm == "full" and model in grid.models
-            if not whole and (arm, contrast.ratio, model) not in cells:
+            whole = side == "against" and arm == "full" and model in grid.whole()
+            if not whole and (arm, contrast.ratio, model) not in grid.runs():
                 raise Refusal(
                     f"contrasts.{name}.{side} is {arm!r}; the grid has no cell {arm} at ratio "
                     f"{contrast.ratio} for model {model}, so {key} cannot ask for it."
                 )
+        if contrast.metric == "nll" and not params.models[model].has_likelihood:
+            raise Refusal(
+                f"contrasts.{name}.metric is 'nll'; the model {model} is of the family "
+                f"{params.models[model].family}, which has no likelihood, so {key} cannot ask for it."
+            )
         if contrast.arm == contrast.against:
             raise Refusal(f"contrasts.{name}.against is {contrast.against!r}; it should be another arm.")
         if len(grid.seeds) < 2:
@@ -182,7 +161,7 @@ def _fits(params: Params) -> None:
                 f"pools.{params.pool}.scorer.pairs ({pool.scorer.pairs // 2}) is legal."
             )
     elif isinstance(pool, UserPool) and pool.splits.meta_validation == 0:
-        for name in params.grid.raters:
+        for name in params.grid.rated():
             if isinstance(params.raters[name], MetaRater | ReferenceLossRater):
                 raise Refusal(
                     f"pools.{params.pool}.splits.meta_validation is 0; the rater {name} needs pairs to "

@@ -36,9 +36,10 @@ def schema() -> dict[str, Any]:
     models = {name: classes(name).MODEL for name in families()}
     raters = {name: kind.BLOCK for name, kind in KINDS.items()}
     laws = {name: classes(name).LAW for name in families()}
+    codecs = {name: classes(name).CODEC for name in families()}
     plain = [field.annotation for field in Params.model_fields.values() if _is_block(field.annotation)]
     named = [get_args(Params.model_fields[key].annotation)[1] for key in ("contrasts", "scales")]
-    kinds = (FORMATS, raters, SAMPLERS, models, laws, TEXTS)
+    kinds = (FORMATS, raters, SAMPLERS, models, laws, codecs, TEXTS)
     blocks = [*plain, *named, *(block for table in kinds for block in table.values())]
     _, made = models_json_schema([(block, "validation") for block in dict.fromkeys(blocks)], ref_template=REF)
     parts = made["$defs"]
@@ -46,17 +47,17 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {name: _by_tag("kind", TEXTS) for name in laws},
     }
-    parts[ScaleSettings.__name__]["properties"]["sample"] |= {
-        "additionalProperties": False,
-        "properties": {name: _ref(law) for name, law in laws.items()},
-    }
+    parts[ScaleSettings.__name__]["properties"]["sample"] |= _by_family(laws)
     tables: dict[str, Mapping[str, type[BaseModel]]] = {
         "pools": FORMATS,
         "raters": raters,
         "selections": SAMPLERS,
         "models": models,
     }
-    own: dict[str, Any] = {"device": {"type": "string", "pattern": f"^({DEVICES})$"}}
+    own: dict[str, Any] = {
+        "device": {"type": "string", "pattern": f"^({DEVICES})$"},
+        "codecs": {"type": "object", **_by_family(codecs)},
+    }
     properties = {}
     for key, field in Params.model_fields.items():
         if key in own or field.annotation is str:
@@ -86,6 +87,14 @@ def schema() -> dict[str, Any]:
         "$defs": parts,
     }
     return _without_titles(whole, top=True)
+
+
+def _by_family(blocks: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    """A block that may name each family."""
+    return {
+        "additionalProperties": False,
+        "properties": {name: _ref(block) for name, block in blocks.items()},
+    }
 
 
 def _by_tag(tag: str, blocks: Mapping[str, type[BaseModel]]) -> dict[str, Any]:

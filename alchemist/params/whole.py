@@ -6,7 +6,6 @@ from typing import Any
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
-from alchemist.families.star.settings import TokenizerSettings
 from alchemist.params.inherit import inherited
 from alchemist.pools.read import pool_settings
 from alchemist.pruning.samplers import selection_settings
@@ -15,7 +14,7 @@ from alchemist.settings import Settings, legal, parse
 from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.device import device_setting
 from alchemist.settings.grid import GridSettings, RolesSettings
-from alchemist.settings.model import ModelSettings, model_settings
+from alchemist.settings.model import ModelSettings, codec_settings, model_settings
 from alchemist.settings.pool import PoolSettings
 from alchemist.settings.rater import RaterSettings
 from alchemist.settings.scale import ScaleSettings, scale_settings
@@ -35,7 +34,8 @@ class Params(Settings):
     )
     roles: RolesSettings = Field(description="which models play proxy and rater")
     grid: GridSettings = Field(description="the cells: every selection at every ratio, model and seed")
-    tokenizer: TokenizerSettings = Field(description="the image tokenizer, from assets/ or fitted anew")
+    # A class of its own for each family in use: see `settings.model.codec_settings`.
+    codecs: dict[str, Settings] = Field(description="the image codec of each family in use, by its name")
     pools: dict[str, PoolSettings] = Field(description="where pairs come from")
     raters: dict[str, RaterSettings] = Field(
         description="what gives the pairs a rating; higher is kept first"
@@ -65,7 +65,7 @@ def read(params: Any) -> Params:
         device=device_setting(params["device"]),
         roles=parse(RolesSettings, params["roles"], "roles"),
         grid=parse(GridSettings, params["grid"], "grid"),
-        tokenizer=parse(TokenizerSettings, params["tokenizer"], "tokenizer"),
+        codecs=codec_settings(params["codecs"], "codecs"),
         pools={k: pool_settings(v, f"pools.{k}") for k, v in _blocks(params, "pools")},
         raters={k: rater_settings(v, f"raters.{k}") for k, v in _blocks(params, "raters")},
         selections={k: selection_settings(v, f"selections.{k}") for k, v in _blocks(params, "selections")},

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from alchemist.analysis.cost import Spent, costs, mean, rating_cost
 from alchemist.analysis.grid import FULL
-from alchemist.analysis.metrics import metric_name, shown
+from alchemist.analysis.metrics import metric_name, of_model, shown
 from alchemist.analysis.reach import TimeTo, times_to
 from alchemist.analysis.speedup import BreakEven, speedup
 from alchemist.analysis.statistics import Interval
@@ -38,7 +38,7 @@ def cost_tables(material: Material) -> dict[str, Any]:
     stages = [
         [name, number(facts["seconds"], 1), _tera(facts.get("flops"))] for name, facts in bills.times.items()
     ]
-    timed = [metric for metric in TIMED if metric in material.metrics]
+    timed = [metric for metric in TIMED if metric in material.metrics_of(study.grid.main)]
     return {
         "arms": [{"title": words, "table": _arm_costs(material, point)} for point, words in POINTS.items()],
         "times": _times(material, "fd"),
@@ -75,7 +75,8 @@ def _times(material: Material, metric: str) -> list[dict[str, Any]]:
             continue
         found = [
             t
-            for model in study.grid.models
+            for model in study.grid.whole()
+            if metric in material.metrics_of(model)
             for t in times_to(study, material.table, material.bills, model, metric, goal)
         ]
         rows = [_time_row(t, metric, names) for t in found]
@@ -101,9 +102,9 @@ def _speedups(material: Material, metric: str) -> list[dict[str, Any]]:
     """How much earlier every arm has the random subset's final figure, and when its rating is paid for."""
     study, names = material.study, material.names
     random = material.roles.random
-    if random is None or material.table[metric].isna().any():
+    model, rows = study.grid.main, list[list[str]]()
+    if random is None or of_model(material.table, model)[metric].isna().any():
         return []
-    model, rows = study.grid.models[0], []
     sized = {ratio for name, ratio in study.arms() if name == random}
     for name, ratio in study.arms():
         if name == random or ratio not in sized or study.reads_truth(name):

@@ -23,7 +23,7 @@ def curves(material: Material, figures: dict[str, str]) -> dict[str, Any]:
     panels = []
     for number_of, model in enumerate(study.models()):
         arms = [a for a in study.measured(model) if a[0] == FULL or (a[0] in looks and a[1] in ratios)]
-        for metric in [name for name in DRAWN if name in material.metrics]:
+        for metric in [name for name in DRAWN if name in material.metrics_of(model)]:
             drawn: list[Line] = []
             bands: list[Band] = []
             for arm in arms:
@@ -60,17 +60,27 @@ def rater_training(material: Material, figures: dict[str, str]) -> dict[str, Any
     logged = {rater: draw.thinned(log) for rater, log in logs.items() if log}
     looks = {rater: draw.look(i)[0] for i, rater in enumerate(logged)}
     panels = []
-    for quantity, title in RATING_PANELS.items():
+    grid = material.study.grid
+    by = {rater: str(grid.rated_by(rater)) for rater in logged}
+    families = list(dict.fromkeys(by.values()))
+    # Losses of two families have two units, so that each has a panel of its own.
+    wanted = [(q, [f]) for q in LOSSES for f in families]
+    wanted += [(quantity, families) for quantity in RATING_PANELS if quantity not in LOSSES]
+    for quantity, of in wanted:
         drawn: list[draw.Line] = []
         for rater, log in logged.items():
             # A plainly trained proxy logs its loss on the pool alone, under another name.
             key = "loss" if quantity == "train_loss" and "loss" in log[0] else quantity
-            if key in log[0]:
+            if key in log[0] and by[rater] in of:
                 values = [row[key] for row in log]
                 drawn.append(([row["images"] for row in log], values, looks[rater], None, ()))
         if drawn:
-            unit = material.loss_unit if quantity in LOSSES else ""
-            svg = draw.lines(title + unit, "images of the pool seen", drawn)
-            panels.append(add_figure(figures, f"rating-{quantity}", svg))
+            title, name = RATING_PANELS[quantity], f"rating-{quantity}"
+            if quantity in LOSSES:
+                title += material.loss_unit(of[0])
+                if len(families) > 1:
+                    title, name = f"{title}, {of[0]}", f"{name}-{of[0]}"
+            svg = draw.lines(title, "images of the pool seen", drawn)
+            panels.append(add_figure(figures, name, svg))
     legend = [(Markup(draw.swatch(colour)), rater) for rater, colour in looks.items()]
     return {"panels": panels, "legend": legend, "seed": seed}

@@ -9,7 +9,7 @@ import pandas as pd
 from alchemist.analysis.agreement import Ratings
 from alchemist.analysis.cost import Bills
 from alchemist.analysis.grid import Study
-from alchemist.analysis.metrics import measured
+from alchemist.analysis.metrics import measured, of_model
 from alchemist.analysis.parts import Verdict
 from alchemist.analysis.roles import Roles
 from alchemist.analysis.statistics import Contrast
@@ -36,7 +36,7 @@ class Material:
     bills: Bills  # what the stages wrote down about their costs
     sheets: dict[str, bytes]  # sample grid of cells, PNG; of all, or of the first seed's
     pool_card: dict[str, Any]
-    codec: dict[str, Any]  # the image codec: its card and the hashes of its files
+    codec: dict[str, Any]  # the image codec of each family: its card and the hashes of its files
     params: dict[str, Any]  # what was in force
     contrasts: list[Contrast]
     verdicts: list[Verdict]
@@ -45,8 +45,13 @@ class Material:
 
     @property
     def first(self) -> dict[str, Any]:
-        """Scores of the first cell, for what all cells have in common."""
+        """Scores of the first cell, for what all cells have in common, or those of the main model."""
         return self.scores[self.study.cells()[0].name]
+
+    def first_of(self, family: str) -> dict[str, Any]:
+        """Scores of a family's first cell, for what its cells have in common: floors and likelihood."""
+        cells = self.study.cells()
+        return self.scores[next(c.name for c in cells if self.study.grid.family_of(c.model) == family)]
 
     @property
     def names(self) -> dict[str, str]:
@@ -56,13 +61,24 @@ class Material:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Metrics that the cells have."""
+        """Metrics that some cells have."""
         return measured(self.table)
 
+    def metrics_of(self, model: str) -> tuple[str, ...]:
+        """Metrics that a model's cells have."""
+        return measured(of_model(self.table, model))
+
     @property
-    def loss_unit(self) -> str:
-        """The unit of the models' loss after a comma, as it ends a title; empty where it is no likelihood."""
-        unit = self.first["likelihood"]
+    def families(self) -> list[str]:
+        """Families of the models that cells train, in the order of the cells."""
+        return list(dict.fromkeys(self.study.grid.family_of(cell.model) for cell in self.study.cells()))
+
+    def loss_unit(self, family: str) -> str:
+        """The unit of a family's loss after a comma, as it ends a title; empty where it is no likelihood.
+
+        Empty too for a family that only rates, whose cells would say it.
+        """
+        unit = self.first_of(family)["likelihood"] if family in self.families else None
         return "" if unit is None else f", {unit}"
 
     @property

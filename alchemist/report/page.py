@@ -36,7 +36,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "clip_raw": not hundredfold(material.names["clip"]),
         "summary": [(k, f"{v:g}") for k, v in summary(material.study, material.table).items()],
         "summary_ratio": f"{max(material.study.grid.ratios):g}",
-        "summary_model": material.study.grid.models[0],
+        "summary_model": material.study.grid.main,
         "verdicts": verdict_tables(material),
         "contrasts": contrast_table(material),
         "left_out": left_out(material),

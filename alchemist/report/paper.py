@@ -5,13 +5,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.paper import DATASET, MODEL, paper_models, paper_rows
 from alchemist.analysis.results import Result, Stat, results
 from alchemist.analysis.words import DASH, POINTS
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
-from alchemist.report.paper_figures import figure_2b, figure_3, figure_6
+from alchemist.report.paper_figures import Found, figure_2b, figure_3, figure_6
 from alchemist.report.words import share_text, told
 
 
@@ -38,9 +39,10 @@ def paper_parts(material: Material, figures: dict[str, str]) -> dict[str, Any]:
         quoted = [f"{row.fid:.2f}{mark}", f"{row.clip:.4f}{mark}"]
         who = [row.selection or DASH, row.our_model or DASH]
         tables.setdefault(row.table, []).append([*where, *who, *quoted, *ours])
-    quoted_rows = len(tables["table3"])
+    groups = {name: [len(tables[name])] for name in ("table2", "table3")}
+    between = _between_rows(material, found, names)
+    tables["table2"] += between
     tables["table3"] += _elsewhere_rows(material, names)
-    groups = {"table3": [quoted_rows]}
     return {
         "tables": [
             {
@@ -50,7 +52,8 @@ def paper_parts(material: Material, figures: dict[str, str]) -> dict[str, Any]:
             for name, rows in sorted(tables.items())
         ],
         "elsewhere": material.elsewhere is not None,
-        "main": study.grid.models[0],
+        "main": study.grid.main,
+        "between": bool(between),
         "its_main": MODEL,
         "its_data": DATASET,
         "stand_ins": [(name, model or "none") for name, model in models.items()],
@@ -68,6 +71,24 @@ def _beside_random(row: Result, metric: str, names: Mapping[str, str]) -> str:
         return value
     gap = told(row.to_random[metric], digits, True, scale)
     return Markup("{}<small>{}</small>").format(value, gap)
+
+
+def _between_rows(material: Material, found: Found, names: Mapping[str, str]) -> list[list[str]]:
+    """Every model on the ratings of every family, where a family beside the main model's has a part in it."""
+    study, out = material.study, []
+    main = study.grid.family_of(study.grid.main)
+    for model in study.grid.whole():
+        of = study.grid.family_of(model)
+        for name, ratio in study.measured(model):
+            by = study.rated_by(name)
+            if of == main and by in (None, main):
+                continue  # those of one family alone are the paper's rows above, and in the results
+            arms = [found[model, point][name, ratio] for point in POINTS]
+            cells = [_beside_random(arm, metric, names) for arm in arms for metric in ("fd", "clip")]
+            rated = DASH if by is None else f"rated by {by}"
+            where = ["full" if name == FULL else DASH, share_text(ratio), rated, of, name, model]
+            out.append([*where, DASH, DASH, *cells])
+    return out
 
 
 def _elsewhere_rows(material: Material, names: Mapping[str, str]) -> list[list[str]]:

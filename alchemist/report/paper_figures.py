@@ -39,7 +39,7 @@ def figure_2b(material: Material, found: Found, figures: dict[str, str]) -> dict
     (rater, ratio), starts = max(blocks.items(), key=lambda item: len(item[1]), default=(("", 0.0), {}))
     if len(starts) < 2:
         return None
-    model = study.grid.models[0]
+    model = study.grid.main
     beside = {
         SAMPLERS[chosen.sampler]: name
         for name, share in reversed(study.arms())
@@ -79,7 +79,9 @@ def figure_3(material: Material, figures: dict[str, str]) -> dict[str, Any] | No
     """Mean loss of a plain proxy by decile of the paper's rating, from the loss rater's table."""
     study, ours = material.study, material.roles.nearest
     rater = study.selections[ours].rater if ours is not None else None
-    plain = next(((n, s) for n, s in study.raters.items() if isinstance(s, LossRater)), None)
+    by = study.grid.rated_by(rater) if rater is not None else None
+    losses_of = [(n, s) for n, s in study.raters.items() if study.grid.rated_by(n) == by]
+    plain = next(((n, s) for n, s in losses_of if isinstance(s, LossRater)), None)
     if rater is None or plain is None:
         return None
     name, settings = plain
@@ -89,7 +91,7 @@ def figure_3(material: Material, figures: dict[str, str]) -> dict[str, Any] | No
     x, colour = bands.index.tolist(), draw.look(0)
     drawn: list[Line] = [(x, bands.mean(axis=1).tolist(), *colour, ())]
     spread: list[Band] = [(x, bands.min(axis=1).tolist(), bands.max(axis=1).tolist(), colour[0])]
-    title = f"Loss of the plain proxy by decile of {rater}{material.loss_unit}"
+    title = f"Loss of the plain proxy by decile of {rater}{material.loss_unit(str(by))}"
     svg = draw.lines(title, "decile of the rating, 1 = best", drawn, spread)
     return {"panels": [add_figure(figures, "paper-3", svg)], "rater": rater, "loss": name}
 
@@ -100,14 +102,14 @@ def figure_6(material: Material, found: Found, figures: dict[str, str]) -> dict[
     who = [name for name in (material.roles.nearest, material.roles.random) if name is not None]
     if not who:
         return None
-    model, ratios = study.grid.models[0], sorted(study.grid.ratios, reverse=True)
+    model, ratios = study.grid.main, sorted(study.grid.ratios, reverse=True)
     spent = {
         (c.selection, c.ratio): c for c in costs(study, material.bills, "equal_images") if c.model == model
     }
     looks = {name: draw.look(i) for i, name in enumerate(who)} | {FULL: (draw.INK, "o")}
     arms = [(FULL, 1.0), *((name, ratio) for ratio in ratios for name in who)]
     panels = []
-    for metric in [name for name in TIMED if name in material.metrics]:
+    for metric in [name for name in TIMED if name in material.metrics_of(model)]:
         for timed in (False, True):
             drawn: list[Line] = []
             for arm in arms:

@@ -1,6 +1,6 @@
 """The tables of results: every arm of a model at a point, the paper's numbers and the floors beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -16,47 +16,61 @@ from alchemist.report.words import SAMPLERS, share_text, told
 
 
 def result_tables(material: Material) -> list[dict[str, Any]]:
-    """For every model and point: title and table. The paper's numbers stand beside the first model."""
-    study, names, metrics = material.study, material.names, material.metrics
-    floors = material.first["floors"]
-    head = ["selection", "keeps", "pairs", "images", "epochs", *(metric_name(m, names) for m in metrics)]
-    real = {metric: floors.get(names[metric]) for metric in ("fd", "kid", "clip")}
-    rebuilt = {
-        "fd": floors.get("fd_reconstruction"),
-        "fd_coded": floors.get(f"{names['fd']}_coded"),
-        "clip": floors.get(f"{names['clip']}_reconstruction"),
-    }
-    below = [
-        _floor_row("real images against real", real, material),
-        _floor_row("real images through the image codec", rebuilt, material),
-    ]
+    """For every model and point: title and table. The paper's numbers stand beside the first model.
+
+    A model's table has the metrics that its cells have, and the floors of its family.
+    """
+    study, names = material.study, material.names
     out = []
     for model in study.models():
-        quoted = ["paper: FID", "paper: CLIP"] if model == study.grid.models[0] else []
+        metrics = material.metrics_of(model)
+        head = ["selection", "keeps", "pairs", "images", "epochs", *(metric_name(m, names) for m in metrics)]
+        below = _floors(material, model)
+        quoted = ["paper: FID", "paper: CLIP"] if model == study.grid.main else []
         for point, words in POINTS.items():
             found = results(study, material.table, model, point)
-            rows = [_result_row(row, material) for row in found] + below
+            rows = [_result_row(row, material, metrics) for row in found] + below
             groups = [i for i, row in enumerate(found) if i and row.ratio != found[i - 1].ratio]
             title = words.capitalize() + (f", model {model}" if len(study.models()) > 1 else "")
+            if len(material.families) > 1:
+                title += f" of the family {study.grid.family_of(model)}"
             width = len(head) + len(quoted)
             cut = [row[:width] for row in rows]
             out.append({"title": title, "table": Table([*head, *quoted], cut, groups=[*groups, len(found)])})
     return out
 
 
-def _floor_row(label: str, values: Mapping[str, float | None], material: Material) -> list[str]:
+def _floors(material: Material, model: str) -> list[list[str]]:
+    """What real images score, as they are and through the codec of the model's family."""
+    names, metrics = material.names, material.metrics_of(model)
+    floors = material.first_of(material.study.grid.family_of(model))["floors"]
+    real = {metric: floors.get(names[metric]) for metric in ("fd", "kid", "clip")}
+    rebuilt = {
+        "fd": floors.get("fd_reconstruction"),
+        "fd_coded": floors.get(f"{names['fd']}_coded"),
+        "clip": floors.get(f"{names['clip']}_reconstruction"),
+    }
+    return [
+        _floor_row("real images against real", real, names, metrics),
+        _floor_row("real images through the image codec", rebuilt, names, metrics),
+    ]
+
+
+def _floor_row(
+    label: str, values: Mapping[str, float | None], names: Mapping[str, str], metrics: Sequence[str]
+) -> list[str]:
     cells = []
-    for metric in material.metrics:
-        scale, digits = shown(metric, material.names)
+    for metric in metrics:
+        scale, digits = shown(metric, names)
         found = values.get(metric)
         cells.append(number(None if found is None else scale * found, digits))
     return [label, "", "", "", "", *cells, "", ""]
 
 
-def _result_row(row: Result, material: Material) -> list[str]:
+def _result_row(row: Result, material: Material, metrics: Sequence[str]) -> list[str]:
     study = material.study
     cells = []
-    for metric in material.metrics:
+    for metric in metrics:
         scale, digits = shown(metric, material.names)
         value = Markup.escape(told(row.figures[metric], digits, scale=scale))
         if metric in row.best:
@@ -81,6 +95,9 @@ def _label(study: Study, selection: str) -> str:
     does = SAMPLERS[settings.sampler]
     if settings.sampler != "random":
         does += f" on {settings.rater}"
+        by = study.rated_by(selection)
+        if by is not None and by != study.grid.home:
+            does += f" (proxy of the family {by})"
     if study.reads_truth(selection):
         does += ", a bound that sees planted truth"
     return Markup("{}<small>{}</small>").format(selection, does)

@@ -1,7 +1,7 @@
 """The page's first paragraphs: what was run and what came out, by rules that the figures decide."""
 
 from alchemist.analysis.grid import FULL
-from alchemist.analysis.metrics import metric_name, shown
+from alchemist.analysis.metrics import metric_name, of_model, shown
 from alchemist.analysis.results import results
 from alchemist.analysis.statistics import Contrast
 from alchemist.analysis.words import POINTS, TIMES, capital, number, percent, several
@@ -23,7 +23,11 @@ def story(material: Material) -> list[str]:
     budget = first["checkpoints"][-1]
     ratios = sorted(grid.ratios, reverse=True)
     sizes = material.parameters
-    models = ", ".join(f"{model} with {count / 1e6:.2f} M parameters" for model, count in sizes.items())
+    many = len(material.families) > 1
+    of = {model: f" of the family {grid.family_of(model)}" if many else "" for model in sizes}
+    models = ", ".join(
+        f"{model}{of[model]} with {count / 1e6:.2f} M parameters" for model, count in sizes.items()
+    )
     ids = len(next(iter(next(iter(material.ratings.values())).values())))
     more = ""
     if grid.ablation.selections:
@@ -44,7 +48,7 @@ def story(material: Material) -> list[str]:
         if len(grid.seeds) == 1
         else f"Figures are mean ± sd of n = {len(grid.seeds)} seeds; differences are paired by seed."
     )
-    out = [f"{ran} {spread}"]
+    out = [f"{ran} {spread}{_other_ratings(material)}"]
     if len(grid.seeds) > 1:
         primary = [_primary(material, c) for c in material.contrasts if c.primary]
         out.insert(0, " ".join([_claims(material), *primary]))
@@ -52,6 +56,16 @@ def story(material: Material) -> list[str]:
     if ours is not None:
         out += [_outcome(material, ours, ratio) for ratio in ratios]
     return out
+
+
+def _other_ratings(material: Material) -> str:
+    """Which selections rest on ratings of another family than that of the first model; nothing where none."""
+    grid, said = material.study.grid, []
+    for family in [name for name in grid.families if name != grid.family_of(grid.main)]:
+        names = [name for name in grid.chosen() if material.study.rated_by(name) == family]
+        if names:
+            said.append(f" Rated by a proxy of the family {family}: {', '.join(names)}.")
+    return "".join(said)
 
 
 def _claims(material: Material) -> str:
@@ -82,8 +96,8 @@ def _primary(material: Material, contrast: Contrast) -> str:
 
 def _outcome(material: Material, name: str, ratio: float) -> str:
     """A selection at one ratio for the first model, beside full data and random, and the best NLL."""
-    study, names, model = material.study, material.names, material.study.grid.models[0]
-    quoted = [metric for metric in QUOTED if metric in material.metrics]
+    study, names, model = material.study, material.names, material.study.grid.main
+    quoted = [metric for metric in QUOTED if metric in material.metrics_of(model)]
     random = material.roles.random
     parts, lowest = [], {}
     for point, words in POINTS.items():
@@ -100,7 +114,7 @@ def _outcome(material: Material, name: str, ratio: float) -> str:
             methods = [r for r in rows.values() if r.ratio == ratio and not study.reads_truth(r.selection)]
             lowest[words] = min(methods, key=lambda row: row.figures["nll"].mean)
     settings = study.selections[name]
-    which = f", model {model}" if len(study.grid.models) > 1 else ""
+    which = f", model {model}" if len(study.grid.whole()) > 1 else ""
     told = (
         f"{SAMPLERS[settings.sampler]} on the rating {settings.rater}, keeping {share_text(ratio)}{which}: "
         f"{'; '.join(parts)}."
@@ -113,41 +127,63 @@ def _outcome(material: Material, name: str, ratio: float) -> str:
 
 def caveats(material: Material) -> list[str]:
     """Which figures carry weight at this scale, and which do not."""
-    names, floors = material.names, material.first["floors"]
-    ends = material.table[material.table["point"] == "equal_images"]["fd"]
-    low, high = number(ends.min(), 1), number(ends.max(), 1)
+    names = material.names
     fd = metric_name("fd", names)
     if names["fd"] == "fid_pytorch":
         out = [f"{fd} equals pytorch-fid; clean-fid's own resizing would give other values."]
     else:
         network = NETWORKS.get(names["fd"], names["fd"])
         out = [f"{fd} is the Fréchet distance on {network}: it is not FID and cannot be compared with FID."]
-    if "fd_reconstruction" in floors:
-        real, rebuilt = number(floors[names["fd"]], 1), number(floors["fd_reconstruction"], 1)
+    codecs = [_codec_part(material, family) for family in material.families]
+    if any(codecs):
         out.append(
-            f"At this n, real images against real ones score {real}, and {rebuilt} once they have passed the "
-            f"image codec; the cells end between {low} and {high}. Where the image codec's own "
+            f"{' '.join(codecs)} Where the image codec's own "
             "part is large, plain FD mostly measures the image codec; FD against references through the "
             "image codec shows what the generator itself adds."
         )
+    units = {family: material.first_of(family)["likelihood"] for family in material.families}
     if "nll" in material.metrics:
+        unit = next(unit for unit in units.values() if unit is not None)
         out.append(
-            f"NLL, the loss in {material.first['likelihood']} on held-out clean pairs, has no sampling noise "
+            f"NLL, the loss in {unit} on held-out clean pairs, has no sampling noise "
             "and so resolves the smallest differences between arms. It exists for models with a likelihood "
             "alone, and clean held-out pairs favour, by construction, selections that keep clean pairs."
         )
+        without = [family for family, unit in units.items() if unit is None]
+        if without:
+            out.append(
+                f"Models of the family {' and '.join(without)} have no likelihood: their tables have no NLL, "
+                "and figures of NLL leave them out."
+            )
     if len(material.study.grid.seeds) > 1:
         out.append(f"Range of the arms' means, and largest sd over seeds of an arm: {_resolution(material)}.")
     return out
+
+
+def _codec_part(material: Material, family: str) -> str:
+    """What real images score without and with a family's codec, beside its cells; empty where unknown."""
+    floors, grid = material.first_of(family)["floors"], material.study.grid
+    if "fd_reconstruction" not in floors:
+        return ""
+    table = material.table[material.table["point"] == "equal_images"]
+    ends = table.loc[[grid.family_of(model) == family for model in table["model"]], "fd"]
+    low, high = number(ends.min(), 1), number(ends.max(), 1)
+    real, rebuilt = number(floors[material.names["fd"]], 1), number(floors["fd_reconstruction"], 1)
+    which = f" of the family {family}" if len(material.families) > 1 else ""
+    return (
+        f"At this n, real images against real ones score {real}, and {rebuilt} once they have passed the "
+        f"image codec{which}; {'its' if which else 'the'} cells end between {low} and {high}."
+    )
 
 
 def _resolution(material: Material) -> str:
     """How far apart the arms are, beside how far apart the seeds of one arm are."""
     names = material.names
     here = material.table[material.table["point"] == "equal_images"]
-    by_arm = here[here["model"] == material.study.grid.models[0]].groupby(["selection", "ratio"])
+    model = material.study.grid.main
+    by_arm = of_model(here, model).groupby(["selection", "ratio"])
     parts = []
-    for metric in material.metrics:
+    for metric in material.metrics_of(model):
         scale, digits = shown(metric, names)
         means, spread = by_arm[metric].mean(), by_arm[metric].std(ddof=1).max()
         apart = number(scale * float(means.max() - means.min()), digits)

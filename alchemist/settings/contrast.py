@@ -19,7 +19,10 @@ class ContrastSettings(Settings):
         lt=1,
         description="share of the pool that the arm keeps; null: the first of grid.ratios",
     )
-    model: str | None = Field(default=None, description="a block of models; null: the first of grid.models")
+    model: str | None = Field(
+        default=None,
+        description="a block of models, of any family of the grid; null: the first of grid.models",
+    )
     point: Literal["equal_epochs", "equal_images"] = Field(
         default="equal_images", description="checkpoint at which the arms are compared"
     )
@@ -29,7 +32,7 @@ class ContrastSettings(Settings):
 
     def of(self, grid: GridSettings) -> "ContrastSettings":
         """With the grid's first ratio and first model where it names none."""
-        first = {"ratio": self.ratio or grid.ratios[0], "model": self.model or grid.models[0]}
+        first = {"ratio": self.ratio or grid.ratios[0], "model": self.model or grid.main}
         return self.model_copy(update=first)
 
 

@@ -1,6 +1,7 @@
 """The blocks `roles` and `grid`: which models play which part, and which cells there are.
 
 dvc.yaml reads every list of the grid by its name, so none has a default: [] stands where there is nothing.
+A grid is of one family of models, and may have others beside it.
 """
 
 from typing import Annotated, Any
@@ -51,12 +52,28 @@ class TransferSettings(_Lists):
     models: tuple[str, ...] = Field(description="blocks of models, which the grid does not have")
 
 
+class OtherSettings(_Lists):
+    """`grid.others.FAMILY`: a family beside that of `roles` and `grid.models`.
+
+    What rates by its proxy, and its models, which are trained on every subset of `grid.selections` x
+    `grid.ratios` and on the full data, whatever family rated.
+    """
+
+    proxy: str = Field(description="a block of models of this family, whose losses are the credits")
+    rater: str = Field(description="a block of models of this family, whose trunk the rater has")
+    raters: tuple[str, ...] = Field(description="blocks of raters, none of them in grid.raters")
+    models: tuple[str, ...] = Field(description="blocks of models of this family")
+
+
 class GridSettings(_Lists):
     """The cells: selections x ratios x models x seeds, and the full data for models x seeds.
 
     `seeds` are those of raters, samplers and training alike: the arms of one seed are a pair.
     """
 
+    families: tuple[str, ...] = Field(
+        min_length=1, description="families with a rater or a model in the grid: each is encoded once"
+    )
     selections: tuple[str, ...] = Field(min_length=1, description="blocks of selections")
     raters: tuple[str, ...] = Field(description="blocks of raters that train a proxy, or draw, once a seed")
     embeddings: tuple[str, ...] = Field(description="blocks of raters on the features of fixed networks")
@@ -65,10 +82,49 @@ class GridSettings(_Lists):
     ratios: tuple[Ratio, ...] = Field(
         min_length=1, description="shares of the pool that a selection keeps; the full data has its own cells"
     )
-    models: tuple[str, ...] = Field(min_length=1, description="blocks of models")
+    models: tuple[str, ...] = Field(description="blocks of models of the family of roles.proxy")
     seeds: tuple[Seed, ...] = Field(min_length=1, description="of raters, samplers and training alike")
     ablation: AblationSettings = Field(description="further selections at ratios of their own")
     transfer: TransferSettings = Field(description="further models on subsets of the grid")
+    others: dict[str, OtherSettings] = Field(description="further families, by their names")
+
+    def whole(self) -> list[str]:
+        """Models that are trained on every subset of the grid and on the full data: the others' last."""
+        return [*self.models, *(name for other in self.others.values() for name in other.models)]
+
+    def runs(self) -> list[tuple[str, float, str]]:
+        """Selection, ratio and model of every cell but those of the full data."""
+        others = [name for name in self.whole() if name not in self.models]
+        arms, ratios = self.arms(), sorted(self.ratios, reverse=True)
+        out = [(name, ratio, model) for name, ratio in arms for model in self.models]
+        out += [(name, ratio, model) for ratio in ratios for name in self.selections for model in others]
+        moved = self.transfer
+        return out + [(n, r, m) for n in moved.selections for r in moved.ratios for m in moved.models]
+
+    @property
+    def main(self) -> str:
+        """The first of those models, for what is said of one."""
+        return self.whole()[0]
+
+    @property
+    def home(self) -> str:
+        """The family of `models` and `raters`; where both are empty, that of the main model."""
+        return next((name for name in self.families if name not in self.others), self.families[0])
+
+    def family_of(self, model: str) -> str:
+        """The family of a model that a cell trains."""
+        return next((name for name, other in self.others.items() if model in other.models), self.home)
+
+    def rated_by(self, rater: str) -> str | None:
+        """The family whose proxy a rater is trained with; None for one that trains none."""
+        if rater in self.raters:
+            return self.home
+        return next((name for name, other in self.others.items() if rater in other.raters), None)
+
+    def rated(self) -> list[str]:
+        """Every rater that the grid names."""
+        others = (name for other in self.others.values() for name in other.raters)
+        return [*self.raters, *self.embeddings, *self.heuristics, *self.oracles, *others]
 
     def arms(self) -> list[tuple[str, float]]:
         """Selections x ratios with a subset of their own, ratios falling; those of the ablation last."""

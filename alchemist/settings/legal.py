@@ -60,7 +60,8 @@ def at(block: type[BaseModel], place: tuple[int | str, ...]) -> Any:
             found = next((get_args(kind)[0] for kind in _options(found) if get_origin(kind) is tuple), None)
         else:
             blocks = [kind for kind in _options(found) if _is_block(kind) and part in kind.model_fields]
-            found = blocks[0].model_fields[part] if blocks else None
+            named = [get_args(kind)[1] for kind in _options(found) if get_origin(kind) is dict]
+            found = blocks[0].model_fields[part] if blocks else next(iter(named), None)
         if found is None:
             return None
     return found
@@ -88,6 +89,8 @@ def _one(kind: Any, rules: dict[str, Any]) -> str:
     if get_origin(kind) is tuple:
         least = " with at least one item" if rules.get("min_length") else ""
         return f"a list{least}, each {legal(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return f"a block of names, each {legal(get_args(kind)[1])}"
     if _is_block(kind):
         return f"a block with the keys {', '.join(kind.model_fields)}"
     return TYPES.get(kind, "another value") + _range(rules)

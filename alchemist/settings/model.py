@@ -1,12 +1,12 @@
-"""The blocks `models.NAME` and `scales.SCALE.sample`: generators, and how each family draws images.
+"""The blocks `models.NAME`, `scales.SCALE.sample` and `codecs.FAMILY`: what each family says for itself.
 
-A family's own classes stand in `alchemist/families/FAMILY/settings.py`, as MODEL and LAW, and are looked up
-by name: a new family changes no file that the cells of another depend on.
+A family's own classes stand in `alchemist/families/FAMILY/settings.py`, as MODEL, LAW and CODEC, and are
+looked up by name: a new family changes no file that the cells of another depend on.
 """
 
 import importlib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from pydantic import Field
 
@@ -20,6 +20,8 @@ class ModelSettings(Settings):
     """The size of one generator; its family has further fields."""
 
     family: str = Field(description="the model family")
+    # Whether the generator's losses are likelihoods of held-out pairs, as its own `likelihood` says too.
+    has_likelihood: ClassVar[bool] = True
 
 
 def families() -> list[str]:
@@ -28,7 +30,7 @@ def families() -> list[str]:
 
 
 def classes(family: str) -> Any:
-    """The module of a family's settings, with MODEL and LAW."""
+    """The module of a family's settings, with MODEL, LAW and CODEC."""
     return importlib.import_module(f"alchemist.families.{family}.settings")
 
 
@@ -40,16 +42,23 @@ def model_settings(value: Any, where: str, family: str | None = None) -> ModelSe
     return parse(cast(type[ModelSettings], classes(given).MODEL), value, where)
 
 
-def law_settings(value: Any, where: str, family: str) -> Settings:
-    """The sampling law at `where` of a family."""
-    return parse(cast(type[Settings], classes(family).LAW), value, where)
-
-
 def sample_settings(value: Any, where: str) -> dict[str, Settings]:
     """The laws of all families that the block at `where` names."""
+    return _by_family(value, where, "LAW", "a law")
+
+
+def codec_settings(value: Any, where: str) -> dict[str, Settings]:
+    """The codecs of all families that the block at `where` names."""
+    return _by_family(value, where, "CODEC", "a block")
+
+
+def _by_family(value: Any, where: str, kind: str, what: str) -> dict[str, Settings]:
     if not isinstance(value, dict) or not value:
-        raise Refusal(f"{where} is {value!r}; it should be a block with a law for each family in use.")
+        raise Refusal(f"{where} is {value!r}; it should be a block with {what} for each family in use.")
     for name in value:
         if name not in families():
             raise Refusal(legal.wrong_key(f"{where}.{name}", name, families()))
-    return {name: law_settings(law, f"{where}.{name}", name) for name, law in value.items()}
+    return {
+        name: parse(cast(type[Settings], getattr(classes(name), kind)), block, f"{where}.{name}")
+        for name, block in value.items()
+    }

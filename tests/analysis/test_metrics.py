@@ -22,9 +22,13 @@ def test_only_the_clip_score_is_better_when_higher() -> None:
 
 
 def test_an_optional_metric_is_measured_where_the_table_has_it() -> None:
-    table = pd.DataFrame(columns=["fd", "fd_coded", "kid", "clip", "nll"])
+    table = pd.DataFrame({name: [1.0, 2.0] for name in ("fd", "fd_coded", "kid", "clip", "nll")})
     assert metrics.measured(table) == ("fd", "fd_coded", "kid", "clip", "nll")
     assert metrics.measured(table.drop(columns="nll")) == ("fd", "fd_coded", "kid", "clip")
+    some = table.assign(nll=[float("nan"), 2.0], model=["x", "y"])
+    assert "nll" in metrics.measured(some)
+    assert "nll" in metrics.measured(metrics.of_model(some, "y"))
+    assert "nll" not in metrics.measured(metrics.of_model(some, "x"))
     # One that every family has is no option: whoever reads it fails.
     assert "kid" in metrics.measured(table.drop(columns="kid"))
 

@@ -32,7 +32,7 @@ def test_paper_rows_keep_to_their_model_and_data() -> None:
     held = params(transfer={"selections": ["alchemist", "random"], "ratios": [0.2], "models": ["m"]})
     study = study_of(held)
     models = paper_models(study, {"proxy": "s", "rater": "xs"}, PARAMETERS)
-    assert models == {"STAR-40M": "xs", "STAR-0.3B": None, "STAR-0.9B": "m"}
+    assert models == {"STAR-40M": "xs", "STAR-0.3B": None, "STAR-0.9B": "m", "FLUX-mini-3B-LoRA": None}
     rows = paper_rows(study, models)
     assert len(rows) == 32
     ours = {(r.table, r.model, r.method, r.ratio): (r.selection, r.our_model) for r in rows if r.selection}

@@ -182,7 +182,7 @@ def test_contrasts_put_the_primary_first_and_adjust_the_others_alone() -> None:
         "unused": settings(),
     }
     wanted = StatisticsSettings(primary="y", secondary=("z", "x"), confidence=0.95)
-    found = statistics.contrasts(held, blocks, wanted, ["xs"])
+    found = statistics.contrasts(held, blocks, wanted, "xs")
     assert [(c.name, c.primary, c.p_holm is None) for c in found] == [
         ("y", True, True), ("z", False, False), ("x", False, False),
     ]  # fmt: skip
@@ -190,7 +190,7 @@ def test_contrasts_put_the_primary_first_and_adjust_the_others_alone() -> None:
     assert found[2].p_holm == pytest.approx(found[2].interval.p_t)
     assert found[2].model == "xs"
     nothing = StatisticsSettings(primary=None, secondary=(), confidence=0.95)
-    assert statistics.contrasts(held, blocks, nothing, ["xs"]) == []
+    assert statistics.contrasts(held, blocks, nothing, "xs") == []
 
 
 def test_contrasts_in_a_metric_that_the_models_do_not_have() -> None:
@@ -198,8 +198,8 @@ def test_contrasts_in_a_metric_that_the_models_do_not_have() -> None:
     held = table(a={0: 1.0, 1: 1.2, 2: 0.9}, b={0: 3.0, 1: 3.3, 2: 3.1}, c={0: 1.1, 1: 2.2, 2: 0.7})
     blocks = {"x": settings(against="c"), "y": settings(), "likely": settings(metric="nll")}
     wanted = StatisticsSettings(primary="y", secondary=("likely", "x"), confidence=0.95)
-    found = statistics.contrasts(held, blocks, wanted, ["xs"])
+    found = statistics.contrasts(held, blocks, wanted, "xs")
     assert [c.name for c in found] == ["y", "x"]
     assert found[1].p_holm == found[1].interval.p_t
     with pytest.raises(Refusal, match=r"contrasts\.likely\.metric is 'nll', which these models do not have"):
-        statistics.contrasts(held, blocks, wanted.model_copy(update={"primary": "likely"}), ["xs"])
+        statistics.contrasts(held, blocks, wanted.model_copy(update={"primary": "likely"}), "xs")

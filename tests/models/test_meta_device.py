@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flux_helpers
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +22,9 @@ from rater_helpers import BUDGET, CREDITS, of_credit, run_of
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
+from alchemist.families.flux import family as flux
+from alchemist.families.flux.codec import PixelCodec
+from alchemist.families.flux.settings import FluxLaw
 from alchemist.families.star import family as star
 from alchemist.families.star.generator import StarCodec
 from alchemist.families.star.settings import StarLaw
@@ -55,6 +59,8 @@ def families() -> list[Case]:
     dropping, law = TINY.model_copy(update={"drop_path": 0.2}), StarLaw(guidance=2.0, top_p=0.9)
     return [
         Case(star.FAMILY, dropping, lambda: StarCodec(tiny_tokenizer()), law, 16),
+        Case(flux.FAMILY, flux_helpers.TINY, lambda: PixelCodec(flux_helpers.SIDE),
+             FluxLaw(steps=2, guidance=2.0), flux_helpers.SIDE),
         Case(second_family.FAMILY, second_family.DenoiserSettings(), second_family.PixelCodec,
              second_family.EulerLaw(), second_family.SIDE),
     ]  # fmt: skip

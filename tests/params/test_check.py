@@ -1,43 +1,13 @@
 """params.yaml: the default is sound, and every kind of mistake is one sentence that helps."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
+from params_helpers import DEFAULT, REPOS, asking, edited
 
 from alchemist.core.refusal import Refusal
-from alchemist.params.check import _one_family, check
-from alchemist.settings.grid import RolesSettings
-from alchemist.settings.model import ModelSettings
-from stages.params_file import read_params
-
-REPOS: dict[str, Any] = read_params(Path(__file__).parents[2] / "params.yaml")
-# The repo's blocks with a grid of this file's own, to which the mistakes below are made.
-DEFAULT: dict[str, Any] = REPOS | {
-    "pool": "emoji", "scale": "tiny", "roles": {"proxy": "s", "rater": "xs"}, "device": "auto",
-    "grid": {
-        "selections": ["oracle", "random", "topk", "alchemist", "loss"],
-        "raters": ["alchemist", "loss", "random"], "embeddings": [], "heuristics": [], "oracles": ["oracle"],
-        "ratios": [0.5, 0.2], "models": ["xs"], "seeds": [0],
-        "ablation": {"selections": [], "ratios": []},
-        "transfer": {"selections": [], "ratios": [], "models": []},
-    },
-    "statistics": {"primary": None, "secondary": [], "confidence": 0.95},
-}  # fmt: skip
-
-
-def edited(key: str, value: Any) -> dict[str, Any]:
-    params = copy.deepcopy(DEFAULT)
-    *path, last = key.split(".")
-    place = params
-    for part in path:
-        place = place.setdefault(part, {})
-    if value is KeyError:
-        del place[last]
-    else:
-        place[last] = value
-    return params
+from alchemist.params.check import check
 
 
 def test_the_default_is_sound() -> None:
@@ -99,7 +69,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "is 33; it should be a whole number, at least 16 and at most 128 and a multiple of 4.",
         ),
         ("models.s.width", 130, "width should be heads (4) times a multiple of 4."),
-        ("models.s", 7, "models.s is 7; it should be a block with the key family, one of star."),
+        ("models.s", 7, "models.s is 7; it should be a block with the key family, one of flux, star."),
         ("models.a-b", DEFAULT["models"]["s"], "legal names hold letters, digits and underscores, and"),
         (
             "scales.tiny.train.batch",
@@ -120,7 +90,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "scales.tiny.sample.star.top_p is 0.0; it should be a finite number, larger than 0 and at",
         ),
         ("scales.tiny.rate.images", 8, "scales.tiny.rate.images is 8; at least rate.batch (32) is legal."),
-        ("tokenizer.refit", "yes", "tokenizer.refit is 'yes'; it should be true or false."),
+        ("codecs.star.refit", "yes", "codecs.star.refit is 'yes'; it should be true or false."),
         ("raters.loss.kind", ["meta"], "raters.loss.kind is ['meta']; legal values are meta,"),
         ("raters", {1: DEFAULT["raters"]["loss"]}, "raters has a block named 1; legal names hold"),
         ("selections.full", DEFAULT["selections"]["topk"], "not full, which names the full data's cells."),
@@ -142,9 +112,9 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "is inf; it should be a finite number, larger than 0.",
         ),
         ("pools.emoji.scorer.pairs", 20, "scales.tiny.scorer.batch is 256; at most half of"),
-        ("tokenizer.fit.images", 640, "images should be at least 200 batches of 32"),
+        ("codecs.star.fit.images", 640, "images should be at least 200 batches of 32"),
         (
-            "tokenizer.fit.codes",
+            "codecs.star.fit.codes",
             70000,
             "is 70000; it should be a whole number, at least 2 and at most 65536.",
         ),
@@ -206,19 +176,6 @@ def test_every_mistake_is_one_sentence(key: str, value: Any, told: str) -> None:
     assert "\n" not in sentence
 
 
-def asking(**changes: Any) -> dict[str, Any]:
-    """The default with two seeds and a primary contrast; `changes` are dotted keys with __ for dots."""
-    params = edited("grid.seeds", [0, 1])
-    params["statistics"] = {"primary": "alchemist_loss", "secondary": ["alchemist_full"], "confidence": 0.95}
-    for key, value in changes.items():
-        *path, last = key.split("__")
-        place = params
-        for part in path:
-            place = place[part]
-        place[last] = value
-    return params
-
-
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -255,18 +212,3 @@ def test_a_contrast_that_cannot_be_tested_is_one_sentence(changes: dict[str, Any
         check(asking(**changes))
     assert told in str(refused.value)
     assert str(refused.value).endswith(".")
-
-
-def test_a_grid_of_two_families_is_refused_before_any_work() -> None:
-    """A second family is looked up by name, so one that has no settings yet stands in by its word alone."""
-    params = check(DEFAULT)
-    other = params.models | {"xs": ModelSettings.model_construct(family="flux")}
-    with pytest.raises(Refusal, match=r"grid.models holds xs of the family flux; roles.proxy \(s\) is of"):
-        _one_family(params.model_copy(update={"models": other, "roles": RolesSettings(proxy="s", rater="s")}))
-
-
-def test_a_scale_without_the_familys_law_is_refused() -> None:
-    params = check(DEFAULT)
-    scale = params.scales["tiny"].model_copy(update={"sample": {}})
-    with pytest.raises(Refusal, match=r"scales.tiny.sample.star is missing"):
-        _one_family(params.model_copy(update={"scales": params.scales | {"tiny": scale}}))

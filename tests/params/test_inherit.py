@@ -25,7 +25,7 @@ def with_block(key: str, block: Any) -> dict[str, Any]:
 
 def test_every_table_of_named_blocks_has_bases() -> None:
     tables = [key for key, field in Params.model_fields.items() if str(field.annotation).startswith("dict[")]
-    assert sorted(tables) == sorted(TABLES)
+    assert sorted(set(tables) - {"codecs"}) == sorted(TABLES)  # which a family names, not a person
 
 
 def test_what_a_block_says_lies_over_its_base_key_by_key_whatever_their_order() -> None:

@@ -20,7 +20,7 @@ def test_whatever_speaks_of_a_part_follows_the_one_rule(
     """Under a rule that casts other selections, everything moves; a second rule would stay behind."""
     shutil.copytree(three, tmp_path, dirs_exist_ok=True)
     cast = Roles("gsample", "topk", "alchemist", "topk", "random", random="loss", nearest="gsample")
-    monkeypatch.setattr(Roles, "of", classmethod(lambda cls, study: cast))
+    monkeypatch.setattr(Roles, "of", classmethod(lambda cls, study, family=None: cast))
     reports = run(tmp_path, monkeypatch)
 
     def mean(selection: str, ratio: float, metric: str) -> float:

@@ -15,12 +15,12 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
         "prepare", pool="emoji", out="data/pool", truth_out="data/truth", time_out="data/timings/prepare.json"
     )
     made.reject()
-    made("tokenizer", pool_name="emoji", pool="data/pool", asset=REPO / "assets/emoji32",
-         out="data/tokenizer", scratch=".scratch", time_out="data/timings/codec.json")  # fmt: skip
-    made("encode", family_name="star", pool="data/pool", codec="data/tokenizer", scale="tiny",
+    made("codec", family_name="star", pool_name="emoji", pool="data/pool", assets=REPO / "assets/codecs",
+         out="data/codec", scratch=".scratch", time_out="data/timings/codec.json")  # fmt: skip
+    made("encode", family_name="star", pool="data/pool", codec="data/codec", scale="tiny",
          out="data/encoded", time_out="data/timings/encode.json")  # fmt: skip
     made("scorer", pool="data/pool", scale="tiny", out="data/scorer", time_out="data/timings/scorer.json")
-    made("floors", family_name="star", pool="data/pool", codec="data/tokenizer", scorer="data/scorer",
+    made("floors", family_name="star", pool="data/pool", codec="data/codec", scorer="data/scorer",
          scale="tiny", out="data/floors")  # fmt: skip
     yield made
     sys.path.remove(str(REPO))

@@ -127,7 +127,7 @@ def expected(pool: ZipPool) -> None:
 FLOW_SETTINGS = '''
 """What params.yaml may hold of the family flow."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -138,6 +138,7 @@ from alchemist.settings.model import ModelSettings
 class FlowSettings(ModelSettings):
     """The size of a denoiser."""
 
+    has_likelihood: ClassVar[bool] = False
     family: Literal["flow"] = Field(description="the model family")
     width: int = Field(default=32, ge=8, description="channels")
 
@@ -149,7 +150,11 @@ class FlowLaw(Settings):
     guidance: float = Field(default=1.0, ge=0, description="classifier-free guidance; 1 is none")
 
 
-MODEL, LAW = FlowSettings, FlowLaw
+class FlowCodec(Settings):
+    """How images are encoded: as they are."""
+
+
+MODEL, LAW, CODEC = FlowSettings, FlowLaw, FlowCodec
 '''
 
 
@@ -260,10 +265,15 @@ def test_a_family_is_one_folder(copy: Copy) -> None:
     copy.add("alchemist/families/flow/settings.py", FLOW_SETTINGS)
     copy.params["models"]["flow"] = {"family": "flow", "width": 16}
     copy.params["scales"]["tiny"]["sample"]["flow"] = {"steps": 2}
+    copy.params["codecs"]["flow"] = {}
     copy.make("check", out="params.json")
     data = copy.grid.folder / "data"
     copy.make(
-        "encode", family="flow", pool=data / "pool", codec=data / "tokenizer", scale="tiny", out="encoded",
+        "codec", family="flow", pool_name="emoji", pool=data / "pool", assets="assets", out="codec",
+        scratch=".scratch", time_out="time.json",
+    )  # fmt: skip
+    copy.make(
+        "encode", family="flow", pool=data / "pool", codec="codec", scale="tiny", out="encoded",
         time_out="time.json",
     )  # fmt: skip
     copy.make(

@@ -19,9 +19,9 @@ EVALUATE = {
 @pytest.mark.parametrize(
     ("stage", "options", "says"),
     [
-        ("encode", ENCODE | {"family_name": "dit", "codec": "data/tokenizer"},
+        ("encode", ENCODE | {"family_name": "dit", "codec": "data/codec"},
          "--family is 'dit'; legal values are star"),
-        ("encode", ENCODE | {"family_name": "batch", "codec": "data/tokenizer"},
+        ("encode", ENCODE | {"family_name": "batch", "codec": "data/codec"},
          "--family is 'batch'; legal values are star"),
         ("encode", ENCODE | {"family_name": "star", "codec": "data/scorer"},
          "data/scorer holds no tokenizer; it should be a folder that stage tokenizer wrote"),

@@ -55,7 +55,7 @@ class StarLaw(Settings):
 
 
 class FitSettings(Settings):
-    """`tokenizer.fit`: how the tokenizer is fitted where it is not taken from the repo."""
+    """`codecs.star.fit`: how the tokenizer is fitted where it is not taken from the repo."""
 
     images: int = Field(
         default=500_000, ge=64, description="images seen, repeats included; at least 200 batches"
@@ -84,13 +84,13 @@ class FitSettings(Settings):
 
 
 class TokenizerSettings(Settings):
-    """The block `tokenizer:`."""
+    """The block `codecs.star`: which tokenizer."""
 
-    asset: str = Field(min_length=1, description="folder in assets/ that holds the fitted tokenizer")
+    asset: str = Field(min_length=1, description="folder in assets/codecs/ that holds the fitted tokenizer")
     refit: bool = Field(description="true fits a new one instead of loading the asset")
     fit: FitSettings = Field(
         default=FitSettings(), description="values of a new fit; about an hour by default"
     )
 
 
-MODEL, LAW = StarSettings, StarLaw
+MODEL, LAW, CODEC = StarSettings, StarLaw, TokenizerSettings

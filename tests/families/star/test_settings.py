@@ -7,7 +7,6 @@ import pytest
 from alchemist.core.refusal import Refusal
 from alchemist.families.star.settings import FitSettings, StarLaw, StarSettings
 from alchemist.settings import parse
-from alchemist.settings.model import law_settings
 
 SIZE = {"family": "star", "depth": 2, "width": 96, "heads": 3, "drop_path": 0.01, "activation": "relu"}
 FIT = {
@@ -42,9 +41,9 @@ def test_a_size_that_cannot_be_is_refused(key: str, value: Any, words: str) -> N
 )
 def test_a_law_that_cannot_be_is_refused(key: str, value: float) -> None:
     good = {"guidance": 2.0, "top_p": 0.9}
-    assert law_settings(good, "scales.tiny.sample.star", "star") == StarLaw(guidance=2.0, top_p=0.9)
+    assert parse(StarLaw, good, "scales.tiny.sample.star") == StarLaw(guidance=2.0, top_p=0.9)
     with pytest.raises(Refusal, match=rf"scales\.tiny\.sample\.star\.{key} is {value}"):
-        law_settings({**good, key: value}, "scales.tiny.sample.star", "star")
+        parse(StarLaw, {**good, key: value}, "scales.tiny.sample.star")
 
 
 @pytest.mark.parametrize(

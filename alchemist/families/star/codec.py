@@ -1,0 +1,61 @@
+"""How the folder of STAR's codec comes about: a tokenizer that the repo holds, or one fitted to the pool."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.families.star import tokenizer, tokenizer_fit
+from alchemist.families.star.generator import StarCodec
+from alchemist.families.star.perceptual import Perceptual
+from alchemist.families.star.settings import TokenizerSettings
+from alchemist.families.star.tokenizer import TokenizerConfig
+from alchemist.models.family import CodecSource
+
+
+def make_codec(settings: TokenizerSettings, source: CodecSource, folder: Path) -> str:
+    """Copies the fitted tokenizer into a folder, or fits one there; gives a few words on it.
+
+    Raises Refusal where the tokenizer works at another resolution than the pool, or the pool has fewer images
+    than a batch of the fit.
+    """
+    if settings.refit:
+        return _fit(settings, source, folder)
+    asset = source.assets / settings.asset
+    fitted = tokenizer.load(asset)
+    if fitted.config.resolution != source.resolution:
+        raise Refusal(
+            f"{source.pool}.resolution is {source.resolution}; the tokenizer {asset} works at "
+            f"{fitted.config.resolution} pixels: use that, or set codecs.star.refit to true."
+        )
+    shutil.copytree(asset, folder, dirs_exist_ok=True)
+    return f"the tokenizer {asset}"
+
+
+def _fit(settings: TokenizerSettings, source: CodecSource, folder: Path) -> str:
+    fit = settings.fit
+    images = source.fresh("tokenizer", fit.pairs, fit.seed)
+    if len(images) < fit.batch:
+        raise Refusal(f"codecs.star.fit.batch is {fit.batch}; the pool has {len(images)} images to fit on.")
+    scales = tokenizer.scales_for(source.resolution)
+    config = TokenizerConfig(source.resolution, scales, codes=fit.codes, width=fit.width)
+    mark = fingerprint(
+        script=files.sha256(Path(__file__)),
+        fit=fit.model_dump(),
+        device=str(source.device),
+        pool=source.digest,
+        torch=torch.__version__,
+    )
+    with Scratch(source.scratch, mark) as state:
+        distance = Perceptual().to(source.device) if fit.perceptual else None
+        steps = tokenizer_fit.fit(config, fit, images, distance, state, source.device)
+        for seen, loss, fitted in steps:
+            source.tick(seen, fit.images, f"loss {loss:.4f}, state in {state.folder}")
+        state.clear()
+    measured = source.held_out()
+    psnr = tokenizer_fit.psnr(measured, StarCodec(fitted).reconstruct(measured))
+    tokenizer.save(fitted, folder, fit=fit.model_dump(), psnr=psnr, torch=torch.__version__)
+    return f"a tokenizer with a PSNR of {psnr:.2f} dB on {len(measured)} held-out images"

@@ -1,0 +1,72 @@
+"""The stage codec: a folder a family, with a card and a manifest, which the family opens."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from stage_grid import Grid
+from tiny import REPO
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.models import family
+
+ASSETS = REPO / "assets/codecs"
+
+
+def make(grid: Grid, name: str, changes: dict[str, Any] | None = None) -> Path:
+    """The folder of a family's codec, with `changes` of params.yaml that are taken back."""
+    path = grid.folder / "data/params.json"
+    before = files.read_json(path)
+    files.write_json(path, before | (changes or {}))
+    try:
+        grid(
+            "codec", family_name=name, pool_name="emoji", pool="data/pool", assets=ASSETS,
+            out="data/made", scratch=".scratch", time_out="data/timings/made.json",
+        )  # fmt: skip
+    finally:
+        files.write_json(path, before)
+    return grid.folder / "data/made"
+
+
+@pytest.mark.parametrize("name", ["star", "flux"])
+def test_a_family_opens_what_it_made(grid: Grid, name: str) -> None:
+    made = make(grid, name)
+    assert files.check_manifest(made)["files"]
+    assert (made / "card.json").is_file()
+    images = grid.images(grid.index("evaluation").iloc[:3])
+    codec = family.load(name).codec(made, torch.device("cpu"))
+    assert codec.reconstruct(images).shape == images.shape == (3, 32, 32, 3)
+
+
+def test_the_tokenizer_of_the_repo_is_copied_byte_by_byte(grid: Grid) -> None:
+    made = make(grid, "star")
+    asset = ASSETS / grid.params.codecs["star"].model_dump()["asset"]
+    names = sorted(path.name for path in asset.iterdir())
+    assert sorted(path.name for path in made.iterdir()) == names
+    assert all((made / name).read_bytes() == (asset / name).read_bytes() for name in names)
+
+
+def test_a_tokenizer_is_fitted_to_the_pool_and_leaves_no_state(grid: Grid) -> None:
+    fit = {"images": 200, "batch": 1, "pairs": 64, "perceptual": 0.0, "codes": 4, "width": 8}
+    star = {"asset": "none", "refit": True, "fit": fit | {"seed": 3}}
+    made = make(grid, "star", {"codecs": {"star": star}})
+    card = files.read_json(made / "card.json")
+    assert card["config"]["codes"] == 4
+    assert card["fit"]["seed"] == 3
+    images = grid.images(grid.index("evaluation"))
+    coded = family.load("star").codec(made, torch.device("cpu")).reconstruct(images)
+    error = ((images.astype(float) - coded) ** 2).mean(axis=(1, 2, 3))
+    assert card["psnr"] == pytest.approx(
+        float((10 * torch.log10(255**2 / torch.tensor(error))).mean()), abs=1e-6
+    )
+    assert not list((grid.folder / ".scratch").glob("*"))
+
+
+def test_a_tokenizer_of_another_resolution_is_refused_and_nothing_is_written(grid: Grid) -> None:
+    pools = files.read_json(grid.folder / "data/params.json")["pools"]
+    smaller = {"pools": pools | {"emoji": pools["emoji"] | {"resolution": 16}}}
+    with pytest.raises(Refusal, match=r"^pools\.emoji\.resolution is 16; the tokenizer .* works at 32 pix"):
+        make(grid, "star", smaller)
+    assert not list((grid.folder / "data").glob("*made*draft*"))
