@@ -91,15 +91,15 @@ def converted(stored: dict[str, Tensor], config: PublishedConfig, where: str) ->
     return model.eval().requires_grad_(False)
 
 
-def write(weights: str, resolution: int, folder: Path, where: str) -> None:
+def write(weights: str, resolution: int, folder: Path, pool: str, where: str) -> None:
     """Converts the checkpoint once, into a folder that `published.load` reads, for images of `resolution` px.
 
-    `where` is the key that `weights` comes from. Raises Refusal where it cannot be had or does not fit, and
-    for a resolution for which STAR has no scales.
+    `pool` is the key of the pool's block, `where` that of `weights`. Raises Refusal where the checkpoint
+    cannot be had or does not fit, and for a resolution for which STAR has no scales.
     """
     if resolution not in SCALES:
         raise Refusal(
-            f"the pool's resolution is {resolution}; the tokenizer {weights} works at "
+            f"{pool}.resolution is {resolution}; the published tokenizer works at "
             f"{', '.join(str(side) for side in SCALES)} pixels."
         )
     config = PublishedConfig(resolution, SCALES[resolution])

@@ -1,4 +1,4 @@
-"""How the folder of STAR's codec comes about: a tokenizer that the repo holds, or one fitted to the pool."""
+"""How the folder of STAR's codec comes about: a tokenizer of the repo, one fitted to the pool, or VAR's."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch, fingerprint
-from alchemist.families.star import tokenizer, tokenizer_fit
+from alchemist.families.star import checkpoint, published, tokenizer, tokenizer_fit
 from alchemist.families.star.generator import StarCodec
 from alchemist.families.star.perceptual import Perceptual
 from alchemist.families.star.settings import TokenizerSettings
@@ -17,11 +17,14 @@ from alchemist.models.family import CodecSource
 
 
 def make_codec(settings: TokenizerSettings, source: CodecSource, folder: Path) -> str:
-    """Copies the fitted tokenizer into a folder, or fits one there; gives a few words on it.
+    """Copies the fitted tokenizer into a folder, fits one there, or converts the published one; tells which.
 
-    Raises Refusal where the tokenizer works at another resolution than the pool, or the pool has fewer images
-    than a batch of the fit.
+    Raises Refusal where the tokenizer works at another resolution than the pool, the pool has fewer images
+    than a batch of the fit, or the published weights cannot be had.
     """
+    if settings.kind == published.KIND:
+        checkpoint.write(settings.weights, source.resolution, folder, source.pool, "codecs.star.weights")
+        return f"the published tokenizer of {settings.weights}"
     if settings.refit:
         return _fit(settings, source, folder)
     asset = source.assets / settings.asset

@@ -86,6 +86,15 @@ class FitSettings(Settings):
 class TokenizerSettings(Settings):
     """The block `codecs.star`: which tokenizer."""
 
+    kind: Literal["fitted", "published"] = Field(
+        default="fitted", description="our own, by asset, refit and fit; or VAR's, by weights"
+    )
+    weights: str = Field(
+        default="FoundationVision/var",
+        min_length=1,
+        description="of the published one: OWNER/NAME on the Hugging Face hub, a folder, or the file .pth; "
+        "it works at 256, 512 and 1024 pixels",
+    )
     asset: str = Field(min_length=1, description="folder in assets/codecs/ that holds the fitted tokenizer")
     refit: bool = Field(description="true fits a new one instead of loading the asset")
     fit: FitSettings = Field(

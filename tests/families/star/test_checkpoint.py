@@ -2,17 +2,23 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import CPU
 from safetensors.torch import load_file
+from tiny import REPO
 from torch import Tensor
 
 from alchemist.core.refusal import Refusal
 from alchemist.families.star import checkpoint, published, tokenizer
+from alchemist.families.star.family import FAMILY
 from alchemist.families.star.generator import open_codec
 from alchemist.families.star.published import PublishedConfig, PublishedTokenizer
+from alchemist.families.star.settings import TokenizerSettings
+from alchemist.families.star.tokenizer import Tokenizer
+from alchemist.models.family import CodecSource
 
 WHERE = "codecs.star.weights"
 SMALL = PublishedConfig(resolution=96, scales=(1, 2, 3, 4, 5, 6), codes=64, channels=32, width=32)
@@ -154,7 +160,9 @@ def test_a_converted_checkpoint_is_a_codec(at_96: None, tmp_path: Path, place: s
     stored = write(tmp_path / checkpoint.FILE)
     out = tmp_path / "codec"
     out.mkdir()
-    checkpoint.write(str(tmp_path / checkpoint.FILE if place == "file" else tmp_path), 96, out, WHERE)
+    checkpoint.write(
+        str(tmp_path / checkpoint.FILE if place == "file" else tmp_path), 96, out, "pools.x", WHERE
+    )
     assert tokenizer.card(out)["kind"] == "published"
     opened = open_codec(out, CPU)
     assert isinstance(opened.tokenizer, PublishedTokenizer)
@@ -169,6 +177,33 @@ def test_a_converted_checkpoint_is_a_codec(at_96: None, tmp_path: Path, place: s
     (out / tokenizer.WEIGHTS).write_bytes(b"other")
     with pytest.raises(Refusal, match=r"weights\.safetensors is not the file that its manifest describes"):
         open_codec(out, CPU)
+
+
+def source(folder: Path, side: int) -> CodecSource:
+    """Of a pool of images of `side` px; nothing is fitted to it."""
+
+    def never(*given: object) -> Any:
+        raise AssertionError(given)
+
+    return CodecSource("pools.x", side, "digest", folder, never, never, folder / "scratch", CPU, never)
+
+
+def test_the_family_makes_the_folder_of_the_kind_that_is_asked_for(at_96: None, tmp_path: Path) -> None:
+    write(tmp_path / checkpoint.FILE)
+    settings = TokenizerSettings(kind="published", weights=str(tmp_path), asset="emoji32", refit=False)
+    out, assets = tmp_path / "codec", REPO / "assets/codecs"
+    out.mkdir()
+    told = FAMILY.make_codec(settings, source(assets, 96), out)
+    assert told == f"the published tokenizer of {tmp_path}"
+    assert isinstance(FAMILY.codec(out, CPU).tokenizer, PublishedTokenizer)
+    with pytest.raises(
+        Refusal,
+        match=r"pools\.x\.resolution is 64; the published tokenizer works at 256, 512, 1024, 96 pixels",
+    ):
+        FAMILY.make_codec(settings, source(assets, 64), out)
+    ours = tmp_path / "fitted"
+    FAMILY.make_codec(settings.model_copy(update={"kind": "fitted"}), source(assets, 32), ours)
+    assert isinstance(FAMILY.codec(ours, CPU).tokenizer, Tokenizer)
 
 
 # --- what is refused ---
@@ -219,5 +254,5 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
         checkpoint.read(str(tmp_path), WHERE)
     with pytest.raises(Refusal, match=r"which does not exist"):
         checkpoint.read(str(tmp_path / "nothing"), WHERE)
-    with pytest.raises(Refusal, match=r"the pool's resolution is 32; .* works at 256, 512, 1024 pixels"):
-        checkpoint.write(str(tmp_path), 32, tmp_path, WHERE)
+    with pytest.raises(Refusal, match=r"^pools\.x\.resolution is 32; .* works at 256, 512, 1024 pixels"):
+        checkpoint.write(str(tmp_path), 32, tmp_path, "pools.x", WHERE)
