@@ -20,9 +20,9 @@ EVALUATE = {
     ("stage", "options", "says"),
     [
         ("encode", ENCODE | {"family_name": "dit", "codec": "data/codec"},
-         "--family is 'dit'; legal values are star"),
+         "--family is 'dit'; legal values are flux, star"),
         ("encode", ENCODE | {"family_name": "batch", "codec": "data/codec"},
-         "--family is 'batch'; legal values are star"),
+         "--family is 'batch'; legal values are flux, star"),
         ("encode", ENCODE | {"family_name": "star", "codec": "data/scorer"},
          "data/scorer holds no tokenizer; it should be a folder that stage tokenizer wrote"),
         ("train", TRAIN | {"family_name": "dit", "model": MODEL, "encoded": "data/encoded"},
