@@ -1,5 +1,7 @@
 """Low-rank adapters on a frozen FLUX transformer, in peft's format (Hu et al. 2022)."""
 
+from typing import Any
+
 import torch
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
@@ -48,7 +50,7 @@ def weights(network: FluxTransformer2DModel) -> dict[str, Tensor]:
 
 def load_weights(network: FluxTransformer2DModel, tensors: dict[str, Tensor]) -> None:
     """Puts what `weights` gave into an adapted network. Raises KeyError for another network's."""
-    found = set_peft_model_state_dict(network, {n.removeprefix(PREFIX): v for n, v in tensors.items()})
+    found: Any = set_peft_model_state_dict(network, {n.removeprefix(PREFIX): v for n, v in tensors.items()})
     missing = [name for name in found.missing_keys if "lora_" in name]
     if missing or found.unexpected_keys:
         raise KeyError(f"adapters of another network: {[*missing, *found.unexpected_keys][0]}")

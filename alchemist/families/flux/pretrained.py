@@ -38,8 +38,8 @@ def load(network: FluxTransformer2DModel, settings: FluxSettings) -> FluxTransfo
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         said = " ".join(str(error).split())[:200].rstrip(".")
         raise Refusal(
-            f"weights is {settings.weights!r}, which no network of this size can be had from ({said}); legal are "
-            "a folder or a repository of diffusers that is in reach and whose licence is accepted, and a "
+            f"weights is {settings.weights!r}, which no network of this size can be had from ({said}); legal "
+            "are a folder or a repository of diffusers that is in reach and whose licence is accepted, and a "
             ".safetensors file of the published layout or of a cell's checkpoint."
         ) from None
     _same_shapes(loaded, network, settings.weights)

@@ -1,13 +1,17 @@
 """Adapters: where they sit, that they start as nothing, that they alone are trained and written."""
 
+import contextlib
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline
-from flux_helpers import SIDE, TINY, pairs, stirred
+from flux_helpers import SIDE, TINY, images, pairs, stirred
 from safetensors.torch import load_file, save_file
 
+from alchemist.core.scratch import Scratch
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.flux.generator import FluxGenerator
 from alchemist.families.flux.lora import TARGETS, adapt
@@ -15,6 +19,8 @@ from alchemist.families.flux.settings import FluxSettings, LoraSettings
 from alchemist.families.flux.transformer import transformer
 from alchemist.models import training
 from alchemist.models.batch import Chance
+from alchemist.models.encoded import Encoded, Writer
+from alchemist.settings.budget import TrainSettings
 
 CHANCE = Chance.run(0, 0, 4)
 
@@ -82,6 +88,52 @@ def test_adapters_alone_are_trained_written_and_put_back(base: Path, target: str
         fresh.load_weights(
             {name: value for name, value in kept.items() if "transformer_blocks.0" not in name}
         )
+
+
+class KilledError(Exception):
+    """Ends a run as a kill does."""
+
+
+def trained(
+    model: FluxGenerator, data: Encoded, folder: Path, killed: bool = False
+) -> dict[str, torch.Tensor]:
+    """Adapters after 48 images, by the training loop; `killed`: it ends after 32."""
+    settings = TrainSettings(images=48, batch=8, learning_rate=1e-2, warmup_images=8, precision="fp32")
+    seen = 0
+
+    def tick(count: int, words: str) -> None:
+        nonlocal seen
+        seen += count
+        if killed and seen == 32:
+            raise KilledError
+
+    with Scratch(folder, "0" * 16, every_seconds=0) as scratch, contextlib.suppress(KilledError):
+        training.train(model, data, data.pool(), settings, 1, [48], scratch, lambda n, m: None, tick)
+    return model.weights()
+
+
+def test_a_killed_run_of_adapters_ends_where_an_unbroken_one_does(base: Path, tmp_path: Path) -> None:
+    """Its state holds no frozen weight, and its average shares them."""
+    folder = tmp_path / "encoded"
+    folder.mkdir()
+    with Writer(folder) as writer:
+        writer.rows(pd.DataFrame({"id": list("abcdefghijkl"), "split": "pool", "text": [1, 2, 3] * 4}))
+        writer.append(PixelCodec(SIDE).encode(images(12).numpy()))
+        writer.captions((np.full((2 + i, 384), i, dtype=np.float16), None) for i in range(4))
+    data = Encoded(folder)
+    whole = trained(adapted(base), data, tmp_path / "whole")
+    trained(adapted(base), data, tmp_path / "broken", killed=True)
+    saved = load_file(next((tmp_path / "broken").rglob("state.safetensors")))
+    assert not [name for name in saved if "lora_" not in name and not name.startswith("adam")]
+    again = trained(adapted(base), data, tmp_path / "broken")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert any(not torch.equal(whole[name], value) for name, value in adapted(base).weights().items())
+    average = training.Average(model := adapted(base), 8.0)
+    frozen = [p for p in model.parameters() if not p.requires_grad]
+    assert {id(p) for p in frozen} <= {id(p) for p in average.model.parameters()}
+    assert not {id(p) for p in training.trainable(model).values()} & {
+        id(p) for p in average.model.parameters()
+    }
 
 
 def test_a_pipeline_of_diffusers_reads_the_adapters(base: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.families.flux import pretrained
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.flux.generator import FluxGenerator
-from alchemist.families.flux.settings import FluxSettings
+from alchemist.families.flux.settings import FluxLaw, FluxSettings
 from alchemist.families.flux.transformer import transformer
 from alchemist.models.batch import Chance
 
@@ -85,7 +85,7 @@ def test_a_published_file_is_loaded_with_the_config_of_the_settings(tmp_path: Pa
     assert {p.dtype for p in loaded.parameters()} == {torch.bfloat16}
     qkv = given["double_blocks.0.img_attn.qkv.weight"]
     assert torch.equal(loaded.transformer_blocks[0].attn.to_q.weight[0, :4], qkv[0, :4])
-    shift, scale = given["final_layer.adaLN_modulation.1.weight"].chunk(2)
+    shift, _ = given["final_layer.adaLN_modulation.1.weight"].chunk(2)
     assert torch.equal(loaded.norm_out.linear.weight[3072, :4], shift[0, :4])
     more = few.model_copy(update={"single_blocks": 2})
     with META:
@@ -124,8 +124,6 @@ def test_a_guidance_distilled_network_is_fed_its_constant() -> None:
     other = stirred(settings.model_copy(update={"embedded_guidance": 1.0}))
     assert not torch.allclose(model.losses(batch, chance), other.losses(batch, chance), rtol=1e-3)
     text = random_text(3)
-    from alchemist.families.flux.settings import FluxLaw
-
     drawn = [
         model.sample(text, text, Chance.run(0, 0, 3), FluxLaw(steps=2, embedded_guidance=g)).float()
         for g in (1.0, 3.5)
