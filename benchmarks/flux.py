@@ -17,7 +17,7 @@ from alchemist.families.flux.generator import FluxGenerator
 from alchemist.families.flux.settings import FluxSettings
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
-from alchemist.models.text import load_minilm
+from alchemist.models.text_towers import load_minilm
 from alchemist.models.training import Average, numbers_at, optimiser, step
 from alchemist.settings import parse
 from alchemist.settings.budget import TrainSettings

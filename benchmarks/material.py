@@ -12,7 +12,7 @@ from alchemist.families.star.generator import StarCodec, open_codec
 from alchemist.families.star.settings import StarSettings
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.family import Arrays
-from alchemist.models.text import caption_states
+from alchemist.models.text import minilm
 from benchmarks import given
 
 CPU = torch.device("cpu")
@@ -53,7 +53,7 @@ def write(folder: Path, arrays: Arrays) -> None:
     with Writer(folder) as writer:
         writer.rows(rows)
         writer.append(arrays)
-        writer.captions(caption_states(captions, 32, 250, CPU))
+        writer.captions(minilm(32, CPU).states(captions, 250))
     (folder / "captions.json").write_text(json.dumps(captions))
 
 

@@ -10,7 +10,8 @@ from alchemist.core import devices
 from alchemist.families.star.generator import StarGenerator
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.encoded import Encoded
-from alchemist.models.text import TEXT_WIDTH, load_minilm
+from alchemist.models.text import TEXT_WIDTH
+from alchemist.models.text_towers import load_minilm
 from alchemist.models.training import Average, forward_flops, numbers_at, optimiser, step
 from alchemist.settings import parse
 from alchemist.settings.budget import TrainSettings

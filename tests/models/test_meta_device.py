@@ -17,9 +17,8 @@ import pytest
 import second_family
 import torch
 from conftest import TINY, tiny_tokenizer
+from one_device import OneDevice
 from rater_helpers import BUDGET, CREDITS, of_credit, run_of
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
@@ -65,29 +64,6 @@ def families() -> list[Case]:
         Case(second_family.FAMILY, second_family.DenoiserSettings(), second_family.PixelCodec,
              second_family.EulerLaw(), second_family.SIDE),
     ]  # fmt: skip
-
-
-class MixedError(RuntimeError):
-    """An operation on tensors of two devices."""
-
-
-class OneDevice(TorchDispatchMode):
-    """Refuses every operation whose operands lie on two devices, but copies and numbers without a dimension.
-
-    Torch takes a number from the host anywhere, and a copy is how one goes from device to device.
-    """
-
-    COPIES = ("aten::_to_copy", "aten::copy_")
-
-    def __torch_dispatch__(
-        self, call: Any, types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
-    ) -> Any:
-        if call.name().partition(".")[0] not in self.COPIES:
-            leaves = tree_leaves((arguments, named or {}))
-            tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-            if len({tensor.device for tensor in tensors if tensor.ndim}) > 1:
-                raise MixedError(f"{call} takes {[f'{t.device} {tuple(t.shape)}' for t in tensors]}")
-        return call(*arguments, **(named or {}))
 
 
 class Bench:

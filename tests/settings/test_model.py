@@ -36,7 +36,7 @@ LAW = {"guidance": 2.0, "top_p": 0.9}
 
 def test_a_scale_holds_a_law_for_each_family_that_it_names() -> None:
     assert "star" in families()
-    assert sample_settings({"star": LAW}, "scales.tiny.sample")["star"].model_dump() == LAW
+    assert sample_settings({"star": LAW}, "scales.tiny.sample")["star"].model_dump() == LAW | {"top_k": 0}
     for value, words in (
         ({}, r"scales\.tiny\.sample is \{\}; it should be a block with a law for each family"),
         (3, r"scales\.tiny\.sample is 3; it should be a block"),

@@ -10,7 +10,6 @@ from alchemist.families.flux.settings import FluxLaw, FluxSettings
 from alchemist.families.flux.transformer import fit_out, initialise, run, transformer
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.family import Generator, Trunk
-from alchemist.models.text import TEXT_WIDTH
 
 
 class FluxGenerator(Generator):
@@ -21,7 +20,7 @@ class FluxGenerator(Generator):
     def __init__(self, settings: FluxSettings, codec: FluxCodec, seed: int) -> None:
         super().__init__()
         self.settings = settings
-        self.network = transformer(settings, codec.shape[1], TEXT_WIDTH, TEXT_WIDTH)
+        self.network = transformer(settings, codec.shape[1])
         if settings.weights is None:
             initialise(self.network, seed)
         else:
@@ -99,7 +98,7 @@ class FluxTrunk(Trunk):
     def __init__(self, settings: FluxSettings, codec: FluxCodec, seed: int) -> None:
         super().__init__()
         self.width, self._guidance = settings.heads * settings.head_width, settings.embedded_guidance
-        self.network = transformer(settings, codec.shape[1], TEXT_WIDTH, TEXT_WIDTH)
+        self.network = transformer(settings, codec.shape[1])
         self.network.proj_out = nn.Identity()
         initialise(self.network, seed)
         fit_out(self.network, settings)

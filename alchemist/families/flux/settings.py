@@ -32,6 +32,12 @@ class FluxSettings(ModelSettings):
     rope: tuple[int, int, int] = Field(
         description="channels of a head that turn with text, row, column: even numbers, head_width in sum"
     )
+    text_width: int = Field(
+        default=384, ge=1, description="numbers of a word piece's state: 384 of MiniLM, 4096 of T5-XXL"
+    )
+    pooled_width: int = Field(
+        default=384, ge=1, description="numbers of a caption's pooled vector: 384 of MiniLM, 768 of CLIP-L"
+    )
     density: Literal["logit_normal", "uniform"] = Field(
         default="logit_normal", description="of sigma, the share of noise, in training"
     )

@@ -14,9 +14,7 @@ from alchemist.families.flux.settings import FluxSettings
 from alchemist.models.batch import Text
 
 
-def transformer(
-    settings: FluxSettings, channels: int, text_width: int, pooled_width: int
-) -> FluxTransformer2DModel:
+def transformer(settings: FluxSettings, channels: int) -> FluxTransformer2DModel:
     """A network of that size over tokens of `channels`, its weights as torch draws them."""
     return FluxTransformer2DModel(
         in_channels=channels,
@@ -24,8 +22,8 @@ def transformer(
         num_single_layers=settings.single_blocks,
         attention_head_dim=settings.head_width,
         num_attention_heads=settings.heads,
-        joint_attention_dim=text_width,
-        pooled_projection_dim=pooled_width,
+        joint_attention_dim=settings.text_width,
+        pooled_projection_dim=settings.pooled_width,
         guidance_embeds=settings.embedded_guidance is not None,
         axes_dims_rope=settings.rope,
     )

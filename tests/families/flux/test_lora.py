@@ -41,10 +41,17 @@ def adapted(base: Path, target: str = "attention", seed: int = 0, rank: int = 3)
 @pytest.mark.parametrize(("target", "millions"), [("attention", 6.9), ("double", 11.8), ("all", 17.2)])
 def test_adapters_of_flux_mini_have_the_parameters_of_the_spec(target: str, millions: float) -> None:
     mini = FluxSettings(
-        family="flux", double_blocks=5, single_blocks=10, heads=24, head_width=128, rope=(16, 56, 56)
+        family="flux",
+        double_blocks=5,
+        single_blocks=10,
+        heads=24,
+        head_width=128,
+        rope=(16, 56, 56),
+        text_width=4096,
+        pooled_width=768,
     )
     with torch.device("meta"):
-        network = transformer(mini, 64, 4096, 768)
+        network = transformer(mini, 64)
         from peft import LoraConfig
 
         network.add_adapter(LoraConfig(r=16, lora_alpha=16, target_modules=TARGETS[target]))
@@ -170,6 +177,6 @@ def test_a_frozen_network_in_bf16_has_adapters_in_float32(base: Path) -> None:
 def test_adapters_want_a_trained_network() -> None:
     with pytest.raises(ValueError, match="adapters need a trained network"):
         FluxSettings(**{**TINY.model_dump(), "lora": {"rank": 4}})
-    network = transformer(TINY, 48, 384, 384)
+    network = transformer(TINY, 48)
     adapt(network, LoraSettings(rank=2), 0)
     assert not network.x_embedder.weight.requires_grad

@@ -19,7 +19,7 @@ from alchemist.models.batch import Chance
 
 MINI = FluxSettings(
     family="flux", double_blocks=5, single_blocks=10, heads=24, head_width=128, rope=(16, 56, 56),
-    embedded_guidance=4.0,
+    text_width=4096, pooled_width=768, embedded_guidance=4.0,
 )  # fmt: skip
 META = torch.device("meta")
 
@@ -60,7 +60,7 @@ def published(
 
 def test_flux_mini_has_its_parameters_and_its_file_converts_whole() -> None:
     with META:
-        network = transformer(MINI, 64, 4096, 768)
+        network = transformer(MINI, 64)
     assert sum(p.numel() for p in network.parameters()) == 3_179_199_552
     given = published(5, 10)
     assert sum(value.numel() for value in given.values()) == 3_179_199_552
@@ -72,7 +72,8 @@ def test_flux_mini_has_its_parameters_and_its_file_converts_whole() -> None:
 
 def test_a_published_file_is_loaded_with_the_config_of_the_settings(tmp_path: Path) -> None:
     """By the loader itself: of the published width, which the converter fixes, but one block of each kind."""
-    few = MINI.model_copy(update={"double_blocks": 1, "single_blocks": 1, "frozen_type": "bf16"})
+    sizes = {"double_blocks": 1, "single_blocks": 1, "text_width": 32, "pooled_width": 16}
+    few = MINI.model_copy(update={**sizes, "frozen_type": "bf16"})
     rng, given = torch.Generator().manual_seed(0), {}
     for name, value in published(1, 1, text=32, pooled=16).items():
         given[name] = torch.empty(value.shape, dtype=torch.bfloat16)
@@ -80,7 +81,7 @@ def test_a_published_file_is_loaded_with_the_config_of_the_settings(tmp_path: Pa
     save_file(given, tmp_path / "flux.safetensors")
     few = few.model_copy(update={"weights": str(tmp_path / "flux.safetensors")})
     with META:
-        network = transformer(few, 64, 32, 16)
+        network = transformer(few, 64)
     loaded = pretrained.load(network, few)
     assert {p.dtype for p in loaded.parameters()} == {torch.bfloat16}
     qkv = given["double_blocks.0.img_attn.qkv.weight"]
@@ -89,7 +90,7 @@ def test_a_published_file_is_loaded_with_the_config_of_the_settings(tmp_path: Pa
     assert torch.equal(loaded.norm_out.linear.weight[3072, :4], shift[0, :4])
     more = few.model_copy(update={"single_blocks": 2})
     with META:
-        network = transformer(more, 64, 32, 16)
+        network = transformer(more, 64)
     with pytest.raises(Refusal, match="weights is"):
         pretrained.load(network, more)
 
