@@ -13,9 +13,10 @@ from alchemist.core.refusal import Refusal
 from alchemist.families.flux import pretrained
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.flux.generator import FluxGenerator
-from alchemist.families.flux.settings import FluxLaw, FluxSettings
-from alchemist.families.flux.transformer import transformer
-from alchemist.models.batch import Chance
+from alchemist.families.flux.lora import adapt
+from alchemist.families.flux.settings import FluxLaw, FluxSettings, LoraSettings
+from alchemist.families.flux.transformer import fit_out, run, transformer
+from alchemist.models.batch import Chance, Text
 
 MINI = FluxSettings(
     family="flux", double_blocks=5, single_blocks=10, heads=24, head_width=128, rope=(16, 56, 56),
@@ -130,3 +131,17 @@ def test_a_guidance_distilled_network_is_fed_its_constant() -> None:
         for g in (1.0, 3.5)
     ]
     assert float((drawn[0] - drawn[1]).abs().max()) > 2
+
+
+def test_a_training_step_of_flux_mini_with_adapters_runs_whole() -> None:
+    """On `meta`: forward, backward through recomputed blocks, and only adapters get a gradient."""
+    with META:
+        network = transformer(MINI, 64)
+        adapt(network, LoraSettings(rank=16), 0)
+        fit_out(network, MINI.model_copy(update={"gradient_checkpointing": True}))
+        text = Text(torch.empty(2, 512, 4096), torch.ones(2, 512, dtype=torch.bool), torch.empty(2, 768))
+        out = run(network, torch.empty(2, 1024, 64), torch.empty(2), text, 4.0)
+        out.square().mean().backward()
+    assert out.shape == (2, 1024, 64)
+    named = dict(network.named_parameters())
+    assert {name for name, p in named.items() if p.grad is not None} == {n for n in named if "lora_" in n}
