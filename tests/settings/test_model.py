@@ -20,7 +20,9 @@ def test_a_block_is_of_its_familys_class() -> None:
     "value", [{**SIZE, "family": "star2"}, {"depth": 2}, 7, {**SIZE, "family": ["star"]}]
 )
 def test_an_unknown_family_is_refused_with_the_known_ones(value: Any) -> None:
-    with pytest.raises(Refusal, match=r"models\.s(\.family)? is .*; (legal values are|it .* one of) star"):
+    with pytest.raises(
+        Refusal, match=r"models\.s(\.family)? is .*; (legal values are|it .* one of) flux, star"
+    ):
         model_settings(value, "models.s")
 
 

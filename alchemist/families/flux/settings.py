@@ -1,8 +1,8 @@
 """What params.yaml may hold of the family FLUX: sizes, the flow's law, and the sampling law."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from alchemist.settings import Settings
 from alchemist.settings.model import ModelSettings
@@ -41,7 +41,7 @@ class FluxSettings(ModelSettings):
     density: Literal["logit_normal", "uniform"] = Field(
         default="logit_normal", description="of sigma, the share of noise, in training"
     )
-    density_mean: float = Field(default=0.0, description="of the normal behind logit_normal")
+    density_mean: float = Field(default=0.0, ge=-10, le=10, description="of the normal behind logit_normal")
     density_sd: float = Field(default=1.0, gt=0, description="standard deviation of that normal")
     weighting: Literal["none", "sigma_sqrt", "cosmap"] = Field(
         default="none", description="of the squared error by sigma (Esser et al. 2024)"
@@ -99,7 +99,7 @@ class FluxLaw(Settings):
     guidance: float = Field(
         default=2.0, ge=0, description="v = v_empty + guidance (v_caption - v_empty); 1 is none"
     )
-    shift: Literal["dynamic"] | float = Field(
+    shift: Literal["dynamic"] | Annotated[float, Field(gt=0)] = Field(
         default=1.0,
         description="sigma becomes shift sigma / (1 + (shift - 1) sigma); dynamic: by the number of tokens, "
         "as FLUX.1-dev is sampled",
@@ -107,13 +107,6 @@ class FluxLaw(Settings):
     embedded_guidance: float = Field(
         default=3.5, ge=0, description="fed to a guidance-distilled network; others have no such input"
     )
-
-    @field_validator("shift")
-    @classmethod
-    def _positive(cls, value: float | str) -> float | str:
-        if not isinstance(value, str) and value <= 0:
-            raise ValueError("it should be above 0, or dynamic")
-        return value
 
 
 class CodecSettings(Settings):
