@@ -68,6 +68,32 @@ def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
     return out
 
 
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu" if relu else "none", [], "")
+        ctx.save_for_backward(x, weight, out if relu else None)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        _only_once()
+        x, weight, out = ctx.saved_tensors
+        g = gradients[0]
+        if out is not None:
+            g = torch.ops.aten.threshold_backward(g, out, 0)
+        flat, rows = g.flatten(0, -2), x.flatten(0, -2)
+        # The narrow side is the one that is turned over.
+        by_weight = flat.T @ rows if flat.shape[1] <= rows.shape[1] else (rows.T @ flat).T
+        return (g @ weight if ctx.needs_input_grad[0] else None), by_weight, flat.sum(0), None
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+    """x W^T + b of (..., C), and its ReLU if asked for, in one pass over what comes out."""
+    out: Tensor = _Linear.apply(x, weight, bias, relu)
+    return out
+
+
 class _CodeLosses(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -93,8 +119,9 @@ class _CodeLosses(torch.autograd.Function):
         _only_once()
         hidden, weight, errors = ctx.saved_tensors
         g = gradients[0][:, None].to(hidden.dtype)
-        # What comes from above scales the narrow side of each product.
-        return (errors @ weight) * g, errors.T @ (hidden * g), (errors.T @ g)[:, 0], None, None
+        # What comes from above scales the narrow side of each product; weights and biases share one.
+        by_both = errors.T @ torch.cat([hidden * g, g], 1)
+        return (errors @ weight) * g, by_both[:, :-1], by_both[:, -1], None, None
 
 
 def code_losses(hidden: Tensor, weight: Tensor, bias: Tensor, codes: Tensor) -> Tensor:

@@ -63,6 +63,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tenso
     return (logits if mask is None else logits + mask).softmax(-1) @ v
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+    """x W^T + b of (..., C), and its ReLU if asked for."""
+    if _few_passes(x) and x.dtype == torch.bfloat16 and torch.is_autocast_enabled("cpu"):
+        return fused.linear(x, weight.to(x.dtype), bias.to(x.dtype), relu)
+    out = F.linear(x, weight, bias)
+    return F.relu(out) if relu else out
+
+
 def _few_passes(x: Tensor) -> bool:
     """Whether the functions of `fused` run: on a CPU, but where derivatives are asked that they lack."""
     return x.device.type == "cpu" and not devices.plain()
@@ -110,23 +118,23 @@ class Block(nn.Module):
         width, heads = x.shape[-1], self.heads
         # --- self-attention
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = F.linear(F.layer_norm(x, (width,), eps=1e-6), self.qkv.weight, bias)
+        qkv = linear(F.layer_norm(x, (width,), eps=1e-6), self.qkv.weight, bias)
         qk, v = qkv.unflatten(-1, (3 * heads, -1)).split([2 * heads, heads], 2)
         size = self.log_scale.clamp_max(MAX_LOG_SCALE).exp()
         q, k = turn(qk, turns, torch.cat([size, torch.ones_like(size)])).chunk(2, 1)
         v = v.transpose(1, 2)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        x = added(x, self.out(attend(q, k, v, of_tokens, size).transpose(1, 2).flatten(2)), paths, 0)
+        x = added(x, linear(attend(q, k, v, of_tokens, size).transpose(1, 2).flatten(2), self.out.weight, self.out.bias), paths, 0)
         # --- cross-attention
-        q = self.text_q(F.layer_norm(x, (width,), eps=1e-6)).unflatten(-1, (heads, -1))
+        q = linear(F.layer_norm(x, (width,), eps=1e-6), self.text_q.weight, self.text_q.bias).unflatten(-1, (heads, -1))
         size = self.text_log_scale.clamp_max(MAX_LOG_SCALE).exp()
         read = attend(turn(q, None, size), *caption, of_caption, size)
-        x = x + self.text_out(read.transpose(1, 2).flatten(2))
+        x = x + linear(read.transpose(1, 2).flatten(2), self.text_out.weight, self.text_out.bias)
         # --- feed-forward
-        hidden = self.up(F.layer_norm(x, (width,), eps=1e-6))
-        hidden = F.relu(hidden) if self.relu else F.gelu(hidden, approximate="tanh")
-        return added(x, self.down(hidden), paths, 1), (k, v)
+        hidden = linear(F.layer_norm(x, (width,), eps=1e-6), self.up.weight, self.up.bias, self.relu)
+        hidden = hidden if self.relu else F.gelu(hidden, approximate="tanh")
+        return added(x, linear(hidden, self.down.weight, self.down.bias), paths, 1), (k, v)
 
 
 def added(x: Tensor, branch: Tensor, paths: Tensor | None, place: int) -> Tensor:
