@@ -6,6 +6,7 @@ run the plain operations of `transformer`, and the tests compare the two.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+PAIRS = 16  # whose queries and keys are turned at a time
 ROWS = 256  # of logits at a time: 256 x 2,048 float32 stay near the core
 LOG2E = math.log2(math.e)  # powers of two come several times faster than those of e
 LEAST = 1e-37  # a chance below counts as this one: a loss of at most 85 nats
@@ -26,29 +28,57 @@ def _only_once() -> None:
 
 class _Turn(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        shrink = sizes / torch.linalg.vector_norm(wide, dim=-1).clamp_min(1e-12)  # (B, L, G)
-        if turns is not None:
-            wide = _real(_complex(wide) * turns)
-        wide = wide * shrink[..., None]
-        out = wide.transpose(1, 2).to(x.dtype, memory_format=torch.contiguous_format)
-        ctx.save_for_backward(out, turns, sizes, shrink)
-        return out
+    def forward(ctx: Any, x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
+        count, length, groups, head = x.shape
+        kind, heads = torch.promote_types(x.dtype, torch.float32), sizes.shape[1]
+        outs = [x.new_empty(count, heads, length, head) for _ in range(groups // heads)]
+        shrink = x.new_empty(count, length, sizes.numel(), 1, dtype=kind)
+        for rows in _pairs(count):
+            wide = x[rows, :, : sizes.numel()].to(kind)
+            norms = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+            torch.div(sizes.view(-1, 1), norms.clamp_min_(1e-12), out=shrink[rows])
+            if turns is not None:
+                wide = _real(_complex(wide) * turns)
+            wide = wide * shrink[rows]
+            parts = *wide.split(heads, 2), *x[rows].split(heads, 2)[len(sizes) :]
+            for out, part in zip(outs, parts, strict=True):
+                out[rows] = part.transpose(1, 2)
+        ctx.save_for_backward(turns, sizes, shrink, *outs[: len(sizes)])
+        return tuple(outs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         _only_once()
-        out, turns, sizes, shrink = ctx.saved_tensors
-        wide = torch.promote_types(out.dtype, torch.float32)
-        g, y = (part.transpose(1, 2).to(wide) for part in (gradients[0], out))  # (B, L, G, head)
-        # y = s t(x) / |x| with a turn t: dx = t^-1(g - y <y, g> / s^2) s / |x|, ds = <y, g> / s
-        along = torch.linalg.vecdot(y, g)
-        slope = (g - y * (along / sizes.square())[..., None]) * shrink[..., None]
-        if turns is not None:
-            slope = _real(_complex(slope) * turns.conj())
-        by_size = (along / sizes).sum((0, 1)) if ctx.needs_input_grad[2] else None
-        return slope.to(out.dtype), None, by_size
+        turns, sizes, shrink, *outs = ctx.saved_tensors
+        (count, heads, length, head), kind = outs[0].shape, shrink.dtype
+        slopes = outs[0].new_empty(count, length, heads * len(gradients), head)
+        turned, along = sizes.numel(), torch.empty_like(shrink[..., 0])
+        for rows in _pairs(count):
+            # y = s t(x) / |x| with a turn t: dx = t^-1(g - y <y, g> / s^2) s / |x|, ds = <y, g> / s
+            g, y = (_joined(parts, rows, kind) for parts in (gradients[: len(outs)], outs))
+            torch.sum(y * g, -1, out=along[rows])
+            slope = y.mul_((along[rows] / sizes.square().view(-1))[..., None])
+            slope = torch.sub(g, slope, out=slope).mul_(shrink[rows])
+            if turns is not None:
+                slope = _real(_complex(slope) * turns.conj())
+            slopes[rows, :, :turned] = slope
+            for part, g in zip(slopes[rows].split(heads, 2)[len(outs) :], gradients[len(outs) :], strict=True):
+                part.copy_(g[rows].transpose(1, 2))
+        by_size = (along / sizes.view(-1)).sum((0, 1)).view_as(sizes) if ctx.needs_input_grad[2] else None
+        return slopes, None, by_size
+
+
+def _pairs(count: int) -> list[slice]:
+    return [slice(start, start + PAIRS) for start in range(0, count, PAIRS)]
+
+
+def _joined(parts: Sequence[Tensor], rows: slice, kind: torch.dtype) -> Tensor:
+    """Parts (B, H, L, head) side by side: (rows, L, G, head) of another type."""
+    heads, length, head = parts[0].shape[1:]
+    out = parts[0].new_empty(len(parts[0][rows]), length, heads * len(parts), head, dtype=kind)
+    for part, place in zip(parts, out.split(heads, 2), strict=True):
+        place.copy_(part[rows].transpose(1, 2))
+    return out
 
 
 def _complex(x: Tensor) -> Tensor:
@@ -59,12 +89,13 @@ def _real(x: Tensor) -> Tensor:
     return torch.view_as_real(x).flatten(-2)
 
 
-def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
-    """Vectors (B, L, G, head) turned and brought to the lengths `sizes` (G,): (B, G, L, head).
+def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
+    """P parts (B, H, L, head) of vectors (B, L, P H, head), of which the first come turned and brought to
+    the lengths `sizes` (parts, H), and those after them as they are.
 
     `turns` (L, 1, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
     """
-    out: Tensor = _Turn.apply(x, turns, sizes)
+    out: tuple[Tensor, ...] = _Turn.apply(x, turns, sizes)
     return out
 
 

@@ -34,18 +34,22 @@ def rope_table(scales: tuple[int, ...], head: int) -> Tensor:
     return torch.cat(angles)
 
 
-def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
-    """Vectors (B, L, G, head) turned and brought to the lengths `sizes` (G,): (B, G, L, head).
+def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
+    """P parts (B, H, L, head) of vectors (B, L, P H, head), of which the first come turned and brought to
+    the lengths `sizes` (parts, H), and those after them as they are.
 
     `turns` (L, 1, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
     """
     if _few_passes(x):
         return fused.turn(x, turns, sizes)
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    parts = x.split(sizes.shape[1], 2)
+    wide = x[:, :, : sizes.numel()].to(torch.promote_types(x.dtype, torch.float32))
     if turns is not None:
         even, odd, cosine, sine = wide[..., 0::2], wide[..., 1::2], turns.real, turns.imag
         wide = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)
-    return (F.normalize(wide, dim=-1) * sizes[:, None]).to(x.dtype).transpose(1, 2)
+    out = (F.normalize(wide, dim=-1) * sizes.view(-1, 1)).to(x.dtype)
+    parts = *out.split(sizes.shape[1], 2), *parts[len(sizes) :]
+    return tuple(part.transpose(1, 2) for part in parts)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tensor:
@@ -97,8 +101,8 @@ class Block(nn.Module):
 
     def caption(self, kv: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, H, T, head) of a caption, of its states' product (B, T, 2C) with `text_kv`."""
-        k, v = kv.unflatten(-1, (2 * self.heads, -1)).chunk(2, 2)
-        return turn(k, None, torch.ones_like(self.log_scale)), v.transpose(1, 2)
+        k, v = turn(kv.unflatten(-1, (2 * self.heads, -1)), None, torch.ones_like(self.log_scale)[None])
+        return k, v
 
     def forward(
         self,
@@ -119,17 +123,16 @@ class Block(nn.Module):
         # --- self-attention
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         qkv = linear(F.layer_norm(x, (width,), eps=1e-6), self.qkv.weight, bias)
-        qk, v = qkv.unflatten(-1, (3 * heads, -1)).split([2 * heads, heads], 2)
         size = self.log_scale.clamp_max(MAX_LOG_SCALE).exp()
-        q, k = turn(qk, turns, torch.cat([size, torch.ones_like(size)])).chunk(2, 1)
-        v = v.transpose(1, 2)
+        sizes = torch.stack([size, torch.ones_like(size)])
+        q, k, v = turn(qkv.unflatten(-1, (3 * heads, -1)), turns, sizes)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         x = added(x, linear(attend(q, k, v, of_tokens, size).transpose(1, 2).flatten(2), self.out.weight, self.out.bias), paths, 0)
         # --- cross-attention
         q = linear(F.layer_norm(x, (width,), eps=1e-6), self.text_q.weight, self.text_q.bias).unflatten(-1, (heads, -1))
         size = self.text_log_scale.clamp_max(MAX_LOG_SCALE).exp()
-        read = attend(turn(q, None, size), *caption, of_caption, size)
+        read = attend(*turn(q, None, size[None]), *caption, of_caption, size)
         x = x + linear(read.transpose(1, 2).flatten(2), self.text_out.weight, self.text_out.bias)
         # --- feed-forward
         hidden = linear(F.layer_norm(x, (width,), eps=1e-6), self.up.weight, self.up.bias, self.relu)
