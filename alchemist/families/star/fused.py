@@ -6,7 +6,6 @@ run the plain operations of `transformer`, and the tests compare the two.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PAIRS = 16  # whose queries and keys are turned at a time
 ROWS = 256  # of logits at a time: 256 x 2,048 float32 stay near the core
 LOG2E = math.log2(math.e)  # powers of two come several times faster than those of e
 LEAST = 1e-37  # a chance below counts as this one: a loss of at most 85 nats
@@ -29,56 +27,42 @@ def _only_once() -> None:
 class _Turn(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
-        count, length, groups, head = x.shape
-        kind, heads = torch.promote_types(x.dtype, torch.float32), sizes.shape[1]
-        outs = [x.new_empty(count, heads, length, head) for _ in range(groups // heads)]
-        shrink = x.new_empty(count, length, sizes.numel(), 1, dtype=kind)
-        for rows in _pairs(count):
-            wide = x[rows, :, : sizes.numel()].to(kind)
-            norms = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-            torch.div(sizes.view(-1, 1), norms.clamp_min_(1e-12), out=shrink[rows])
-            if turns is not None:
-                wide = _real(_complex(wide) * turns)
-            wide = wide * shrink[rows]
-            parts = *wide.split(heads, 2), *x[rows].split(heads, 2)[len(sizes) :]
-            for out, part in zip(outs, parts, strict=True):
-                out[rows] = part.transpose(1, 2)
-        ctx.save_for_backward(turns, sizes, shrink, *outs[: len(sizes)])
+        kind = torch.promote_types(x.dtype, torch.float32)
+        outs, shrinks = [], []
+        for n, part in enumerate(x.transpose(1, 2).split(sizes.shape[1], 1)):
+            if n < len(sizes):
+                wide = part.to(kind, memory_format=torch.contiguous_format)
+                norms = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+                shrinks.append(sizes[n, :, None, None] / norms.clamp_min_(1e-12))  # (B, H, L, 1)
+                if turns is not None:
+                    wide = _real(_complex(wide) * turns)
+                outs.append((wide * shrinks[n]).to(x.dtype))
+            else:
+                outs.append(part.contiguous())
+        ctx.save_for_backward(turns, sizes, *shrinks, *outs[: len(sizes)])
         return tuple(outs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         _only_once()
-        turns, sizes, shrink, *outs = ctx.saved_tensors
-        (count, heads, length, head), kind = outs[0].shape, shrink.dtype
-        slopes = outs[0].new_empty(count, length, heads * len(gradients), head)
-        turned, along = sizes.numel(), torch.empty_like(shrink[..., 0])
-        for rows in _pairs(count):
-            # y = s t(x) / |x| with a turn t: dx = t^-1(g - y <y, g> / s^2) s / |x|, ds = <y, g> / s
-            g, y = (_joined(parts, rows, kind) for parts in (gradients[: len(outs)], outs))
-            torch.sum(y * g, -1, out=along[rows])
-            slope = y.mul_((along[rows] / sizes.square().view(-1))[..., None])
-            slope = torch.sub(g, slope, out=slope).mul_(shrink[rows])
-            if turns is not None:
-                slope = _real(_complex(slope) * turns.conj())
-            slopes[rows, :, :turned] = slope
-            for part, g in zip(slopes[rows].split(heads, 2)[len(outs) :], gradients[len(outs) :], strict=True):
-                part.copy_(g[rows].transpose(1, 2))
-        by_size = (along / sizes.view(-1)).sum((0, 1)).view_as(sizes) if ctx.needs_input_grad[2] else None
-        return slopes, None, by_size
-
-
-def _pairs(count: int) -> list[slice]:
-    return [slice(start, start + PAIRS) for start in range(0, count, PAIRS)]
-
-
-def _joined(parts: Sequence[Tensor], rows: slice, kind: torch.dtype) -> Tensor:
-    """Parts (B, H, L, head) side by side: (rows, L, G, head) of another type."""
-    heads, length, head = parts[0].shape[1:]
-    out = parts[0].new_empty(len(parts[0][rows]), length, heads * len(parts), head, dtype=kind)
-    for part, place in zip(parts, out.split(heads, 2), strict=True):
-        place.copy_(part[rows].transpose(1, 2))
-    return out
+        turns, sizes, *kept = ctx.saved_tensors
+        shrinks, outs = kept[: len(sizes)], kept[len(sizes) :]
+        (count, heads, length, head), kind = outs[0].shape, shrinks[0].dtype
+        by_x = outs[0].new_empty(count, length, heads * len(gradients), head)
+        by_size = shrinks[0].new_empty(count, length, sizes.numel())
+        places, of_sizes = (x.transpose(1, 2).split(heads, 1) for x in (by_x, by_size))
+        for n, (slope, place) in enumerate(zip(gradients, places, strict=True)):
+            if n < len(sizes):
+                # y = s t(x) / |x| with a turn t: dx = t^-1(g - y <y, g> / s^2) s / |x|, ds = <y, g> / s
+                g, y, size = slope.to(kind), outs[n].to(kind), sizes[n, :, None]
+                along = (y * g).sum(-1)
+                torch.div(along, size, out=of_sizes[n])
+                slope = y * (along / size.square())[..., None]
+                slope = torch.sub(g, slope, out=slope).mul_(shrinks[n])
+                if turns is not None:
+                    slope = _real(_complex(slope) * turns.conj())
+            place.copy_(slope)
+        return by_x, None, by_size.sum((0, 1)).view_as(sizes) if ctx.needs_input_grad[2] else None
 
 
 def _complex(x: Tensor) -> Tensor:
@@ -93,7 +77,7 @@ def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
     """P parts (B, H, L, head) of vectors (B, L, P H, head), of which the first come turned and brought to
     the lengths `sizes` (parts, H), and those after them as they are.
 
-    `turns` (L, 1, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
+    `turns` (L, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
     """
     out: tuple[Tensor, ...] = _Turn.apply(x, turns, sizes)
     return out

@@ -38,18 +38,18 @@ def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
     """P parts (B, H, L, head) of vectors (B, L, P H, head), of which the first come turned and brought to
     the lengths `sizes` (parts, H), and those after them as they are.
 
-    `turns` (L, 1, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
+    `turns` (L, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
     """
     if _few_passes(x):
         return fused.turn(x, turns, sizes)
-    parts = x.split(sizes.shape[1], 2)
-    wide = x[:, :, : sizes.numel()].to(torch.promote_types(x.dtype, torch.float32))
-    if turns is not None:
-        even, odd, cosine, sine = wide[..., 0::2], wide[..., 1::2], turns.real, turns.imag
-        wide = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)
-    out = (F.normalize(wide, dim=-1) * sizes.view(-1, 1)).to(x.dtype)
-    parts = *out.split(sizes.shape[1], 2), *parts[len(sizes) :]
-    return tuple(part.transpose(1, 2) for part in parts)
+    parts = list(x.transpose(1, 2).split(sizes.shape[1], 1))
+    for n, size in enumerate(sizes):
+        wide = parts[n].to(torch.promote_types(x.dtype, torch.float32))
+        if turns is not None:
+            even, odd, cosine, sine = wide[..., 0::2], wide[..., 1::2], turns.real, turns.imag
+            wide = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)
+        parts[n] = (F.normalize(wide, dim=-1) * size[:, None, None]).to(x.dtype)
+    return tuple(parts)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ class Star(nn.Module):
         self.blocks = nn.ModuleList([Block(settings, text_width) for _ in range(settings.depth)])
         self.head = nn.Linear(width, codes) if head else None
         angles = rope_table(scales, width // settings.heads)
-        turns = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
+        turns = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
         self.register_buffer("turns", turns, persistent=False)
         level_of = torch.cat([torch.full((s * s,), k) for k, s in enumerate(scales)])
         self.register_buffer("level_of", level_of, persistent=False)
