@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alchemist.core import devices
+
 ROWS = 256  # of logits at a time: 256 x 2,048 float32 stay near the core
 LOG2E = math.log2(math.e)  # powers of two come several times faster than those of e
 LEAST = 1e-37  # a chance below counts as this one: a loss of at most 85 nats
@@ -86,7 +88,7 @@ def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu" if relu else "none", [], "")
+        out = devices.linear(x, weight, bias, relu)
         ctx.save_for_backward(x, weight, out if relu else None)
         return out
 
@@ -155,7 +157,7 @@ class _Attend(torch.autograd.Function):
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
         out, kept = torch.empty_like(q), []
         for first, last, seen in parts:
-            e = q[:, first:last] @ k[:, :seen].mT
+            e = q[:, first:last] @ k[:, :seen].contiguous().mT
             of_heads = e.unflatten(0, shape[:2])
             torch.add(shift[..., first:last, :seen], of_heads, alpha=LOG2E, out=of_heads).exp2_()
             share = e.sum(-1, keepdim=True, dtype=torch.promote_types(q.dtype, torch.float32))
@@ -178,7 +180,7 @@ class _Attend(torch.autograd.Function):
             by_v[:, :seen] += e.mT @ scaled
             # ds = p (g v - <g, out>), with p = e times its row's share
             along = (scaled * out[:, first:last]).sum(-1, keepdim=True)
-            slope = torch.baddbmm(along, scaled, v[:, :seen].mT, beta=-1).mul_(e)
+            slope = torch.baddbmm(along, scaled, v[:, :seen].contiguous().mT, beta=-1).mul_(e)
             by_q[:, first:last] = slope @ k[:, :seen]
             by_k[:, :seen] += slope.mT @ q[:, first:last]
         heads = gradients[0].shape[:2]

@@ -69,8 +69,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tenso
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
     """x W^T + b of (..., C), and its ReLU if asked for."""
-    if _few_passes(x) and x.dtype == torch.bfloat16 and torch.is_autocast_enabled("cpu"):
-        return fused.linear(x, weight.to(x.dtype), bias.to(x.dtype), relu)
+    if _few_passes(x) and torch.is_autocast_enabled("cpu"):
+        kind = torch.get_autocast_dtype("cpu")
+        return fused.linear(x.to(kind), weight.to(kind), bias.to(kind), relu)
     out = F.linear(x, weight, bias)
     return F.relu(out) if relu else out
 
