@@ -84,7 +84,7 @@ def plain() -> bool:
 def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
     """x W^T + b of x (..., C), and its ReLU if asked for. Without a gradient.
 
-    In bfloat16 on a CPU in one pass over what comes out, where torch has that; the values are the same.
+    In bfloat16 on a CPU bias and ReLU are part of the product, where torch has that; the values are equal.
     """
     if x.dtype == torch.bfloat16 and x.device.type == "cpu" and _one_dnn():
         return _one_dnn_linear(x, weight, bias, "relu" if relu else "none")

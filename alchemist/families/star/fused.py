@@ -33,14 +33,15 @@ class _Turn(torch.autograd.Function):
         outs, shrinks = [], []
         for n, part in enumerate(x.transpose(1, 2).split(sizes.shape[1], 1)):
             if n < len(sizes):
-                wide = part.to(kind, memory_format=torch.contiguous_format)
+                # Turned over in the narrow type, then widened; from there in place.
+                wide = part.contiguous().to(kind, copy=True)
                 norms = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
                 shrinks.append(sizes[n, :, None, None] / norms.clamp_min_(1e-12))  # (B, H, L, 1)
                 if turns is not None:
-                    wide = _real(_complex(wide) * turns)
-                outs.append((wide * shrinks[n]).to(x.dtype))
+                    _complex(wide).mul_(turns)
+                outs.append(wide.mul_(shrinks[n]).to(x.dtype))
             else:
-                outs.append(part.contiguous())
+                outs.append(part.clone(memory_format=torch.contiguous_format))
         ctx.save_for_backward(turns, sizes, *shrinks, *outs[: len(sizes)])
         return tuple(outs)
 
@@ -56,23 +57,18 @@ class _Turn(torch.autograd.Function):
         for n, (slope, place) in enumerate(zip(gradients, places, strict=True)):
             if n < len(sizes):
                 # y = s t(x) / |x| with a turn t: dx = t^-1(g - y <y, g> / s^2) s / |x|, ds = <y, g> / s
-                g, y, size = slope.to(kind), outs[n].to(kind), sizes[n, :, None]
+                g, y, size = slope.to(kind, copy=True), outs[n].to(kind, copy=True), sizes[n, :, None]
                 along = (y * g).sum(-1)
                 torch.div(along, size, out=of_sizes[n])
-                slope = y * (along / size.square())[..., None]
-                slope = torch.sub(g, slope, out=slope).mul_(shrinks[n])
+                slope = g.sub_(y.mul_((along / size.square())[..., None])).mul_(shrinks[n])
                 if turns is not None:
-                    slope = _real(_complex(slope) * turns.conj())
+                    _complex(slope).mul_(turns.conj())
             place.copy_(slope)
         return by_x, None, by_size.sum((0, 1)).view_as(sizes) if ctx.needs_input_grad[2] else None
 
 
 def _complex(x: Tensor) -> Tensor:
     return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-
-
-def _real(x: Tensor) -> Tensor:
-    return torch.view_as_real(x).flatten(-2)
 
 
 def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
@@ -100,13 +96,13 @@ class _Linear(torch.autograd.Function):
         if out is not None:
             g = torch.ops.aten.threshold_backward(g, out, 0)
         flat, rows = g.flatten(0, -2), x.flatten(0, -2)
-        # The narrow side is the one that is turned over.
+        # The narrower of the two is the one that is transposed.
         by_weight = flat.T @ rows if flat.shape[1] <= rows.shape[1] else (rows.T @ flat).T
         return (g @ weight if ctx.needs_input_grad[0] else None), by_weight, flat.sum(0), None
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
-    """x W^T + b of (..., C), and its ReLU if asked for, in one pass over what comes out."""
+    """x W^T + b of x (..., C), and its ReLU if asked for, in one pass over what comes out."""
     out: Tensor = _Linear.apply(x, weight, bias, relu)
     return out
 

@@ -67,12 +67,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tenso
     return (logits if mask is None else logits + mask).softmax(-1) @ v
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
-    """x W^T + b of (..., C), and its ReLU if asked for."""
+def linear(layer: nn.Linear, x: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
+    """A layer's x W^T + b of x (..., C), with another bias if one is given, and its ReLU if asked for."""
+    bias = layer.bias if bias is None else bias
     if _few_passes(x) and torch.is_autocast_enabled("cpu"):
         kind = torch.get_autocast_dtype("cpu")
-        return fused.linear(x.to(kind), weight.to(kind), bias.to(kind), relu)
-    out = F.linear(x, weight, bias)
+        return fused.linear(x.to(kind), layer.weight.to(kind), bias.to(kind), relu)
+    out = F.linear(x, layer.weight, bias)
     return F.relu(out) if relu else out
 
 
@@ -123,22 +124,23 @@ class Block(nn.Module):
         width, heads = x.shape[-1], self.heads
         # --- self-attention
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = linear(F.layer_norm(x, (width,), eps=1e-6), self.qkv.weight, bias)
+        qkv = linear(self.qkv, F.layer_norm(x, (width,), eps=1e-6), bias)
         size = self.log_scale.clamp_max(MAX_LOG_SCALE).exp()
         sizes = torch.stack([size, torch.ones_like(size)])
         q, k, v = turn(qkv.unflatten(-1, (3 * heads, -1)), turns, sizes)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        x = added(x, linear(attend(q, k, v, of_tokens, size).transpose(1, 2).flatten(2), self.out.weight, self.out.bias), paths, 0)
+        read = attend(q, k, v, of_tokens, size)
+        x = added(x, linear(self.out, read.transpose(1, 2).flatten(2)), paths, 0)
         # --- cross-attention
-        q = linear(F.layer_norm(x, (width,), eps=1e-6), self.text_q.weight, self.text_q.bias).unflatten(-1, (heads, -1))
+        q = linear(self.text_q, F.layer_norm(x, (width,), eps=1e-6)).unflatten(-1, (heads, -1))
         size = self.text_log_scale.clamp_max(MAX_LOG_SCALE).exp()
         read = attend(*turn(q, None, size[None]), *caption, of_caption, size)
-        x = x + linear(read.transpose(1, 2).flatten(2), self.text_out.weight, self.text_out.bias)
+        x = x + linear(self.text_out, read.transpose(1, 2).flatten(2))
         # --- feed-forward
-        hidden = linear(F.layer_norm(x, (width,), eps=1e-6), self.up.weight, self.up.bias, self.relu)
+        hidden = linear(self.up, F.layer_norm(x, (width,), eps=1e-6), relu=self.relu)
         hidden = hidden if self.relu else F.gelu(hidden, approximate="tanh")
-        return added(x, linear(hidden, self.down.weight, self.down.bias), paths, 1), (k, v)
+        return added(x, linear(self.down, hidden), paths, 1), (k, v)
 
 
 def added(x: Tensor, branch: Tensor, paths: Tensor | None, place: int) -> Tensor:
