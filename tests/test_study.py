@@ -117,7 +117,9 @@ def test_the_study_of_two_families_has_every_rating_on_models_of_both_and_leaves
     assert [grid.family_of(model) for model in grid.whole()] == ["star", "flux"]
     rated = {name: grid.rated_by(params.selections[name].rater) for name in grid.selections}
     assert {"alchemist", "loss", "best"} < {name for name, by in rated.items() if by == "star"}
-    assert {"alchemist_flux", "loss_flux", "best_flux"} == {name for name, by in rated.items() if by == "flux"}
+    assert {"alchemist_flux", "loss_flux", "best_flux"} == {
+        name for name, by in rated.items() if by == "flux"
+    }
     for ours, theirs in (("alchemist", "loss"), ("alchemist_flux", "loss_flux")):
         assert params.selections[ours].sampler == params.selections[theirs].sampler
     models = {params.contrasts[name].of(grid).model for name in params.statistics.secondary}
