@@ -54,10 +54,12 @@ class _Turn(torch.autograd.Function):
         by_x = outs[0].new_empty(count, length, heads * len(gradients), head)
         by_size = shrinks[0].new_empty(count, length, sizes.numel())
         places, of_sizes = (x.transpose(1, 2).split(heads, 1) for x in (by_x, by_size))
-        for n, (slope, place) in enumerate(zip(gradients, places, strict=True)):
+        for n, (above, place) in enumerate(zip(gradients, places, strict=True)):
+            slope = above
             if n < len(sizes):
                 # y = s t(x) / |x| with a turn t: dx = t^-1(g - y <y, g> / s^2) s / |x|, ds = <y, g> / s
-                g, y, size = slope.to(kind, copy=True), outs[n].to(kind, copy=True), sizes[n, :, None]
+                g = above.to(kind, copy=True, memory_format=torch.contiguous_format)
+                y, size = outs[n].to(kind, copy=True), sizes[n, :, None]
                 along = (y * g).sum(-1)
                 torch.div(along, size, out=of_sizes[n])
                 slope = g.sub_(y.mul_((along / size.square())[..., None])).mul_(shrinks[n])

@@ -44,14 +44,14 @@ def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
     """
     if _few_passes(x):
         return fused.turn(x, turns, sizes)
-    parts = list(x.transpose(1, 2).split(sizes.shape[1], 1))
-    for n, size in enumerate(sizes):
-        wide = parts[n].to(torch.promote_types(x.dtype, torch.float32))
-        if turns is not None:
-            even, odd, cosine, sine = wide[..., 0::2], wide[..., 1::2], turns.real, turns.imag
-            wide = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)
-        parts[n] = (F.normalize(wide, dim=-1) * size[:, None, None]).to(x.dtype)
-    return tuple(parts)
+    wide = x[:, :, : sizes.numel()].to(torch.promote_types(x.dtype, torch.float32))
+    if turns is not None:
+        even, odd, cosine, sine = wide[..., 0::2], wide[..., 1::2], turns.real[:, None], turns.imag[:, None]
+        wide = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)
+    turned = (F.normalize(wide, dim=-1) * sizes.view(-1, 1)).to(x.dtype)
+    heads = sizes.shape[1]
+    parts = *turned.split(heads, 2), *x.split(heads, 2)[len(sizes) :]
+    return tuple(part.transpose(1, 2) for part in parts)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tensor:
@@ -137,7 +137,8 @@ class Block(nn.Module):
         # --- cross-attention
         q = linear(self.text_q, F.layer_norm(x, (width,), eps=1e-6)).unflatten(-1, (heads, -1))
         size = self.text_log_scale.clamp_max(MAX_LOG_SCALE).exp()
-        read = attend(*turn(q, None, size[None]), *caption, of_caption, size)
+        (q,) = turn(q, None, size[None])
+        read = attend(q, *caption, of_caption, size)
         x = x + linear(self.text_out, read.transpose(1, 2).flatten(2))
         # --- feed-forward
         hidden = linear(self.up, F.layer_norm(x, (width,), eps=1e-6), relu=self.relu)
