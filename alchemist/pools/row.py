@@ -1,12 +1,38 @@
 """A pair on its way from where it comes from into the store: all that the two know of each other."""
 
 import hashlib
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alchemist.pools.place import Place
+
 SPLITS = ("pool", "meta_val", "evaluation", "scorer")
+
+
+@dataclass(frozen=True)
+class Located:
+    """An image that stays where it lies."""
+
+    place: Place
+    size: int  # bytes of the encoded image
+    crc: int  # of them, by which a file that changed since is told
+
+
+# What the store keeps of an image: pixels (resolution, resolution, 3), its encoded bytes, or where they lie.
+Image = NDArray[np.uint8] | bytes | Located
+
+
+def located(place: Place, content: bytes) -> Located:
+    """An image whose encoded bytes were read at a place."""
+    return Located(place, len(content), crc(content))
+
+
+def crc(content: bytes) -> int:
+    """32 bits by which a change of encoded bytes is told, at gigabytes a second."""
+    return zlib.crc32(content)
 
 
 @dataclass(frozen=True)
@@ -17,9 +43,11 @@ class Row:
     caption: str
     split: str
     group: str
-    image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
+    image: Image | None
     reason: str  # "" for a usable pair
     kind: str | None  # planted truth, where there is one
+    pixels: bytes = b""  # `pixel_hash` of what the image decodes to; of an array it may be left to the store
+    source: str = ""  # the block of `pools:` that the pair is of
 
 
 def pixel_hash(image: NDArray[np.uint8]) -> bytes:
