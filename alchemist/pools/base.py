@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alchemist.core.refusal import Refusal
+from alchemist.pools.row import Extra
 from alchemist.pools.seen import Seen
 from alchemist.settings.pool import UserPool
 
@@ -48,6 +49,8 @@ class Found:
     image: bytes | Path | None  # encoded, or the file to read; None where there is none
     reason: str = ""  # "" for a pair that may be decoded
     group: str | None = None  # pairs of one group share a split; None: the pair is a group of its own
+    extra: Mapping[str, Extra] = field(default_factory=dict)  # what else is known of it
+    labels: Mapping[str, Extra] = field(default_factory=dict)  # what raters and trainers must not see
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Record:
     group: str  # pairs of one group share a split
     image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
     reason: str  # "" for a usable pair
+    extra: Mapping[str, Extra] = field(default_factory=dict)
+    labels: Mapping[str, Extra] = field(default_factory=dict)
 
 
 class Adapter(Protocol):
@@ -87,7 +92,7 @@ def unique(pairs: Iterator[Found]) -> Iterator[Found]:
         while seen.add(digest(name.encode())) is not None:
             count += 1
             name = f"{pair.id}#{count}"
-        yield pair if count == 1 else Found(name, pair.caption, None, DUPLICATE_ID, pair.group)
+        yield pair if count == 1 else replace(pair, id=name, image=None, reason=DUPLICATE_ID)
 
 
 def digest(value: bytes) -> bytes:

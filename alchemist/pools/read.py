@@ -100,7 +100,8 @@ def _split_rows(pool: UserPool) -> Iterator[Row]:
         if image is not None and seen.add(pixel_hash(image), code) not in (None, code):
             image, reason = None, OTHER_SPLIT
         counts[reason or split] += 1
-        yield Row(record.id, record.caption, split, record.group, image, reason, None)
+        known = {"extra": record.extra, "labels": record.labels}
+        yield Row(record.id, record.caption, split, record.group, image, reason, None, **known)
     for split in SPLITS:
         if not counts[split] and (split == "pool" or shares[split] > 0):
             found = ", ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no pairs"
@@ -133,4 +134,5 @@ def _record(pair: Found, pool: UserPool) -> Record:
     image, reason = None, pair.reason or fault
     if not reason:
         image, reason = decode(pair.image, pool.resolution)
-    return Record(pair.id, caption, pair.id if pair.group is None else pair.group, image, reason)
+    group = pair.id if pair.group is None else pair.group
+    return Record(pair.id, caption, group, image, reason, extra=pair.extra, labels=pair.labels)

@@ -1,7 +1,7 @@
 """A pool on disk: images in few memory-mapped shards, one table with a row a pair, rejected ones too.
 
 This module knows nothing of where pairs come from, so that later stages depend on the store alone.
-It writes planted truth but does not read it: `alchemist.pools.truth` does.
+It writes planted truth and labels but does not read them: `alchemist.pools.truth` does.
 """
 
 from array import array
@@ -22,7 +22,9 @@ from alchemist.pools.row import SPLITS, Row, pixel_hash
 
 INDEX = "index.parquet"
 CARD = "card.json"
+EXTRA = "extra.parquet"  # by id, beside the index, which it would bloat
 TRUTH = "truth.parquet"
+LABELS = "labels.parquet"
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("id", "caption", "split", "group", "status", "reason")]
     + [("shard", pa.int32()), ("row", pa.int32())]
@@ -32,12 +34,18 @@ _BATCH = 1024  # of them, those that wait as Python's objects, which take some t
 
 
 def write_pool(
-    folder: Path, rows: Iterable[Row], resolution: int, shard_pairs: int, facts: dict[str, Any]
+    folder: Path,
+    rows: Iterable[Row],
+    resolution: int,
+    shard_pairs: int,
+    facts: dict[str, Any],
+    truth_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Streams rows into an empty folder; returns the card: `facts` and the counts of every outcome.
 
-    Images are (resolution, resolution, 3), `shard_pairs` of them a file. Memory grows by 25 bytes a pair
-    while writing and as much again in the closing checks, plus planted truth.
+    Images are (resolution, resolution, 3), `shard_pairs` of them a file. What was planted and labels go to
+    `truth_folder`, which raters and trainers do not get; None: beside the pool.
+    Memory grows by 25 bytes a pair while writing and as much again in the closing checks, plus planted truth.
     Asserts that ids are unique and that splits share no group and no pixels.
     """
     counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
@@ -46,7 +54,13 @@ def write_pool(
     # with a chance of 5e-8.
     ids = array("Q")
     groups, pixels, codes = array("Q"), array("Q"), array("B")  # of usable pairs
-    with _Shards(folder, resolution, shard_pairs) as shards, _Index(folder) as index:
+    side = truth_folder or folder
+    with (
+        _Shards(folder, resolution, shard_pairs) as shards,
+        _Table(folder / INDEX, _SCHEMA) as index,
+        _Table(folder / EXTRA) as extra,
+        _Table(side / LABELS) as labels,
+    ):
         for pair in rows:
             counts[pair.split][pair.reason or "ok"] += 1
             ids.append(stateless.key(pair.id))
@@ -59,7 +73,13 @@ def write_pool(
                 codes.append(SPLITS.index(pair.split))
             if pair.kind is not None:
                 truth.append((pair.id, pair.kind))
-            index.append(pair, shard, row)
+            fact = {name: getattr(pair, name) for name in ("id", "caption", "split", "group", "reason")}
+            status = "rejected" if pair.reason else "ok"
+            index.append({**fact, "status": status, "shard": shard, "row": row})  # -1 without an image
+            if pair.extra:
+                extra.append({"id": pair.id, **pair.extra})
+            if pair.labels:
+                labels.append({"id": pair.id, **pair.labels})
     _assert_unique(ids)
     _assert_disjoint(groups, codes, "a group lies")
     _assert_disjoint(pixels, codes, "the same pixels lie")
@@ -73,8 +93,7 @@ def write_pool(
     }
     files.write_json(folder / CARD, card)
     files.write_manifest(folder)
-    # Outside the manifest: the stage moves it to a folder that raters and trainers do not get.
-    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(folder / TRUTH, index=False)
+    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(side / TRUTH, index=False)
     return card
 
 
@@ -92,27 +111,30 @@ def _assert_disjoint(hashes: "array[int]", codes: "array[int]", what: str) -> No
     assert not crossed.any(), f"{what} in two splits"
 
 
-class _Index:
-    """Appends rows to the index; a row group waits in memory, most of it as Arrow's arrays."""
+class _Table:
+    """Appends rows to a parquet file; a row group waits in memory, most of it as Arrow's arrays.
 
-    def __init__(self, folder: Path) -> None:
-        self.writer = pq.ParquetWriter(folder / INDEX, _SCHEMA)
+    Without a schema the first rows give it, and where there are none there is no file.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema | None = None) -> None:
+        self.path, self.schema = path, schema
+        self.writer: pq.ParquetWriter | None = None
         self.rows: list[dict[str, Any]] = []
         self.batches: list[pa.RecordBatch] = []
 
-    def __enter__(self) -> "_Index":
+    def __enter__(self) -> "_Table":
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self.writer:
-            self._pack()
-            self._write()
+        self._pack()
+        self._write()
+        if self.writer is not None:
+            self.writer.close()
 
-    def append(self, pair: Row, shard: int, row: int) -> None:
-        """Adds a pair; shard and row are -1 where it has no image."""
-        fact = {name: getattr(pair, name) for name in ("id", "caption", "split", "group", "reason")}
-        status = "rejected" if pair.reason else "ok"
-        self.rows.append({**fact, "status": status, "shard": shard, "row": row})
+    def append(self, row: dict[str, Any]) -> None:
+        """Adds a row."""
+        self.rows.append(row)
         if len(self.rows) == _BATCH:
             self._pack()
         if len(self.batches) == _ROW_GROUP // _BATCH:
@@ -120,12 +142,15 @@ class _Index:
 
     def _pack(self) -> None:
         if self.rows:
-            self.batches.append(pa.RecordBatch.from_pylist(self.rows, schema=_SCHEMA))
+            batch = pa.RecordBatch.from_pylist(self.rows, schema=self.schema)
+            self.schema = batch.schema
+            self.batches.append(batch)
             self.rows.clear()
 
     def _write(self) -> None:
-        if self.batches:
-            self.writer.write_table(pa.Table.from_batches(self.batches))
+        if self.schema is not None and (self.batches or self.writer is None):
+            self.writer = self.writer or pq.ParquetWriter(self.path, self.schema)
+            self.writer.write_table(pa.Table.from_batches(self.batches, self.schema))
             self.batches.clear()
 
 
@@ -186,6 +211,12 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     if not (folder / INDEX).is_file():
         raise Refusal(f"{folder / INDEX} is missing; run the stage prepare.")
     return pd.read_parquet(folder / INDEX, columns=columns)
+
+
+def read_extra(folder: Path) -> pd.DataFrame:
+    """What else a source says of pairs: id and the columns that its adapter names; no rows for most pools."""
+    path = folder / EXTRA
+    return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"id": pd.Series(dtype="str")})
 
 
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
