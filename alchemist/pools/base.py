@@ -6,11 +6,12 @@ A pair passes through three forms: `Found` (as a format's adapter finds it, noth
 
 import hashlib
 import json
+import math
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
@@ -111,6 +112,14 @@ def id_text(value: Any) -> str:
     return "" if missing else text(str(value))
 
 
+def as_number(value: Any) -> float:
+    """A number of any type as a float; NaN where there is none, since a column has values of one type."""
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.nan
+
+
 def clean_caption(caption: str | None) -> tuple[str, str]:
     """The caption stripped and in NFC, and the reason why it is of no use, or ""."""
     if caption is None:
@@ -132,6 +141,12 @@ def parse_json(value: bytes) -> Any:
 
 
 # ---------------------------------------------------------------------- files
+
+
+def inside(path: str) -> bool:
+    """Whether a path that metadata names stays in its folder: metadata may come from anywhere."""
+    inner = PurePosixPath(path.replace("\\", "/"))
+    return not inner.is_absolute() and ".." not in inner.parts
 
 
 def checked_path(pool: UserPool) -> Path:

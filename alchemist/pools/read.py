@@ -42,6 +42,8 @@ NAMES = (
     "folder",
     "webdataset",
     "parquet",
+    "hpdv3",
+    "mjhq30k",
 )
 ADAPTERS: dict[str, Adapter] = {
     name: cast(Adapter, import_module(f"alchemist.pools.{name}")) for name in NAMES
