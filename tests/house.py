@@ -178,11 +178,14 @@ def truth_complaints(root: Path) -> list[str]:
             found += [f"{name}: depends on {path}" for path in paths(body.get("deps")) if "truth" in path]
     for file, tree in trees(root, "alchemist", "stages"):
         # The store writes it, truth.py reads it.
-        if file not in {"alchemist/pools/truth.py", "alchemist/pools/store.py"} and any(
-            isinstance(node, ast.Constant) and isinstance(node.value, str) and "truth.parquet" in node.value
-            for node in ast.walk(tree)
-        ):
-            found.append(f"{file}: names truth.parquet")
+        if file not in {"alchemist/pools/truth.py", "alchemist/pools/store.py"}:
+            texts = {
+                node.value
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            }
+            for table in ("truth.parquet", "labels.parquet"):
+                found += [f"{file}: names {table}"] * any(table in text for text in texts)
     return found
 
 

@@ -321,6 +321,8 @@ DEFECTS = [
       "train: depends on data/pool/truth.parquet"),
     d(truth_complaints, "alchemist/deep.py", "", "PATH = 'data/truth.parquet'",
       "alchemist/deep.py: names truth.parquet"),
+    d(truth_complaints, "alchemist/deep.py", "", "PATH = 'data/truth/labels.parquet'",
+      "alchemist/deep.py: names labels.parquet"),
 ]  # fmt: skip
 
 

@@ -7,16 +7,17 @@ way to disk).
 
 import hashlib
 import json
+import math
 import os
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from alchemist.core.refusal import Refusal
 from alchemist.pools.place import Place
-from alchemist.pools.row import Image
+from alchemist.pools.row import Extra, Image
 from alchemist.pools.seen import Seen
 from alchemist.settings.pool import UserPool
 
@@ -59,6 +60,8 @@ class Found:
     image: Place | bytes | None  # where its encoded bytes lie, or themselves; None where there are none
     reason: str = ""  # "" for a pair that may be decoded
     group: str | None = None  # pairs of one group share a split; None: the pair is a group of its own
+    extra: Mapping[str, Extra] = field(default_factory=dict)  # what else is known of it
+    labels: Mapping[str, Extra] = field(default_factory=dict)  # what raters and trainers must not see
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Record:
     image: Image | None  # what the store keeps of it
     reason: str  # "" for a usable pair
     pixels: bytes = b""  # `pixel_hash` of what it decodes to
+    extra: Mapping[str, Extra] = field(default_factory=dict)
+    labels: Mapping[str, Extra] = field(default_factory=dict)
 
 
 class Adapter(Protocol):
@@ -99,7 +104,7 @@ def unique(pairs: Iterator[Found]) -> Iterator[Found]:
         while seen.add(digest(name.encode())) is not None:
             count += 1
             name = f"{pair.id}#{count}"
-        yield pair if count == 1 else Found(name, pair.caption, None, DUPLICATE_ID, pair.group)
+        yield pair if count == 1 else replace(pair, id=name, image=None, reason=DUPLICATE_ID)
 
 
 def digest(value: bytes) -> bytes:
@@ -116,6 +121,14 @@ def id_text(value: Any) -> str:
     """An id of any type as text; "" where there is none (None, NaN, a truth value, a list, an object)."""
     missing = value is None or value != value or isinstance(value, bool | dict | list)  # noqa: PLR0124
     return "" if missing else text(str(value))
+
+
+def as_number(value: Any) -> float:
+    """A number of any type as a float; NaN where there is none, since a column has values of one type."""
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.nan
 
 
 def clean_caption(caption: str | None) -> tuple[str, str]:
@@ -139,6 +152,12 @@ def parse_json(value: bytes) -> Any:
 
 
 # ---------------------------------------------------------------------- files
+
+
+def inside(path: str) -> bool:
+    """Whether a path that metadata names stays in its folder: metadata may come from anywhere."""
+    inner = PurePosixPath(path.replace("\\", "/"))
+    return not inner.is_absolute() and ".." not in inner.parts
 
 
 def checked_path(pool: UserPool) -> Path:

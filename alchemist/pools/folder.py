@@ -20,6 +20,7 @@ from alchemist.pools.base import (
     checked_path,
     digest,
     id_text,
+    inside,
     parse_json,
     text,
     walk,
@@ -143,9 +144,7 @@ def _metadata(root: Path, path: Path, listed: Seen) -> Iterator[Found]:
         if not isinstance(file_name, str) or not file_name:
             yield Found(place, caption, None, MISSING_IMAGE)
             continue
-        # Metadata may come from anywhere: a line must not reach files that are not of the pool.
-        inner = PurePosixPath(file_name.replace("\\", "/"))
-        if inner.is_absolute() or ".." in inner.parts:
+        if not inside(file_name):
             yield Found(place, caption, None, OUTSIDE)
             continue
         picture = path.parent / file_name

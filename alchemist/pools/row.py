@@ -2,7 +2,8 @@
 
 import hashlib
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from alchemist.pools.place import Place
 
 SPLITS = ("pool", "meta_val", "evaluation", "scorer")
+# What a source says of a pair beside its caption. All pairs of a pool that have any have the same keys, and a
+# key has values of one type: a missing number is NaN, a missing text "".
+Extra = float | int | str
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Row:
     kind: str | None  # planted truth, where there is one
     pixels: bytes = b""  # `pixel_hash` of what the image decodes to; of an array it may be left to the store
     source: str = ""  # the block of `pools:` that the pair is of
+    extra: Mapping[str, Extra] = field(default_factory=dict)
+    labels: Mapping[str, Extra] = field(default_factory=dict)  # kept with planted truth
 
 
 def pixel_hash(image: NDArray[np.uint8]) -> bytes:

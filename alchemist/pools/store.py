@@ -2,7 +2,7 @@
 
 Images of a person's files stay there; those that have no file of their own lie in a few shards.
 This module knows nothing of how pairs are found, so that later stages depend on the store alone.
-It writes planted truth but does not read it: `alchemist.pools.truth` does.
+It writes planted truth and labels but does not read them: `alchemist.pools.truth` does.
 """
 
 import os
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from alchemist.core import files, stateless
@@ -25,14 +24,17 @@ from alchemist.pools.image import decode
 from alchemist.pools.place import Cell, Place, Span, Unreadable, read_each
 from alchemist.pools.row import SPLITS, Located, Row, crc, pixel_hash
 from alchemist.pools.shards import ByteShards, PixelShards
+from alchemist.pools.table import Table
 
 INDEX = "index.parquet"
 CARD = "card.json"
+EXTRA = "extra.parquet"  # by id, beside the index, which it would bloat
 TRUTH = "truth.parquet"
 # Columns that `images` reads. `source` is the block of `pools:` that a pair is of; `file` is relative to its
 # path, or to the pool's own folder where `place` is pixels or bytes.
 PLACE = ["id", "source", "place", "file", "column", "offset", "size", "crc"]
 _WORD = pa.dictionary(pa.int32(), pa.string())  # few values, many rows
+LABELS = "labels.parquet"
 _SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("id", "caption", "split", "group", "status", "reason")),
@@ -49,8 +51,7 @@ _SCHEMA = pa.schema(
 _NOWHERE: dict[str, Any] = {
     "pixels": 0, "place": "", "file": "", "column": "", "offset": -1, "size": -1, "crc": 0,
 }  # fmt: skip
-_ROW_GROUP = 65_536  # rows of the index that wait in memory before they are written
-_BATCH = 1024  # of them, those that wait as Python's objects, which take some ten times Arrow's memory
+_FACTS = ("id", "caption", "split", "group", "reason", "source")
 
 
 def write_pool(
@@ -59,13 +60,15 @@ def write_pool(
     resolution: int,
     shard_pairs: int,
     facts: dict[str, Any],
+    truth_folder: Path | None = None,
     roots: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Streams rows into an empty folder; returns the card: `facts` and the counts of every outcome.
 
     Pixels are (resolution, resolution, 3), `shard_pairs` of them a file. `roots` has the folder of each
-    source whose images stay where they lie. Memory grows by 25 bytes a pair while writing and as much
-    again in the closing checks, plus planted truth.
+    source whose images stay where they lie. What was planted and labels go to `truth_folder`, which raters
+    and trainers do not get; None: beside the pool.
+    Memory grows by 25 bytes a pair while writing and as much again in the closing checks, plus planted truth.
     Asserts that ids are unique and that splits share no group and no pixels.
     """
     roots = roots or {}
@@ -75,10 +78,13 @@ def write_pool(
     # with a chance of 5e-8.
     ids = array("Q")
     groups, pixels, codes = array("Q"), array("Q"), array("B")  # of usable pairs
+    side = truth_folder or folder
     with (
         PixelShards(folder, resolution, shard_pairs) as shards,
         ByteShards(folder) as kept,
-        _Index(folder) as index,
+        Table(folder / INDEX, _SCHEMA) as index,
+        Table(folder / EXTRA) as extra,
+        Table(side / LABELS) as labels,
     ):
         for pair in rows:
             counts[pair.split][pair.reason or "ok"] += 1
@@ -91,7 +97,12 @@ def write_pool(
                 codes.append(SPLITS.index(pair.split))
             if pair.kind is not None:
                 truth.append((pair.id, pair.kind))
-            index.append(pair, place)
+            fact = {name: getattr(pair, name) for name in _FACTS}
+            index.append({**fact, **place, "status": "rejected" if pair.reason else "ok"})
+            if pair.extra:
+                extra.append({"id": pair.id, **pair.extra})
+            if pair.labels:
+                labels.append({"id": pair.id, **pair.labels})
     _assert_unique(ids)
     _assert_disjoint(groups, codes, "a group lies")
     _assert_disjoint(pixels, codes, "the same pixels lie")
@@ -106,8 +117,7 @@ def write_pool(
     }
     files.write_json(folder / CARD, card)
     files.write_manifest(folder)
-    # Outside the manifest: the stage moves it to a folder that raters and trainers do not get.
-    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(folder / TRUTH, index=False)
+    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(side / TRUTH, index=False)
     return card
 
 
@@ -151,42 +161,6 @@ def _assert_disjoint(hashes: "array[int]", codes: "array[int]", what: str) -> No
     assert not crossed.any(), f"{what} in two splits"
 
 
-class _Index:
-    """Appends rows to the index; a row group waits in memory, most of it as Arrow's arrays."""
-
-    def __init__(self, folder: Path) -> None:
-        self.writer = pq.ParquetWriter(folder / INDEX, _SCHEMA)
-        self.rows: list[dict[str, Any]] = []
-        self.batches: list[pa.RecordBatch] = []
-
-    def __enter__(self) -> "_Index":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self.writer:
-            self._pack()
-            self._write()
-
-    def append(self, pair: Row, place: dict[str, Any]) -> None:
-        """Adds a pair and where its image lies."""
-        fact = {name: getattr(pair, name) for name in ("id", "caption", "split", "group", "reason", "source")}
-        self.rows.append({**fact, **place, "status": "rejected" if pair.reason else "ok"})
-        if len(self.rows) == _BATCH:
-            self._pack()
-        if len(self.batches) == _ROW_GROUP // _BATCH:
-            self._write()
-
-    def _pack(self) -> None:
-        if self.rows:
-            self.batches.append(pa.RecordBatch.from_pylist(self.rows, schema=_SCHEMA))
-            self.rows.clear()
-
-    def _write(self) -> None:
-        if self.batches:
-            self.writer.write_table(pa.Table.from_batches(self.batches).unify_dictionaries())
-            self.batches.clear()
-
-
 def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """One row a pair: id, caption, split, group, status, reason, source, pixels, and `PLACE`; as written.
 
@@ -196,6 +170,12 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     if not (folder / INDEX).is_file():
         raise Refusal(f"{folder / INDEX} is missing; run the stage prepare.")
     return pd.read_parquet(folder / INDEX, columns=columns)
+
+
+def read_extra(folder: Path) -> pd.DataFrame:
+    """What else a source says of pairs: id and the columns that its adapter names; no rows for most pools."""
+    path = folder / EXTRA
+    return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"id": pd.Series(dtype="str")})
 
 
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
