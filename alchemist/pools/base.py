@@ -120,6 +120,11 @@ def as_number(value: Any) -> float:
         return math.nan
 
 
+def as_extra(value: Any, is_text: bool) -> Extra:
+    """A value of a column that is kept beside: text, or a number."""
+    return (text(value) if isinstance(value, str) else "") if is_text else as_number(value)
+
+
 def clean_caption(caption: str | None) -> tuple[str, str]:
     """The caption stripped and in NFC, and the reason why it is of no use, or ""."""
     if caption is None:

@@ -44,6 +44,7 @@ NAMES = (
     "parquet",
     "hpdv3",
     "mjhq30k",
+    "huggingface",
 )
 ADAPTERS: dict[str, Adapter] = {
     name: cast(Adapter, import_module(f"alchemist.pools.{name}")) for name in NAMES
