@@ -9,7 +9,7 @@ import typer
 from tqdm import tqdm
 
 from alchemist.core.files import whole_folder
-from alchemist.pools.read import expected, licence, pool_settings, rows
+from alchemist.pools.read import expected, licence, pool_settings, roots, rows
 from alchemist.pools.store import write_pool
 from alchemist.settings.given import section
 from stages import stage
@@ -21,14 +21,16 @@ def run(
     truth_out: Annotated[Path, typer.Option(help="folder of the planted kinds", metavar="FOLDER")],
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
 ) -> None:
-    """Writes the pool's shards, index and card as one folder, and what was planted or labelled as another."""
+    """Writes the pool's index, card and own images as one folder, what was planted or labelled as another."""
     settings = pool_settings(section(f"pools.{pool}"), f"pools.{pool}")
     facts = {"pool": pool, "licence": licence(settings), "settings": settings.model_dump()}
     progress = tqdm(
-        rows(settings, os.cpu_count() or 1), desc="prepare", unit=" pairs", total=expected(settings)
+        rows(settings, os.cpu_count() or 1, pool), desc="prepare", unit=" pairs", total=expected(settings)
     )
     with whole_folder(out) as draft, whole_folder(truth_out) as truth, progress:
-        card = write_pool(draft, progress, settings.resolution, settings.shard_pairs, facts, truth)
+        card = write_pool(
+            draft, progress, settings.resolution, settings.shard_pairs, facts, roots(settings, pool), truth
+        )
     total: Counter[str] = Counter()
     for split, counts in card["counts"].items():
         total.update(counts)

@@ -1,7 +1,8 @@
 """What every reader of a pool shares: pairs, the reasons why one is rejected, ids, captions, files.
 
-A pair passes through three forms: `Found` (as a format's adapter finds it, nothing decoded), `Record`
-(decoded, or with a reason) and `alchemist.pools.row.Row` (with its split, on the way to disk).
+A pair passes through three forms: `Found` (as a format's adapter finds it, no image read), `Record`
+(after its image was decoded once, or with a reason) and `alchemist.pools.row.Row` (with its split, on the
+way to disk).
 """
 
 import hashlib
@@ -14,11 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from alchemist.core.refusal import Refusal
-from alchemist.pools.row import Extra
+from alchemist.pools.place import Place
+from alchemist.pools.row import Extra, Image
 from alchemist.pools.seen import Seen
 from alchemist.settings.pool import UserPool
 
@@ -38,16 +37,27 @@ DUPLICATE_ID = "duplicate id"
 DUPLICATE = "exact duplicate"
 OTHER_SPLIT = "same pixels as a pair of another split"
 
-BATCH = 64  # pairs whose encoded images are in memory at once
-
 
 @dataclass(frozen=True)
 class Found:
-    """One pair as an adapter finds it. A row that stands for no pair (a broken file) has a reason too."""
+    """One pair as an adapter finds it. A row that stands for no pair (a broken file) has a reason too.
+
+    The adapter says where the image lies and does not read it: the stage prepare reads and decodes it once,
+    and the stages after it read it there again.
+
+        Span(path)                a file of its own
+        Span(path, offset, size)  a part of one: TarInfo.offset_data and TarInfo.size of a member of a tar
+        Cell(path, "image", 7)    row 7 of a parquet file, counted through its row groups; the column holds
+                                  encoded bytes or structs with a field bytes. Pairs of a file in the order
+                                  of its rows, so that each row group is read once.
+        bytes                     for what has no place (a compressed member of a zip): kept in data/pool
+
+    A null cell, a file that is gone and bytes that are no image get their reasons when they are read.
+    """
 
     id: str
     caption: str | None  # as written, not cleaned; None where there is none
-    image: bytes | Path | None  # encoded, or the file to read; None where there is none
+    image: Place | bytes | None  # where its encoded bytes lie, or themselves; None where there are none
     reason: str = ""  # "" for a pair that may be decoded
     group: str | None = None  # pairs of one group share a split; None: the pair is a group of its own
     extra: Mapping[str, Extra] = field(default_factory=dict)  # what else is known of it
@@ -56,13 +66,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Record:
-    """One pair after decoding: either an image or a reason why there is none."""
+    """One pair after its image was decoded: either an image or a reason why there is none."""
 
     id: str
     caption: str
     group: str  # pairs of one group share a split
-    image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
+    image: Image | None  # what the store keeps of it
     reason: str  # "" for a usable pair
+    pixels: bytes = b""  # `pixel_hash` of what it decodes to
     extra: Mapping[str, Extra] = field(default_factory=dict)
     labels: Mapping[str, Extra] = field(default_factory=dict)
 

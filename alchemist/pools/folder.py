@@ -26,6 +26,7 @@ from alchemist.pools.base import (
     walk,
 )
 from alchemist.pools.image import SUFFIXES
+from alchemist.pools.place import Span
 from alchemist.pools.seen import Seen
 from alchemist.settings.pool import UserPool
 
@@ -113,7 +114,7 @@ def _sidecars(root: Path, folder: Path, paths: Iterator[Path], listed: Seen) -> 
         caption, fault = _caption_file(captions[0]) if captions else (None, "")
         for picture in pictures:
             if _mark(picture) not in listed:
-                yield Found(name, caption, picture, fault, text(parent))
+                yield Found(name, caption, Span(picture), fault, text(parent))
         if not pictures:
             yield Found(name, caption, None, MISSING_IMAGE, text(parent))
 
@@ -152,7 +153,7 @@ def _metadata(root: Path, path: Path, listed: Seen) -> Iterator[Found]:
         name = id_text(line.get("id")) or text(os.path.splitext(relative)[0])
         parent = text(relative.parent.as_posix())
         if os.path.isfile(picture):
-            yield Found(name, caption, picture, "", parent)
+            yield Found(name, caption, Span(picture), "", parent)
         else:
             yield Found(name, caption, None, MISSING_IMAGE, parent)
 

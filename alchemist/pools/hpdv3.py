@@ -31,6 +31,7 @@ from alchemist.pools.base import (
     text,
 )
 from alchemist.pools.json_list import items
+from alchemist.pools.place import Span
 from alchemist.settings.pool import UserPool
 
 KEYS = ("prompt", "path1", "path2")
@@ -99,7 +100,7 @@ def _found(root: Path, prompt: str, image: str, model: Any, tally: _Tally, recor
     return Found(
         f"{text(os.path.splitext(image)[0])}/{prompt_hash[:8]}",
         prompt,
-        None if reason else root / image,
+        None if reason else Span(root / image),
         reason,
         prompt_hash,  # the prompt itself would stand in the index twice
         {"repeats": wins + losses, "model": text(model) if isinstance(model, str) else ""},

@@ -13,6 +13,7 @@ from pydantic import Field
 from alchemist.core.refusal import Refusal
 from alchemist.pools.base import MISSING_IMAGE, Found, as_extra, id_text
 from alchemist.pools.parquet import ColumnsSettings
+from alchemist.pools.place import Span
 from alchemist.settings.pool import UserPool
 
 if TYPE_CHECKING:
@@ -81,12 +82,12 @@ def expected(pool: HuggingFacePool) -> int:
     return len(_opened(pool))
 
 
-def _image(value: Any) -> bytes | Path | None:
+def _image(value: Any) -> bytes | Span | None:
     """What a cell holds: encoded bytes or, where an image was not embedded, the path of its file."""
     if not isinstance(value, dict):
         return value
     content, path = value.get("bytes"), value.get("path")
-    return content if content is not None or not path else Path(path)
+    return content if content is not None or not path else Span(Path(path))
 
 
 def _opened(pool: HuggingFacePool) -> "Dataset":

@@ -20,6 +20,7 @@ from alchemist.pools.base import (
     parse_json,
     text,
 )
+from alchemist.pools.place import Span
 from alchemist.settings.pool import UserPool
 
 META = "meta_data.json"
@@ -65,7 +66,7 @@ def read(pool: MJHQPool) -> Iterator[Found]:
         elif not path.is_file():
             reason = MISSING_IMAGE
         caption = prompt if isinstance(prompt, str) else None
-        image = None if reason else path
+        image = None if reason else Span(path)
         yield Found(name, caption, image, reason, extra={"category": text(category)})
 
 

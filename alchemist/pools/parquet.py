@@ -1,6 +1,7 @@
 """Format parquet: tables with a column of encoded images, one of captions and perhaps one of ids."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -8,9 +9,12 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
-from alchemist.pools.base import BATCH, MISSING_IMAGE, UNREADABLE_FILE, Found, files_of, id_text
+from alchemist.pools.base import UNREADABLE_FILE, Found, files_of, id_text
+from alchemist.pools.place import Cell
 from alchemist.settings import Settings
 from alchemist.settings.pool import UserPool
+
+BATCH = 1024  # rows whose captions are in memory at once
 
 
 class ColumnsSettings(Settings):
@@ -48,21 +52,20 @@ def read(pool: ParquetPool) -> Iterator[Found]:
     columns = pool.columns
     for _ in _files(pool):
         pass  # a wrong column in the last file is told before the first is decoded
-    for name, file in _files(pool):
+    for name, path, file in _files(pool):
         if file is None:
             yield Found(name, None, None, UNREADABLE_FILE)
             continue
         number = 0
         try:
-            for batch in file.iter_batches(BATCH, columns=list(_wanted(columns).values())):
+            for batch in file.iter_batches(BATCH, columns=[columns.caption, *filter(None, [columns.id])]):
                 for row in range(len(batch)):
-                    image, caption = (_value(batch[key][row]) for key in (columns.image, columns.caption))
+                    caption = _value(batch[columns.caption][row])
                     own = id_text(_value(batch[columns.id][row])) if columns.id else ""
                     yield Found(
                         own or f"{name}:{number}",
                         caption if isinstance(caption, str) else None,
-                        image,
-                        "" if image is not None else MISSING_IMAGE,
+                        Cell(path, columns.image, number),
                     )
                     number += 1
         except (pa.ArrowException, OSError):
@@ -73,7 +76,7 @@ def read(pool: ParquetPool) -> Iterator[Found]:
 
 def expected(pool: ParquetPool) -> int | None:
     """The rows of all files that can be opened. Raises Refusal as `read` does."""
-    return sum(int(file.metadata.num_rows) for _, file in _files(pool) if file is not None)
+    return sum(int(file.metadata.num_rows) for _, _, file in _files(pool) if file is not None)
 
 
 def _wanted(columns: ColumnsSettings) -> dict[str, str]:
@@ -82,14 +85,14 @@ def _wanted(columns: ColumnsSettings) -> dict[str, str]:
     return wanted | ({"id": columns.id} if columns.id else {})
 
 
-def _files(pool: ParquetPool) -> Iterator[tuple[str, pq.ParquetFile | None]]:
+def _files(pool: ParquetPool) -> Iterator[tuple[str, Path, pq.ParquetFile | None]]:
     """Every file, opened, or None where it cannot be; refuses a file that lacks a column."""
     columns = pool.columns
     for name, path in files_of(pool, ".parquet"):
         try:
             file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
         except (pa.ArrowException, OSError):
-            yield name, None
+            yield name, path, None
             continue
         with file:
             for key, column in _wanted(columns).items():
@@ -104,7 +107,7 @@ def _files(pool: ParquetPool) -> Iterator[tuple[str, pq.ParquetFile | None]]:
                     f"columns.image is {columns.image!r}, which is of type {found} in {path}; "
                     "it should hold encoded bytes, or a struct with a field bytes."
                 )
-            yield name, file
+            yield name, path, file
 
 
 def _is_bytes(column: pa.DataType) -> bool:
@@ -113,10 +116,7 @@ def _is_bytes(column: pa.DataType) -> bool:
 
 
 def _value(cell: pa.Scalar) -> Any:
-    """A cell's value; of a struct its field bytes. Text that is not UTF-8 has lone surrogates for bytes."""
-    if isinstance(cell, pa.StructScalar):
-        field = cell["bytes"] if cell.is_valid else None
-        return None if field is None else field.as_py()
+    """A cell's value. Text that is not UTF-8 has lone surrogates for bytes."""
     try:
         return cell.as_py()
     except UnicodeDecodeError:

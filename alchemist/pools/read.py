@@ -6,13 +6,11 @@ has a row too, with a reason; nothing is replaced by a neighbour and no pair end
 100 bytes).
 """
 
-import itertools
-import os
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,18 +19,21 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.stateless import id_uniforms
 from alchemist.pools import emoji
 from alchemist.pools.base import (
-    BATCH,
     DUPLICATE,
     OTHER_SPLIT,
+    UNREADABLE_FILE,
+    UNREADABLE_IMAGE,
     Adapter,
     Found,
     Record,
+    checked_path,
     clean_caption,
     digest,
     unique,
 )
 from alchemist.pools.image import decode
-from alchemist.pools.row import SPLITS, Row, pixel_hash
+from alchemist.pools.place import Cell, Unreadable, read_each
+from alchemist.pools.row import SPLITS, Row, located, pixel_hash
 from alchemist.pools.seen import Seen
 from alchemist.settings import legal, parse
 from alchemist.settings.pool import PoolSettings, UserPool
@@ -60,16 +61,24 @@ def pool_settings(value: Any, where: str) -> PoolSettings:
     return parse(FORMATS[legal.tag(value, where, "format", FORMATS)], value, where)
 
 
-def rows(pool: PoolSettings, processes: int) -> Iterator[Row]:
-    """Every pair of a pool, usable or not, with its split. The result does not depend on `processes`.
+def rows(pool: PoolSettings, processes: int, source: str = "") -> Iterator[Row]:
+    """Every pair of the pool named `source`, usable or not, with its split; the same for all `processes`.
 
     Raises Refusal where the path is wrong, or where the split pool or a split with a positive share
     gets no usable pair.
     """
     if isinstance(pool, emoji.EmojiPool):
-        return emoji.rows(pool, processes)
+        return emoji.rows(pool, processes, source)
     assert isinstance(pool, UserPool)  # there are no others in the table
-    return _split_rows(pool)
+    return _split_rows(pool, source)
+
+
+def roots(pool: PoolSettings, source: str = "") -> dict[str, Path]:
+    """The folder that the pool's files lie below, by the pool's name; none where it has no files."""
+    if not isinstance(pool, UserPool):
+        return {}
+    path = checked_path(pool)
+    return {source: path.parent if path.is_file() else path}
 
 
 def expected(pool: PoolSettings) -> int | None:
@@ -84,7 +93,7 @@ def licence(pool: PoolSettings) -> str:
     return pool.licence if isinstance(pool, UserPool) else emoji.LICENCE
 
 
-def _split_rows(pool: UserPool) -> Iterator[Row]:
+def _split_rows(pool: UserPool, source: str) -> Iterator[Row]:
     """Splits by a hash of the group, so that a split depends on no other pair."""
     shares = {
         "meta_val": pool.splits.meta_validation,
@@ -100,11 +109,11 @@ def _split_rows(pool: UserPool) -> Iterator[Row]:
         image, reason = record.image, record.reason
         # Equal pixels in two splits would let a model be judged on what it was trained on.
         code = SPLITS.index(split)
-        if image is not None and seen.add(pixel_hash(image), code) not in (None, code):
+        if image is not None and seen.add(record.pixels, code) not in (None, code):
             image, reason = None, OTHER_SPLIT
         counts[reason or split] += 1
-        known = {"extra": record.extra, "labels": record.labels}
-        yield Row(record.id, record.caption, split, record.group, image, reason, None, **known)
+        row = Row(record.id, record.caption, split, record.group, image, reason, None, record.pixels, source)
+        yield replace(row, extra=record.extra, labels=record.labels)
     for split in SPLITS:
         if not counts[split] and (split == "pool" or shares[split] > 0):
             found = ", ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no pairs"
@@ -115,27 +124,34 @@ def _split_rows(pool: UserPool) -> Iterator[Row]:
 
 
 def records(pool: UserPool) -> Iterator[Record]:
-    """The pairs of a person's pool in a stable order, decoded, cropped and resized, or with a reason.
+    """The pairs of a person's pool in a stable order, their images decoded once, or with a reason.
 
     Ids are unique. A pair whose pixels and caption came before is rejected: an exact duplicate.
     Raises Refusal where the path does not exist or holds nothing of the stated format.
     """
-    pairs = unique(ADAPTERS[pool.format].read(pool))
     seen = Seen()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        while batch := list(itertools.islice(pairs, BATCH)):
-            for record in threads.map(lambda pair: _record(pair, pool), batch):
-                if record.image is not None:
-                    content = digest(pixel_hash(record.image) + record.caption.encode())
-                    if seen.add(content) is not None:
-                        record = replace(record, image=None, reason=DUPLICATE)  # noqa: PLW2901
-                yield record
+    pairs = ((pair, None if pair.reason else pair.image) for pair in unique(ADAPTERS[pool.format].read(pool)))
+    for record in read_each(pairs, lambda pair, content: _record(pair, content, pool)):
+        if record.image is not None and seen.add(digest(record.pixels + record.caption.encode())) is not None:
+            record = replace(record, image=None, reason=DUPLICATE)  # noqa: PLW2901
+        yield record
 
 
-def _record(pair: Found, pool: UserPool) -> Record:
+def _record(pair: Found, content: bytes | Unreadable | None, pool: UserPool) -> Record:
+    """A pair with what lies at the place of its image."""
     caption, fault = clean_caption(pair.caption)
-    image, reason = None, pair.reason or fault
-    if not reason:
-        image, reason = decode(pair.image, pool.resolution)
-    group = pair.id if pair.group is None else pair.group
-    return Record(pair.id, caption, group, image, reason, extra=pair.extra, labels=pair.labels)
+    record = Record(
+        pair.id, caption, pair.id if pair.group is None else pair.group, None, pair.reason or fault,
+        extra=pair.extra, labels=pair.labels,
+    )  # fmt: skip
+    if record.reason:
+        return record
+    if isinstance(content, Unreadable):
+        return replace(record, reason=UNREADABLE_FILE if isinstance(pair.image, Cell) else UNREADABLE_IMAGE)
+    image, reason = decode(content, pool.resolution)
+    if image is None:
+        return replace(record, reason=reason)
+    assert content is not None
+    assert pair.image is not None
+    kept = content if isinstance(pair.image, bytes) else located(pair.image, content)
+    return replace(record, image=kept, pixels=pixel_hash(image))

@@ -18,6 +18,7 @@ from alchemist.pools.base import (
     text,
 )
 from alchemist.pools.image import SUFFIXES
+from alchemist.pools.place import Span
 from alchemist.settings.pool import UserPool
 
 _IMAGES = {suffix.removeprefix(".") for suffix in SUFFIXES}
@@ -55,7 +56,7 @@ def _tar(name: str, path: Path) -> Iterator[Found]:
     A tar that breaks off gives what was read and one row under its own name.
     """
     stem = name.removesuffix(".tar")
-    current, parts = "", dict[str, bytes]()
+    current, parts = "", dict[str, bytes | Span]()
     for key, suffix, content in _members(path):
         # A member that comes twice under one key belongs to a second pair, which repeats the id.
         if parts and (key != current or suffix in parts):
@@ -69,9 +70,9 @@ def _tar(name: str, path: Path) -> Iterator[Found]:
         yield _pair(f"{stem}/{current}", parts)
 
 
-def _pair(name: str, parts: dict[str, bytes]) -> Found:
-    picture = next((content for suffix, content in parts.items() if suffix in _IMAGES), None)
-    caption, fault = _caption(parts)
+def _pair(name: str, parts: dict[str, bytes | Span]) -> Found:
+    picture = next((content for content in parts.values() if isinstance(content, Span)), None)
+    caption, fault = _caption({name: part for name, part in parts.items() if isinstance(part, bytes)})
     return Found(text(name), caption, picture, fault if picture is not None else MISSING_IMAGE)
 
 
@@ -91,8 +92,11 @@ def _caption(parts: dict[str, bytes]) -> tuple[str | None, str]:
     return None, MISSING_CAPTION
 
 
-def _members(path: Path) -> Iterator[tuple[str | None, str, bytes]]:
-    """Key, suffix and content of the members that make pairs; key None last if the tar breaks off."""
+def _members(path: Path) -> Iterator[tuple[str | None, str, bytes | Span]]:
+    """Key, suffix and content of the members that make pairs, of an image its place.
+
+    Key None comes last if the tar breaks off.
+    """
     try:
         with tarfile.open(path, "r:") as tar:
             while (member := tar.next()) is not None:
@@ -101,14 +105,17 @@ def _members(path: Path) -> Iterator[tuple[str | None, str, bytes]]:
                 stem, _, suffix = base.partition(".")
                 if not member.isfile() or not stem or suffix.lower() not in _IMAGES | _CAPTIONS:
                     continue
-                file = tar.extractfile(member)
-                content = file.read() if file is not None else b""
-                yield f"{folder}/{stem}" if folder else stem, suffix.lower(), content
+                key, suffix = f"{folder}/{stem}" if folder else stem, suffix.lower()
+                if suffix in _IMAGES:
+                    yield key, suffix, Span(path, member.offset_data, member.size)
+                else:
+                    file = tar.extractfile(member)
+                    yield key, suffix, file.read() if file is not None else b""
             # Tarfile ends quietly where a header is cut or lost; a whole archive ends in zeros.
             assert tar.fileobj is not None
             tar.fileobj.seek(tar.offset)
-            whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+            is_whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
     except (tarfile.TarError, OSError, EOFError, ValueError):
-        whole = False
-    if not whole:
+        is_whole = False
+    if not is_whole:
         yield None, "", b""

@@ -17,7 +17,7 @@ def run_stage(folder, pool, block):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
+def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path, monkeypatch):
     source = tmp_path / "mine"
     source.mkdir()
     for row in some_rows(3):
@@ -43,6 +43,7 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
     assert (card["licence"], card["pool"], card["settings"]["path"]) == ("ours", "mine", "mine")
     assert (card["resolution"], card["settings"]) == (16, {**block, "group": None})
     index = usable(read_index(tmp_path / "data/pool"), "pool")
+    monkeypatch.chdir(tmp_path)  # the pool's path is relative to where the stages run
     found = dict(zip(index["id"], images(tmp_path / "data/pool", index), strict=True))
     assert all((found[row.id] == row.image).all() for row in some_rows(3))
 

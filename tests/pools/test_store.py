@@ -10,7 +10,7 @@ from pool_helpers import emoji_pool, some_rows
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.pools.read import rows
-from alchemist.pools.store import images, read_extra, read_index, write_pool
+from alchemist.pools.store import PLACE, images, read_extra, read_index, write_pool
 from alchemist.pools.truth import read_labels, read_truth
 
 SMALL = {
@@ -40,7 +40,9 @@ def test_images_come_back_by_row_in_any_order(tmp_path):
     pairs[3], pairs[19] = rejected(pairs[3]), rejected(pairs[19])
     write_pool(tmp_path, iter(pairs), 16, 7, {})
     index = read_index(tmp_path)
-    assert list(index.columns) == ["id", "caption", "split", "group", "status", "reason", "shard", "row"]
+    assert list(index.columns) == [
+        "id", "caption", "split", "group", "status", "reason", "source", "pixels", *PLACE[2:],
+    ]  # fmt: skip
     assert list(index["id"]) == [pair.id for pair in pairs]
     ok = index[index["status"] == "ok"]
     for asked in (ok, ok[::-1], ok.sample(30, replace=True, random_state=0), ok.iloc[:1]):
@@ -70,7 +72,7 @@ def test_the_index_is_streamed_in_order_over_many_row_groups(tmp_path, monkeypat
     write_pool(tmp_path, some_rows(21), 16, 100, {})
     index = read_index(tmp_path)
     assert list(index["id"]) == [f"id-{i}" for i in range(21)]
-    assert list(index["row"]) == list(range(21))
+    assert list(index["offset"]) == list(range(21))
 
 
 def test_counts_add_up_and_rejected_rows_point_nowhere(tmp_path):
@@ -85,12 +87,12 @@ def test_counts_add_up_and_rejected_rows_point_nowhere(tmp_path):
     index = read_index(tmp_path)
     assert len(index) == 18
     bad = index[index["status"] == "rejected"]
-    assert (bad[["shard", "row"]] == -1).all(axis=None)
+    assert (bad[["offset", "size"]] == -1).all(axis=None)
+    assert (bad[["place", "file"]] == "").all(axis=None)
     assert (bad["reason"] != "").all()
     good = index[index["status"] == "ok"]
     assert (good["reason"] == "").all()
-    assert not good.duplicated(["shard", "row"]).any()
-    assert str(index["shard"].dtype) == str(index["row"].dtype) == "int32"
+    assert not good.duplicated(["file", "offset"]).any()
 
 
 def test_truth_is_a_table_of_its_own(tmp_path):
@@ -120,7 +122,7 @@ def test_what_else_is_known_of_a_pair_lies_beside_the_index_and_labels_lie_with_
     pairs[7] = rejected(pairs[7])
     pool, truth = tmp_path / "pool", tmp_path / "truth"
     pool.mkdir(), truth.mkdir()
-    write_pool(pool, pairs, 16, 7, {}, truth)
+    write_pool(pool, pairs, 16, 7, {}, truth_folder=truth)
     known = [f"id-{i}" for i in range(13) if i != 5]
     extra, labels = read_extra(pool), read_labels(truth)
     assert (list(extra["id"]), list(labels["id"])) == (known, known)
@@ -196,4 +198,5 @@ def test_the_store_depends_on_no_source_of_pairs():
         "print(*sorted(name for name in sys.modules if name.startswith('alchemist.pools')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["alchemist.pools", "alchemist.pools.row", "alchemist.pools.store"]
+    found = {name.removeprefix("alchemist.pools").lstrip(".") for name in done.stdout.split()}
+    assert found == {"", "base", "image", "place", "row", "seen", "shards", "store"}
