@@ -21,7 +21,7 @@ def run(
     truth_out: Annotated[Path, typer.Option(help="folder of the planted kinds", metavar="FOLDER")],
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
 ) -> None:
-    """Writes the pool's index, card and own images as one folder, what was planted or labelled as another."""
+    """Writes the pool's index and card as one folder, and what was planted or labelled as another."""
     settings = pool_settings(section(f"pools.{pool}"), f"pools.{pool}")
     facts = {"pool": pool, "licence": licence(settings), "settings": settings.model_dump()}
     progress = tqdm(
@@ -29,7 +29,7 @@ def run(
     )
     with whole_folder(out) as draft, whole_folder(truth_out) as truth, progress:
         card = write_pool(
-            draft, progress, settings.resolution, settings.shard_pairs, facts, roots(settings, pool), truth
+            draft, progress, settings.resolution, settings.shard_pairs, facts, truth, roots(settings, pool)
         )
     total: Counter[str] = Counter()
     for split, counts in card["counts"].items():

@@ -114,8 +114,19 @@ def _split_rows(pool: UserPool, source: str) -> Iterator[Row]:
         if image is not None and seen.add(record.pixels, code) not in (None, code):
             image, reason = None, OTHER_SPLIT
         counts[reason or split] += 1
-        row = Row(record.id, record.caption, split, record.group, image, reason, None, record.pixels, source)
-        yield replace(row, extra=record.extra, labels=record.labels)
+        yield Row(
+            record.id,
+            record.caption,
+            split,
+            record.group,
+            image,
+            reason,
+            None,
+            record.pixels,
+            source,
+            record.extra,
+            record.labels,
+        )
     for split in SPLITS:
         if not counts[split] and (split == "pool" or shares[split] > 0):
             found = ", ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no pairs"
@@ -142,10 +153,8 @@ def records(pool: UserPool) -> Iterator[Record]:
 def _record(pair: Found, content: bytes | Unreadable | None, pool: UserPool) -> Record:
     """A pair with what lies at the place of its image."""
     caption, fault = clean_caption(pair.caption)
-    record = Record(
-        pair.id, caption, pair.id if pair.group is None else pair.group, None, pair.reason or fault,
-        extra=pair.extra, labels=pair.labels,
-    )  # fmt: skip
+    group = pair.id if pair.group is None else pair.group
+    record = Record(pair.id, caption, group, None, pair.reason or fault, extra=pair.extra, labels=pair.labels)
     if record.reason:
         return record
     if isinstance(content, Unreadable):

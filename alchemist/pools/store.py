@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from alchemist.core import files, stateless
@@ -25,16 +24,17 @@ from alchemist.pools.image import decode
 from alchemist.pools.place import Cell, Place, Span, Unreadable, read_each
 from alchemist.pools.row import SPLITS, Located, Row, crc, pixel_hash
 from alchemist.pools.shards import ByteShards, PixelShards
+from alchemist.pools.table import Table
 
 INDEX = "index.parquet"
 CARD = "card.json"
 EXTRA = "extra.parquet"  # by id, beside the index, which it would bloat
 TRUTH = "truth.parquet"
-LABELS = "labels.parquet"
 # Columns that `images` reads. `source` is the block of `pools:` that a pair is of; `file` is relative to its
 # path, or to the pool's own folder where `place` is pixels or bytes.
 PLACE = ["id", "source", "place", "file", "column", "offset", "size", "crc"]
 _WORD = pa.dictionary(pa.int32(), pa.string())  # few values, many rows
+LABELS = "labels.parquet"
 _SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("id", "caption", "split", "group", "status", "reason")),
@@ -51,8 +51,7 @@ _SCHEMA = pa.schema(
 _NOWHERE: dict[str, Any] = {
     "pixels": 0, "place": "", "file": "", "column": "", "offset": -1, "size": -1, "crc": 0,
 }  # fmt: skip
-_ROW_GROUP = 65_536  # rows of the index that wait in memory before they are written
-_BATCH = 1024  # of them, those that wait as Python's objects, which take some ten times Arrow's memory
+_FACTS = ("id", "caption", "split", "group", "reason", "source")
 
 
 def write_pool(
@@ -61,15 +60,15 @@ def write_pool(
     resolution: int,
     shard_pairs: int,
     facts: dict[str, Any],
-    roots: Mapping[str, Path] | None = None,
     truth_folder: Path | None = None,
+    roots: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Streams rows into an empty folder; returns the card: `facts` and the counts of every outcome.
 
     Pixels are (resolution, resolution, 3), `shard_pairs` of them a file. `roots` has the folder of each
     source whose images stay where they lie. What was planted and labels go to `truth_folder`, which raters
-    and trainers do not get; None: beside the pool. Memory grows by 25 bytes a pair while writing and as much
-    again in the closing checks, plus planted truth.
+    and trainers do not get; None: beside the pool.
+    Memory grows by 25 bytes a pair while writing and as much again in the closing checks, plus planted truth.
     Asserts that ids are unique and that splits share no group and no pixels.
     """
     roots = roots or {}
@@ -83,9 +82,9 @@ def write_pool(
     with (
         PixelShards(folder, resolution, shard_pairs) as shards,
         ByteShards(folder) as kept,
-        _Table(folder / INDEX, _SCHEMA) as index,
-        _Table(folder / EXTRA) as extra,
-        _Table(side / LABELS) as labels,
+        Table(folder / INDEX, _SCHEMA) as index,
+        Table(folder / EXTRA) as extra,
+        Table(side / LABELS) as labels,
     ):
         for pair in rows:
             counts[pair.split][pair.reason or "ok"] += 1
@@ -98,7 +97,8 @@ def write_pool(
                 codes.append(SPLITS.index(pair.split))
             if pair.kind is not None:
                 truth.append((pair.id, pair.kind))
-            index.append(_facts(pair) | place)
+            fact = {name: getattr(pair, name) for name in _FACTS}
+            index.append({**fact, **place, "status": "rejected" if pair.reason else "ok"})
             if pair.extra:
                 extra.append({"id": pair.id, **pair.extra})
             if pair.labels:
@@ -119,12 +119,6 @@ def write_pool(
     files.write_manifest(folder)
     pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(side / TRUTH, index=False)
     return card
-
-
-def _facts(pair: Row) -> dict[str, Any]:
-    """What the index says of a pair beside where its image lies."""
-    fact = {name: getattr(pair, name) for name in ("id", "caption", "split", "group", "reason", "source")}
-    return fact | {"status": "rejected" if pair.reason else "ok"}
 
 
 def _place(pair: Row, shards: PixelShards, kept: ByteShards, roots: Mapping[str, Path]) -> dict[str, Any]:
@@ -165,50 +159,6 @@ def _assert_disjoint(hashes: "array[int]", codes: "array[int]", what: str) -> No
     ordered, splits = ordered[order], np.frombuffer(codes, dtype=np.uint8)[order]
     crossed = (ordered[1:] == ordered[:-1]) & (splits[1:] != splits[:-1])
     assert not crossed.any(), f"{what} in two splits"
-
-
-class _Table:
-    """Appends rows to a parquet file; a row group waits in memory, most of it as Arrow's arrays.
-
-    Without a schema the first rows give it, and where there are none there is no file.
-    """
-
-    def __init__(self, path: Path, schema: pa.Schema | None = None) -> None:
-        self.path, self.schema = path, schema
-        self.writer: pq.ParquetWriter | None = None
-        self.rows: list[dict[str, Any]] = []
-        self.batches: list[pa.RecordBatch] = []
-
-    def __enter__(self) -> "_Table":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pack()
-        self._write()
-        if self.writer is not None:
-            self.writer.close()
-
-    def append(self, row: dict[str, Any]) -> None:
-        """Adds a row."""
-        self.rows.append(row)
-        if len(self.rows) == _BATCH:
-            self._pack()
-        if len(self.batches) == _ROW_GROUP // _BATCH:
-            self._write()
-
-    def _pack(self) -> None:
-        if self.rows:
-            batch = pa.RecordBatch.from_pylist(self.rows, schema=self.schema)
-            self.schema = batch.schema
-            self.batches.append(batch)
-            self.rows.clear()
-
-    def _write(self) -> None:
-        if self.schema is not None and (self.batches or self.writer is None):
-            self.writer = self.writer or pq.ParquetWriter(self.path, self.schema)
-            table = pa.Table.from_batches(self.batches, self.schema)
-            self.writer.write_table(table.unify_dictionaries())
-            self.batches.clear()
 
 
 def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:

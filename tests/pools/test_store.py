@@ -67,8 +67,8 @@ def test_shards_are_plain_npy_files_of_the_asked_size(tmp_path, count, sizes):
 
 
 def test_the_index_is_streamed_in_order_over_many_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr("alchemist.pools.store._ROW_GROUP", 8)
-    monkeypatch.setattr("alchemist.pools.store._BATCH", 4)
+    monkeypatch.setattr("alchemist.pools.table.ROW_GROUP", 8)
+    monkeypatch.setattr("alchemist.pools.table.BATCH", 4)
     write_pool(tmp_path, some_rows(21), 16, 100, {})
     index = read_index(tmp_path)
     assert list(index["id"]) == [f"id-{i}" for i in range(21)]
@@ -113,8 +113,8 @@ def test_a_pool_without_truth_has_an_empty_table(tmp_path):
 def test_what_else_is_known_of_a_pair_lies_beside_the_index_and_labels_lie_with_the_truth(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("alchemist.pools.store._ROW_GROUP", 4)
-    monkeypatch.setattr("alchemist.pools.store._BATCH", 2)
+    monkeypatch.setattr("alchemist.pools.table.ROW_GROUP", 4)
+    monkeypatch.setattr("alchemist.pools.table.BATCH", 2)
     pairs = list(some_rows(13))
     for i in (*range(5), *range(6, 13)):  # nothing is known of the sixth
         score = float("nan") if i == 3 else i / 2
@@ -199,4 +199,4 @@ def test_the_store_depends_on_no_source_of_pairs():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = {name.removeprefix("alchemist.pools").lstrip(".") for name in done.stdout.split()}
-    assert found == {"", "base", "image", "place", "row", "seen", "shards", "store"}
+    assert found == {"", "base", "image", "place", "row", "seen", "shards", "store", "table"}
