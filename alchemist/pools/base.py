@@ -32,6 +32,9 @@ UNREADABLE_CAPTION = "unreadable caption"
 UNREADABLE_METADATA = "unreadable metadata"
 UNREADABLE_FILE = "unreadable parquet file"
 TRUNCATED_TAR = "truncated or unreadable tar"
+MISSING_FILE = "tar without its parquet file"
+DOWNLOAD_FAILED = "download failed"
+RESIZE_FAILED = "resize failed"
 OUTSIDE = "path outside the folder"
 DUPLICATE_ID = "duplicate id"
 DUPLICATE = "exact duplicate"
@@ -96,7 +99,7 @@ class Adapter(Protocol):
 def unique(pairs: Iterator[Found]) -> Iterator[Found]:
     """The pairs with ids that differ: a repeat is rejected under its id with "#2" (and so on) behind it.
 
-    The first pair of an id has it, whatever becomes of that pair.
+    The first pair of an id has it, whatever becomes of that pair. What was of no use before keeps its reason.
     """
     seen = Seen()
     for pair in pairs:
@@ -104,7 +107,7 @@ def unique(pairs: Iterator[Found]) -> Iterator[Found]:
         while seen.add(digest(name.encode())) is not None:
             count += 1
             name = f"{pair.id}#{count}"
-        yield pair if count == 1 else replace(pair, id=name, image=None, reason=DUPLICATE_ID)
+        yield pair if count == 1 else replace(pair, id=name, image=None, reason=pair.reason or DUPLICATE_ID)
 
 
 def digest(value: bytes) -> bytes:
@@ -129,6 +132,11 @@ def as_number(value: Any) -> float:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:  # a whole number of hundreds of digits
         return math.nan
+
+
+def as_extra(value: Any, is_text: bool) -> Extra:
+    """A value of a column that is kept beside: text, or a number."""
+    return (text(value) if isinstance(value, str) else "") if is_text else as_number(value)
 
 
 def clean_caption(caption: str | None) -> tuple[str, str]:

@@ -48,6 +48,9 @@ NAMES = (
     "parquet",
     "hpdv3",
     "mjhq30k",
+    "huggingface",
+    "flux_reason",
+    "laion",
 )
 ADAPTERS: dict[str, Adapter] = {
     name: cast(Adapter, import_module(f"alchemist.pools.{name}")) for name in NAMES

@@ -23,6 +23,7 @@ from alchemist.settings.pool import UserPool
 
 _IMAGES = {suffix.removeprefix(".") for suffix in SUFFIXES}
 _CAPTIONS = {"txt", "json"}
+Parts = dict[str, bytes | Span]  # of a pair, by suffix: an image's place, the bytes of all else
 
 
 class WebDatasetPool(UserPool):
@@ -51,40 +52,54 @@ def expected(pool: WebDatasetPool) -> int | None:
 
 
 def _tar(name: str, path: Path) -> Iterator[Found]:
-    """The pairs of one tar: neighbours with one key, as WebDataset groups them.
+    """The pairs of one tar. One that breaks off gives what was read and one row under its own name."""
+    for key, parts in grouped(path):
+        if key is None:
+            yield Found(name, None, None, TRUNCATED_TAR)
+        else:
+            yield _pair(f"{name.removesuffix('.tar')}/{key}", parts)
 
-    A tar that breaks off gives what was read and one row under its own name.
+
+def grouped(path: Path) -> Iterator[tuple[str | None, Parts]]:
+    """Key and parts by suffix of neighbours with one key, as WebDataset groups them; of an image its place.
+
+    Key None comes last if the tar breaks off.
     """
-    stem = name.removesuffix(".tar")
-    current, parts = "", dict[str, bytes | Span]()
+    current, parts = "", Parts()
     for key, suffix, content in _members(path):
         # A member that comes twice under one key belongs to a second pair, which repeats the id.
         if parts and (key != current or suffix in parts):
-            yield _pair(f"{stem}/{current}", parts)
+            yield current, parts
             parts = {}
         if key is None:
-            yield Found(name, None, None, TRUNCATED_TAR)
+            yield None, {}
             return
         current, parts[suffix] = key, content
     if parts:
-        yield _pair(f"{stem}/{current}", parts)
+        yield current, parts
 
 
-def _pair(name: str, parts: dict[str, bytes | Span]) -> Found:
-    picture = next((content for content in parts.values() if isinstance(content, Span)), None)
-    caption, fault = _caption({name: part for name, part in parts.items() if isinstance(part, bytes)})
+def image_of(parts: Parts) -> Span | None:
+    """Where the image of a pair lies."""
+    return next((content for content in parts.values() if isinstance(content, Span)), None)
+
+
+def _pair(name: str, parts: Parts) -> Found:
+    picture = image_of(parts)
+    caption, fault = caption_of(parts)
     return Found(text(name), caption, picture, fault if picture is not None else MISSING_IMAGE)
 
 
-def _caption(parts: dict[str, bytes]) -> tuple[str | None, str]:
+def caption_of(parts: Parts) -> tuple[str | None, str]:
     """The caption and "", or None and the reason. Text comes before JSON's `caption`, that before `text`."""
-    if "txt" in parts:
+    words, facts = parts.get("txt"), parts.get("json")
+    if isinstance(words, bytes):
         try:
-            return parts["txt"].decode("utf-8-sig"), ""
+            return words.decode("utf-8-sig"), ""
         except UnicodeDecodeError:
             return None, UNREADABLE_CAPTION
-    if "json" in parts:
-        value = parse_json(parts["json"])
+    if isinstance(facts, bytes):
+        value = parse_json(facts)
         if not isinstance(value, dict):
             return None, UNREADABLE_CAPTION
         caption = value.get("caption", value.get("text"))

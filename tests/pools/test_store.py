@@ -122,7 +122,7 @@ def test_what_else_is_known_of_a_pair_lies_beside_the_index_and_labels_lie_with_
     pairs[7] = rejected(pairs[7])
     pool, truth = tmp_path / "pool", tmp_path / "truth"
     pool.mkdir(), truth.mkdir()
-    write_pool(pool, pairs, 16, 7, {}, truth)
+    write_pool(pool, pairs, 16, 7, {}, truth_folder=truth)
     known = [f"id-{i}" for i in range(13) if i != 5]
     extra, labels = read_extra(pool), read_labels(truth)
     assert (list(extra["id"]), list(labels["id"])) == (known, known)
