@@ -66,6 +66,19 @@ def at(block: type[BaseModel], place: tuple[int | str, ...]) -> Any:
     return found
 
 
+def place(block: type[BaseModel], given: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where pydantic found a mistake, without the names that it has for the types of a union, as `float`."""
+    found: tuple[int | str, ...] = ()
+    tagged = False
+    for part in given:
+        options = [kind for kind in _options(at(block, found) if found else block) if kind is not type(None)]
+        if len(options) > 1 and not tagged and at(block, (*found, part)) is None:
+            tagged = True
+        else:
+            found, tagged = (*found, part), False
+    return found
+
+
 def block_at(block: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
     """The class of the block at a place inside a block."""
     return next(kind for kind in _options(at(block, place) if place else block) if _is_block(kind))
