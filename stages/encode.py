@@ -34,7 +34,7 @@ def run(
     files.check_manifest(pool)
     chosen = family.load(family_name)
     images = chosen.codec(codec, device)
-    index = store.read_index(pool)
+    index = store.read_index(pool, ["caption", "split", "status", *store.PLACE])
     index = index[(index["status"] == "ok") & index["split"].isin(SPLITS)].reset_index(drop=True)
     captions = ["", *sorted(set(index["caption"]) - {""})]
     number = {caption: i for i, caption in enumerate(captions)}

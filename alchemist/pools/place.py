@@ -4,10 +4,11 @@ A pool of tens of millions is not copied: its index says of every image in which
 """
 
 import functools
+import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS = 64  # of a parquet file that are in memory at once, in a whole pass
-AHEAD = 4  # images a thread that are read before they are asked for
+PART = 16  # images of one task of a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,46 +90,51 @@ class _Column:
         # Not buffered before: a row group of images may be larger than memory.
         self.file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
         self.path, self.name = path, name
+        if name not in self.file.schema_arrow.names:
+            raise Unreadable(f"{path} has no column {name}")
         about = self.file.metadata
         sizes = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
         self.starts = np.cumsum([0, *sizes])
         self.lock = threading.Lock()
-        self._leave()
+        self.batches: Iterator[pa.RecordBatch] = iter(())
+        self.values: Any = ()  # of the rows from `first` on
+        self.first, self.group = 0, -1
+        self.broken = -1  # the row from which on the group cannot be read
 
     def read(self, row: int) -> bytes | None:
         """The value of a row of the file."""
-        with self.lock:
-            try:
-                return self._read(row)
-            except BaseException:
-                self._leave()
-                raise
-
-    def _leave(self) -> None:
-        """No batch is open."""
-        self.batches: Iterator[pa.RecordBatch] = iter(())
-        self.values: Any = ()
-        self.first, self.group = 0, -1
-
-    def _read(self, row: int) -> bytes | None:
         if not 0 <= row < self.starts[-1]:
             raise Unreadable(f"{self.path} has {self.starts[-1]} rows and none of number {row}")
         group = int(np.searchsorted(self.starts, row, side="right")) - 1
-        if group != self.group or row < self.first:
-            self.batches = self.file.iter_batches(ROWS, row_groups=[group], columns=[self.name])
-            self.values, self.first, self.group = (), int(self.starts[group]), group
-        while row >= self.first + len(self.values):
-            self.first += len(self.values)
-            self.values = next(self.batches)[self.name]
-        return image_bytes(self.values[row - self.first])
+        with self.lock:
+            if group != self.group or row < self.first:
+                self.batches = self.file.iter_batches(ROWS, row_groups=[group], columns=[self.name])
+                self.values, self.first, self.group = (), int(self.starts[group]), group
+                self.broken = -1
+            while row >= self.first + len(self.values):
+                # Else each row behind the fault would decode the group again up to it.
+                if self.first + len(self.values) == self.broken:
+                    raise Unreadable(f"{self.path} cannot be read from row {self.broken} on")
+                self._step()
+            return image_bytes(self.values[row - self.first])
+
+    def _step(self) -> None:
+        """The next batch of the row group."""
+        try:
+            batch = next(self.batches)
+        except (pa.ArrowException, OSError, StopIteration):
+            self.broken = self.first + len(self.values)
+            return
+        self.first += len(self.values)
+        self.values = batch[self.name]
 
 
 def image_bytes(cell: pa.Scalar) -> bytes | None:
     """The encoded bytes that a cell holds, itself or in its field bytes; None where there are none."""
-    if isinstance(cell, pa.StructScalar):
-        cell = cell["bytes"] if cell.is_valid else pa.scalar(None)
-    value: bytes | None = cell.as_py()
-    return value
+    value = cell.as_py()
+    if isinstance(value, dict):
+        value = value.get("bytes")
+    return value if isinstance(value, bytes) else None
 
 
 T = TypeVar("T")
@@ -138,21 +144,26 @@ X = TypeVar("X")
 def read_each(
     items: Iterable[tuple[X, Place | bytes | None]], work: Callable[[X, bytes | Unreadable | None], T]
 ) -> Iterator[T]:
-    """`work` of every item and of what lies at its place, in order; on threads, a few items ahead.
+    """`work` of every item and of what lies at its place, in order; on threads, some items ahead.
 
     Where a place cannot be read, `work` gets the error in place of the bytes.
     """
     threads = min(8, os.cpu_count() or 1)
+
+    def run(part: Sequence[tuple[X, Place | bytes | Unreadable | None]]) -> list[T]:
+        return [work(item, _content(source)) for item, source in part]
+
+    items = iter(items)
     with ThreadPoolExecutor(threads) as executor:
-        waiting: deque[Future[T]] = deque()
-        for item, place in items:
+        waiting: deque[Future[list[T]]] = deque()
+        while part := list(itertools.islice(items, PART)):
             # Cells on this thread, since they are read in order; spans where they are decoded.
-            source = _content(place) if isinstance(place, Cell) else place
-            waiting.append(executor.submit(lambda item, source: work(item, _content(source)), item, source))
-            if len(waiting) == AHEAD * threads:
-                yield waiting.popleft().result()
+            sources = [(item, _content(at) if isinstance(at, Cell) else at) for item, at in part]
+            waiting.append(executor.submit(run, sources))
+            if len(waiting) == 2 * threads:
+                yield from waiting.popleft().result()
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
 
 
 def _content(source: Place | bytes | Unreadable | None) -> bytes | Unreadable | None:

@@ -6,6 +6,7 @@ has a row too, with a reason; nothing is replaced by a neighbour and no pair end
 100 bytes).
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,6 +38,8 @@ from alchemist.pools.row import SPLITS, Row, located, pixel_hash
 from alchemist.pools.seen import Seen
 from alchemist.settings import legal, parse
 from alchemist.settings.pool import PoolSettings, UserPool
+
+BATCH = 64  # pairs whose splits are drawn at once
 
 # A format of a person's own files is a module with BLOCK, `read` and `expected`, and a line here.
 NAMES = (
@@ -105,28 +108,23 @@ def _split_rows(pool: UserPool, source: str) -> Iterator[Row]:
     ends = np.cumsum(list(shares.values()))
     seen = Seen()  # pixels, with the split that has them
     counts: Counter[str] = Counter()
-    for record in records(pool):
-        place = float(id_uniforms([record.group], "split", pool.seed)[0])
-        split = [*shares, "pool"][int(np.searchsorted(ends, place, side="right"))]
-        image, reason = record.image, record.reason
-        # Equal pixels in two splits would let a model be judged on what it was trained on.
-        code = SPLITS.index(split)
-        if image is not None and seen.add(record.pixels, code) not in (None, code):
-            image, reason = None, OTHER_SPLIT
-        counts[reason or split] += 1
-        yield Row(
-            record.id,
-            record.caption,
-            split,
-            record.group,
-            image,
-            reason,
-            None,
-            record.pixels,
-            source,
-            record.extra,
-            record.labels,
-        )
+    pairs = records(pool)
+    while batch := list(itertools.islice(pairs, BATCH)):
+        # By the batch, since one hash of many groups costs little more than that of one.
+        places = id_uniforms([record.group for record in batch], "split", pool.seed)
+        numbers = np.searchsorted(ends, places, side="right")
+        for record, number in zip(batch, numbers.tolist(), strict=True):
+            split = [*shares, "pool"][number]
+            image, reason = record.image, record.reason
+            # Equal pixels in two splits would let a model be judged on what it was trained on.
+            code = SPLITS.index(split)
+            if image is not None and seen.add(record.pixels, code) not in (None, code):
+                image, reason = None, OTHER_SPLIT
+            counts[reason or split] += 1
+            yield Row(
+                record.id, record.caption, split, record.group, image, reason, None, record.pixels, source,
+                record.extra, record.labels,
+            )  # fmt: skip
     for split in SPLITS:
         if not counts[split] and (split == "pool" or shares[split] > 0):
             found = ", ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no pairs"

@@ -5,6 +5,7 @@ This module knows nothing of how pairs are found, so that later stages depend on
 It writes planted truth and labels but does not read them: `alchemist.pools.truth` does.
 """
 
+import functools
 import os
 import urllib.parse
 from array import array
@@ -125,10 +126,8 @@ def _place(pair: Row, shards: PixelShards, kept: ByteShards, roots: Mapping[str,
     """Where the image of a usable pair lies from now on: the columns of the index that say so."""
     image, at = pair.image, dict(_NOWHERE)
     if isinstance(image, Located):
-        place, root = image.place, roots[pair.source]
-        inside = place.file.is_relative_to(root)
-        path = place.file.relative_to(root) if inside else place.file.absolute()
-        at |= {"file": urllib.parse.quote(os.fsencode(path)), "size": image.size, "crc": image.crc}
+        place = image.place
+        at |= {"file": _name(place.file, roots[pair.source]), "size": image.size, "crc": image.crc}
         if isinstance(place, Span):
             at |= {"place": "file", "offset": place.offset}
         else:
@@ -145,6 +144,13 @@ def _place(pair: Row, shards: PixelShards, kept: ByteShards, roots: Mapping[str,
         assert isinstance(image, np.ndarray)
         digest = pixel_hash(image)
     return at | {"pixels": int.from_bytes(digest[:8], "big")}
+
+
+@functools.lru_cache(maxsize=16)
+def _name(file: Path, root: Path) -> str:
+    """A file's path from the root on, or whole where it lies elsewhere, in ASCII."""
+    path = file.relative_to(root) if file.is_relative_to(root) else file.absolute()
+    return urllib.parse.quote(os.fsencode(path))
 
 
 def _assert_unique(hashes: "array[int]") -> None:
