@@ -5,6 +5,7 @@ This module knows nothing of how pairs are found, so that later stages depend on
 It writes planted truth and labels but does not read them: `alchemist.pools.truth` does.
 """
 
+import contextlib
 import functools
 import os
 import urllib.parse
@@ -29,7 +30,7 @@ from alchemist.pools.table import Table
 
 INDEX = "index.parquet"
 CARD = "card.json"
-EXTRA = "extra.parquet"  # by id, beside the index, which it would bloat
+EXTRA = "extra-{:05d}.parquet"  # by id, one a source of pairs; in the index they would be in everyone's way
 TRUTH = "truth.parquet"
 # Columns that `images` reads. `source` is the block of `pools:` that a pair is of; `file` is relative to its
 # path, or to the pool's own folder where `place` is pixels or bytes.
@@ -84,9 +85,10 @@ def write_pool(
         PixelShards(folder, resolution, shard_pairs) as shards,
         ByteShards(folder) as kept,
         Table(folder / INDEX, _SCHEMA) as index,
-        Table(folder / EXTRA) as extra,
         Table(side / LABELS) as labels,
+        contextlib.ExitStack() as stack,
     ):
+        extra: dict[str, Table] = {}  # by source, since each has columns of its own
         for pair in rows:
             counts[pair.split][pair.reason or "ok"] += 1
             ids.append(stateless.key(pair.id))
@@ -101,7 +103,10 @@ def write_pool(
             fact = {name: getattr(pair, name) for name in _FACTS}
             index.append({**fact, **place, "status": "rejected" if pair.reason else "ok"})
             if pair.extra:
-                extra.append({"id": pair.id, **pair.extra})
+                if pair.source not in extra:
+                    path = folder / EXTRA.format(len(extra))
+                    extra[pair.source] = stack.enter_context(Table(path))
+                extra[pair.source].append({"id": pair.id, **pair.extra})
             if pair.labels:
                 labels.append({"id": pair.id, **pair.labels})
     _assert_unique(ids)
@@ -179,9 +184,9 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 
 def read_extra(folder: Path) -> pd.DataFrame:
-    """What else a source says of pairs: id and the columns that its adapter names; no rows for most pools."""
-    path = folder / EXTRA
-    return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"id": pd.Series(dtype="str")})
+    """What else sources say of pairs: id and the columns that their adapters name; no rows for most pools."""
+    tables = [pd.read_parquet(path) for path in sorted(folder.glob("extra-*.parquet"))]
+    return pd.concat(tables or [pd.DataFrame({"id": pd.Series(dtype="str")})], ignore_index=True)
 
 
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
