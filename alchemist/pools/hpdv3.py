@@ -75,7 +75,7 @@ def read(pool: HPDv3Pool) -> Iterator[Found]:
     """
     path = checked_path(pool) / pool.file
     if not path.is_file():
-        raise Refusal(f"file is {pool.file!r}, which {pool.path!r} does not hold; HPDv3 has all.json.")
+        raise Refusal(f"file is {pool.file!r}, which {pool.path!r} does not hold; it should be HPDv3's list.")
     tally = _tally(path)
     for number, item in enumerate(items(path)):
         if not _sound(item):
