@@ -140,6 +140,12 @@ def as_extra(value: Any, is_text: bool) -> Extra:
     return (text(value) if isinstance(value, str) else "") if is_text else as_number(value)
 
 
+def check_kept(names: tuple[str, ...]) -> None:
+    """Refuses a kept column that would stand in the place of the pairs' own ids."""
+    if "id" in names:
+        raise Refusal("keep holds 'id', which is what the table of kept columns calls a pair's own id.")
+
+
 def clean_caption(caption: str | None) -> tuple[str, str]:
     """The caption stripped and in NFC, and the reason why it is of no use, or ""."""
     if caption is None:

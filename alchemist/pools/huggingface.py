@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
-from alchemist.pools.base import MISSING_IMAGE, Found, as_extra, id_text
+from alchemist.pools.base import MISSING_IMAGE, Found, as_extra, check_kept, id_text
 from alchemist.pools.parquet import ColumnsSettings
 from alchemist.pools.place import Span
 from alchemist.settings.pool import UserPool
@@ -124,6 +124,7 @@ def _check(pool: HuggingFacePool, data: "Dataset") -> None:
     """Refuses columns that the data set lacks or that hold something else."""
     from datasets import Image, Value
 
+    check_kept(pool.keep)
     columns = pool.columns
     named = [
         ("columns.image", columns.image),

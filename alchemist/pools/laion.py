@@ -28,6 +28,7 @@ from alchemist.pools.base import (
     UNREADABLE_METADATA,
     Found,
     as_extra,
+    check_kept,
     files_of,
     id_text,
     parse_json,
@@ -103,6 +104,7 @@ def _named(pool: LaionPool) -> parquet.Named:
 
 def _check(pool: LaionPool) -> set[str]:
     """The columns of `keep` that hold text. Refuses files that lack a column, before any is read."""
+    check_kept(pool.keep)
     texts: set[str] | None = None
     for _, path in files_of(pool, ".tar"):
         file = parquet.opened(_table(path))
@@ -149,8 +151,9 @@ def _rows(pool: LaionPool, path: Path) -> tuple[dict[str, dict[str, Any]], str]:
         return rows, UNREADABLE_FILE
     with file:
         try:
-            for row in parquet.values(file, [column for _, column in _named(pool)]):
-                rows[id_text(row[pool.columns.key])] = row
+            for number, row in enumerate(parquet.values(file, [column for _, column in _named(pool)])):
+                key = id_text(row[pool.columns.key])
+                rows[key if key and key not in rows else f"{key}#{number}"] = row  # each row counts
         except (pa.ArrowException, OSError):
             return rows, UNREADABLE_FILE
     return rows, ""

@@ -140,6 +140,7 @@ def check_columns(path: Path, file: pq.ParquetFile, named: Named) -> None:
 
 def values(file: pq.ParquetFile, columns: list[str]) -> Iterator[dict[str, Any]]:
     """The values of every row by column; text that is not UTF-8 has lone surrogates for bytes."""
+    columns = list(dict.fromkeys(columns))
     for batch in file.iter_batches(BATCH, columns=columns):
         for row in zip(*(_values(batch[name]) for name in columns), strict=True):
             yield dict(zip(columns, row, strict=True))

@@ -143,10 +143,11 @@ def test_columns_are_kept_and_named_by_config(tmp_path):
     members = [("000000000.jpg", image(0)), ("000000000.txt", b"the page's own words")]
     write_shard(tmp_path, 0, given, members, table)
     columns = {"url": "URL", "caption": "recaption", "sha256": "SHA"}
-    pool = user_pool(tmp_path, "laion", columns=columns, keep=["similarity", "LICENSE", "width"])
+    kept = ["similarity", "LICENSE", "width", "recaption", "width"]
+    pool = user_pool(tmp_path, "laion", columns=columns, keep=kept)
     found = list(rows(pool, 1))
     assert [(r.id, r.caption) for r in found] == [(sha(0), "words 0"), (hashed(1), "")]
-    assert found[0].extra == {"similarity": 0.3, "LICENSE": "?", "width": 20.0}
+    assert found[0].extra == {"similarity": 0.3, "LICENSE": "?", "width": 20.0, "recaption": "words 0"}
     assert found[1].extra == {}
 
 
@@ -176,7 +177,7 @@ def test_every_row_has_an_outcome(tmp_path):
     given = [
         (0, row(0, "0")), (1, row(1, "1")), (2, row(2, "2")), (5, row(5, "5", sha256=None, url=None)),
         (6, row(6, "6")), (7, row(7, "7")), (8, row(8, "8", "in progress")), (9, row(9, "9", DOWNLOAD)),
-        (9, row(9, "10", DOWNLOAD)),
+        (9, row(9, "10", DOWNLOAD)), (10, row(10, None, DOWNLOAD)), (11, row(11, "9", DOWNLOAD)),
     ]  # fmt: skip
     write_shard(tmp_path, 0, given, members)
     assert outcomes(user_pool(tmp_path, "laion")) == {
@@ -184,6 +185,7 @@ def test_every_row_has_an_outcome(tmp_path):
         "00000/stray": base.UNREADABLE_METADATA, sha(4): "", "00000/5": base.UNREADABLE_METADATA,
         sha(6): base.UNREADABLE_CAPTION, sha(7): base.MISSING_IMAGE, hashed(8): base.UNREADABLE_METADATA,
         hashed(9): base.DOWNLOAD_FAILED, hashed(9) + "#2": base.DOWNLOAD_FAILED,
+        hashed(10): base.DOWNLOAD_FAILED, hashed(11): base.DOWNLOAD_FAILED,
     }  # fmt: skip
 
 
@@ -208,6 +210,7 @@ def test_layouts_that_do_not_fit_are_refused(folder, tmp_path):
         ({"columns": {"url": "URL"}}, r"columns.url is 'URL', which .*00000\.parquet lacks.*url, caption"),
         ({"columns": {"sha256": "md5"}}, r"columns.sha256 is 'md5', which .* lacks"),
         ({"keep": ["aesthetic"]}, r"keep is 'aesthetic', which .* lacks"),
+        ({"keep": ["width", "id"]}, r"keep holds 'id', which is what the table"),
     ):
         with pytest.raises(Refusal, match=told):
             next(records(user_pool(folder, "laion", **changes)))

@@ -1,14 +1,15 @@
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 from PIL import Image
 from pool_helpers import emoji_pool, some_rows, write_pair
 
 from alchemist.core import files
 from alchemist.params.sources import passed_on
 from alchemist.pools.read import rows
-from alchemist.pools.store import images, read_index, usable
-from alchemist.pools.truth import read_truth
+from alchemist.pools.store import images, read_extra, read_index, usable
+from alchemist.pools.truth import read_labels, read_truth
 
 
 def run_stage(folder, pool, block, **others):
@@ -101,3 +102,25 @@ def test_the_stage_reads_pools_that_are_splits(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     index = usable(read_index(tmp_path / "data/pool"), "evaluation")
     assert images(tmp_path / "data/pool", index).shape == (8, 16, 16, 3)
+
+
+def test_the_stage_keeps_what_people_preferred_from_raters_and_trainers(tmp_path):
+    source = tmp_path / "hpdv3"
+    (source / "images").mkdir(parents=True)
+    for row in some_rows(2):
+        Image.fromarray(row.image).save(source / f"images/{row.id}.png")
+    pair = {"prompt": "words", "confidence": 0.9, "path1": "images/id-0.png", "path2": "images/id-1.png"}
+    files.write_json(source / "all.json", [pair, pair])
+    splits = {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0}
+    block = {"format": "hpdv3", "path": "hpdv3", "resolution": 16, "splits": splits}
+    done = run_stage(tmp_path, "mine", block)
+    assert done.returncode == 0, done.stderr
+    labels = read_labels(tmp_path / "data/truth")
+    assert labels[["wins", "losses", "confidence"]].to_numpy().tolist() == [[2, 0, 0.9], [0, 2, 0.9]]
+    extra = read_extra(tmp_path / "data/pool")
+    assert (list(extra["id"]), list(extra["repeats"])) == (list(labels["id"]), [2, 2])
+    names = set().union(
+        *(set(pq.read_schema(path).names) for path in (tmp_path / "data/pool").glob("*.parquet"))
+    )
+    assert not {"wins", "losses", "confidence"} & names
+    assert not list((tmp_path / "data/pool").glob("*labels*"))

@@ -131,14 +131,24 @@ def test_what_else_is_known_of_a_pair_lies_beside_the_index_and_labels_lie_with_
     assert list(labels["wins"]) == [i for i in range(13) if i != 5]
     assert sorted(path.name for path in truth.iterdir()) == ["labels.parquet", "truth.parquet"]
     assert not {"score", "category", "wins"} & set(read_index(pool).columns)
-    assert "extra.parquet" in files.check_manifest(pool)["files"]
+    assert "extra-00000.parquet" in files.check_manifest(pool)["files"]
     assert not list(pool.glob("*labels*"))
+
+
+def test_sources_have_columns_of_their_own(tmp_path):
+    pairs = [replace(row, source="a", extra={"score": 0.5}) for row in some_rows(2)]
+    pairs += [replace(row, source="b", extra={"category": "food"}) for row in some_rows(2, start=2)]
+    write_pool(tmp_path, [*pairs[2:], *pairs[:2]], 16, 7, {})
+    extra = read_extra(tmp_path).set_index("id")
+    assert list(extra.loc[["id-0", "id-1"], "score"]) == [0.5, 0.5]
+    assert list(extra.loc[["id-2", "id-3"], "category"]) == ["food", "food"]
+    assert extra.isna().sum().sum() == 4
 
 
 def test_a_pool_of_which_nothing_else_is_known_has_no_further_tables(tmp_path):
     write_pool(tmp_path, some_rows(3), 16, 7, {})
-    assert not (tmp_path / "extra.parquet").exists()
-    assert not (tmp_path / "labels.parquet").exists()
+    assert not list(tmp_path.glob("extra*"))
+    assert not list(tmp_path.glob("labels*"))
     for table in (read_extra(tmp_path), read_labels(tmp_path)):
         assert (list(table), len(table)) == (["id"], 0)
 
