@@ -16,6 +16,7 @@ from alchemist.report.makeup import makeup
 from alchemist.report.material import Material
 from alchemist.report.paper import paper_parts
 from alchemist.report.pictures import EXAMPLES, example_rows, sheets
+from alchemist.report.preference_table import preference_table
 from alchemist.report.result_tables import result_tables
 from alchemist.report.story import caveats, story
 from alchemist.report.verdict_tables import contrast_table, left_out, verdict_tables
@@ -41,6 +42,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "contrasts": contrast_table(material),
         "left_out": left_out(material),
         "agreement": agreement_tables(material),
+        "preferences": preference_table(material),
         "cost": cost_tables(material),
         "paper": paper_parts(material, figures),
         "curves": curves(material, figures),
