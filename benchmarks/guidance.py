@@ -19,6 +19,7 @@ from alchemist.core import devices, files
 from alchemist.families.star.generator import StarGenerator, open_codec
 from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import distances, features
+from alchemist.measures.figures import measured
 from alchemist.measures.generator import generate
 from alchemist.models.encoded import Encoded, EvaluationRows
 from alchemist.pools import store
@@ -50,7 +51,7 @@ def main() -> None:
     ids = data.rows["id"].iloc[numbers]
     index = pd.read_parquet(asked.data / "pool/index.parquet").set_index("id", drop=False)
     real = store.images(asked.data / "pool", index.loc[ids])
-    by = features.extractor(settings.features, settings.feature_size, device)
+    by = features.extractor(settings.features, settings.feature_size, device, settings.weights)
     moments = distances.moments(features.extract(real, by, settings.batch))
     print(f"{asked.cell}: {len(rows)} pairs of the meta-validation split", flush=True)
     for guidance in asked.guidance:
@@ -58,7 +59,8 @@ def main() -> None:
             begun = time.perf_counter()
             law = StarLaw(guidance=guidance, top_p=top_p)
             images = generate(generator, data, rows, law, settings, lambda n: None)
-            score = distances.frechet_distance(features.extract(images, by, settings.batch), moments)
+            found = measured(images, [by], settings.batch).features[by.name]
+            score = distances.frechet_distance(found, moments)
             seconds = time.perf_counter() - begun
             print(f"guidance {guidance}, top-p {top_p}: FD {score:.1f} ({seconds:.0f} s)", flush=True)
     floor = distances.frechet_distance(features.extract(codec.reconstruct(real), by, settings.batch), moments)

@@ -131,6 +131,12 @@ def _contrasts(params: Params) -> None:
         _named(key, name, params.contrasts)
         contrast = params.contrasts[name].of(grid)
         model = contrast.model
+        names = params.scales[params.scale].evaluate.names
+        if contrast.metric not in {"fd_coded", "nll", *names}:
+            raise Refusal(
+                f"contrasts.{name}.metric is {contrast.metric}, which scales.{params.scale}.evaluate.further "
+                f"does not ask for; legal are {', '.join(names)}, fd_coded and nll."
+            )
         cells = [(n, r, m) for n, r in grid.arms() for m in grid.models]
         cells += [
             (n, r, m)
@@ -168,10 +174,11 @@ def _fits(params: Params) -> None:
             f"{where}.rate.images is {scale.rate.images}; at least rate.batch ({scale.rate.batch}) is legal."
         )
     if isinstance(pool, EmojiPool):
-        if pool.evaluation.pairs < 2 * scale.evaluate.images:
+        if scale.evaluate.images > (most := scale.evaluate.most(pool.evaluation.pairs)):
+            share = "all" if scale.evaluate.references == "all" else "half"
             raise Refusal(
-                f"{where}.evaluate.images is {scale.evaluate.images}; at most half of "
-                f"pools.{params.pool}.evaluation.pairs ({pool.evaluation.pairs // 2}) is legal."
+                f"{where}.evaluate.images is {scale.evaluate.images}; at most {share} of "
+                f"pools.{params.pool}.evaluation.pairs ({most}) is legal."
             )
         for _, ratio in params.grid.arms():
             if round(ratio * pool.pairs) < 1:

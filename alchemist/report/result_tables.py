@@ -20,7 +20,7 @@ def result_tables(material: Material) -> list[dict[str, Any]]:
     study, names, metrics = material.study, material.names, material.metrics
     floors = material.first["floors"]
     head = ["selection", "keeps", "pairs", "images", "epochs", *(metric_name(m, names) for m in metrics)]
-    real = {metric: floors.get(names[metric]) for metric in ("fd", "kid", "clip")}
+    real = {metric: floors.get(full) for metric, full in names.items()}
     rebuilt = {
         "fd": floors.get("fd_reconstruction"),
         "fd_coded": floors.get(f"{names['fd']}_coded"),

@@ -115,6 +115,11 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         ),
         ("scales.tiny.evaluate.images", 2000, "scales.tiny.evaluate.images is 2000; at most half of"),
         (
+            "scales.tiny.evaluate",
+            {"images": 30000, "references": "all"},
+            "is 30000; at most all of pools.emoji",
+        ),
+        (
             "scales.tiny.sample.star.top_p",
             0.0,
             "scales.tiny.sample.star.top_p is 0.0; it should be a finite number, larger than 0 and at",
@@ -185,7 +190,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "contrasts.alchemist_loss.metric",
             "fid",
-            "contrasts.alchemist_loss.metric is 'fid'; it should be fd, fd_coded, kid, clip or nll.",
+            "contrasts.alchemist_loss.metric is 'fid'; it should be fd, fd_coded, kid, clip, nll, fd_lite0, ",
         ),
         (
             "statistics.confidence",
@@ -270,3 +275,14 @@ def test_a_scale_without_the_familys_law_is_refused() -> None:
     scale = params.scales["tiny"].model_copy(update={"sample": {}})
     with pytest.raises(Refusal, match=r"scales.tiny.sample.star is missing"):
         _one_family(params.model_copy(update={"scales": params.scales | {"tiny": scale}}))
+
+
+def test_a_contrast_in_a_further_figure_needs_its_network() -> None:
+    params = copy.deepcopy(REPOS)
+    params["contrasts"]["alchemist_random"] |= {"metric": "cmmd"}
+    with pytest.raises(
+        Refusal, match=r"contrasts\.alchemist_random\.metric is cmmd.*tiny\.evaluate\.further"
+    ):
+        check(params)
+    params["scales"]["tiny"]["evaluate"] |= {"further": ["cmmd"]}
+    assert check(params).scales["tiny"].evaluate.names["cmmd"] == "cmmd"
