@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
-from alchemist.measures import clip_score, features, figures, scorers
+from alchemist.measures import clip_score, features, figures, scorers, weights
 from alchemist.measures import generator as measure
 from alchemist.measures.figures import Images, References
 from alchemist.models import family
@@ -62,6 +62,8 @@ def run(
     judge = scorers.load_scorer(
         settings.clip, floors / "scorer", device, captions=False, place=settings.weights.clip
     )
+    noted = files.read_json(floors / "scorer/card.json").get("weights", {})
+    weights.compare({by.name: by.digest for by in networks} | {"clip": judge.digest}, noted, floors)
     clip_score.remember(judge, captions, np.load(floors / "captions.npy"))
     chosen = family.load(family_name)
     # The weights are those of the checkpoints: the seed of the start does not matter here.

@@ -13,7 +13,7 @@ import typer
 from tqdm import tqdm
 
 from alchemist.core import devices, files
-from alchemist.measures import clip_score, features, figures, scorers
+from alchemist.measures import clip_score, features, figures, scorers, weights
 from alchemist.measures.figures import Images, Measured, Side
 from alchemist.models import family
 from alchemist.models.encoded import divided
@@ -42,6 +42,8 @@ def run(
     measured = with_category(pool, store.usable(store.read_index(pool), "evaluation"))
     by = features.extractor(settings.features, settings.feature_size, device, settings.weights)
     judge = scorers.load_scorer(settings.clip, scorer, device, place=settings.weights.clip)
+    noted = files.read_json(scorer / "card.json").get("weights", {})
+    weights.compare({by.name: by.digest, "clip": judge.digest}, noted, scorer)
     through = family.load(family_name).codec(codec, device).reconstruct
     prompts, references = divided(len(measured), settings.images, settings.references == "all")
     rows, beside = measured.iloc[prompts], measured.iloc[references]

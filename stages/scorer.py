@@ -40,14 +40,15 @@ def run(
         )
     # All that is published is fetched here, so that no cell has to, and what is not here ends it at once.
     networks = features.extractors(evaluate, device)
+    digests: dict[str, str] = {by.name: by.digest for by in networks if by.digest}
     if evaluate.clip != LIT:
-        scorers.load_published(evaluate.clip, device, evaluate.weights.clip)
+        digests["clip"] = scorers.load_published(evaluate.clip, device, evaluate.weights.clip).digest
     card: dict[str, object] = {
         "evaluate": evaluate.model_dump(include={"clip", "features", "feature_size"}),
         "measured": len(measured),
     }
-    if evaluate.further:
-        card["further"] = list(evaluate.further)
+    if digests:
+        card["weights"] = digests  # by which what is generated has to be measured too
     with FlopCounterMode(display=False) as counter, files.whole_folder(out) as draft:
         if evaluate.clip == LIT:
             places = stateless.id_uniforms(list(pairs["group"]), "scorer held out", settings.seed)

@@ -89,6 +89,7 @@ class Extractor:
     resize: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (R, R, 3) to (S, S, 3)
     network: Callable[[Tensor], Tensor]  # float (B, 3, S, S) in [0, 255] to (B, d)
     device: torch.device
+    digest: str = ""  # of the file of published weights
 
 
 def extractor(
@@ -107,7 +108,8 @@ def extractor(
             resize = make_resizer("PIL", False, "bicubic", (size, size))
             return Extractor(name, resize, Lite0Features(devices.fast_dtype(where)).to(where), where)
         warnings.simplefilter("ignore")
-        return Extractor(name, published.resizer(name), published.network(name, weights, where), where)
+        network = published.network(name, weights, where)
+        return Extractor(name, published.resizer(name), network, where, network.digest)
 
 
 def extract(images: NDArray[np.uint8], by: Extractor, batch: int) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.measures import weights
 from alchemist.settings.evaluation import Further, WeightsSettings
@@ -38,10 +39,16 @@ class Scaled(nn.Module):
     """Images (B, 3, S, S) in [0, 255] to features (B, d) of a network that wants (x - mean) / deviation."""
 
     def __init__(
-        self, body: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...], unit: bool = False
+        self,
+        body: nn.Module,
+        mean: tuple[float, ...],
+        deviation: tuple[float, ...],
+        digest: str,
+        unit: bool = False,
     ) -> None:
         super().__init__()
         self.body, self.mean, self.deviation, self.unit = body, mean, deviation, unit
+        self.digest = digest  # of the file of its weights
 
     def forward(self, images: Tensor) -> Tensor:
         """The features; of length 1 if `unit`."""
@@ -60,20 +67,22 @@ def network(name: Further, where: WeightsSettings, device: torch.device) -> Scal
         path = _released() if where.inception is None else weights.located(where.inception, key, "")
         body = _joined(weights.fill(inception(), weights.read(path, key), key, path)).to(device)
         middle = 127.5 if name == "inception" else 128.0  # clean-fid has (x - 128) / 128
-        return Scaled(body, (middle,) * 3, (middle,) * 3)
+        return Scaled(body, (middle,) * 3, (middle,) * 3, files.sha256(path))
     if name == "cmmd":
         path = weights.located(where.cmmd, key, "open_clip_model.safetensors")
         whole = weights.read(path, key)
         prefix = "visual."
         stored = {k.removeprefix(prefix): v for k, v in whole.items() if k.startswith(prefix)} or whole
-        return Scaled(weights.fill(clip_tower(), stored, key, path).to(device), *_OPENAI, unit=True)
+        tower = weights.fill(clip_tower(), stored, key, path).to(device)
+        return Scaled(tower, *_OPENAI, files.sha256(path), unit=True)
     path = weights.located(
         where.dinov2_vitl14 if "vitl" in name else where.dinov2_vitb14, key, "model.safetensors"
     )
     stored = weights.read(path, key)
     if "pos_embed" in stored:
         stored["pos_embed"] = resampled(stored["pos_embed"], SIDE[name] // _PATCH)
-    return Scaled(weights.fill(dinov2(name), stored, key, path, _SPARE).to(device), *_IMAGENET)
+    trunk = weights.fill(dinov2(name), stored, key, path, _SPARE).to(device)
+    return Scaled(trunk, *_IMAGENET, files.sha256(path))
 
 
 def resizer(name: Further) -> Callable[..., Any]:

@@ -180,7 +180,7 @@ def load_published(name: str, device: torch.device = CPU, place: str | None = No
             )
             pieces = open_clip.get_tokenizer(model_name)
         weights.fill(model, weights.read(path, _PLACE), _PLACE, path, _SIZES)
-        return Scorer(model.to(device), preprocess, pieces, False, device)
+        return Scorer(model.to(device), preprocess, pieces, False, device, files.sha256(path))
     host = "huggingface.co" if card.get("hf_hub") else str(urlsplit(card.get("url", "")).hostname)
     # Without a network the hub's client would try for a minute; its cache is asked all the same.
     with weights.quiet(), weights.hub_offline(not weights.answers(host)):

@@ -99,6 +99,16 @@ def _plain(value: Tensor, dtype: torch.dtype) -> Tensor:
     return value.detach().to(dtype) if dtype.is_floating_point else value.detach()
 
 
+def compare(found: Mapping[str, str], noted: Mapping[str, str], folder: Path) -> None:
+    """Raises Refusal where a file of weights has another digest than when `folder` was measured by it."""
+    for name, digest in found.items():
+        if digest and noted.get(name) != digest:
+            raise Refusal(
+                f"evaluate.weights has another file for {name} than {folder} was measured by; run "
+                "dvc repro -f -s scorer and then dvc repro."
+            )
+
+
 def answers(host: str) -> bool:
     """Whether a host can be reached; the hub's client would try for a minute."""
     try:

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.measures import published
 from alchemist.measures.features import extract, extractor
@@ -85,6 +86,7 @@ def test_fid_pytorch_has_the_features_and_the_resizing_of_pytorch_fid(
     with torch.no_grad():
         wanted = pytorch_fid(resized)[0].squeeze(-1).squeeze(-1).numpy()
     assert found.shape == (3, 2048)
+    assert by.digest == files.sha256(inception_file)
     assert found.std(axis=0).mean() > 1e-3, "images differ"
     assert np.allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
     assert np.array_equal(by.resize(pictures[0]), build_resizer("legacy_pytorch")(pictures[0]))

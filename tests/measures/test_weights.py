@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from alchemist.core.refusal import Refusal
-from alchemist.measures.weights import fill, located, read
+from alchemist.measures.weights import compare, fill, located, read
 
 KEY = "evaluate.weights.cmmd"
 
@@ -114,6 +114,16 @@ def test_a_place_is_a_file_or_a_name_of_the_hub(tmp_path: Path, monkeypatch: pyt
     (place.parents[1] / "refs").mkdir()
     (place.parents[1] / "refs/main").write_text("abc")
     assert located("some/net", KEY, "w.bin").read_bytes() == b"here"
+
+
+def test_a_file_that_was_changed_meanwhile_is_one_sentence(tmp_path: Path) -> None:
+    """References by one file and generated images by another would be mixed without a word."""
+    compare({"cmmd": "ab", "lite0": "", "clip": ""}, {"cmmd": "ab", "inception": "cd"}, tmp_path)
+    for noted in ({"cmmd": "cd"}, {}):
+        with pytest.raises(
+            Refusal, match=r"evaluate\.weights has another file for cmmd than .* and then dvc repro\.$"
+        ):
+            compare({"cmmd": "ab"}, noted, tmp_path)
 
 
 def test_the_home_folder_may_be_written_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
