@@ -33,7 +33,7 @@ class Fault:
 EVALUATE, TRAIN, RATE = "stages/evaluate.py", "stages/train.py", "stages/rate.py"
 KINDS = "alchemist/raters/kinds"
 STEPS, PROXY = "alchemist/raters/steps.py", "alchemist/raters/proxy.py"
-MEASURE = "alchemist/measures/generator.py"
+MEASURE, FIGURES = "alchemist/measures/generator.py", "alchemist/measures/figures.py"
 TEST_EVALUATE, TEST_TRAIN, TEST_RATE = (
     f"tests/stages/test_{name}.py" for name in ("evaluate", "train", "rate")
 )
@@ -47,7 +47,7 @@ FAULTS = [
     Fault("embeddings of other prompts' captions", EVALUATE,
           'np.load(floors / "captions.npy")', 'np.load(floors / "captions.npy")[::-1].copy()', TEST_EVALUATE),
     Fault("references that hold the prompts", "alchemist/models/encoded.py",
-          "slice(None, count - prompts)", "slice(None, count)", TEST_EVALUATE),
+          "slice(None) if shared else rest", "slice(None)", TEST_EVALUATE),
     Fault("another noise for each cell's seed", EVALUATE,
           "measure.generate(generator, data, rows, law, settings, tick)",
           'measure.generate(generator, data, rows, law, settings.model_copy(update={"seed": ran["seed"]}), '
@@ -93,19 +93,24 @@ FAULTS = [
           "generator.losses(data.batch(chosen).to(device)",
           "generator.losses(data.batch(chosen, np.ones(len(chosen), dtype=np.bool_)).to(device)",
           "tests/measures/test_generator.py"),
-    Fault("fd against coded references", MEASURE,
-          "settings.fd_name: frechet_distance(found, references.moments)",
-          "settings.fd_name: frechet_distance(found, references.coded)", "tests/measures/test_generator.py"),
+    Fault("fd against coded references", FIGURES,
+          "fd_name(network): frechet_distance(rows, references.moments[network])",
+          "fd_name(network): frechet_distance(rows, references.coded)", "tests/measures/test_figures.py"),
     Fault("captions in place of the empty one", MEASURE,
           "null = data.null(len(chosen), captions.states.shape[1])", "null = captions", TEST_EVALUATE),
     Fault("one noise for all batches", MEASURE,
           "Chance.run(settings.seed, start, len(chosen))", "Chance.run(settings.seed, 0, len(chosen))",
           TEST_EVALUATE),
-    Fault("the coded floor of fd against real references", MEASURE,
-          "moments(references.coded)", "of_real", "tests/stages/test_floors.py"),
-    Fault("the floor of kid of coded prompts", MEASURE,
-          "prompts.real, references.real, settings.kid_subsets",
-          "prompts.coded, references.real, settings.kid_subsets", "tests/stages/test_floors.py"),
+    Fault("the coded floor of fd against real references", FIGURES,
+          "frechet_distance(prompts.coded.features[first], beside.coded)",
+          "frechet_distance(prompts.coded.features[first], beside.moments[first])",
+          "tests/stages/test_floors.py"),
+    Fault("the floor of kid of coded prompts", FIGURES,
+          "in prompts.real.features.items()", "in prompts.coded.features.items()",
+          "tests/stages/test_floors.py"),
+    Fault("a category beside the references of the others", FIGURES,
+          "theirs = found.part(categories == category), of_real == category",
+          "theirs = found.part(categories == category), of_real != category", TEST_EVALUATE),
     # --- more of what the stages pass
     Fault("rejected pairs encoded", "stages/encode.py",
           '(index["status"] == "ok") & index["split"].isin(SPLITS)', 'index["split"].isin(SPLITS)',
@@ -129,7 +134,7 @@ FAULTS = [
     Fault("the last names for every checkpoint", EVALUATE,
           'point["names"]', 'ran["points"][-1]["names"]', TEST_EVALUATE),
     Fault("prompts scored with the captions of references", "stages/floors.py",
-          'list(measured["caption"])[prompts]', 'list(measured["caption"])[references]',
+          'captions, size = list(rows["caption"])', 'captions, size = list(beside["caption"])[: len(rows)]',
           "tests/stages/test_floors.py"),
     Fault("figures of the scorer on what it was trained on", "stages/scorer.py",
           'scorer, store.images(pool, rest), list(rest["caption"])',

@@ -50,9 +50,13 @@ class EvaluationRows(Rows):
     references: NDArray[np.int64]
 
 
-def divided(count: int, prompts: int) -> tuple[slice, slice]:
-    """Which of `count` evaluation pairs are prompts (the last ones) and which are references (the rest)."""
-    return slice(count - prompts, None), slice(None, count - prompts)
+def divided(count: int, prompts: int, shared: bool = False) -> tuple[slice, slice]:
+    """Which of `count` evaluation pairs are prompts (the last ones) and which are references.
+
+    The references are the rest or, `shared`, all, those of the prompts too.
+    """
+    rest = slice(None, count - prompts)
+    return slice(count - prompts, None), slice(None) if shared else rest
 
 
 class Encoded:
@@ -78,10 +82,10 @@ class Encoded:
         """All pairs of the meta-validation split."""
         return ValidationRows(np.flatnonzero(self._splits == "meta_val"))
 
-    def evaluation(self, prompts: int) -> EvaluationRows:
-        """The evaluation split, divided into prompts and references."""
+    def evaluation(self, prompts: int, shared: bool = False) -> EvaluationRows:
+        """The evaluation split, divided into prompts and references, see `divided`."""
         numbers = np.flatnonzero(self._splits == "evaluation")
-        asked, rest = divided(len(numbers), prompts)
+        asked, rest = divided(len(numbers), prompts, shared)
         return EvaluationRows(numbers, numbers[asked], numbers[rest])
 
     def subset(self, ids: "pd.Series[str]") -> PoolRows:

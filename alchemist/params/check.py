@@ -143,6 +143,7 @@ def _contrasts(params: Params) -> None:
         _named(key, name, params.contrasts)
         contrast = params.contrasts[name].of(grid)
         model = contrast.model or grid.main
+        _measured(name, contrast.metric, params)
         for side, arm in (("arm", contrast.arm), ("against", contrast.against)):
             whole = side == "against" and arm == "full" and model in grid.whole()
             if not whole and (arm, contrast.ratio, model) not in grid.runs():
@@ -164,6 +165,16 @@ def _contrasts(params: Params) -> None:
             )
 
 
+def _measured(name: str, metric: str, params: Params) -> None:
+    """The scale in force measures what a contrast is in."""
+    names = params.scales[params.scale].evaluate.names
+    if metric not in {"fd_coded", "nll", *names}:
+        raise Refusal(
+            f"contrasts.{name}.metric is {metric}, which scales.{params.scale}.evaluate.further "
+            f"does not ask for; legal are {', '.join(names)}, fd_coded and nll."
+        )
+
+
 def _named(key: str, name: object, names: dict[str, Any]) -> None:
     if not isinstance(name, str) or name not in names:
         raise Refusal(legal.wrong_value(key, name, names))
@@ -178,10 +189,11 @@ def _fits(params: Params) -> None:
             f"{where}.rate.images is {scale.rate.images}; at least rate.batch ({scale.rate.batch}) is legal."
         )
     if isinstance(pool, EmojiPool):
-        if pool.evaluation.pairs < 2 * scale.evaluate.images:
+        if scale.evaluate.images > (most := scale.evaluate.most(pool.evaluation.pairs)):
+            share = "all" if scale.evaluate.references == "all" else "half"
             raise Refusal(
-                f"{where}.evaluate.images is {scale.evaluate.images}; at most half of "
-                f"pools.{params.pool}.evaluation.pairs ({pool.evaluation.pairs // 2}) is legal."
+                f"{where}.evaluate.images is {scale.evaluate.images}; at most {share} of "
+                f"pools.{params.pool}.evaluation.pairs ({most}) is legal."
             )
         for _, ratio in params.grid.arms():
             if round(ratio * pool.pairs) < 1:

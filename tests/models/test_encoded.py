@@ -76,6 +76,7 @@ def test_prompts_and_references_share_no_pair_and_leave_none_out(data: Encoded) 
     assert len(rows.references) == 14
     assert sorted([*rows.prompts, *rows.references]) == rows.numbers.tolist()
     assert rows.prompts.tolist() == rows.numbers[-6:].tolist(), "the last ones, as the floors take them"
+    assert [range(20)[side] for side in divided(20, 6, shared=True)] == [range(14, 20), range(20)]
     prompts, references = divided(20, 6)
     assert rows.numbers[prompts].tolist() == rows.prompts.tolist()
     assert rows.numbers[references].tolist() == rows.references.tolist()

@@ -90,6 +90,11 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         ),
         ("scales.tiny.evaluate.images", 2000, "scales.tiny.evaluate.images is 2000; at most half of"),
         (
+            "scales.tiny.evaluate",
+            {"images": 30000, "references": "all"},
+            "is 30000; at most all of pools.emoji",
+        ),
+        (
             "scales.tiny.sample.star.top_p",
             0.0,
             "scales.tiny.sample.star.top_p is 0.0; it should be a finite number, larger than 0 and at",
@@ -160,7 +165,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "contrasts.alchemist_loss.metric",
             "fid",
-            "contrasts.alchemist_loss.metric is 'fid'; it should be fd, fd_coded, kid, clip or nll.",
+            "contrasts.alchemist_loss.metric is 'fid'; it should be fd, fd_coded, kid, clip, nll, fd_lite0, ",
         ),
         (
             "statistics.confidence",
@@ -281,3 +286,14 @@ def test_splits_that_nothing_needs_may_be_empty() -> None:
     params["grid"]["selections"], params["grid"]["raters"] = ["random"], ["random"]
     params["scales"]["tiny"]["evaluate"] = {"clip": "ViT-L-14/openai"}
     check(params)
+
+
+def test_a_contrast_in_a_further_figure_needs_its_network() -> None:
+    params = copy.deepcopy(REPOS)
+    params["contrasts"]["alchemist_random"] |= {"metric": "cmmd"}
+    with pytest.raises(
+        Refusal, match=r"contrasts\.alchemist_random\.metric is cmmd.*tiny\.evaluate\.further"
+    ):
+        check(params)
+    params["scales"]["tiny"]["evaluate"] |= {"further": ["cmmd"]}
+    assert check(params).scales["tiny"].evaluate.names["cmmd"] == "cmmd"
