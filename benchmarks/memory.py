@@ -30,6 +30,7 @@ import numpy as np
 from PIL import Image
 
 from alchemist.core import files, stateless
+from alchemist.params.sources import passed_on
 from benchmarks import given
 from benchmarks.ratio import Ratio
 
@@ -62,7 +63,7 @@ def make(folder: Path, count: int, source: str = "parquet") -> None:
     params["models"]["xs"] |= {"depth": 1, "width": 32, "heads": 2}
     params["scales"]["tiny"].setdefault("rate", {}).update({"images": 320, "warmup_images": 32})
     params["scales"]["tiny"].setdefault("train", {}).update({"images": 640, "warmup_images": 32})
-    files.write_json(folder / "data/params.json", params)
+    files.write_json(folder / "data/params.json", passed_on(params))
     (folder / "mine").mkdir()
     for start in range(0, count, 1000):
         shape = (min(1000, count - start), 32, 32, 3)

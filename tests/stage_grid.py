@@ -16,6 +16,7 @@ from alchemist.models import family
 from alchemist.models.encoded import Encoded
 from alchemist.models.family import Codec, Family, Generator
 from alchemist.params.check import Params, check
+from alchemist.params.sources import passed_on
 from alchemist.pools import store
 from alchemist.raters.network import Rater
 from alchemist.settings import Settings
@@ -42,7 +43,7 @@ class Grid:
         scale["train"] |= {"warmup_images": 32}
         params["models"]["xs"] |= {"drop_path": 0.2}
         params["models"]["xxs"] = params["models"]["xs"] | {"depth": 1, "width": 48}
-        files.write_json(folder / "data/params.json", params)
+        files.write_json(folder / "data/params.json", passed_on(params))
         self.params: Params = check(params)
         self.scale = self.params.scales["tiny"]
 

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -39,6 +39,7 @@ OUTSIDE = "path outside the folder"
 DUPLICATE_ID = "duplicate id"
 DUPLICATE = "exact duplicate"
 OTHER_SPLIT = "same pixels as a pair of another split"
+OTHER_GROUP = "same group as a pair of another split"
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,12 @@ class Adapter(Protocol):
 # ---------------------------------------------------------------------- ids and captions
 
 
-def unique(pairs: Iterator[Found]) -> Iterator[Found]:
+def unique(pairs: Iterable[Found], seen: Seen) -> Iterator[Found]:
     """The pairs with ids that differ: a repeat is rejected under its id with "#2" (and so on) behind it.
 
     The first pair of an id has it, whatever becomes of that pair. What was of no use before keeps its reason.
+    `seen` has the ids that came earlier.
     """
-    seen = Seen()
     for pair in pairs:
         name, count = pair.id, 1
         while seen.add(digest(name.encode())) is not None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,8 @@ _Lines = Iterator[tuple[int, dict[str, Any] | None]]
 
 class FolderPool(UserPool):
     """Image files with captions beside them."""
+
+    groups_everywhere: ClassVar[bool] = False
 
     format: Literal["folder"] = Field(description="image files with captions beside them")
     path: str = Field(min_length=1, description="a folder")

@@ -5,19 +5,20 @@ This module knows nothing of how pairs are found, so that later stages depend on
 It writes planted truth and labels but does not read them: `alchemist.pools.truth` does.
 """
 
-import contextlib
 import functools
 import os
 import urllib.parse
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from alchemist.core import files, stateless
@@ -26,11 +27,11 @@ from alchemist.pools.image import decode
 from alchemist.pools.place import Cell, Place, Span, Unreadable, read_each
 from alchemist.pools.row import SPLITS, Located, Row, crc, pixel_hash
 from alchemist.pools.shards import ByteShards, PixelShards
-from alchemist.pools.table import Table
+from alchemist.pools.table import Table, Tables, read_tables
 
 INDEX = "index.parquet"
 CARD = "card.json"
-EXTRA = "extra-{:05d}.parquet"  # by id, one a source of pairs; in the index they would be in everyone's way
+EXTRA = "extra.parquet"  # by id, beside the index, which it would bloat
 TRUTH = "truth.parquet"
 # Columns that `images` reads. `source` is the block of `pools:` that a pair is of; `file` is relative to its
 # path, or to the pool's own folder where `place` is pixels or bytes.
@@ -74,7 +75,7 @@ def write_pool(
     Asserts that ids are unique and that splits share no group and no pixels.
     """
     roots = roots or {}
-    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+    counts: dict[str, dict[str, Counter[str]]] = {}  # by source and split
     truth: list[tuple[str, str]] = []
     # Hashes, since the names themselves would take ten times the memory: two of a million have the same
     # with a chance of 5e-8.
@@ -85,12 +86,12 @@ def write_pool(
         PixelShards(folder, resolution, shard_pairs) as shards,
         ByteShards(folder) as kept,
         Table(folder / INDEX, _SCHEMA) as index,
-        Table(side / LABELS) as labels,
-        contextlib.ExitStack() as stack,
+        Tables(folder / EXTRA) as extra,
+        Tables(side / LABELS) as labels,
     ):
-        extra: dict[str, Table] = {}  # by source, since each has columns of its own
         for pair in rows:
-            counts[pair.split][pair.reason or "ok"] += 1
+            here = counts.setdefault(pair.source, {split: Counter() for split in SPLITS})
+            here[pair.split][pair.reason or "ok"] += 1
             ids.append(stateless.key(pair.id))
             place = _NOWHERE
             if not pair.reason:
@@ -103,28 +104,31 @@ def write_pool(
             fact = {name: getattr(pair, name) for name in _FACTS}
             index.append({**fact, **place, "status": "rejected" if pair.reason else "ok"})
             if pair.extra:
-                if pair.source not in extra:
-                    path = folder / EXTRA.format(len(extra))
-                    extra[pair.source] = stack.enter_context(Table(path))
-                extra[pair.source].append({"id": pair.id, **pair.extra})
+                extra.append(pair.source, {"id": pair.id, **pair.extra})
             if pair.labels:
-                labels.append({"id": pair.id, **pair.labels})
+                labels.append(pair.source, {"id": pair.id, **pair.labels})
     _assert_unique(ids)
     _assert_disjoint(groups, codes, "a group lies")
     _assert_disjoint(pixels, codes, "the same pixels lie")
 
+    whole = {split: sum((here[split] for here in counts.values()), Counter()) for split in SPLITS}
     card = {
         **facts,
         "resolution": resolution,
         "roots": {name: str(root) for name, root in roots.items()},
-        "counts": {split: dict(sorted(counted.items())) for split, counted in counts.items()},
-        "pairs": sum(counted.total() for counted in counts.values()),
-        "ok": sum(counted["ok"] for counted in counts.values()),
+        "counts": _plain(whole),
+        "sources": {name: _plain(here) for name, here in counts.items()},
+        "pairs": sum(counted.total() for counted in whole.values()),
+        "ok": sum(counted["ok"] for counted in whole.values()),
     }
     files.write_json(folder / CARD, card)
     files.write_manifest(folder)
     pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(side / TRUTH, index=False)
     return card
+
+
+def _plain(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    return {split: dict(sorted(counted.items())) for split, counted in counts.items()}
 
 
 def _place(pair: Row, shards: PixelShards, kept: ByteShards, roots: Mapping[str, Path]) -> dict[str, Any]:
@@ -184,9 +188,8 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 
 def read_extra(folder: Path) -> pd.DataFrame:
-    """What else sources say of pairs: id and the columns that their adapters name; no rows for most pools."""
-    tables = [pd.read_parquet(path) for path in sorted(folder.glob("extra-*.parquet"))]
-    return pd.concat(tables or [pd.DataFrame({"id": pd.Series(dtype="str")})], ignore_index=True)
+    """What else a source says of pairs: id and the columns that its adapter names; no rows for most pools."""
+    return read_tables(folder / EXTRA)
 
 
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -230,6 +233,37 @@ def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     for _ in read_each((((int(n), row), place) for n, (row, place) in zip(here, places, strict=True)), fill):
         pass
     return out
+
+
+def batches(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[NDArray[np.uint8]]:
+    """The images of all usable pairs of some splits, in the order of the index, `size` at a time.
+
+    The index is streamed too, and the next images are read while the last are in use.
+    """
+    with ThreadPoolExecutor(1) as reader:
+        ahead: Future[NDArray[np.uint8]] | None = None
+        for rows in _parts(folder, splits, size):
+            following = reader.submit(images, folder, rows)
+            if ahead is not None:
+                yield ahead.result()
+            ahead = following
+        if ahead is not None:
+            yield ahead.result()
+
+
+def _parts(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[pd.DataFrame]:
+    """Usable rows of some splits with `PLACE`, `size` at a time; the last are what is left."""
+    waiting: list[pd.DataFrame] = []
+    with pq.ParquetFile(folder / INDEX) as index:
+        for batch in index.iter_batches(size, columns=["split", "status", *PLACE]):
+            rows = batch.to_pandas()
+            waiting.append(rows[(rows["status"] == "ok") & rows["split"].isin(splits)])
+            if sum(map(len, waiting)) >= size:
+                whole = pd.concat(waiting, ignore_index=True)
+                yield whole.iloc[:size]
+                waiting = [whole.iloc[size:]]
+    if sum(map(len, waiting)):
+        yield pd.concat(waiting, ignore_index=True)
 
 
 def _located(folder: Path, roots: Mapping[str, Path], row: Any) -> Place:

@@ -1,8 +1,9 @@
-"""A parquet file that is written row by row in bounded memory."""
+"""Parquet files that are written row by row in bounded memory."""
 
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -52,3 +53,32 @@ class Table:
             table = pa.Table.from_batches(self.batches, self.schema)
             self.writer.write_table(table.unify_dictionaries())
             self.batches.clear()
+
+
+class Tables:
+    """Appends rows whose columns differ by source: a file each, `path` or with "-1", … behind its name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tables: dict[str, Table] = {}
+
+    def __enter__(self) -> "Tables":
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        for table in self.tables.values():
+            table.__exit__(*problem)
+
+    def append(self, source: str, row: dict[str, Any]) -> None:
+        """Adds a row of a source."""
+        if source not in self.tables:
+            number = f"-{len(self.tables)}" if self.tables else ""
+            self.tables[source] = Table(self.path.with_stem(f"{self.path.stem}{number}"))
+        self.tables[source].append(row)
+
+
+def read_tables(path: Path) -> pd.DataFrame:
+    """What `Tables` wrote, a missing value where a source lacks a column; no rows where there is no file."""
+    paths = sorted(path.parent.glob(f"{path.stem}*{path.suffix}"))
+    found = [pd.read_parquet(one) for one in paths]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame({"id": pd.Series(dtype="str")})

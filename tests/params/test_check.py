@@ -275,3 +275,67 @@ def test_a_scale_without_the_familys_law_is_refused() -> None:
     scale = params.scales["tiny"].model_copy(update={"sample": {}})
     with pytest.raises(Refusal, match=r"scales.tiny.sample.star is missing"):
         _one_family(params.model_copy(update={"scales": params.scales | {"tiny": scale}}))
+
+
+def with_pools(splits: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
+    """Pool mine in force with these splits, and pools of folders whose splits are given."""
+    params = edited("pool", "mine")
+    params["grid"]["oracles"], params["grid"]["selections"] = [], ["random", "alchemist"]
+    params["pools"]["mine"]["splits"] = splits
+    for name, held_out in others.items():
+        params["pools"][name] = {"format": "folder", "path": name, "splits": held_out}
+    return params
+
+
+NONE = {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0}
+
+
+def test_splits_may_be_other_pools() -> None:
+    splits = {"evaluation": {"pool": "mjhq30k"}, "meta_validation": {"pool": "clean"}, "scorer": 0.1}
+    assert check(with_pools(splits, clean=NONE)).pools["mine"].splits.others() == {
+        "evaluation": "mjhq30k", "meta_val": "clean",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("splits", "others", "told"),
+    [
+        ({"evaluation": {"pool": "mjhq"}}, {}, "evaluation.pool is 'mjhq', nearest to mjhq30k; legal values"),
+        ({"evaluation": {"pool": "mine"}}, {}, "evaluation.pool is 'mine'"),
+        ({"evaluation": {"pool": "emoji"}}, {}, "evaluation.pool is 'emoji'"),
+        (
+            {"evaluation": {"pool": "a"}, "scorer": {"pool": "a"}},
+            {"a": NONE},
+            "evaluation.pool is 'a', which is another split too",
+        ),
+        (
+            {"meta_validation": {"pool": "a"}},
+            {"a": {**NONE, "scorer": {"pool": "b"}}, "b": {**NONE, "evaluation": {"pool": "mine"}}},
+            "meta_validation.pool is 'a', whose own splits lead back to mine",
+        ),
+        ({"evaluation": 0}, {}, "evaluation is 0, and the cells of the grid are measured on that split"),
+        ({"scorer": 0}, {}, "scorer is 0, and scales.tiny.evaluate.clip is lit"),
+        ({"meta_validation": 0}, {}, "meta_validation is 0; the rater alchemist needs pairs"),
+        ({"evaluation": {"pol": "a"}}, {}, "evaluation.pol is not a known key, nearest to pool; legal keys"),
+        (
+            {"evaluation": {}},
+            {},
+            "evaluation is {}; it should be a finite number, at least 0 and less than 1 or a block with the "
+            "keys pool.",
+        ),
+        ({"evaluation": 1.5}, {}, "evaluation is 1.5; it should be a finite number, at least 0 and less"),
+        ({"evaluation": "mjhq30k"}, {}, "evaluation is 'mjhq30k'; it should be a finite number"),
+    ],
+)  # fmt: skip
+def test_wrong_splits_are_told(splits: dict[str, Any], others: dict[str, Any], told: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        check(with_pools(splits, **others))
+    assert str(refused.value).startswith(f"pools.mine.splits.{told}")
+    assert "\n" not in str(refused.value)
+
+
+def test_splits_that_nothing_needs_may_be_empty() -> None:
+    params = with_pools({"evaluation": {"pool": "mjhq30k"}, "scorer": 0, "meta_validation": 0})
+    params["grid"]["selections"], params["grid"]["raters"] = ["random"], ["random"]
+    params["scales"]["tiny"]["evaluate"] = {"clip": "ViT-L-14/openai"}
+    check(params)
