@@ -17,6 +17,7 @@ FEATURES = {
     "name": datasets.Value("string"),
     "score": datasets.Value("float32"),
     "votes": datasets.Value("int64"),
+    "safe": datasets.Value("bool"),
     "boxes": datasets.List(datasets.Value("int64")),
 }
 ROWS = {
@@ -25,6 +26,7 @@ ROWS = {
     "name": ["a", "b", "c", None, "a"],
     "score": [0.5, None, 1.0, 2.0, 3.0],
     "votes": [1, 2, 3, None, 5],
+    "safe": [True, False, None, True, True],
     "boxes": [[1], [], [2, 3], [], []],
 }
 
@@ -58,10 +60,10 @@ def test_every_row_of_a_saved_data_set_has_an_outcome(saved):
 
 
 def test_columns_are_kept_beside_as_numbers_or_text(saved):
-    found = list(rows(pool(saved, keep=["score", "votes", "name"]), 1))
+    found = list(rows(pool(saved, keep=["score", "votes", "name", "safe"]), 1))
     assert [row.extra["name"] for row in found] == ["a", "b", "c", "", "a"]
-    for name in ("score", "votes"):
-        wanted = [float("nan") if value is None else value for value in ROWS[name]]
+    for name in ("score", "votes", "safe"):
+        wanted = [float("nan" if value is None else value) for value in ROWS[name]]
         assert [row.extra[name] for row in found] == pytest.approx(wanted, nan_ok=True)
     assert all(isinstance(row.extra["votes"], float) for row in found)
 
@@ -105,6 +107,11 @@ def test_one_split_of_several_is_read(saved):
     assert [record.caption for record in records(pool(both, split="test"))] == ["four", "zero"]
     with pytest.raises(Refusal, match=r"split is 'dev'; the data set at .*both has train, test"):
         next(records(pool(both, split="dev")))
+    named = datasets.Dataset.from_dict(ROWS, features=datasets.Features(FEATURES), split="test")
+    named.save_to_disk(saved.with_name("named"))
+    assert len(outcomes(pool(saved.with_name("named"), split="test"))) == 5
+    with pytest.raises(Refusal, match=r"split is 'train'; the data set at .*named is the split test"):
+        next(records(pool(saved.with_name("named"))))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +124,7 @@ def test_one_split_of_several_is_read(saved):
         ({"columns": {**COLUMNS, "id": "uid"}}, r"columns.id is 'uid', which .* lacks"),
         ({"columns": {**COLUMNS, "image": "text"}}, r"columns.image is 'text', which is of type .*string"),
         ({"keep": ["aesthetic"]}, r"keep is 'aesthetic', which .* lacks"),
-        ({"keep": ["boxes"]}, r"keep holds 'boxes', which is of type List.*; keep numbers or text"),
+        ({"keep": ["boxes"]}, r"keep holds 'boxes', which is of type list.*; keep numbers or text"),
     ],
 )
 def test_wrong_columns_are_refused(saved, changes, told):
