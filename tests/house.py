@@ -40,9 +40,10 @@ FAMILY_WORDS = re.compile(
     r"(?<![A-Za-z])(?:(?i:tokens?|tokenizers?|tokenized|nats|top[-_]?p|codebooks?|latents?|timesteps?))(?![a-z])"
     r"|(?<![A-Za-z])Tokenizer[A-Z]\w*"
 )
-# Other libraries' names.
+# Other libraries' names, and those of a data set.
 BORROWED = re.compile(
     r"get_tokenizer|open_clip\.tokenizer|AutoTokenizer|\"tokenizer\"|tokenizer_2|pad_token_id"
+    r"|flux_reason|FluxReason|FLUX-Reason"
 )
 
 

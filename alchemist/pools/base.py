@@ -136,8 +136,10 @@ def as_number(value: Any) -> float:
 
 
 def as_extra(value: Any, is_text: bool) -> Extra:
-    """A value of a column that is kept beside: text, or a number."""
-    return (text(value) if isinstance(value, str) else "") if is_text else as_number(value)
+    """A value of a column that is kept beside: text, or a number; of truth values 1 and 0."""
+    if is_text:
+        return text(value) if isinstance(value, str) else ""
+    return float(value) if isinstance(value, bool) else as_number(value)
 
 
 def check_kept(names: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.pools.base import MISSING_IMAGE, Found, as_extra, check_kept, id_text
-from alchemist.pools.parquet import ColumnsSettings
+from alchemist.pools.parquet import ColumnsSettings, is_text
 from alchemist.pools.place import Span
 from alchemist.settings.pool import UserPool
 
@@ -60,7 +60,8 @@ def read(pool: HuggingFacePool) -> Iterator[Found]:
     wanted = dict.fromkeys(
         [columns.image, columns.caption, *([columns.id] if columns.id else []), *pool.keep]
     )
-    texts = {name for name in pool.keep if _is_text(data.features[name])}
+    kinds = data.features.arrow_schema
+    texts = {name for name in pool.keep if is_text(name, kinds.field(name).type)}
     number = 0
     for batch in data.select_columns(list(wanted)).iter(BATCH):
         for row in zip(*(batch[name] for name in wanted), strict=True):
@@ -113,6 +114,8 @@ def _opened(pool: HuggingFacePool) -> "Dataset":
         if pool.split not in data:
             raise Refusal(f"split is {pool.split!r}; the data set at {pool.path} has {', '.join(data)}.")
         data = data[pool.split]
+    elif on_disk and data.split is not None and str(data.split) != pool.split:
+        raise Refusal(f"split is {pool.split!r}; the data set at {pool.path} is the split {data.split}.")
     assert isinstance(data, Dataset)
     _check(pool, data)
     if isinstance(data.features[pool.columns.image], Image):
@@ -146,11 +149,4 @@ def _check(pool: HuggingFacePool, data: "Dataset") -> None:
             "images or their encoded bytes."
         )
     for name in pool.keep:
-        if not isinstance(data.features[name], Value):
-            raise Refusal(
-                f"keep holds {name!r}, which is of type {data.features[name]}; keep numbers or text."
-            )
-
-
-def _is_text(feature: Any) -> bool:
-    return feature.dtype in ("string", "large_string")
+        is_text(name, data.features.arrow_schema.field(name).type)

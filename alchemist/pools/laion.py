@@ -112,8 +112,9 @@ def _check(pool: LaionPool) -> set[str]:
             continue
         with file:
             parquet.check_columns(_table(path), file, _named(pool))
-            types = {column: file.schema_arrow.field(column).type for column in pool.keep}
-        texts = {name for name, kind in types.items() if pa.types.is_string(kind)} if texts is None else texts
+            fields = {name: file.schema_arrow.field(name) for name in pool.keep}
+        found = {name for name, field in fields.items() if parquet.is_text(name, field.type)}
+        texts = found if texts is None else texts
     if texts is None:
         raise Refusal(
             f"path is {pool.path!r}, which holds no tar with a parquet file beside it, as img2dataset writes "
@@ -136,7 +137,7 @@ def _shard(pool: LaionPool, name: str, path: Path, texts: set[str]) -> Iterator[
             yield _pair(pool, f"{stem}/{text(key)}", facts, parts, texts)
     for key, facts in rows.items():
         status = facts[pool.columns.status]
-        reason = MISSING_IMAGE if status == "success" else FAILED.get(status, UNREADABLE_METADATA)
+        reason = MISSING_IMAGE if status == "success" else FAILED.get(id_text(status), UNREADABLE_METADATA)
         own, group = _identity(pool, facts)
         yield Found(own or f"{stem}/{text(key)}", None, None, reason, group)
 

@@ -146,6 +146,16 @@ def values(file: pq.ParquetFile, columns: list[str]) -> Iterator[dict[str, Any]]
             yield dict(zip(columns, row, strict=True))
 
 
+def is_text(name: str, kind: pa.DataType) -> bool:
+    """Whether a column that is kept beside holds text. Raises Refusal where it holds no numbers either."""
+    types = pa.types
+    if types.is_string(kind) or types.is_large_string(kind):
+        return True
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        raise Refusal(f"keep holds {name!r}, which is of type {kind}; keep numbers or text.")
+    return False
+
+
 def _is_bytes(column: pa.DataType) -> bool:
     types = pa.types
     return bool(types.is_binary(column) or types.is_large_binary(column) or types.is_binary_view(column))

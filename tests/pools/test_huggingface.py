@@ -1,15 +1,28 @@
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from pool_helpers import encoded, outcomes, picture, user_pool
+from pool_helpers import NO_SPLITS, encoded, outcomes, picture, user_pool
 
+from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.pools import base
+from alchemist.params.sources import passed_on
+from alchemist.pools import base, store
+from alchemist.pools.image import decode
 from alchemist.pools.place import Span
 from alchemist.pools.read import ADAPTERS, expected, records, rows
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 COLUMNS = {"image": "image", "caption": "text", "id": None}
 FEATURES = {
     "image": datasets.Image(),
@@ -17,6 +30,7 @@ FEATURES = {
     "name": datasets.Value("string"),
     "score": datasets.Value("float32"),
     "votes": datasets.Value("int64"),
+    "safe": datasets.Value("bool"),
     "boxes": datasets.List(datasets.Value("int64")),
 }
 ROWS = {
@@ -25,6 +39,7 @@ ROWS = {
     "name": ["a", "b", "c", None, "a"],
     "score": [0.5, None, 1.0, 2.0, 3.0],
     "votes": [1, 2, 3, None, 5],
+    "safe": [True, False, None, True, True],
     "boxes": [[1], [], [2, 3], [], []],
 }
 
@@ -58,10 +73,10 @@ def test_every_row_of_a_saved_data_set_has_an_outcome(saved):
 
 
 def test_columns_are_kept_beside_as_numbers_or_text(saved):
-    found = list(rows(pool(saved, keep=["score", "votes", "name"]), 1))
+    found = list(rows(pool(saved, keep=["score", "votes", "name", "safe"]), 1))
     assert [row.extra["name"] for row in found] == ["a", "b", "c", "", "a"]
-    for name in ("score", "votes"):
-        wanted = [float("nan") if value is None else value for value in ROWS[name]]
+    for name in ("score", "votes", "safe"):
+        wanted = [float("nan" if value is None else value) for value in ROWS[name]]
         assert [row.extra[name] for row in found] == pytest.approx(wanted, nan_ok=True)
     assert all(isinstance(row.extra["votes"], float) for row in found)
 
@@ -105,6 +120,11 @@ def test_one_split_of_several_is_read(saved):
     assert [record.caption for record in records(pool(both, split="test"))] == ["four", "zero"]
     with pytest.raises(Refusal, match=r"split is 'dev'; the data set at .*both has train, test"):
         next(records(pool(both, split="dev")))
+    named = datasets.Dataset.from_dict(ROWS, features=datasets.Features(FEATURES), split="test")
+    named.save_to_disk(saved.with_name("named"))
+    assert len(outcomes(pool(saved.with_name("named"), split="test"))) == 5
+    with pytest.raises(Refusal, match=r"split is 'train'; the data set at .*named is the split test"):
+        next(records(pool(saved.with_name("named"))))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +137,7 @@ def test_one_split_of_several_is_read(saved):
         ({"columns": {**COLUMNS, "id": "uid"}}, r"columns.id is 'uid', which .* lacks"),
         ({"columns": {**COLUMNS, "image": "text"}}, r"columns.image is 'text', which is of type .*string"),
         ({"keep": ["aesthetic"]}, r"keep is 'aesthetic', which .* lacks"),
-        ({"keep": ["boxes"]}, r"keep holds 'boxes', which is of type List.*; keep numbers or text"),
+        ({"keep": ["boxes"]}, r"keep holds 'boxes', which is of type list.*; keep numbers or text"),
     ],
 )
 def test_wrong_columns_are_refused(saved, changes, told):
@@ -135,33 +155,99 @@ def test_what_is_no_data_set_is_refused(saved, tmp_path):
         next(records(pool(tmp_path / "nowhere")))
 
 
+class Answer(BaseHTTPRequestHandler):
+    """What the hub answers of the data set owner/name, or, with another status than 200, of every one."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        path, server = self.path.partition("?")[0], self.server
+        if server.status != 200:
+            return self.reply(server.status, b"", {"X-Error-Code": server.code, "X-Error-Message": "refused"})
+        _, resolved, name = path.partition("/datasets/owner/name/resolve/")
+        if resolved:
+            server.revisions.add(name.partition("/")[0])
+            content = server.files.get(name.partition("/")[2])
+            if content is None:
+                return self.reply(404, b"", {"X-Error-Code": "EntryNotFound"})
+            about = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            return self.reply(200, content, about)
+        if "/api/datasets/owner/name/tree/" in path:
+            below = path.partition("/tree/")[2].partition("/")[2]
+            tree = [] if below else [{"type": "directory", "path": "data", "oid": COMMIT}]
+            for name, content in server.files.items():
+                if name.rpartition("/")[0] == below:
+                    tree.append({"type": "file", "path": name, "size": len(content), "oid": COMMIT})
+            return self.reply(200, json.dumps(tree).encode())
+        if path.startswith("/api/datasets/owner/name"):
+            about = {
+                "id": "owner/name",
+                "sha": COMMIT,
+                "siblings": [{"rfilename": name} for name in server.files],
+            }
+            return self.reply(200, json.dumps(about).encode())
+        return self.reply(404)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def reply(self, status, body=b"", headers=()):
+        self.send_response(status)
+        for name, value in {**dict(headers), "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture
 def hub(monkeypatch):
-    """A hub that answers every question with the status and the error code that it holds."""
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.send_response(server.status)
-            self.send_header("X-Error-Code", server.code)
-            self.send_header("X-Error-Message", "refused")
-            self.end_headers()
-
-        do_GET = do_HEAD  # noqa: N815
-
-        def log_message(self, *_):
-            pass
-
+    """A server that speaks the part of the hub's protocol that a download by name needs."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    server.status, server.code, server.files, server.revisions = 200, "", {}, set()
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr("datasets.config.HF_ENDPOINT", address)
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("datasets.config.HF_ENDPOINT", server.address)
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     yield server
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def test_a_data_set_is_read_by_its_name_at_a_revision(hub, tmp_path):
+    content = [encoded(picture(number), "JPEG") for number in range(3)]
+    shard = io.BytesIO()
+    cells = [{"bytes": one, "path": None} for one in content]
+    pq.write_table(pa.table({"image": cells, "text": ["zero", "one", "two"]}), shard)
+    hub.files = {
+        "README.md": b"---\nlicense: mit\n---\n",
+        "data/test-00000-of-00001.parquet": shard.getvalue(),
+    }
+    block = {
+        "format": "huggingface", "path": "owner/name", "revision": "v1", "split": "test", "resolution": 16,
+        "columns": {"caption": "text"}, "splits": NO_SPLITS,
+    }  # fmt: skip
+    files.write_json(tmp_path / "data/params.json", passed_on({"pools": {"mine": block}}))
+    command = [sys.executable, "-m", "stages.prepare", "--pool", "mine", "--out", "data/pool"]
+    command += ["--truth-out", "data/truth", "--time-out", "data/time.json"]
+    # A process of its own: where the library keeps what it downloads is read when it is imported.
+    home = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **home}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "v1" in hub.revisions
+    index = store.usable(store.read_index(tmp_path / "data/pool"), "pool")
+    assert list(zip(index["id"], index["caption"], strict=True)) == [
+        ("test:0", "zero"), ("test:1", "one"), ("test:2", "two"),
+    ]  # fmt: skip
+    wanted = np.stack([decode(one, 16)[0] for one in content])
+    assert np.array_equal(store.images(tmp_path / "data/pool", index), wanted)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ SCHEMA = pa.schema(
         (name, pa.string())
         for name in ("url", "caption", "key", "status", "error_message", "sha256", "LICENSE")
     ]
-    + [("similarity", pa.float64()), ("width", pa.int32()), ("exif", pa.string())]
+    + [("similarity", pa.float64()), ("width", pa.int32()), ("tags", pa.list_(pa.string()))]
 )  # as img2dataset orders them: what it was given, then its own
 
 
@@ -41,7 +41,7 @@ def row(number, key, status=SUCCESS, **changes):
     return {
         "url": url(number), "caption": f"words {number}", "key": key, "status": status,
         "error_message": None if fine else "HTTP Error 404", "sha256": sha(number) if fine else None,
-        "LICENSE": "?", "similarity": 0.3 if fine else None, "width": 20 if fine else None, "exif": None,
+        "LICENSE": "?", "similarity": 0.3 if fine else None, "width": 20 if fine else None, "tags": None,
         **changes,
     }  # fmt: skip
 
@@ -210,6 +210,7 @@ def test_layouts_that_do_not_fit_are_refused(folder, tmp_path):
         ({"columns": {"url": "URL"}}, r"columns.url is 'URL', which .*00000\.parquet lacks.*url, caption"),
         ({"columns": {"sha256": "md5"}}, r"columns.sha256 is 'md5', which .* lacks"),
         ({"keep": ["aesthetic"]}, r"keep is 'aesthetic', which .* lacks"),
+        ({"keep": ["tags"]}, r"keep holds 'tags', which is of type list.*; keep numbers or text"),
         ({"keep": ["width", "id"]}, r"keep holds 'id', which is what the table"),
     ):
         with pytest.raises(Refusal, match=told):
