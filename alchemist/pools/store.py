@@ -31,7 +31,7 @@ from alchemist.pools.table import Table, Tables, read_tables
 
 INDEX = "index.parquet"
 CARD = "card.json"
-EXTRA = "extra.parquet"  # by id, beside the index, which it would bloat
+EXTRA = "extra-{:05d}.parquet"  # by id, one a source of pairs; in the index they would be in everyone's way
 TRUTH = "truth.parquet"
 # Columns that `images` reads. `source` is the block of `pools:` that a pair is of; `file` is relative to its
 # path, or to the pool's own folder where `place` is pixels or bytes.
@@ -86,8 +86,8 @@ def write_pool(
         PixelShards(folder, resolution, shard_pairs) as shards,
         ByteShards(folder) as kept,
         Table(folder / INDEX, _SCHEMA) as index,
-        Tables(folder / EXTRA) as extra,
-        Tables(side / LABELS) as labels,
+        Tables(folder, EXTRA) as extra,
+        Table(side / LABELS) as labels,
     ):
         for pair in rows:
             here = counts.setdefault(pair.source, {split: Counter() for split in SPLITS})
@@ -106,7 +106,7 @@ def write_pool(
             if pair.extra:
                 extra.append(pair.source, {"id": pair.id, **pair.extra})
             if pair.labels:
-                labels.append(pair.source, {"id": pair.id, **pair.labels})
+                labels.append({"id": pair.id, **pair.labels})
     _assert_unique(ids)
     _assert_disjoint(groups, codes, "a group lies")
     _assert_disjoint(pixels, codes, "the same pixels lie")
@@ -189,7 +189,7 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 def read_extra(folder: Path) -> pd.DataFrame:
     """What else a source says of pairs: id and the columns that its adapter names; no rows for most pools."""
-    return read_tables(folder / EXTRA)
+    return read_tables(folder, EXTRA)
 
 
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:

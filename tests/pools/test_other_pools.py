@@ -186,4 +186,6 @@ def test_what_sources_say_of_pairs_may_differ_in_its_columns(tmp_path):
     assert extra.loc["mjhq:x", "category"] == "animals"
     assert extra["category"].notna().sum() == 1
     assert extra["repeats"].sum() == 4
-    assert {"extra.parquet", "extra-1.parquet"} < set(files.check_manifest(tmp_path / "pool")["files"])
+    assert {"extra-00000.parquet", "extra-00001.parquet"} < set(
+        files.check_manifest(tmp_path / "pool")["files"]
+    )
