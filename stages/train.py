@@ -67,7 +67,7 @@ def run(
 
         def at_stop(seen: int, averaged: Generator) -> None:
             with files.whole(state.folder / f"ema-{seen:09d}.safetensors") as draft:
-                save_file(averaged.state_dict(), draft)
+                save_file(averaged.weights(), draft)
 
         steer = threads.steered(device)
 

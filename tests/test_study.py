@@ -105,3 +105,30 @@ def test_an_unknown_study_is_told_in_a_line(tmp_path: Path, words: tuple[str, ..
     assert done.returncode == 2
     assert done.stderr.startswith("usage: ./study table1|")
     assert not (tmp_path / "asked").exists()
+
+
+def test_the_study_of_two_families_has_every_rating_on_models_of_both_and_leaves_its_report(
+    tmp_path: Path,
+) -> None:
+    assert study(tmp_path, "flux", "-S", "scale=small").returncode == 0
+    [(_, params)] = runs(tmp_path)
+    grid = params.grid
+    assert (params.scale, len(grid.seeds), grid.families) == ("small", 3, ("star", "flux"))
+    assert [grid.family_of(model) for model in grid.whole()] == ["star", "flux"]
+    rated = {name: grid.rated_by(params.selections[name].rater) for name in grid.selections}
+    assert {"alchemist", "loss", "best"} < {name for name, by in rated.items() if by == "star"}
+    assert {"alchemist_flux", "loss_flux", "best_flux"} == {
+        name for name, by in rated.items() if by == "flux"
+    }
+    for ours, theirs in (("alchemist", "loss"), ("alchemist_flux", "loss_flux")):
+        assert params.selections[ours].sampler == params.selections[theirs].sampler
+    models = {params.contrasts[name].of(grid).model for name in params.statistics.secondary}
+    assert models == {"xs", "flux_s"}
+    assert (tmp_path / "reports/flux/index.html").is_file()
+
+
+def test_any_other_study_is_of_one_family(tmp_path: Path) -> None:
+    assert study(tmp_path, "table4").returncode == 0
+    [(_, params)] = runs(tmp_path)
+    assert params.grid.families == ("star",)
+    assert not any(other.raters or other.models for other in params.grid.others.values())

@@ -67,6 +67,14 @@ class Generator(nn.Module, ABC):
     # a family without a likelihood has a report without NLL.
     likelihood: str | None
 
+    def weights(self) -> dict[str, Tensor]:
+        """What a checkpoint of a trained model holds, by name."""
+        return self.state_dict()
+
+    def load_weights(self, tensors: dict[str, Tensor]) -> None:
+        """Puts what `weights` gave into a model of equal settings."""
+        self.load_state_dict(tensors)
+
     @abstractmethod
     def losses(self, batch: Batch, chance: Chance) -> Tensor:
         """Per-sample losses (B,), float32; functions of pair and chance alone."""

@@ -42,6 +42,11 @@ def model_settings(value: Any, where: str, family: str | None = None) -> ModelSe
     return parse(cast(type[ModelSettings], classes(given).MODEL), value, where)
 
 
+def law_settings(value: Any, where: str, family: str) -> Settings:
+    """The sampling law at `where` of a family."""
+    return _of_family(value, where, family, "LAW")
+
+
 def sample_settings(value: Any, where: str) -> dict[str, Settings]:
     """The laws of all families that the block at `where` names."""
     return _by_family(value, where, "LAW", "a law")
@@ -58,7 +63,8 @@ def _by_family(value: Any, where: str, kind: str, what: str) -> dict[str, Settin
     for name in value:
         if name not in families():
             raise Refusal(legal.wrong_key(f"{where}.{name}", name, families()))
-    return {
-        name: parse(cast(type[Settings], getattr(classes(name), kind)), block, f"{where}.{name}")
-        for name, block in value.items()
-    }
+    return {name: _of_family(block, f"{where}.{name}", name, kind) for name, block in value.items()}
+
+
+def _of_family(value: Any, where: str, family: str, kind: str) -> Settings:
+    return parse(cast(type[Settings], getattr(classes(family), kind)), value, where)

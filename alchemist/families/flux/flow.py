@@ -2,11 +2,12 @@
 
 import numpy as np
 import torch
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 
 from alchemist.core import stateless
-from alchemist.families.flux.settings import FluxSettings
+from alchemist.families.flux.settings import FluxLaw, FluxSettings
 from alchemist.models.batch import Chance
 
 Floats = NDArray[np.float32]
@@ -35,13 +36,26 @@ def sigmas(settings: FluxSettings, chance: Chance) -> Floats:
         share = np.broadcast_to(middles[:, None], (settings.scored_sigmas, len(chance)))
     if settings.density == "logit_normal":
         share = expit(settings.density_mean + settings.density_sd * ndtri(share))
-    return shifted(settings, share).astype(np.float32)
+    moved = settings.shift * share / (1 + (settings.shift - 1) * share)
+    return np.asarray(moved, dtype=np.float32)
 
 
-def shifted(settings: FluxSettings, sigma: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sigma after the shift for the resolution."""
-    moved: NDArray[np.float64] = settings.shift * sigma / (1 + (settings.shift - 1) * sigma)
-    return moved
+def steps(law: FluxLaw, tokens: int) -> FlowMatchEulerDiscreteScheduler:
+    """The scheduler of a trajectory of `law.steps` from sigma 1 to 0, its sigmas on the host."""
+    even = np.linspace(1, 1 / law.steps, law.steps)
+    if law.shift == "dynamic":
+        scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+        scheduler.set_timesteps(sigmas=even, mu=calculate_shift(tokens))
+    else:
+        scheduler = FlowMatchEulerDiscreteScheduler(shift=law.shift)
+        scheduler.set_timesteps(sigmas=even)
+    scheduler.set_begin_index(0)
+    return scheduler
+
+
+def calculate_shift(tokens: int) -> float:
+    """mu of FLUX.1-dev: 0.5 at 256 tokens, 1.15 at 4,096, linear in their number."""
+    return 0.5 + (1.15 - 0.5) * (tokens - 256) / (4096 - 256)
 
 
 def error_weights(settings: FluxSettings, sigma: torch.Tensor) -> torch.Tensor:

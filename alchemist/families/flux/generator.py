@@ -1,18 +1,15 @@
 """FLUX as a family: its generator, and the trunk that a rater grows on."""
 
-import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
 from alchemist.core import devices
-from alchemist.families.flux import flow
+from alchemist.families.flux import flow, lora, pretrained
 from alchemist.families.flux.codec import FluxCodec
 from alchemist.families.flux.settings import FluxLaw, FluxSettings
-from alchemist.families.flux.transformer import initialise, run, transformer
+from alchemist.families.flux.transformer import fit_out, initialise, run, transformer
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.family import Generator, Trunk
-from alchemist.models.text import TEXT_WIDTH
 
 
 class FluxGenerator(Generator):
@@ -23,9 +20,26 @@ class FluxGenerator(Generator):
     def __init__(self, settings: FluxSettings, codec: FluxCodec, seed: int) -> None:
         super().__init__()
         self.settings = settings
-        self.network = transformer(settings, codec.shape[1], TEXT_WIDTH, TEXT_WIDTH)
-        initialise(self.network, seed)
+        self.network = transformer(settings, codec.shape[1])
+        if settings.weights is None:
+            initialise(self.network, seed)
+        else:
+            self.network = pretrained.load(self.network, settings)
+        fit_out(self.network, settings)
+        if settings.lora is not None:
+            lora.adapt(self.network, settings.lora, seed)
         self._frozen = (codec,)  # in a tuple, so that its weights are not this module's
+
+    def weights(self) -> dict[str, Tensor]:
+        """See Generator.weights: of an adapted network the adapters alone."""
+        return super().weights() if self.settings.lora is None else lora.weights(self.network)
+
+    def load_weights(self, tensors: dict[str, Tensor]) -> None:
+        """See Generator.load_weights."""
+        if self.settings.lora is None:
+            super().load_weights(tensors)
+        else:
+            lora.load_weights(self.network, tensors)
 
     def _errors(self, batch: Batch, chance: Chance) -> tuple[Tensor, Tensor]:
         """Errors of the velocity (S, B, L, D) float32 at sigmas (S, B): one draw, or all strata."""
@@ -35,7 +49,8 @@ class FluxGenerator(Generator):
         errors = []
         for share, drawn in zip(sigma, noise, strict=True):
             at = share[:, None, None]
-            velocity = run(self.network, (1 - at) * image + at * drawn, share, batch.text)
+            between = (1 - at) * image + at * drawn
+            velocity = run(self.network, between, share, batch.text, self.settings.embedded_guidance)
             errors.append(velocity.float() - (drawn - image))
         return torch.stack(errors), sigma
 
@@ -58,15 +73,14 @@ class FluxGenerator(Generator):
     def sample(self, captions: Text, null: Text, chance: Chance, law: FluxLaw) -> Tensor:
         """See Generator.sample. Euler steps from sigma 1 to 0, guided as by Ho & Salimans (2022)."""
         codec, device = self._frozen[0], captions.pooled.device
-        scheduler = FlowMatchEulerDiscreteScheduler(shift=self.settings.shift)
-        scheduler.set_timesteps(sigmas=np.linspace(1, 1 / law.steps, law.steps))  # on the host
-        scheduler.set_begin_index(0)
+        scheduler = flow.steps(law, codec.shape[0])
+        embedded = None if self.settings.embedded_guidance is None else law.embedded_guidance
         x = devices.put(flow.noise(chance, 1, codec.shape)[0], device)
         guided = law.guidance != 1
         text = captions.join(null) if guided else captions
         for time, share in zip(scheduler.timesteps, scheduler.sigmas[:-1], strict=True):
             both = torch.cat([x, x]) if guided else x
-            velocity = run(self.network, both, share.expand(len(both)).to(device), text).float()
+            velocity = run(self.network, both, share.expand(len(both)).to(device), text, embedded).float()
             if guided:
                 given, empty = velocity.chunk(2)
                 velocity = empty + law.guidance * (given - empty)
@@ -83,16 +97,18 @@ class FluxTrunk(Trunk):
 
     def __init__(self, settings: FluxSettings, codec: FluxCodec, seed: int) -> None:
         super().__init__()
-        self.width = settings.heads * settings.head_width
-        self.network = transformer(settings, codec.shape[1], TEXT_WIDTH, TEXT_WIDTH)
+        self.width, self._guidance = settings.heads * settings.head_width, settings.embedded_guidance
+        self.network = transformer(settings, codec.shape[1])
         self.network.proj_out = nn.Identity()
         initialise(self.network, seed)
+        fit_out(self.network, settings)
         self._frozen = (codec,)  # in a tuple, so that its weights are not this module's
 
     def features(self, batch: Batch, chance: Chance) -> Tensor:
         """Output states averaged over the tokens of the image, (B, C) float32."""
         image = self._frozen[0].tokens(batch.inputs)
-        return run(self.network, image, image.new_zeros(len(image)), batch.text).float().mean(1)
+        guidance = self._guidance
+        return run(self.network, image, image.new_zeros(len(image)), batch.text, guidance).float().mean(1)
 
     def decays(self, name: str, parameter: Tensor) -> bool:
         """See Trunk.decays."""

@@ -1,11 +1,22 @@
 """What params.yaml may hold of the family FLUX: sizes, the flow's law, and the sampling law."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from alchemist.settings import Settings
 from alchemist.settings.model import ModelSettings
+
+
+class LoraSettings(Settings):
+    """`models.NAME.lora`: low-rank adapters on a frozen network (Hu et al. 2022), by peft."""
+
+    rank: int = Field(default=16, ge=1, description="of the adapters; their scale is 1")
+    target: Literal["attention", "double", "all"] = Field(
+        default="attention",
+        description="what is adapted: attention of all blocks; and feed-forwards of double blocks; and the "
+        "rest of single blocks",
+    )
 
 
 class FluxSettings(ModelSettings):
@@ -22,6 +33,12 @@ class FluxSettings(ModelSettings):
     rope: tuple[int, int, int] = Field(
         description="channels of a head that turn with text, row, column: even numbers, head_width in sum"
     )
+    text_width: int = Field(
+        default=384, ge=1, description="numbers of a word piece's state: 384 of MiniLM, 4096 of T5-XXL"
+    )
+    pooled_width: int = Field(
+        default=384, ge=1, description="numbers of a caption's pooled vector: 384 of MiniLM, 768 of CLIP-L"
+    )
     density: Literal["logit_normal", "uniform"] = Field(
         default="logit_normal", description="of sigma, the share of noise, in training"
     )
@@ -31,7 +48,7 @@ class FluxSettings(ModelSettings):
         default="none", description="of the squared error by sigma (Esser et al. 2024)"
     )
     shift: float = Field(
-        default=1.0, gt=0, description="sigma becomes shift sigma / (1 + (shift - 1) sigma), at all times"
+        default=1.0, gt=0, description="in training sigma becomes shift sigma / (1 + (shift - 1) sigma)"
     )
     scored_sigmas: int = Field(
         default=4,
@@ -40,8 +57,37 @@ class FluxSettings(ModelSettings):
         description="strata of sigma over which the loss of a pair is a mean in scoring",
     )
 
+    embedded_guidance: float | None = Field(
+        default=None,
+        ge=0,
+        description="fed to a guidance-distilled network in training; null: the network has no such input",
+    )
+    weights: str | None = Field(
+        default=None,
+        min_length=1,
+        description="where training starts: a folder or a repository of diffusers, a .safetensors file of "
+        "the published layout or of a cell's checkpoint; null: random weights",
+    )
+    subfolder: str = Field(
+        default="transformer", description="of weights, where they are a folder or a repository; may be empty"
+    )
+    lora: LoraSettings | None = Field(
+        default=None, description="adapters that are trained while the network stays as it is; null: none"
+    )
+    frozen_type: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="of the frozen network's weights, where adapters are trained"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="blocks are run again in the backward pass, to hold less memory"
+    )
+    compile: bool = Field(default=False, description="blocks by torch.compile; not with exact credits")
+
     @model_validator(mode="after")
     def _fits(self) -> "FluxSettings":
+        if self.lora is not None and self.weights is None:
+            raise ValueError("weights should be named where lora is: adapters need a trained network")
+        if self.frozen_type == "bf16" and self.lora is None:
+            raise ValueError("frozen_type should be fp32 where nothing is frozen: lora is null")
         if sum(self.rope) != self.head_width or any(part < 2 or part % 2 for part in self.rope):
             raise ValueError(f"rope should be three even numbers from 2 that sum to {self.head_width}")
         return self
@@ -53,6 +99,14 @@ class FluxLaw(Settings):
     steps: int = Field(default=20, ge=1, le=1000, description="Euler steps from noise to image")
     guidance: float = Field(
         default=2.0, ge=0, description="v = v_empty + guidance (v_caption - v_empty); 1 is none"
+    )
+    shift: Literal["dynamic"] | Annotated[float, Field(gt=0)] = Field(
+        default=1.0,
+        description="sigma becomes shift sigma / (1 + (shift - 1) sigma); dynamic: by the number of tokens, "
+        "as FLUX.1-dev is sampled",
+    )
+    embedded_guidance: float = Field(
+        default=3.5, ge=0, description="fed to a guidance-distilled network; others have no such input"
     )
 
 

@@ -14,23 +14,28 @@ from alchemist.families.flux.settings import FluxSettings
 from alchemist.models.batch import Text
 
 
-def transformer(
-    settings: FluxSettings, channels: int, text_width: int, pooled_width: int
-) -> FluxTransformer2DModel:
+def transformer(settings: FluxSettings, channels: int) -> FluxTransformer2DModel:
     """A network of that size over tokens of `channels`, its weights as torch draws them."""
-    network = FluxTransformer2DModel(
+    return FluxTransformer2DModel(
         in_channels=channels,
         num_layers=settings.double_blocks,
         num_single_layers=settings.single_blocks,
         attention_head_dim=settings.head_width,
         num_attention_heads=settings.heads,
-        joint_attention_dim=text_width,
-        pooled_projection_dim=pooled_width,
-        guidance_embeds=False,
+        joint_attention_dim=settings.text_width,
+        pooled_projection_dim=settings.pooled_width,
+        guidance_embeds=settings.embedded_guidance is not None,
         axes_dims_rope=settings.rope,
     )
+
+
+def fit_out(network: FluxTransformer2DModel, settings: FluxSettings) -> None:
+    """Sets how a network is run: its attention, and what trades time for memory."""
     network.set_attn_processor(Attention())
-    return network
+    if settings.gradient_checkpointing:
+        network.enable_gradient_checkpointing()
+    if settings.compile:
+        network.compile_repeated_blocks()
 
 
 @torch.no_grad()
@@ -50,10 +55,13 @@ def initialise(network: nn.Module, seed: int) -> None:
                 module.bias.zero_()
 
 
-def run(network: FluxTransformer2DModel, tokens: Tensor, sigma: Tensor, text: Text) -> Tensor:
+def run(
+    network: FluxTransformer2DModel, tokens: Tensor, sigma: Tensor, text: Text, guidance: float | None = None
+) -> Tensor:
     """What the network gives for tokens (B, L, D) at sigma (B,) with captions: (B, L, its output's width).
 
     No token attends to the padding of a caption, so that no row depends on its neighbours' lengths.
+    `guidance` is for a network that embeds it, and None for others.
     """
     rows, places = len(tokens), tokens.shape[1]
     side = round(places**0.5)
@@ -68,6 +76,7 @@ def run(network: FluxTransformer2DModel, tokens: Tensor, sigma: Tensor, text: Te
         pooled_projections=text.pooled,
         timestep=sigma,  # the network multiplies by 1,000
         img_ids=ids,
+        guidance=None if guidance is None else torch.full_like(sigma, guidance),
         txt_ids=ids.new_zeros(text.states.shape[1], 3),
         joint_attention_kwargs={"attention_mask": bias},
         return_dict=False,

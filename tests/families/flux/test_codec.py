@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, FluxPipeline
-from flux_helpers import images
+from conftest import random_text
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline
+from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
+from flux_helpers import TINY, images, stirred
 
 from alchemist.core.refusal import Refusal
+from alchemist.families.flux import flow
 from alchemist.families.flux.codec import LatentCodec, PixelCodec, open_codec, pack, unpack, write_codec
-from alchemist.families.flux.settings import CodecSettings
+from alchemist.families.flux.settings import CodecSettings, FluxLaw
+from alchemist.models.batch import Chance, Text
 
 CPU = torch.device("cpu")
 
@@ -78,6 +82,34 @@ def test_latents_are_scaled_and_decoded_as_the_pipeline_does(autoencoder: Path, 
     # one image at a time is the same
     alone = codec.encode(given[3:4].numpy())["latents"]
     assert alone == pytest.approx(stored["latents"][3:4], abs=2e-3)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, "dynamic"])
+def test_samples_are_those_of_the_pipeline(autoencoder: Path, tmp_path: Path, shift: object) -> None:
+    """With a guidance-distilled network and precomputed captions, from the same noise to the same pixels."""
+    write_codec(tmp_path, CodecSettings(kind="latents", weights=str(autoencoder)), 16)
+    codec = open_codec(tmp_path, CPU)
+    model = stirred(TINY.model_copy(update={"embedded_guidance": 4.0}), codec)
+    text, chance = random_text(3, length=5), Chance.run(7, 0, 3)
+    text = Text(text.states, torch.ones_like(text.mask), text.pooled)
+    law = FluxLaw(steps=4, guidance=1.0, shift=shift, embedded_guidance=2.5)
+    ours = model.sample(text, text, chance, law)
+    scheduler = FlowMatchEulerDiscreteScheduler(
+        **({"use_dynamic_shifting": True} if shift == "dynamic" else {"shift": shift})
+    )
+    model.network.set_attn_processor(FluxAttnProcessor())
+    pipeline = FluxPipeline(
+        scheduler, AutoencoderKL.from_pretrained(autoencoder / "vae"), None, None, None, None, model.network
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = pipeline(
+        prompt_embeds=text.states, pooled_prompt_embeds=text.pooled, height=16, width=16,
+        num_inference_steps=4, guidance_scale=2.5, output_type="np",
+        latents=torch.from_numpy(flow.noise(chance, 1, codec.shape)[0]),
+    ).images  # fmt: skip
+    far = ours.permute(0, 2, 3, 1).numpy().astype(int) - np.rint(theirs * 255)
+    assert np.abs(far).max() <= 1
+    assert ours.float().std() > 10
 
 
 def test_what_cannot_be_had_is_refused_in_a_sentence(autoencoder: Path, tmp_path: Path) -> None:

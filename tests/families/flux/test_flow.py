@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift as pipeline_shift
 from flux_helpers import TINY
 from scipy import stats
 
 from alchemist.families.flux import flow
+from alchemist.families.flux.settings import FluxLaw
 from alchemist.models.batch import Chance
 
 
@@ -52,11 +53,19 @@ def test_sigmas_of_scoring_are_the_strata_of_the_density_and_the_same_for_every_
     assert share == pytest.approx([0.125, 0.375, 0.625, 0.875], abs=1e-5)
 
 
-def test_the_shift_is_that_of_the_scheduler() -> None:
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    scheduler.set_timesteps(sigmas=np.linspace(1, 0.1, 10))
-    ours = flow.shifted(of(shift=3.0), np.linspace(1, 0.1, 10))
-    assert scheduler.sigmas[:-1].numpy() == pytest.approx(ours, abs=1e-6)
+def test_steps_go_from_noise_to_image_and_are_shifted() -> None:
+    even = np.linspace(1, 0.1, 10)
+    plain, static, dynamic = (
+        flow.steps(FluxLaw(steps=10, shift=shift), 256).sigmas.numpy() for shift in (1.0, 3.0, "dynamic")
+    )
+    assert plain == pytest.approx([*even, 0], abs=1e-6)
+    assert static == pytest.approx([*(3 * even / (1 + 2 * even)), 0], abs=1e-6)
+    assert dynamic == pytest.approx([*(np.exp(0.5) / (np.exp(0.5) + 1 / even - 1)), 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [64, 256, 1024, 4096])
+def test_the_dynamic_shift_is_that_of_the_pipeline(tokens: int) -> None:
+    assert flow.calculate_shift(tokens) == pytest.approx(pipeline_shift(tokens))
 
 
 def test_weights_of_the_error() -> None:

@@ -13,7 +13,7 @@ SPEC = FluxSettings(family="flux", double_blocks=1, single_blocks=2, heads=4, he
 
 
 def noisy(settings: FluxSettings = TINY) -> torch.nn.Module:
-    network = transformer(settings, 48, 384, 384)
+    network = transformer(settings, 48)
     rng = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
         parameter.data = 0.3 * torch.randn(parameter.shape, generator=rng)
@@ -21,7 +21,7 @@ def noisy(settings: FluxSettings = TINY) -> torch.nn.Module:
 
 
 def test_the_tiny_network_has_the_parameters_of_the_spec() -> None:
-    assert sum(p.numel() for p in transformer(SPEC, 48, 384, 384).parameters()) == 1_298_224
+    assert sum(p.numel() for p in transformer(SPEC, 48).parameters()) == 1_298_224
 
 
 def test_attention_is_that_of_diffusers() -> None:
@@ -65,7 +65,7 @@ def test_caption_sigma_and_place_of_a_token_matter() -> None:
 
 
 def test_blocks_start_as_the_identity_and_the_output_as_zero() -> None:
-    network = transformer(TINY, 48, 384, 384)
+    network = transformer(TINY, 48)
     initialise(network, 0)
     out = run(network, torch.randn(2, 4, 48), torch.rand(2), random_text(2))
     assert not out.any()
@@ -89,7 +89,7 @@ def test_weights_are_functions_of_the_seed_alone() -> None:
     states = []
     for seed, noise in ((7, 1), (7, 2), (8, 1)):
         torch.manual_seed(noise)
-        network = transformer(TINY, 48, 384, 384)
+        network = transformer(TINY, 48)
         initialise(network, seed)
         states.append(network.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
