@@ -107,11 +107,11 @@ def by_category(
     An image whose category is "" belongs to none. CLIP-Score; FD where both sides have `ENOUGH` images, or
     else KID, where both have two at least.
     """
-    out = {}
+    out: dict[str, dict[str, float]] = {}
     for category in sorted(set(categories.tolist()) - {""}):
         mine, theirs = found.part(categories == category), of_real == category
         counts = int((categories == category).sum()), int(theirs.sum())
-        out[category] = dict(zip(("n", "reference_n"), map(float, counts), strict=True))
+        out[category] = {"n": counts[0], "reference_n": counts[1]}
         if len(mine.scores):
             out[category][settings.clip_name] = float(mine.scores.mean())
         for network, rows in mine.features.items():

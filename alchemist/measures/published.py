@@ -64,7 +64,8 @@ def network(name: Further, where: WeightsSettings, device: torch.device) -> Scal
     """
     key = f"evaluate.weights.{'inception' if name == 'inception_clean' else name}"
     if name in ("inception", "inception_clean"):
-        path = _released() if where.inception is None else weights.located(where.inception, key, "")
+        place = where.inception
+        path = _released() if place is None else weights.located(place, key, _released_name())
         body = _joined(weights.fill(inception(), weights.read(path, key), key, path)).to(device)
         middle = 127.5 if name == "inception" else 128.0  # clean-fid has (x - 128) / 128
         return Scaled(body, (middle,) * 3, (middle,) * 3, files.sha256(path))
@@ -124,11 +125,17 @@ def _joined(body: Any) -> nn.Module:
     )
 
 
+def _released_name() -> str:
+    from cleanfid.inception_pytorch import FID_WEIGHTS_URL
+
+    return str(FID_WEIGHTS_URL).rsplit("/", 1)[1]
+
+
 def _released() -> Path:
     """The file of pytorch-fid's release, in torch's cache."""
     from cleanfid.inception_pytorch import FID_WEIGHTS_URL
 
-    path = Path(torch.hub.get_dir()) / "checkpoints" / FID_WEIGHTS_URL.rsplit("/", 1)[1]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / _released_name()
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -43,7 +43,7 @@ def located(asked: str, key: str, file: str) -> Path:
     with hub_offline(not answers(host)):  # its cache is asked all the same
         try:
             return Path(hf_hub_download(asked, file))
-        except OSError:  # what the hub's client raises: no network, no such name, a licence not accepted
+        except (OSError, ValueError):  # no network, no such name, one that cannot be, a licence not accepted
             raise Refusal(
                 f"{key} is {asked!r}, whose {file} is not here and could not be downloaded from {host}; go "
                 "online once, or set it to the path of a file."

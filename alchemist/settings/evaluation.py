@@ -32,7 +32,7 @@ class WeightsSettings(Settings):
     inception: str | None = Field(
         default=None,
         min_length=1,
-        description="file of pytorch-fid's InceptionV3 (pt_inception-2015-12-05-6726825d.pth), "
+        description="file of pytorch-fid's InceptionV3 (pt_inception-2015-12-05-6726825d.pth) or hub name, "
         "for inception and inception_clean; null: downloaded from its release on GitHub",
     )
     dinov2_vitl14: str = Field(

@@ -107,6 +107,7 @@ def test_a_place_is_a_file_or_a_name_of_the_hub(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    refused(r"whose w is not here", located, "a--b/c", KEY, "w")  # no name that the hub allows
     refused(r"whose w\.bin is not here and could not be downloaded from", located, "some/net", KEY, "w.bin")
     place = tmp_path / "models--some--net" / "snapshots" / "abc"
     place.mkdir(parents=True)
