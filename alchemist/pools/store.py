@@ -31,13 +31,13 @@ from alchemist.pools.table import Table, Tables, read_tables
 
 INDEX = "index.parquet"
 CARD = "card.json"
-EXTRA = "extra-{:05d}.parquet"  # by id, one a source of pairs; in the index they would be in everyone's way
+EXTRA = "extra.parquet"  # by id, beside the index, which it would bloat
 TRUTH = "truth.parquet"
+LABELS = "labels.parquet"
 # Columns that `images` reads. `source` is the block of `pools:` that a pair is of; `file` is relative to its
 # path, or to the pool's own folder where `place` is pixels or bytes.
 PLACE = ["id", "source", "place", "file", "column", "offset", "size", "crc"]
 _WORD = pa.dictionary(pa.int32(), pa.string())  # few values, many rows
-LABELS = "labels.parquet"
 _SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("id", "caption", "split", "group", "status", "reason")),
@@ -86,14 +86,15 @@ def write_pool(
         PixelShards(folder, resolution, shard_pairs) as shards,
         ByteShards(folder) as kept,
         Table(folder / INDEX, _SCHEMA) as index,
-        Tables(folder, EXTRA) as extra,
-        Table(side / LABELS) as labels,
+        Tables(folder / EXTRA) as extra,
+        Tables(side / LABELS) as labels,
     ):
         for pair in rows:
             here = counts.setdefault(pair.source, {split: Counter() for split in SPLITS})
             here[pair.split][pair.reason or "ok"] += 1
             ids.append(stateless.key(pair.id))
-            place = _NOWHERE
+            # Of a repeat the hash says what it repeats.
+            place = {**_NOWHERE, "pixels": _word(pair.pixels)}
             if not pair.reason:
                 place = _place(pair, shards, kept, roots)
                 groups.append(stateless.key(pair.group))
@@ -106,7 +107,7 @@ def write_pool(
             if pair.extra:
                 extra.append(pair.source, {"id": pair.id, **pair.extra})
             if pair.labels:
-                labels.append({"id": pair.id, **pair.labels})
+                labels.append(pair.source, {"id": pair.id, **pair.labels})
     _assert_unique(ids)
     _assert_disjoint(groups, codes, "a group lies")
     _assert_disjoint(pixels, codes, "the same pixels lie")
@@ -152,7 +153,12 @@ def _place(pair: Row, shards: PixelShards, kept: ByteShards, roots: Mapping[str,
     if not digest:
         assert isinstance(image, np.ndarray)
         digest = pixel_hash(image)
-    return at | {"pixels": int.from_bytes(digest[:8], "big")}
+    return at | {"pixels": _word(digest)}
+
+
+def _word(digest: bytes) -> int:
+    """The first 64 bits of a hash; 0 where there is none."""
+    return int.from_bytes(digest[:8], "big")
 
 
 @functools.lru_cache(maxsize=16)
@@ -179,7 +185,7 @@ def _assert_disjoint(hashes: "array[int]", codes: "array[int]", what: str) -> No
 def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """One row a pair: id, caption, split, group, status, reason, source, pixels, and `PLACE`; as written.
 
-    `pixels` is the beginning of the hash of the decoded image, 0 for a rejected pair. Of all columns, or
+    `pixels` is the beginning of the hash of the decoded image, 0 where none was decoded. Of all columns, or
     of those asked for: captions take most of the memory. Raises Refusal where the folder holds no pool.
     """
     if not (folder / INDEX).is_file():
@@ -189,7 +195,7 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 def read_extra(folder: Path) -> pd.DataFrame:
     """What else a source says of pairs: id and the columns that its adapter names; no rows for most pools."""
-    return read_tables(folder, EXTRA)
+    return read_tables(folder / EXTRA)
 
 
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:

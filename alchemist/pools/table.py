@@ -1,6 +1,5 @@
 """Parquet files that are written row by row in bounded memory."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +56,10 @@ class Table:
 
 
 class Tables:
-    """Appends rows whose columns differ by source: a file each, by a name with room for a number."""
+    """Appends rows whose columns differ by source: a file each, `path` or with "-1", … behind its name."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.name = folder, name
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.tables: dict[str, Table] = {}
 
     def __enter__(self) -> "Tables":
@@ -73,12 +72,13 @@ class Tables:
     def append(self, source: str, row: dict[str, Any]) -> None:
         """Adds a row of a source."""
         if source not in self.tables:
-            self.tables[source] = Table(self.folder / self.name.format(len(self.tables)))
+            number = f"-{len(self.tables)}" if self.tables else ""
+            self.tables[source] = Table(self.path.with_stem(f"{self.path.stem}{number}"))
         self.tables[source].append(row)
 
 
-def read_tables(folder: Path, name: str) -> pd.DataFrame:
+def read_tables(path: Path) -> pd.DataFrame:
     """What `Tables` wrote, a missing value where a source lacks a column; no rows where there is no file."""
-    paths = itertools.takewhile(Path.is_file, (folder / name.format(i) for i in itertools.count()))
-    found = [pd.read_parquet(path) for path in paths]
+    paths = sorted(path.parent.glob(f"{path.stem}*{path.suffix}"))
+    found = [pd.read_parquet(one) for one in paths]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame({"id": pd.Series(dtype="str")})

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from alchemist.core.refusal import Refusal
+from alchemist.pools.table import read_tables
 
 
 def read_truth(folder: Path) -> pd.DataFrame:
@@ -17,5 +18,4 @@ def read_truth(folder: Path) -> pd.DataFrame:
 
 def read_labels(folder: Path) -> pd.DataFrame:
     """What people said of pairs: id and the columns that an adapter names; no rows for most pools."""
-    path = folder / "labels.parquet"
-    return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"id": pd.Series(dtype="str")})
+    return read_tables(folder / "labels.parquet")

@@ -102,6 +102,13 @@ def ledger_table(accounts: list[Account]) -> Table:
     return Table(head, rows, left=2)
 
 
+def licences(card: Mapping[str, Any]) -> str:
+    """The licence of the pool's images, and of those of pools that are splits of it."""
+    own, others = card.get("licence", "not stated"), card.get("others", {})
+    told = [f"{card['pool']}: {own}"] if others else [own]
+    return "; ".join([*told, *(f"{name}: {other['licence']}" for name, other in others.items())])
+
+
 def split_table(card: Mapping[str, Any]) -> Table:
     """Counts of every split; the store counts usable pairs under `ok`, others under their reason.
 

@@ -11,7 +11,7 @@ from alchemist.report.agreement_tables import agreement_tables
 from alchemist.report.cost_tables import cost_tables
 from alchemist.report.curves import curves, rater_training
 from alchemist.report.facts import facts, flat
-from alchemist.report.ledger import check_sizes, ledger, ledger_table, split_table
+from alchemist.report.ledger import check_sizes, ledger, ledger_table, licences, split_table
 from alchemist.report.makeup import makeup
 from alchemist.report.material import Material
 from alchemist.report.paper import paper_parts
@@ -57,7 +57,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "example_count": EXAMPLES,
         "params": list(flat(material.params)),
         "codec": list(flat(material.codec)),
-        "licence": material.pool_card.get("licence", "not stated"),
+        "licence": licences(material.pool_card),
     }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),

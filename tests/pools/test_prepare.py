@@ -84,26 +84,6 @@ def test_the_stage_parts_what_was_planted_from_the_pool(tmp_path):
     assert files.read_json(tmp_path / "data/timings/prepare.json").keys() == {"seconds"}
 
 
-def test_the_stage_reads_pools_that_are_splits(tmp_path, monkeypatch):
-    for folder, start in (("mine", 0), ("clean", 5)):
-        for i in range(start, start + 8):
-            write_pair(tmp_path / folder, f"{i}", f"caption {i}", i)
-    splits = {"meta_validation": 0.0, "evaluation": {"pool": "clean"}, "scorer": 0.0}
-    block = {"format": "folder", "path": "mine", "resolution": 16, "splits": splits}
-    other = {"format": "folder", "path": "clean", "resolution": 64, "licence": "theirs"}
-    done = run_stage(tmp_path, "mine", block, clean=other)
-    assert done.returncode == 0, done.stderr
-    assert "3 same pixels as a pair of another split" in done.stdout
-    card = files.read_json(tmp_path / "data/pool/card.json")
-    assert card["roots"] == {"mine": "mine", "clean": "clean"}
-    assert card["others"]["clean"]["licence"] == "theirs"
-    assert card["sources"]["clean"]["evaluation"] == {"ok": 8}
-    assert card["sources"]["mine"]["pool"] == {"ok": 5, "same pixels as a pair of another split": 3}
-    monkeypatch.chdir(tmp_path)
-    index = usable(read_index(tmp_path / "data/pool"), "evaluation")
-    assert images(tmp_path / "data/pool", index).shape == (8, 16, 16, 3)
-
-
 def test_the_stage_keeps_what_people_preferred_from_raters_and_trainers(tmp_path):
     source = tmp_path / "hpdv3"
     (source / "images").mkdir(parents=True)
@@ -124,3 +104,23 @@ def test_the_stage_keeps_what_people_preferred_from_raters_and_trainers(tmp_path
     )
     assert not {"wins", "losses", "confidence"} & names
     assert not list((tmp_path / "data/pool").glob("*labels*"))
+
+
+def test_the_stage_reads_pools_that_are_splits(tmp_path, monkeypatch):
+    for folder, start in (("mine", 0), ("clean", 5)):
+        for i in range(start, start + 8):
+            write_pair(tmp_path / folder, f"{i}", f"caption {i}", i)
+    splits = {"meta_validation": 0.0, "evaluation": {"pool": "clean"}, "scorer": 0.0}
+    block = {"format": "folder", "path": "mine", "resolution": 16, "splits": splits}
+    other = {"format": "folder", "path": "clean", "resolution": 64, "licence": "theirs"}
+    done = run_stage(tmp_path, "mine", block, clean=other)
+    assert done.returncode == 0, done.stderr
+    assert "3 same pixels as a pair of another split" in done.stdout
+    card = files.read_json(tmp_path / "data/pool/card.json")
+    assert card["roots"] == {"mine": "mine", "clean": "clean"}
+    assert card["others"]["clean"]["licence"] == "theirs"
+    assert card["sources"]["clean"]["evaluation"] == {"ok": 8}
+    assert card["sources"]["mine"]["pool"] == {"ok": 5, "same pixels as a pair of another split": 3}
+    monkeypatch.chdir(tmp_path)
+    index = usable(read_index(tmp_path / "data/pool"), "evaluation")
+    assert images(tmp_path / "data/pool", index).shape == (8, 16, 16, 3)
