@@ -4,7 +4,7 @@
 
 Ours is what the stage prepare draws from (`alchemist.pools.read.rows`): pairs with their split, ids and
 repeats checked, each image read, decoded, cropped and resized. A bare loop decodes, crops and resizes alike,
-and checks nothing. Both are pinned to one core.
+and checks nothing. Each has one core, and one thread that decodes.
 """
 
 import csv
@@ -226,7 +226,11 @@ def make_bare(name: str, root: Path) -> Callable[[], object]:
 
 
 def _pin() -> None:
-    """One core for the process and its threads, where the system can."""
+    """One core for the process, where the system can, and one thread that decodes.
+
+    More threads on one core would get a larger share of it where other work runs beside.
+    """
+    os.cpu_count = lambda: 1
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 

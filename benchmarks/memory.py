@@ -7,8 +7,7 @@ The stages run as they are, each in a process of its own, on a person's pairs of
 all stages on parquet, those that read the person's files on a folder and on tars too.
 The networks are tiny, so that what is held of the pool shows beside them: pixels that stay in memory would
 be 27 MiB of the larger pool, 7 % of most stages. There are 200 captions, since their states wait in memory
-by design until they are enough for a shard (`SHARD_BYTES`, `CHUNK_BYTES`), and shards of 1,000 pairs, since
-a shard of pixels waits too.
+by design until they are enough for a shard (`SHARD_BYTES`, `CHUNK_BYTES`).
 """
 
 import contextlib

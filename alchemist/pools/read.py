@@ -8,6 +8,7 @@ has a row too, with a reason; nothing is replaced by a neighbour and no pair end
 100 bytes).
 """
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -97,7 +98,10 @@ def expected(pool: PoolSettings, others: Others | None = None) -> int | None:
     """How many rows `rows` will give or so, for a progress bar; None where only reading would tell."""
     if isinstance(pool, emoji.EmojiPool):
         return emoji.expected(pool)
-    counts = [ADAPTERS[one.format].expected(one) for one in (*(others or {}).values(), pool)]
+    counts = [ADAPTERS[pool.format].expected(pool)]
+    for name, other in (others or {}).items():
+        with _of(name):
+            counts.append(ADAPTERS[other.format].expected(other))
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 
@@ -105,6 +109,15 @@ def expected(pool: PoolSettings, others: Others | None = None) -> int | None:
 def licence(pool: PoolSettings) -> str:
     """The licence and attribution that travel with the pool."""
     return pool.licence if isinstance(pool, UserPool) else emoji.LICENCE
+
+
+@contextlib.contextmanager
+def _of(name: str) -> Iterator[None]:
+    """A mistake in another pool is told as one of its block."""
+    try:
+        yield
+    except Refusal as refused:
+        raise Refusal(f"pools.{name}: {refused}") from None
 
 
 def _taken(pool: UserPool, others: Others) -> dict[str, tuple[str, UserPool]]:
@@ -153,8 +166,9 @@ def _placed(
     """Source, split and pair: the pools of `taken` whole, then the pool's own, by a draw of their groups."""
     ids = Seen()
     for split, (name, other) in taken.items():
-        for record in records(other, ids, f"{name}:"):
-            yield name, split, record
+        with _of(name):
+            for record in records(other, ids, f"{name}:"):
+                yield name, split, record
     shares = pool.splits.shares()
     splits, ends = [*shares, "pool"], np.cumsum(list(shares.values()))
     pairs = records(pool, ids)

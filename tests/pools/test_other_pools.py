@@ -130,6 +130,15 @@ def test_a_pool_that_is_its_own_evaluation_set_is_refused(tmp_path):
         found(pool, again=user_pool(tmp_path, "webdataset"))
 
 
+def test_a_mistake_in_another_pool_names_its_block(tmp_path):
+    write_tar(tmp_path / "a.tar", members(0, 5))
+    pool = with_others(tmp_path, evaluation={"pool": "clean"})
+    clean = user_pool(tmp_path / "nowhere", "parquet")
+    for give in (lambda: found(pool, clean=clean), lambda: expected(pool, {"clean": clean})):
+        with pytest.raises(Refusal, match=r"^pools\.clean: path is '.*nowhere', which does not exist"):
+            give()
+
+
 def test_another_pool_without_a_usable_pair_is_refused_by_its_path(tmp_path):
     write_tar(tmp_path / "a.tar", members(0, 5))
     write_pair(tmp_path / "other", "a", None, 0)

@@ -131,7 +131,7 @@ def test_what_else_is_known_of_a_pair_lies_beside_the_index_and_labels_lie_with_
     assert list(labels["wins"]) == [i for i in range(13) if i != 5]
     assert sorted(path.name for path in truth.iterdir()) == ["labels.parquet", "truth.parquet"]
     assert not {"score", "category", "wins"} & set(read_index(pool).columns)
-    assert "extra-00000.parquet" in files.check_manifest(pool)["files"]
+    assert "extra.parquet" in files.check_manifest(pool)["files"]
     assert not list(pool.glob("*labels*"))
 
 
