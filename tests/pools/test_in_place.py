@@ -14,7 +14,7 @@ from alchemist.pools import folder as folder_format
 from alchemist.pools.base import Found
 from alchemist.pools.image import decode
 from alchemist.pools.read import roots, rows
-from alchemist.pools.store import images, read_index, usable, write_pool
+from alchemist.pools.store import batches, images, read_index, usable, write_pool
 
 COUNT = 40
 FORMATS = ["folder", "webdataset", "parquet"]
@@ -136,3 +136,28 @@ def test_bytes_without_a_place_are_kept_encoded(tmp_path, monkeypatch):
     assert {path.name for path in shards} < set(files.check_manifest(tmp_path / "pool")["files"])
     found_images = images(tmp_path / "pool", index[::-1])
     assert all((a == decode(b, 16)[0]).all() for a, b in zip(found_images, contents[::-1], strict=True))
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 1000])
+def test_batches_are_the_usable_pairs_of_some_splits_in_order(tmp_path, size):
+    make(tmp_path / "mine", "webdataset")
+    write_tar(tmp_path / "mine/sub/10.tar", [("x.png", b"broken"), ("x.txt", b"words"), *members(0, 2)])
+    splits = {"meta_validation": 0.3, "evaluation": 0.2, "scorer": 0.2}
+    prepare(tmp_path / "pool", user_pool(tmp_path / "mine", "webdataset", splits=splits))
+    index = read_index(tmp_path / "pool")
+    wanted = index[(index["status"] == "ok") & index["split"].isin(["pool", "evaluation"])]
+    assert 7 < len(wanted) < COUNT
+    found = list(batches(tmp_path / "pool", ("pool", "evaluation"), size))
+    assert [len(part) for part in found[:-1]] == [size] * (len(found) - 1)
+    assert (np.concatenate(found) == images(tmp_path / "pool", wanted)).all()
+
+
+def test_batches_of_no_pair_are_none_and_a_changed_file_ends_them(tmp_path):
+    make(tmp_path / "mine", "webdataset")
+    prepare(tmp_path / "pool", user_pool(tmp_path / "mine", "webdataset"))
+    assert list(batches(tmp_path / "pool", ("scorer",), 8)) == []
+    (tmp_path / "mine/sub/20.tar").write_bytes(b"")
+    parts = batches(tmp_path / "pool", ("pool",), 8)
+    assert [len(next(parts)), len(next(parts))] == [8, 8]
+    with pytest.raises(Refusal, match=r"20\.tar ends before byte"):
+        list(parts)
