@@ -29,7 +29,7 @@ from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import clip_score, features, figures, scorers
 from alchemist.measures import generator as measure
 from alchemist.models.encoded import Encoded, Writer
-from alchemist.models.text import caption_states
+from alchemist.models.text import minilm
 from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
 from benchmarks import given
 from benchmarks.contest import Contestant
@@ -61,7 +61,7 @@ def prepare(folder: Path) -> None:
     with Writer(folder / "encoded") as writer:
         writer.rows(rows.assign(text=1 + np.arange(total)))
         writer.append({"tokens": tokens})
-        writer.captions(caption_states(["", *captions], 32, 250, CPU))
+        writer.captions(minilm(32, CPU).states(["", *captions], 250))
     (folder / "scorer").mkdir()
     fit = ScorerSettings(**(params["scales"]["tiny"]["scorer"] | {"steps": 1, "batch": 16}))
     real = codec.tokenizer.decode(torch.from_numpy(tokens[:REFERENCES].astype(np.int64)))

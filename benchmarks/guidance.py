@@ -1,6 +1,6 @@
-"""Guidance and top-p of the sampler on the meta-validation split: how the values of the scales are chosen.
+"""Values of a family's sampling law on the meta-validation split: how those of the scales are chosen.
 
-    python -m benchmarks.guidance [CELL] [--guidance 1.5 2 3] [--top-p 0.6 0.8 0.95]
+    python -m benchmarks.guidance [--cell CELL] guidance=1.5,2,3 top_p=0.6,0.8,0.95
 
 CELL is a folder that stage train wrote, by default that of the full data, model xs, seed 0. Images are
 made from the captions of the meta-validation split and compared with its own images, so the evaluation
@@ -9,6 +9,7 @@ codec's reconstructions of the same images, which no generator behind it can bea
 """
 
 import argparse
+import itertools
 import time
 from pathlib import Path
 
@@ -16,36 +17,37 @@ import pandas as pd
 from safetensors.torch import load_file
 
 from alchemist.core import devices, files
-from alchemist.families.star.generator import StarGenerator, open_codec
-from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import distances, features
 from alchemist.measures.figures import measured
 from alchemist.measures.generator import generate
-from alchemist.models.encoded import Encoded, EvaluationRows
+from alchemist.models import family
+from alchemist.models.encoded import CODEC, Encoded, EvaluationRows
 from alchemist.pools import store
 from alchemist.settings.evaluation import EvaluateSettings
+from alchemist.settings.model import law_settings, model_settings
 from benchmarks import given
 
 
 def main() -> None:
-    """Prints one line a pair of values."""
+    """Prints one line a combination of values."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cell", nargs="?", type=Path, default=Path("data/models/full-xs-0"))
+    parser.add_argument("--cell", type=Path, default=Path("data/models/full-xs-0"))
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--scale", default="small")
-    parser.add_argument("--guidance", nargs="*", type=float, default=[1.5, 2.0, 3.0])
-    parser.add_argument("--top-p", nargs="*", type=float, default=[0.6, 0.8, 0.95])
+    parser.add_argument("values", nargs="*", metavar="KEY=VALUE,VALUE", help="of scales.SCALE.sample.FAMILY")
     asked = parser.parse_args()
     params = given.params()
     device = devices.chosen(params["device"])
     settings = EvaluateSettings(**params["scales"][asked.scale]["evaluate"])
-    codec = open_codec(asked.data / "tokenizer", device)
     ran = files.read_json(asked.cell / "run.json")
-    generator = StarGenerator(StarSettings(**params["models"][ran["model"]]), codec, 0).to(device).eval()
-    generator.load_state_dict(load_file(max(asked.cell.glob("ema-*.safetensors"))))
-    data = Encoded(asked.data / "encoded/star")
+    chosen = family.load(ran["family"])
+    data = Encoded(asked.data / "encoded" / chosen.name)
+    codec = chosen.codec(data.folder / CODEC, device)
+    size = model_settings(params["models"][ran["model"]], ran["model"])
+    generator = chosen.generator(size, codec, 0).to(device).eval()
+    generator.load_weights(load_file(max(asked.cell.glob("ema-*.safetensors"))))
     numbers = data.validation().numbers
     rows = EvaluationRows(numbers, prompts=numbers, references=numbers)
     ids = data.rows["id"].iloc[numbers]
@@ -54,15 +56,17 @@ def main() -> None:
     by = features.extractor(settings.features, settings.feature_size, device, settings.weights)
     moments = distances.moments(features.extract(real, by, settings.batch))
     print(f"{asked.cell}: {len(rows)} pairs of the meta-validation split", flush=True)
-    for guidance in asked.guidance:
-        for top_p in asked.top_p:
-            begun = time.perf_counter()
-            law = StarLaw(guidance=guidance, top_p=top_p)
-            images = generate(generator, data, rows, law, settings, lambda n: None)
-            found = measured(images, [by], settings.batch).features[by.name]
-            score = distances.frechet_distance(found, moments)
-            seconds = time.perf_counter() - begun
-            print(f"guidance {guidance}, top-p {top_p}: FD {score:.1f} ({seconds:.0f} s)", flush=True)
+    lists = {key: values.split(",") for key, _, values in (value.partition("=") for value in asked.values)}
+    before = params["scales"][asked.scale]["sample"].get(chosen.name, {})
+    for combination in itertools.product(*lists.values()):
+        begun = time.perf_counter()
+        changed = dict(zip(lists, (float(value) for value in combination), strict=True))
+        law = law_settings({**before, **changed}, "values", chosen.name)
+        images = generate(generator, data, rows, law, settings, lambda n: None)
+        found = measured(images, [by], settings.batch).features[by.name]
+        score = distances.frechet_distance(found, moments)
+        words = ", ".join(f"{key} {value:g}" for key, value in changed.items()) or "as in the scale"
+        print(f"{words}: FD {score:.1f} ({time.perf_counter() - begun:.0f} s)", flush=True)
     floor = distances.frechet_distance(features.extract(codec.reconstruct(real), by, settings.batch), moments)
     print(f"reconstructions: FD {floor:.1f}")
 

@@ -11,7 +11,8 @@ import torch
 from alchemist.families.star.generator import StarCodec, open_codec
 from alchemist.families.star.settings import StarSettings
 from alchemist.models.encoded import Encoded, Writer
-from alchemist.models.text import caption_states
+from alchemist.models.family import Arrays
+from alchemist.models.text import minilm
 from benchmarks import given
 
 CPU = torch.device("cpu")
@@ -30,10 +31,16 @@ def codec() -> StarCodec:
     return open_codec(Path("assets") / given.params()["tokenizer"]["asset"], CPU)
 
 
-def write(folder: Path) -> None:
+def tokens() -> Arrays:
+    """What STAR's codec would store, at random."""
+    config = codec().tokenizer.config
+    drawn = np.random.default_rng(0).integers(0, config.codes, (PAIRS, config.tokens))
+    return {"tokens": drawn.astype(np.uint16)}
+
+
+def write(folder: Path, arrays: Arrays) -> None:
     """Encoded pairs, half of them of the pool and half for validation, and their captions as JSON."""
     rng = np.random.default_rng(0)
-    config = codec().tokenizer.config
     words = SENTENCE.split()
     captions = [""] + [" ".join(rng.choice(words, rng.integers(6, 13))) for _ in range(CAPTIONS)]
     rows = pd.DataFrame(
@@ -45,8 +52,8 @@ def write(folder: Path) -> None:
     )
     with Writer(folder) as writer:
         writer.rows(rows)
-        writer.append({"tokens": rng.integers(0, config.codes, (PAIRS, config.tokens)).astype(np.uint16)})
-        writer.captions(caption_states(captions, 32, 250, CPU))
+        writer.append(arrays)
+        writer.captions(minilm(32, CPU).states(captions, 250))
     (folder / "captions.json").write_text(json.dumps(captions))
 
 

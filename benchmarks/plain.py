@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alchemist.families.star.pyramid import Pyramid
 from alchemist.families.star.settings import StarSettings
-from alchemist.families.star.tokenizer import Tokenizer
 from alchemist.families.star.transformer import no_decay, rope_table
 from alchemist.models.batch import Batch
 
@@ -89,7 +89,7 @@ class PlainStar(nn.Module):
     """The transformer over a tokenizer's tokens; without a head it is a rater's trunk."""
 
     def __init__(
-        self, settings: StarSettings, tokenizer: Tokenizer, text_width: int, head: bool = True
+        self, settings: StarSettings, tokenizer: Pyramid, text_width: int, head: bool = True
     ) -> None:
         super().__init__()
         config, width = tokenizer.config, settings.width

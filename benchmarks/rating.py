@@ -94,7 +94,7 @@ def ratios(repeats: int) -> list[Ratio]:
     found = []
     with tempfile.TemporaryDirectory() as name:
         folder, batch = Path(name), _budget().batch
-        material.write(folder)
+        material.write(folder, material.tokens())
         for upper in (0.97, 1.0):  # u is 1 in the first tenth of a run, and less from there
             each = {"ours": Contestant(ours, folder, "penalty", upper, ours=True),
                     "published": Contestant(plain, folder, upper, ours=False)}  # fmt: skip

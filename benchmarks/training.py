@@ -10,7 +10,8 @@ from alchemist.core import devices
 from alchemist.families.star.generator import StarGenerator
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.encoded import Encoded
-from alchemist.models.text import TEXT_WIDTH, load_minilm
+from alchemist.models.text import TEXT_WIDTH
+from alchemist.models.text_towers import load_minilm
 from alchemist.models.training import Average, forward_flops, numbers_at, optimiser, step
 from alchemist.settings import parse
 from alchemist.settings.budget import TrainSettings
@@ -101,7 +102,7 @@ def ratios(repeats: int) -> list[Ratio]:
     found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        material.write(folder)
+        material.write(folder, material.tokens())
         seconds = medians(
             {
                 "ours": Contestant(ours, folder, "s", ours=True),
@@ -122,7 +123,7 @@ def ratios(repeats: int) -> list[Ratio]:
         peak = 2 * SIDE**3 / seconds["products"]
         for size, goal in SHARES.items():
             losses = StarGenerator(material.size(size), material.codec(), 0).losses
-            work = 3 * forward_flops(losses, pairs) * STEPS * BATCH / seconds[size]
+            work = 3 * forward_flops(losses, pairs, training=True) * STEPS * BATCH / seconds[size]
             words = (
                 f"{work / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s; {STEPS * BATCH / seconds[size]:.0f} images/s"
             )

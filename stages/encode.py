@@ -10,11 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
-from alchemist.models import encoded, family
+from alchemist.models import encoded, family, text
 from alchemist.pools import store
 from alchemist.settings.budget import EncodeSettings
 from alchemist.settings.device import device_setting
 from alchemist.settings.given import block, section
+from alchemist.settings.text import of_family, text_settings
 from stages import stage
 
 SPLITS = ("pool", "meta_val", "evaluation")
@@ -34,6 +35,9 @@ def run(
     files.check_manifest(pool)
     chosen = family.load(family_name)
     images = chosen.codec(codec, device)
+    where = f"scales.{scale}.encode.text"
+    encoder = of_family(text_settings(settings.text, where), family_name)
+    words = text.load(encoder, f"{where}.{family_name}", device)
     index = store.read_index(pool)
     index = index[(index["status"] == "ok") & index["split"].isin(SPLITS)].reset_index(drop=True)
     captions = ["", *sorted(set(index["caption"]) - {""})]
@@ -44,7 +48,7 @@ def run(
     with (
         FlopCounterMode(display=False) as counter,
         files.whole_folder(out) as draft,
-        encoded.Writer(draft, codec=images.digest, text_encoder=chosen.text_encoder) as writer,
+        encoded.Writer(draft, codec=images.digest, text_encoder=words.name) as writer,
     ):
         shutil.copytree(codec, draft / encoded.CODEC)
         writer.rows(rows)
@@ -56,7 +60,7 @@ def run(
                 tick(len(pixels))
         with tqdm(total=len(captions), unit="caption", desc="captions") as bar:
             tick = threads.steering(bar.update, device)
-            writer.captions(chosen.captions(captions, settings.caption_pieces, settings.batch, device, tick))
+            writer.captions(words.states(captions, settings.batch, tick))
     print(f"wrote {out}: {len(rows)} pairs, {len(captions)} distinct captions")
     return {"flops": float(counter.get_total_flops())}
 

@@ -74,7 +74,7 @@ def run(
     with tqdm(total=len(ran["points"]) * settings.images, unit="img", desc=out.stem, mininterval=1) as bar:
         tick = threads.steering(bar.update, device)
         for point in ran["points"]:
-            generator.load_state_dict(load_file(cell / f"ema-{point['images']:09d}.safetensors"))
+            generator.load_weights(load_file(cell / f"ema-{point['images']:09d}.safetensors"))
             pictures.clear()
             drawn = measure.generate(generator, data, rows, law, settings, tick)
             of_images = figures.measured(

@@ -57,7 +57,9 @@ def run(
         torch=torch.__version__,
     )
     # On pairs of the pool, which are the same in every arm.
-    flops = training.forward_flops(generator.losses, data.batch(pool.numbers[: settings.batch]).to(device))
+    flops = training.forward_flops(
+        generator.losses, data.batch(pool.numbers[: settings.batch]).to(device), training=True
+    )
     with (
         Scratch(scratch, mark) as state,
         tqdm(total=points[-1].images, unit="img", desc=out.name, mininterval=1) as bar,
@@ -65,7 +67,7 @@ def run(
 
         def at_stop(seen: int, averaged: Generator) -> None:
             with files.whole(state.folder / f"ema-{seen:09d}.safetensors") as draft:
-                save_file(averaged.state_dict(), draft)
+                save_file(averaged.weights(), draft)
 
         steer = threads.steered(device)
 

@@ -38,7 +38,10 @@ FAMILY_WORDS = re.compile(
     r"(?<![A-Za-z])(?:(?i:tokens?|tokenizers?|tokenized|nats|top[-_]?p|codebooks?|latents?|timesteps?))(?![a-z])"
     r"|(?<![A-Za-z])Tokenizer[A-Z]\w*"
 )
-BORROWED = re.compile(r"get_tokenizer|open_clip\.tokenizer|AutoTokenizer")  # other libraries' names
+# Other libraries' names.
+BORROWED = re.compile(
+    r"get_tokenizer|open_clip\.tokenizer|AutoTokenizer|\"tokenizer\"|tokenizer_2|pad_token_id"
+)
 # Where all blocks of params.yaml are checked, one family's block `tokenizer` is among them.
 READS_A_FAMILY = {"alchemist/params/whole.py": "star"}
 FAMILY_STAGES = {"tokenizer": "star"}  # stages that one family alone has

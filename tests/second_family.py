@@ -16,7 +16,7 @@ from alchemist.core import devices, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.family import Arrays, Codec, Family, Generator, Trunk
-from alchemist.models.text import NAME, TEXT_WIDTH, caption_states
+from alchemist.models.text import TEXT_WIDTH
 
 SIDE = 8  # px
 PIXELS = 3 * SIDE * SIDE
@@ -121,7 +121,7 @@ def open_codec(folder: Path, device: torch.device) -> PixelCodec:
     return PixelCodec()
 
 
-FAMILY = Family("denoiser", open_codec, Denoiser, DenoiserTrunk, caption_states, NAME)
+FAMILY = Family("denoiser", open_codec, Denoiser, DenoiserTrunk)
 
 
 def images(count: int) -> Any:

@@ -35,7 +35,7 @@ class Grid:
         params["raters"]["clip_score"] |= {"direction": -1}
         params["raters"]["carried"] = params["raters"]["alchemist_carried"] | {"weights": "ours"}
         scale = params["scales"]["tiny"]
-        scale["encode"] |= {"caption_pieces": 8}
+        scale["encode"] |= {"text": {"star": {"kind": "minilm", "pieces": 8}}}
         scale["scorer"] |= {"seed": 7}
         scale["evaluate"] |= {"seed": 5}
         scale["rate"] |= {"warmup_images": 32}

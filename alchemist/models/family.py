@@ -7,7 +7,7 @@ alike.
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alchemist.core.refusal import Refusal
-from alchemist.models.batch import Batch, CaptionStates, Chance, Text
+from alchemist.models.batch import Batch, Chance, Text
 from alchemist.settings.model import families
 
 Arrays = dict[str, NDArray[Any]]
@@ -66,6 +66,14 @@ class Generator(nn.Module, ABC):
     # a family without a likelihood has a report without NLL.
     likelihood: str | None
 
+    def weights(self) -> dict[str, Tensor]:
+        """What a checkpoint of a trained model holds, by name."""
+        return self.state_dict()
+
+    def load_weights(self, tensors: dict[str, Tensor]) -> None:
+        """Puts what `weights` gave into a model of equal settings."""
+        self.load_state_dict(tensors)
+
     @abstractmethod
     def losses(self, batch: Batch, chance: Chance) -> Tensor:
         """Per-sample losses (B,), float32; functions of pair and chance alone."""
@@ -94,9 +102,6 @@ class Family:
     codec: Callable[[Path, torch.device], Codec]  # from the folder that its fit or download left
     generator: Callable[[Any, Any, int], Generator]  # settings, codec, seed of the weights; on the CPU
     trunk: Callable[[Any, Any, int], Trunk]
-    # Captions, most word pieces, captions at once, device, progress: the states of each.
-    captions: Callable[[list[str], int, int, torch.device, Tick], Iterator[CaptionStates]]
-    text_encoder: str
 
 
 def load(name: str) -> Family:

@@ -75,6 +75,25 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: value for name, value in model.named_parameters() if value.requires_grad}
 
 
+def copied(model: M) -> M:
+    """A copy that shares the parameters which training does not move."""
+    shared = {id(value): value for value in model.parameters() if not value.requires_grad}
+    return copy.deepcopy(model, shared)
+
+
+def moved(model: nn.Module) -> dict[str, Tensor]:
+    """What training moves of a model's state, by name: all but its frozen parameters."""
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
+def put_back(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Puts what `moved` gave back. Raises KeyError where it is of another model."""
+    found = model.load_state_dict(tensors, strict=False)
+    if strange := {*found.unexpected_keys, *(set(found.missing_keys) & set(moved(model)))}:
+        raise KeyError(f"state of another model: {min(strange)}")
+
+
 class Decaying(Protocol):
     """A network that says on which of its parameters weight decay acts."""
 
@@ -128,7 +147,7 @@ class Average(Generic[M]):
     """
 
     def __init__(self, model: M, half_life: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = copied(model).eval()
         self.half_life = half_life
 
     @torch.no_grad()
@@ -137,8 +156,8 @@ class Average(Generic[M]):
         half_life = min(self.half_life, seen / 10)
         # theta_ema <- d theta_ema + (1 - d) theta, with d = 2^(-batch / half-life)
         decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
-        ours: list[Tensor] = list(self.model.parameters())
-        theirs: list[Tensor] = list(model.parameters())
+        ours: list[Tensor] = list(trainable(self.model).values())
+        theirs: list[Tensor] = list(trainable(model).values())
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
@@ -193,8 +212,8 @@ def train(
         tensors, facts = saved
         seen, log, before = facts["images"], facts["log"], facts["seconds"]
         tick(seen, "resumed")
-        generator.load_state_dict(under(tensors, "model"))
-        average.model.load_state_dict(under(tensors, "average"))
+        put_back(generator, under(tensors, "model"))
+        put_back(average.model, under(tensors, "average"))
         load_optimiser(adam, tensors, "adam")
     losses: list[Tensor] = []
     words = ""
@@ -234,8 +253,8 @@ def train(
         if saves and seen < stops[-1]:
             scratch.save(
                 {
-                    **over(generator.state_dict(), "model"),
-                    **over(average.model.state_dict(), "average"),
+                    **over(moved(generator), "model"),
+                    **over(moved(average.model), "average"),
                     **optimiser_tensors(adam, "adam"),
                 },
                 {"images": seen, "log": log, "seconds": before + elapsed()},
@@ -251,10 +270,13 @@ def _check_finite(losses: list[Tensor], settings: TrainSettings, seen: int) -> N
 
 
 @torch.no_grad()
-def forward_flops(losses: Callable[[Batch, Chance], object], pairs: Batch) -> float:
-    """FLOPs a pair of a pass over `pairs`. Counted on equal pairs, since captions differ in length."""
+def forward_flops(losses: Callable[[Batch, Chance], object], pairs: Batch, training: bool) -> float:
+    """FLOPs a pair of a pass over `pairs`, in training or in scoring, which may draw otherwise.
+
+    Counted on equal pairs, since captions differ in length.
+    """
     with FlopCounterMode(display=False) as counter:
-        losses(pairs, Chance.run(0, 0, len(pairs)))
+        losses(pairs, Chance.run(0, 0, len(pairs), training))
     return float(counter.get_total_flops()) / len(pairs)
 
 

@@ -16,9 +16,11 @@ from alchemist.pools.read import FORMATS
 from alchemist.pruning.samplers import SAMPLERS
 from alchemist.raters.table import KINDS
 from alchemist.settings import BASE
+from alchemist.settings.budget import EncodeSettings
 from alchemist.settings.device import DEVICES
 from alchemist.settings.model import classes, families
 from alchemist.settings.scale import ScaleSettings
+from alchemist.settings.text import TEXTS
 
 REF = "#/$defs/{model}"
 OF_BASE = {
@@ -36,10 +38,14 @@ def schema() -> dict[str, Any]:
     laws = {name: classes(name).LAW for name in families()}
     plain = [field.annotation for field in Params.model_fields.values() if _is_block(field.annotation)]
     named = [get_args(Params.model_fields[key].annotation)[1] for key in ("contrasts", "scales")]
-    kinds = (FORMATS, raters, SAMPLERS, models, laws)
+    kinds = (FORMATS, raters, SAMPLERS, models, laws, TEXTS)
     blocks = [*plain, *named, *(block for table in kinds for block in table.values())]
     _, made = models_json_schema([(block, "validation") for block in dict.fromkeys(blocks)], ref_template=REF)
     parts = made["$defs"]
+    parts[EncodeSettings.__name__]["properties"]["text"] |= {
+        "additionalProperties": False,
+        "properties": {name: _by_tag("kind", TEXTS) for name in laws},
+    }
     parts[ScaleSettings.__name__]["properties"]["sample"] |= {
         "additionalProperties": False,
         "properties": {name: _ref(law) for name, law in laws.items()},

@@ -19,7 +19,7 @@ def train_flops(run: Plain, settings: MetaRater, network: Callable[[int], Rater]
     # While the reference model warms up, it alone trains; a backward pass costs twice a forward pass.
     warm, proxy = settings.reference_warmup or 0.0, run.proxy(0)
     pairs = run.data.batch(run.pool.numbers[: run.budget.batch]).to(devices.of(proxy))
-    plain = 3 * forward_flops(proxy.losses, pairs)
+    plain = 3 * forward_flops(proxy.losses, pairs, training=True)
     each = (1 - warm) * _step_flops(run, settings, network) + warm * plain
     return each * run.budget.images
 

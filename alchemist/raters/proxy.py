@@ -80,7 +80,7 @@ def trained(
         proxy, run.data, rows, train_settings(budget), run.seed, stops, run.scratch, at_stop, run.trained
     )
     # A backward pass costs twice a forward pass.
-    return proxy, log, 3 * pass_flops(run, proxy, budget.batch) * stops[-1]
+    return proxy, log, 3 * pass_flops(run, proxy, budget.batch, training=True) * stops[-1]
 
 
 def stop_at(budget: RateSettings, share: float) -> int:
@@ -88,9 +88,9 @@ def stop_at(budget: RateSettings, share: float) -> int:
     return max(1, round(share * (budget.images // budget.batch))) * budget.batch
 
 
-def pass_flops(run: Plain, proxy: Generator, count: int) -> float:
+def pass_flops(run: Plain, proxy: Generator, count: int, training: bool) -> float:
     """FLOPs of a forward pass, a pair: counted on the pool's first `count` pairs."""
-    return forward_flops(proxy.losses, first(run, count)[0].to(devices.of(proxy)))
+    return forward_flops(proxy.losses, first(run, count)[0].to(devices.of(proxy)), training)
 
 
 def first(run: Plain, count: int) -> tuple[Batch, Chance]:
@@ -101,7 +101,7 @@ def first(run: Plain, count: int) -> tuple[Batch, Chance]:
 def found(run: Plain, proxy: Generator, rating: Floats, log: list[dict[str, float]], train_flops: float,
           passes: int, seconds: float) -> Found:  # fmt: skip
     """What `passes` forward passes over the pool gave, with their FLOPs."""
-    score_flops = passes * pass_flops(run, proxy, run.budget.score_batch) * len(run.pool)
+    score_flops = passes * pass_flops(run, proxy, run.budget.score_batch, training=False) * len(run.pool)
     return Found(rating, log, train_flops, score_flops, seconds)
 
 

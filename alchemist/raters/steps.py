@@ -9,7 +9,6 @@ sample helps. One rater step uses them, ascending sum_i W_i stopgrad(c_i). The r
 - `unrolled`: the same through K steps of the proxy's own optimiser (both in `alchemist.raters.credit`).
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +18,7 @@ from alchemist.core import devices
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.family import Generator
-from alchemist.models.training import descend, optimiser, trainable
+from alchemist.models.training import copied, descend, moved, optimiser, put_back, trainable
 from alchemist.raters import credit
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater, Weights, batch_weights
@@ -85,26 +84,26 @@ class MetaState:
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed run needs."""
         out = {
-            **over(self.proxy.state_dict(), "proxy"),
-            **over(self.rater.state_dict(), "rater"),
+            **over(moved(self.proxy), "proxy"),
+            **over(moved(self.rater), "rater"),
             **optimiser_tensors(self.proxy_adam, "proxy_adam"),
             **optimiser_tensors(self.rater_adam, "rater_adam"),
             "scale": self.scale.state,
         }
         if self.reference is not None and self.reference_adam is not None:
-            out |= over(self.reference.state_dict(), "reference")
+            out |= over(moved(self.reference), "reference")
             out |= optimiser_tensors(self.reference_adam, "reference_adam")
         return out
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Puts `tensors` back."""
-        self.proxy.load_state_dict(under(tensors, "proxy"))
-        self.rater.load_state_dict(under(tensors, "rater"))
+        put_back(self.proxy, under(tensors, "proxy"))
+        put_back(self.rater, under(tensors, "rater"))
         load_optimiser(self.proxy_adam, tensors, "proxy_adam")
         load_optimiser(self.rater_adam, tensors, "rater_adam")
         self.scale.state = tensors["scale"].to(self.device)
         if self.reference is not None and self.reference_adam is not None:
-            self.reference.load_state_dict(under(tensors, "reference"))
+            put_back(self.reference, under(tensors, "reference"))
             load_optimiser(self.reference_adam, tensors, "reference_adam")
 
 
@@ -122,7 +121,7 @@ def start(proxy: Generator, rater: Rater, settings: MetaRater, budget: RateSetti
         credit.Scale(devices.of(proxy)),
     )
     if settings.credit == "reference":
-        state.reference = copy.deepcopy(proxy)
+        state.reference = copied(proxy)
         state.reference_adam = of_proxy(state.reference)
     return state
 
@@ -130,7 +129,7 @@ def start(proxy: Generator, rater: Rater, settings: MetaRater, budget: RateSetti
 def take_over(state: MetaState) -> None:
     """theta := theta_hat: the proxy gets the reference's weights, and its optimiser starts afresh."""
     assert state.reference is not None
-    state.proxy.load_state_dict(state.reference.state_dict())
+    put_back(state.proxy, moved(state.reference))
     state.proxy_adam.state.clear()
 
 

@@ -3,7 +3,7 @@
 Defaults are those of the scale `tiny`, so that a scale says what it spends otherwise.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -17,8 +17,9 @@ FAST = "type of the matrix products; auto: bf16 where it is fast"
 class EncodeSettings(Settings):
     """`scales.SCALE.encode`: pixels and captions to what a family trains on."""
 
-    caption_pieces: int = Field(
-        default=32, ge=2, le=512, description="word pieces after which a caption is cut"
+    # A block of its own for each family that does not take the packaged MiniLM: see `settings.text`.
+    text: dict[str, Any] = Field(
+        default={}, description="text encoder of each family, by its name; minilm where none is named"
     )
     batch: int = Field(default=250, ge=1, description="pairs at once; no figure depends on it")
 

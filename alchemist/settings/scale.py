@@ -8,6 +8,7 @@ from alchemist.settings import Settings, parse
 from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
 from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
 from alchemist.settings.model import sample_settings
+from alchemist.settings.text import text_settings
 
 
 class ScaleSettings(Settings):
@@ -23,6 +24,12 @@ class ScaleSettings(Settings):
 
 
 def scale_settings(value: Any, where: str) -> ScaleSettings:
-    """The block at `where`, with the law of each family that it names, checked by the family's class."""
+    """The block at `where`, with what it says of each family (text encoders, laws) checked by its class."""
     scale = parse(ScaleSettings, value, where)
-    return scale.model_copy(update={"sample": sample_settings(scale.sample, f"{where}.sample")})
+    texts = text_settings(scale.encode.text, f"{where}.encode.text")
+    return scale.model_copy(
+        update={
+            "encode": scale.encode.model_copy(update={"text": texts}),
+            "sample": sample_settings(scale.sample, f"{where}.sample"),
+        }
+    )

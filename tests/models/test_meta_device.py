@@ -10,18 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flux_helpers
 import numpy as np
 import pandas as pd
 import pytest
 import second_family
 import torch
 from conftest import TINY, tiny_tokenizer
+from one_device import OneDevice
 from rater_helpers import BUDGET, CREDITS, of_credit, run_of
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
+from alchemist.families.flux import family as flux
+from alchemist.families.flux.codec import PixelCodec
+from alchemist.families.flux.settings import FluxLaw
 from alchemist.families.star import family as star
 from alchemist.families.star.generator import StarCodec
 from alchemist.families.star.settings import StarLaw
@@ -56,32 +59,11 @@ def families() -> list[Case]:
     dropping, law = TINY.model_copy(update={"drop_path": 0.2}), StarLaw(guidance=2.0, top_p=0.9)
     return [
         Case(star.FAMILY, dropping, lambda: StarCodec(tiny_tokenizer()), law, 16),
+        Case(flux.FAMILY, flux_helpers.TINY, lambda: PixelCodec(flux_helpers.SIDE),
+             FluxLaw(steps=2, guidance=2.0), flux_helpers.SIDE),
         Case(second_family.FAMILY, second_family.DenoiserSettings(), second_family.PixelCodec,
              second_family.EulerLaw(), second_family.SIDE),
     ]  # fmt: skip
-
-
-class MixedError(RuntimeError):
-    """An operation on tensors of two devices."""
-
-
-class OneDevice(TorchDispatchMode):
-    """Refuses every operation whose operands lie on two devices, but copies and numbers without a dimension.
-
-    Torch takes a number from the host anywhere, and a copy is how one goes from device to device.
-    """
-
-    COPIES = ("aten::_to_copy", "aten::copy_")
-
-    def __torch_dispatch__(
-        self, call: Any, types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
-    ) -> Any:
-        if call.name().partition(".")[0] not in self.COPIES:
-            leaves = tree_leaves((arguments, named or {}))
-            tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-            if len({tensor.device for tensor in tensors if tensor.ndim}) > 1:
-                raise MixedError(f"{call} takes {[f'{t.device} {tuple(t.shape)}' for t in tensors]}")
-        return call(*arguments, **(named or {}))
 
 
 class Bench:

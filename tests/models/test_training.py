@@ -220,5 +220,8 @@ def test_a_loss_that_is_no_number_is_told_with_the_images_before_it(
 
 def test_flops_are_those_of_one_pair_whatever_the_batch(data: Encoded, codec: StarCodec) -> None:
     generator = StarGenerator(TINY, codec, 0)
-    one, four = (training.forward_flops(generator.losses, data.batch(np.full(count, 3))) for count in (1, 4))
+    one, four = (
+        training.forward_flops(generator.losses, data.batch(np.full(count, 3)), training=True)
+        for count in (1, 4)
+    )
     assert one == four > 2 * sum(p.numel() for n, p in generator.named_parameters() if "qkv" in n)

@@ -99,7 +99,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "is 33; it should be a whole number, at least 16 and at most 128 and a multiple of 4.",
         ),
         ("models.s.width", 130, "width should be heads (4) times a multiple of 4."),
-        ("models.s", 7, "models.s is 7; it should be a block with the key family, one of star."),
+        ("models.s", 7, "models.s is 7; it should be a block with the key family, one of flux, star."),
         ("models.a-b", DEFAULT["models"]["s"], "legal names hold letters, digits and underscores, and"),
         (
             "scales.tiny.train.batch",

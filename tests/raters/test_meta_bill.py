@@ -45,7 +45,7 @@ def test_a_run_of_eq_9_costs_both_batches_and_the_rater(bench: Bench) -> None:
     settings = SETTINGS.model_copy(update={"upper_weight": 0.7})
     proxy, rater = bench.proxy(), bench.network()
     pairs = bench.data.batch(bench.data.pool().numbers[:8])
-    own, of_rater = forward_flops(proxy.losses, pairs), forward_flops(rater.features, pairs)
+    own, of_rater = (forward_flops(of, pairs, training=True) for of in (proxy.losses, rater.features))
     # The last backward pass stops at the input; captions of the batches differ in length.
     assert bench.counted(settings) == pytest.approx(160 * (3 * 2 * own + 3 * of_rater), rel=0.12)
 
@@ -68,6 +68,8 @@ def test_credits_cost_in_the_order_of_their_passes(bench: Bench) -> None:
 
 
 def test_the_warm_up_of_the_reference_costs_plain_steps(bench: Bench) -> None:
-    plain = 3 * forward_flops(bench.proxy().losses, bench.data.batch(bench.data.pool().numbers[:8]))
+    plain = 3 * forward_flops(
+        bench.proxy().losses, bench.data.batch(bench.data.pool().numbers[:8]), training=True
+    )
     without, half = (bench.counted(of_credit("reference", reference_warmup=share)) for share in (0.0, 0.5))
     assert half == pytest.approx(0.5 * without + 0.5 * 160 * plain, rel=1e-9)

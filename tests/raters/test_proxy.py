@@ -210,5 +210,7 @@ def test_flops_of_the_run_are_three_passes_an_image(bench: Bench) -> None:
     found = bench.rate(LossRater(kind="loss", direction=1))
     with Scratch(bench.folder / "again", "m") as scratch:
         run = bench.run(scratch)
-        assert found.train_flops == 3 * 64 * proxy.pass_flops(run, bench.make(), 8)
-        assert found.score_flops == 80 * proxy.pass_flops(run, bench.make(), BUDGET.score_batch)
+        assert found.train_flops == 3 * 64 * proxy.pass_flops(run, bench.make(), 8, training=True)
+        assert found.score_flops == 80 * proxy.pass_flops(
+            run, bench.make(), BUDGET.score_batch, training=False
+        )

@@ -1,12 +1,20 @@
 """What the stage encode passes on: the right image and caption under the right id, of usable pairs alone."""
 
+import contextlib
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from stage_grid import Grid
+from text_helpers import PLACES, write_clip
 
-from alchemist.models.text import load_minilm
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.models.encoded import Encoded
+from alchemist.models.text_towers import load_minilm
+from stages import encode, train
 
 SPLITS = ("pool", "meta_val", "evaluation")
 splitter, network = load_minilm()
@@ -28,7 +36,7 @@ def states(caption: str, longest: int) -> np.ndarray:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_row_holds_its_own_image_and_caption(grid: Grid, split: str) -> None:
-    rows, longest = grid.index(split).iloc[[0, 7, -1]], grid.scale.encode.caption_pieces
+    rows, longest = grid.index(split).iloc[[0, 7, -1]], grid.scale.encode.text["star"].pieces
     batch = grid.encoded.batch(grid.numbers(rows["id"]))
     for name, values in grid.codec.encode(grid.images(rows)).items():
         assert np.array_equal(batch.inputs[name].numpy(), values)
@@ -39,7 +47,7 @@ def test_a_row_holds_its_own_image_and_caption(grid: Grid, split: str) -> None:
 
 
 def test_long_captions_are_cut_and_short_ones_are_whole(grid: Grid) -> None:
-    rows, longest = grid.index("pool"), grid.scale.encode.caption_pieces
+    rows, longest = grid.index("pool"), grid.scale.encode.text["star"].pieces
     lengths = np.array([len(pieces(caption)) for caption in rows["caption"]])
     assert lengths.min() < longest < lengths.max()
     text = grid.encoded.batch(grid.numbers(rows["id"])).text
@@ -60,3 +68,34 @@ def test_every_usable_pair_of_three_splits_is_encoded_and_no_other(grid: Grid) -
         assert "rejected" in set(index["status"][index["split"] == split])
         assert list(rows["id"][rows["split"] == split]) == list(grid.index(split)["id"])
     assert not set(rows["id"]) & set(index["id"][(index["status"] != "ok") | (index["split"] == "scorer")])
+
+
+def test_captions_go_through_the_encoder_that_the_scale_names(grid: Grid, tmp_path: Path) -> None:
+    """A CLIP tower: its states and pooled vectors are kept, and models of another text width are refused."""
+    write_clip(tmp_path / "towers", "!")
+    params = files.read_json(grid.folder / "data/params.json")
+    towers = {"kind": "clip", "weights": str(tmp_path / "towers"), "pieces": PLACES}
+    params["scales"]["tiny"]["encode"]["text"] = {"star": towers}
+    params["models"]["clip"] = params["models"]["xxs"] | {"text_width": 16}
+    (tmp_path / "data").mkdir()
+    for name in ("pool", "tokenizer"):
+        (tmp_path / "data" / name).symlink_to(grid.folder / "data" / name)
+    files.write_json(tmp_path / "data/params.json", params)
+    out = tmp_path / "data/encoded"
+    common = {"family_name": "star", "scale": "tiny", "time_out": tmp_path / "time.json"}
+    with contextlib.chdir(tmp_path):
+        encode.run(pool=Path("data/pool"), codec=Path("data/tokenizer"), out=out, **common)
+        cell = {**common, "encoded": out, "seed": 0, "scratch": tmp_path / ".scratch"}
+        with pytest.raises(Refusal, match=r"text_width is 384; .* 16 numbers a word piece and 16 pooled"):
+            train.run(model="xxs", out=tmp_path / "wrong", **cell)
+        train.run(model="clip", out=tmp_path / "right", **cell)
+    assert not (tmp_path / "wrong").exists()
+    assert (tmp_path / "right/run.json").is_file()
+    data = Encoded(out)
+    assert data.manifest["text_encoder"] == f"clip/{tmp_path}/towers/text_encoder"
+    assert data.manifest["text_width"] == 16
+    text = data.batch(np.arange(4)).text
+    for i in range(4):
+        last = int(text.mask[i].sum()) - 1
+        assert 1 <= last < PLACES
+        assert torch.equal(text.pooled[i], text.states[i, last])

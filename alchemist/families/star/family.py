@@ -2,6 +2,5 @@
 
 from alchemist.families.star.generator import StarGenerator, StarTrunk, open_codec
 from alchemist.models.family import Family
-from alchemist.models.text import NAME, caption_states
 
-FAMILY = Family("star", open_codec, StarGenerator, StarTrunk, caption_states, NAME)
+FAMILY = Family("star", open_codec, StarGenerator, StarTrunk)

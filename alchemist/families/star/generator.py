@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alchemist.core import devices, files, stateless
-from alchemist.families.star import sampling, tokenizer
+from alchemist.families.star import published, sampling, tokenizer
+from alchemist.families.star.pyramid import Pyramid, to_float
 from alchemist.families.star.settings import StarLaw, StarSettings
-from alchemist.families.star.tokenizer import Tokenizer
 from alchemist.families.star.transformer import Star, no_decay
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.family import Arrays, Codec, Generator, Trunk
-from alchemist.models.text import TEXT_WIDTH
 
 RECONSTRUCTED_AT_ONCE = 250
 
@@ -22,9 +21,9 @@ RECONSTRUCTED_AT_ONCE = 250
 class StarCodec(Codec):
     """Images to token rows and back, by a frozen tokenizer."""
 
-    def __init__(self, fitted: Tokenizer, digest: str = "") -> None:
+    def __init__(self, frozen: Pyramid, digest: str = "") -> None:
         super().__init__()
-        self.tokenizer = fitted.eval().requires_grad_(False)
+        self.tokenizer = frozen.eval().requires_grad_(False)
         self._digest = digest
 
     @property
@@ -45,12 +44,14 @@ class StarCodec(Codec):
         return np.ascontiguousarray(np.concatenate(parts))
 
     def _tokens(self, images: NDArray[np.uint8]) -> Tensor:
-        return self.tokenizer.encode(tokenizer.to_float(devices.put(images, devices.of(self.tokenizer))))
+        return self.tokenizer.encode(to_float(devices.put(images, devices.of(self.tokenizer))))
 
 
 def open_codec(folder: Path, device: torch.device) -> StarCodec:
-    """The codec of a fitted tokenizer. Raises Refusal where its files are not what was written."""
-    return StarCodec(tokenizer.load(folder), files.sha256(folder / tokenizer.WEIGHTS)).to(device)
+    """The codec of a folder, by its card. Raises Refusal where its files are not what was written."""
+    kind = tokenizer.card(folder).get("kind", "fitted")
+    frozen = published.load(folder) if kind == published.KIND else tokenizer.load(folder)
+    return StarCodec(frozen, files.sha256(folder / tokenizer.WEIGHTS)).to(device)
 
 
 def drop_path(rate: float, depth: int, chance: Chance, device: torch.device) -> Tensor | None:
@@ -70,12 +71,13 @@ class StarGenerator(Generator):
 
     def __init__(self, settings: StarSettings, codec: StarCodec, seed: int) -> None:
         super().__init__()
-        self.star = _network(settings, codec, head=True)
+        config = codec.tokenizer.config
+        self.star = Star(settings, config.scales, config.codes, config.channels)
         self.star.initialise(seed)
         self._frozen = (codec,)  # in a tuple, so that its weights are not this module's
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Pyramid:
         """The frozen tokenizer."""
         return self._frozen[0].tokenizer
 
@@ -101,7 +103,7 @@ class StarGenerator(Generator):
     def sample(self, captions: Text, null: Text, chance: Chance, law: StarLaw) -> Tensor:
         """See Generator.sample."""
         tokens = sampling.sample(
-            self.star, self.tokenizer, captions, null, chance, law.guidance, 0, law.top_p
+            self.star, self.tokenizer, captions, null, chance, law.guidance, law.top_k, law.top_p
         )
         return self.tokenizer.decode(tokens)
 
@@ -115,7 +117,7 @@ class StarTrunk(Star, Trunk):
 
     def __init__(self, settings: StarSettings, codec: StarCodec, seed: int) -> None:
         config = codec.tokenizer.config
-        super().__init__(settings, config.scales, config.codes, config.channels, TEXT_WIDTH, head=False)
+        super().__init__(settings, config.scales, config.codes, config.channels, head=False)
         self.width = settings.width
         self.initialise(seed)
         self._frozen = (codec,)  # in a tuple, so that its weights are not this module's
@@ -130,11 +132,6 @@ class StarTrunk(Star, Trunk):
     def decays(self, name: str, parameter: Tensor) -> bool:
         """See Trunk.decays."""
         return not no_decay(name, parameter)
-
-
-def _network(settings: StarSettings, codec: StarCodec, head: bool) -> Star:
-    config = codec.tokenizer.config
-    return Star(settings, config.scales, config.codes, config.channels, TEXT_WIDTH, head)
 
 
 def softmax_errors(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from alchemist.core import devices, stateless
-from alchemist.families.star.tokenizer import Tokenizer
+from alchemist.families.star.pyramid import Pyramid
 from alchemist.families.star.transformer import Star
 from alchemist.models.batch import Chance, Text
 
@@ -41,7 +41,7 @@ def pick(logits: Tensor, uniforms: Tensor, top_k: int, top_p: float) -> Tensor:
 @torch.no_grad()
 def sample(
     model: Star,
-    tokenizer: Tokenizer,
+    tokenizer: Pyramid,
     captions: Text,
     null: Text,
     chance: Chance,

@@ -24,6 +24,14 @@ class StarSettings(ModelSettings):
     activation: Literal["gelu", "relu"] = Field(
         default="relu", description="of the feed-forward part; relu is faster on CPU"
     )
+    text_width: int = Field(
+        default=384,
+        ge=1,
+        description="numbers of a word piece's state: 384 of MiniLM, 1024 of Stable Diffusion 2.1's CLIP",
+    )
+    float32_head: bool = Field(
+        default=False, description="true: logits are float32 under autocasting too, as published; slower"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "StarSettings":
@@ -40,6 +48,9 @@ class StarLaw(Settings):
     )
     top_p: float = Field(
         default=0.95, gt=0, le=1, description="nucleus of the token sampling, as a share of probability"
+    )
+    top_k: int = Field(
+        default=0, ge=0, description="likeliest codes from which a token is drawn, before top_p; 0: all"
     )
 
 

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.families.star.pyramid import Pyramid, Sizes
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS, CARD = "weights.safetensors", "card.json"
 
 
 @dataclass(frozen=True)
-class TokenizerConfig:
+class TokenizerConfig(Sizes):
     """Sizes: `resolution` in pixels, `scales` as sides of the code maps, the last one the grid's."""
 
     resolution: int = 32
@@ -29,11 +30,6 @@ class TokenizerConfig:
     codes: int = 1024
     channels: int = 16
     width: int = 128
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens of one image, L."""
-        return sum(side * side for side in self.scales)
 
 
 def scales_for(resolution: int) -> tuple[int, ...]:
@@ -67,7 +63,7 @@ class _Residual(nn.Module):
         return x + self.second(F.relu(self.norm(self.first(F.relu(x)))))
 
 
-class Tokenizer(nn.Module):
+class Tokenizer(Pyramid):
     """Encoder, one codebook a scale, and a layered decoder.
 
     The decoder paints a foreground over a background that is the bilinear blend of four corner
@@ -77,7 +73,7 @@ class Tokenizer(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: TokenizerConfig = config
         width = config.width
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(2),
@@ -136,21 +132,6 @@ class Tokenizer(nn.Module):
         """Up-sampled codes of scale k: (B, side_k^2) indices to (B, grid^2, channels)."""
         return self._up(k) @ self.codebooks[k][index]
 
-    def quantise(self, features: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Residual quantisation: the index maps [(B, side^2)] and the sum of their codes."""
-        total = torch.zeros_like(features)
-        maps = []
-        for k in range(len(self.config.scales)):
-            index = self.nearest(k, self.next_input(k, features - total))
-            total = total + self.codes_of(k, index)
-            maps.append(index)
-        return maps, total
-
-    @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
-        """(B, 3, R, R) in [-1, 1] to (B, L) token indices."""
-        return torch.cat(self.quantise(self.features(images))[0], 1)
-
     def paint(self, total: Tensor) -> Tensor:
         """The (B, grid^2, channels) sum of codes to (B, 3, R, R) images, nominally in [-1, 1]."""
         grid = self.config.scales[-1]
@@ -162,60 +143,32 @@ class Tokenizer(nn.Module):
         mask = (1.2 * layers[:, 3:].sigmoid() - 0.1).clamp(0, 1)
         return back + mask * (layers[:, :3] - back)
 
-    def total(self, tokens: Tensor) -> Tensor:
-        """(B, L) token indices to the (B, grid^2, channels) sum of their up-sampled codes."""
-        maps = tokens.split([side * side for side in self.config.scales], 1)
-        return torch.stack([self.codes_of(k, index) for k, index in enumerate(maps)]).sum(0)
-
-    @torch.no_grad()
-    def decode(self, tokens: Tensor) -> Tensor:
-        """(B, L) token indices to (B, 3, R, R) uint8 images."""
-        return to_uint8(self.paint(self.total(tokens)))
-
     def next_input(self, k: int, total: Tensor) -> Tensor:
         """A (B, grid^2, channels) map area-resized to scale k, (B, side_k^2, channels): its input tokens
         where the map is the codes of the scales below."""
         return self._down(k) @ total
 
-    @torch.no_grad()
-    def teacher_inputs(self, tokens: Tensor) -> Tensor:
-        """Teacher-forcing inputs of scales 1..K-1, (B, L - side_0^2, channels), from tokens alone."""
-        maps = tokens.split([side * side for side in self.config.scales], 1)
-        total = torch.zeros(
-            len(tokens), self.config.scales[-1] ** 2, self.config.channels, device=tokens.device
-        )
-        inputs = []
-        for k, index in enumerate(maps[:-1]):
-            total = total + self.codes_of(k, index)
-            inputs.append(self.next_input(k + 1, total))
-        return torch.cat(inputs, 1)
 
-
-def to_float(images: Tensor) -> Tensor:
-    """uint8 (B, R, R, 3) to float (B, 3, R, R) in [-1, 1]."""
-    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """float (B, 3, R, R) in [-1, 1] to uint8 (B, 3, R, R)."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-
-def save(tokenizer: Tokenizer, folder: Path, **facts: Any) -> None:
+def save(tokenizer: Pyramid, folder: Path, **facts: Any) -> None:
     """Writes weights.safetensors and card.json (sizes and facts) into a folder, and its manifest."""
     weights = {name: value.contiguous() for name, value in tokenizer.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
-    files.write_json(folder / "card.json", {**facts, "config": asdict(tokenizer.config)})
+    config: Any = tokenizer.config
+    files.write_json(folder / CARD, {**facts, "config": asdict(config)})
     files.write_manifest(folder)
+
+
+def card(folder: Path) -> dict[str, Any]:
+    """What `save` wrote of a tokenizer. Raises Refusal where the folder's files are not what was written."""
+    files.check_manifest(folder)
+    found = files.read_json(folder / CARD) if (folder / CARD).is_file() else {}
+    if "config" not in found or not (folder / WEIGHTS).is_file():
+        raise Refusal(f"{folder} holds no tokenizer; it should be a folder that stage tokenizer wrote.")
+    return {**found, "config": {**found["config"], "scales": tuple(found["config"]["scales"])}}
 
 
 def load(folder: Path) -> Tokenizer:
     """The frozen tokenizer of a folder. Raises Refusal where its files are not what was written."""
-    files.check_manifest(folder)
-    card = folder / "card.json"
-    config = files.read_json(card).get("config") if card.is_file() else None
-    if config is None or not (folder / WEIGHTS).is_file():
-        raise Refusal(f"{folder} holds no tokenizer; it should be a folder that stage tokenizer wrote.")
-    tokenizer = Tokenizer(TokenizerConfig(**{**config, "scales": tuple(config["scales"])}))
+    tokenizer = Tokenizer(TokenizerConfig(**card(folder)["config"]))
     tokenizer.load_state_dict(load_file(folder / WEIGHTS))
     return tokenizer.eval().requires_grad_(False)

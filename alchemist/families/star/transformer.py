@@ -4,6 +4,7 @@ Token 0 is predicted from the pooled caption; the tokens of scale k from all coa
 through cross-attention, from the caption's own text states. No row of a batch sees another row.
 """
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import cast
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alchemist.core import devices, stateless
+from alchemist.core.refusal import Refusal
 from alchemist.families.star import fused
 from alchemist.families.star.fused import Sight
 from alchemist.families.star.settings import StarSettings
@@ -71,7 +73,7 @@ def _few_passes(x: Tensor) -> bool:
 class Block(nn.Module):
     """Self-attention over tokens, cross-attention to the caption, feed-forward; pre-norm."""
 
-    def __init__(self, settings: StarSettings, text_width: int) -> None:
+    def __init__(self, settings: StarSettings) -> None:
         super().__init__()
         width, self.heads = settings.width, settings.heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
@@ -79,7 +81,7 @@ class Block(nn.Module):
         self.log_scale = nn.Parameter(torch.full((self.heads,), math.log(4.0)))
         self.out = nn.Linear(width, width)
         self.text_q = nn.Linear(width, width)
-        self.text_kv = nn.Linear(text_width, 2 * width, bias=False)
+        self.text_kv = nn.Linear(settings.text_width, 2 * width, bias=False)
         self.text_v_bias = nn.Parameter(torch.zeros(width))
         self.text_log_scale = nn.Parameter(torch.full((self.heads,), math.log(4.0)))
         self.text_out = nn.Linear(width, width)
@@ -143,17 +145,16 @@ class Star(nn.Module):
         scales: tuple[int, ...],
         codes: int,
         channels: int,
-        text_width: int,
         head: bool = True,
     ) -> None:
         super().__init__()
         width = settings.width
         self.settings, self.scales = settings, scales
         self.embed = nn.Linear(channels, width)
-        self.start = nn.Linear(text_width, width)
+        self.start = nn.Linear(settings.text_width, width)
         self.start_position = nn.Parameter(torch.zeros(width))
         self.level = nn.Parameter(torch.zeros(len(scales), width))
-        self.blocks = nn.ModuleList([Block(settings, text_width) for _ in range(settings.depth)])
+        self.blocks = nn.ModuleList([Block(settings) for _ in range(settings.depth)])
         self.head = nn.Linear(width, codes) if head else None
         angles = rope_table(scales, width // settings.heads)
         turns = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
@@ -183,6 +184,12 @@ class Star(nn.Module):
         return cast(list[Block], list(self.blocks))
 
     def _first(self, text: Text) -> Tensor:
+        wide, given = self.settings.text_width, (text.states.shape[-1], text.pooled.shape[-1])
+        if given != (wide, wide):
+            raise Refusal(
+                f"the model's text_width is {wide}; the captions are encoded with {given[0]} numbers a word "
+                f"piece and {given[1]} pooled, and all three should be the same (models and encode.text)."
+            )
         first: Tensor = self.start(text.pooled)
         return (first + self.start_position.to(first.dtype))[:, None]
 
@@ -196,20 +203,31 @@ class Star(nn.Module):
         return [block.caption(kv) for block, kv in zip(layers, parts, strict=True)]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(B, L, C) to (B, L, V) float32. Under autocast the product is bfloat16, a fifth faster
-        to train on a CPU than STAR's float32 head; losses that rate or evaluate run without it."""
+        """(B, L, C) to (B, L, V) float32. Under autocast the product is bfloat16, a fifth faster to train on
+        a CPU than STAR's own `float32_head`; losses that rate or evaluate run without it."""
         if self.head is None:
             raise TypeError("This Star was built without a head.")
-        x: Tensor = self.head(F.layer_norm(hidden, (hidden.shape[-1],), eps=1e-6))
+        with self._of_head(hidden.device):
+            x: Tensor = self.head(self._normalised(hidden))
         return x.float()
+
+    def _normalised(self, hidden: Tensor) -> Tensor:
+        """What the output layer reads, in the type of its product."""
+        hidden = hidden.float() if self.settings.float32_head else hidden
+        return F.layer_norm(hidden, (hidden.shape[-1],), eps=1e-6)
+
+    def _of_head(self, device: torch.device) -> contextlib.AbstractContextManager[None]:
+        wide = self.settings.float32_head
+        return devices.autocast("fp32", device) if wide else contextlib.nullcontext()
 
     def code_losses(self, hidden: Tensor, codes: Tensor) -> Tensor:
         """Cross-entropies (B, L) of codes (B, L) under the logits of states (B, L, C), float32."""
         if self.head is not None and _few_passes(hidden):
-            x = F.layer_norm(hidden, (hidden.shape[-1],), eps=1e-6).flatten(0, 1)
-            each = fused.code_losses(
-                x, self.head.weight.to(x.dtype), self.head.bias.to(x.dtype), codes.flatten()
-            )
+            x = self._normalised(hidden).flatten(0, 1)
+            with self._of_head(x.device):
+                each = fused.code_losses(
+                    x, self.head.weight.to(x.dtype), self.head.bias.to(x.dtype), codes.flatten()
+                )
         else:
             each = F.cross_entropy(self.logits(hidden).flatten(0, 1), codes.flatten(), reduction="none")
         return each.view(codes.shape)

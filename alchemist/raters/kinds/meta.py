@@ -126,7 +126,7 @@ def rate(run: "Run", settings: MetaRater) -> "Found":
     rating = score.rate_pool(network, data, pool, group, settings, budget.score_batch, run.scored)
     pairs = data.batch(pool.numbers[: budget.score_batch]).to(run.device)
     seconds = run.elapsed() - begun
-    score_flops = forward_flops(network.features, pairs) * len(pool)
+    score_flops = forward_flops(network.features, pairs, training=False) * len(pool)
     facts |= {
         "reference_ids": data.rows["id"].iloc[members].tolist(),
         "reference_sha256": score.digest(features),

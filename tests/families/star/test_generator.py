@@ -16,7 +16,9 @@ from alchemist.families.star.generator import (
     open_codec,
     softmax_errors,
 )
-from alchemist.families.star.tokenizer import Tokenizer, save, to_float
+from alchemist.families.star.pyramid import to_float
+from alchemist.families.star.settings import StarLaw
+from alchemist.families.star.tokenizer import Tokenizer, save
 from alchemist.models.batch import Batch, Chance
 
 
@@ -131,6 +133,22 @@ def test_error_norms_of_known_chances(codes_count: int) -> None:
     rest = np.exp(-gap) * (codes_count - 1) / (1 + np.exp(-gap) * (codes_count - 1))
     expected = rest * (1 + 1 / (codes_count - 1)) ** 0.5
     assert float(softmax_errors(near, tokens[:1])) == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+# --- samples ---
+
+
+@pytest.mark.parametrize("law", [StarLaw(guidance=0.0, top_k=1), StarLaw(guidance=0.0, top_p=1e-6)])
+def test_a_sample_follows_its_law(codec: StarCodec, law: StarLaw) -> None:
+    """Where one code is left, no noise matters; by the default law it does."""
+    generator = StarGenerator(TINY, codec, 0)
+    with torch.no_grad():
+        generator.star.head.weight.mul_(50)  # type: ignore[union-attr]
+    text = random_text(3)
+    first, second = (generator.sample(text, text, Chance.run(seed, 0, 3), law) for seed in (0, 1))
+    assert torch.equal(first, second)
+    free = [generator.sample(text, text, Chance.run(seed, 0, 3), StarLaw()) for seed in (0, 1)]
+    assert not torch.equal(*free)
 
 
 # --- codec and trunk ---

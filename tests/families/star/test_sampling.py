@@ -13,7 +13,7 @@ from alchemist.models.batch import Chance, Text
 
 def network(codes: Tokenizer, seed: int) -> Star:
     config = codes.config
-    net = Star(TINY, config.scales, config.codes, config.channels, 384)
+    net = Star(TINY, config.scales, config.codes, config.channels)
     net.initialise(seed)
     # At the start the output layer is nearly zero: make it matter.
     net.head.weight.data.mul_(50)  # type: ignore[union-attr]

@@ -37,7 +37,9 @@ def test_a_size_that_cannot_be_is_refused(key: str, value: Any, words: str) -> N
         parse(StarSettings, {**SIZE, key: value}, "models.s")
 
 
-@pytest.mark.parametrize(("key", "value"), [("top_p", 0.0), ("top_p", 1.5), ("guidance", -1.0)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("top_p", 0.0), ("top_p", 1.5), ("guidance", -1.0), ("top_k", -1)]
+)
 def test_a_law_that_cannot_be_is_refused(key: str, value: float) -> None:
     good = {"guidance": 2.0, "top_p": 0.9}
     assert law_settings(good, "scales.tiny.sample.star", "star") == StarLaw(guidance=2.0, top_p=0.9)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import yaml
 from conftest import TINY, random_text, random_tokens
 
-from alchemist.families.star.settings import StarSettings
+from alchemist.core import devices
+from alchemist.core.refusal import Refusal
 from alchemist.families.star.tokenizer import Tokenizer
 from alchemist.families.star.transformer import Star, rope_table, turn
 from alchemist.models.batch import Text
@@ -16,27 +16,45 @@ from alchemist.models.batch import Text
 @pytest.fixture
 def model(codes: Tokenizer) -> Star:
     config = codes.config
-    net = Star(TINY, config.scales, config.codes, config.channels, 384)
+    net = Star(TINY, config.scales, config.codes, config.channels)
     net.initialise(0)
     # At the start the output layer is nearly zero: make it matter.
     net.head.weight.data.mul_(50)  # type: ignore[union-attr]
     return net.eval()
 
 
-@pytest.mark.parametrize(
-    ("name", "spec"),
-    [("star_40m", 40.4e6), ("star_300m", 273.9e6), ("star_900m", 876.6e6)],
-)
-def test_published_sizes_have_the_published_parameters(name: str, spec: float) -> None:
-    with open("params.yaml") as file:
-        settings = StarSettings(**yaml.safe_load(file)["models"][name])
-    with torch.device("meta"):
-        net = Star(settings, (1, 2, 3, 4, 5, 6, 8, 10, 13, 16), 4096, 32, 1024)
-    count = sum(p.numel() for p in net.parameters())
-    c, t, k, v, d = settings.width, 1024, 10, 4096, settings.depth
-    per_block = 14 * c * c + 2 * t * c + 11 * c + 2 * settings.heads
-    assert count == d * per_block + c * (32 + 1) + c + k * c + (c + 1) * v + c * (t + 1)
-    assert count == pytest.approx(spec, abs=5e4)  # the spec rounds to a tenth of a million
+def test_captions_of_another_width_are_refused_in_a_sentence(model: Star, codes: Tokenizer) -> None:
+    inputs = codes.teacher_inputs(random_tokens(codes, 2))
+    good, wide = random_text(2), random_text(2, width=64)
+    for text in (wide, Text(good.states, good.mask, wide.pooled), Text(wide.states, wide.mask, good.pooled)):
+        given = text.states.shape[-1], text.pooled.shape[-1]
+        words = rf"text_width is 384; .* with {given[0]} numbers .* and {given[1]} pooled"
+        with pytest.raises(Refusal, match=words):
+            model(inputs, text)
+        with pytest.raises(Refusal, match=words):
+            model.step(0, None, text, model.start_cache(good))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_float32_head_is_so_under_autocasting(codes: Tokenizer, wide: bool) -> None:
+    """By both ways to a loss: its own logits, and the fused steps of a CPU."""
+    config = codes.config
+    settings = TINY.model_copy(update={"float32_head": wide})
+    net = Star(settings, config.scales, config.codes, config.channels)
+    net.initialise(0)
+    assert net.head is not None
+    net.head.weight.data.mul_(50)
+    hidden = torch.randn(2, config.tokens, 64, dtype=torch.bfloat16)
+    tokens = random_tokens(codes, 2)
+    normal = F.layer_norm(hidden.double(), (64,), eps=1e-6)
+    expected = normal @ net.head.weight.double().T + net.head.bias.double()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits, losses = net.logits(hidden), net.code_losses(hidden, tokens)
+        with devices.plain_operations():
+            plain = net.code_losses(hidden, tokens)
+    wanted = F.cross_entropy(expected.flatten(0, 1), tokens.flatten(), reduction="none").view(2, -1)
+    for found, exact in ((logits, expected), (losses, wanted), (plain, wanted)):
+        assert ((found - exact).abs().max() < 1e-4) == wide
 
 
 def test_no_row_depends_on_its_batch_mates(model: Star, codes: Tokenizer) -> None:
