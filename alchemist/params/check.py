@@ -131,12 +131,6 @@ def _contrasts(params: Params) -> None:
         _named(key, name, params.contrasts)
         contrast = params.contrasts[name].of(grid)
         model = contrast.model
-        names = params.scales[params.scale].evaluate.names
-        if contrast.metric not in {"fd_coded", "nll", *names}:
-            raise Refusal(
-                f"contrasts.{name}.metric is {contrast.metric}, which scales.{params.scale}.evaluate.further "
-                f"does not ask for; legal are {', '.join(names)}, fd_coded and nll."
-            )
         cells = [(n, r, m) for n, r in grid.arms() for m in grid.models]
         cells += [
             (n, r, m)
@@ -157,6 +151,13 @@ def _contrasts(params: Params) -> None:
             raise Refusal(
                 f"grid.seeds is {list(grid.seeds)}; {key} asks for the interval of {name}, which needs at "
                 "least two seeds."
+            )
+    names = params.scales[params.scale].evaluate.names
+    for _, name in asked:
+        if (metric := params.contrasts[name].metric) not in {"fd_coded", "nll", *names}:
+            raise Refusal(
+                f"contrasts.{name}.metric is {metric}, which scales.{params.scale}.evaluate.further does not ask "
+                f"for; legal are {', '.join(names)}, fd_coded and nll."
             )
 
 
