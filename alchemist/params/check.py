@@ -40,6 +40,7 @@ def check(params: Any) -> Params:
     _one_family(whole)
     _arms(whole.grid, whole.selections, whole.raters)
     _contrasts(whole)
+    _metrics(whole)
     _fits(whole)
     _samplers_fit(whole)
     return whole
@@ -152,12 +153,17 @@ def _contrasts(params: Params) -> None:
                 f"grid.seeds is {list(grid.seeds)}; {key} asks for the interval of {name}, which needs at "
                 "least two seeds."
             )
+
+
+def _metrics(params: Params) -> None:
+    """The contrasts that are asked for are in figures that the scale in force measures."""
     names = params.scales[params.scale].evaluate.names
-    for _, name in asked:
-        if (metric := params.contrasts[name].metric) not in {"fd_coded", "nll", *names}:
+    for name in (params.statistics.primary, *params.statistics.secondary):
+        metric = "fd" if name is None else params.contrasts[name].metric
+        if metric not in {"fd_coded", "nll", *names}:
             raise Refusal(
-                f"contrasts.{name}.metric is {metric}, which scales.{params.scale}.evaluate.further does not ask "
-                f"for; legal are {', '.join(names)}, fd_coded and nll."
+                f"contrasts.{name}.metric is {metric}, which scales.{params.scale}.evaluate.further does not "
+                f"ask for; legal are {', '.join(names)}, fd_coded and nll."
             )
 
 
