@@ -81,13 +81,14 @@ def run(
 
 
 def with_category(pool: Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the column `category`, "" where unknown, if a table of the pool has one beside `id`."""
-    for path in sorted(pool.glob("*.parquet")):
-        if {"id", "category"} <= set(pq.read_schema(path).names):
-            table = pd.read_parquet(path, columns=["id", "category"]).drop_duplicates("id").set_index("id")
-            found = rows["id"].map(table["category"])
-            return rows.assign(category=found.astype("str").where(found.notna(), ""))
-    return rows
+    """The rows with the column `category`, "" where unknown, if tables of the pool have one beside `id`."""
+    columns = ["id", "category"]
+    paths = [p for p in sorted(pool.glob("*.parquet")) if set(columns) <= set(pq.read_schema(p).names)]
+    if not paths:
+        return rows
+    table = pd.concat([pd.read_parquet(path, columns=columns) for path in paths]).drop_duplicates("id")
+    found = rows["id"].map(table.set_index("id")["category"])
+    return rows.assign(category=found.astype("str").where(found.notna(), ""))
 
 
 if __name__ == "__main__":

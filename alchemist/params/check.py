@@ -42,6 +42,7 @@ def check(params: Any) -> Params:
     check_families(whole)
     _arms(whole.grid, whole.selections, whole.raters)
     _contrasts(whole)
+    _metrics(whole)
     _fits(whole)
     _samplers_fit(whole)
     return whole
@@ -143,7 +144,6 @@ def _contrasts(params: Params) -> None:
         _named(key, name, params.contrasts)
         contrast = params.contrasts[name].of(grid)
         model = contrast.model or grid.main
-        _measured(name, contrast.metric, params)
         for side, arm in (("arm", contrast.arm), ("against", contrast.against)):
             whole = side == "against" and arm == "full" and model in grid.whole()
             if not whole and (arm, contrast.ratio, model) not in grid.runs():
@@ -165,14 +165,16 @@ def _contrasts(params: Params) -> None:
             )
 
 
-def _measured(name: str, metric: str, params: Params) -> None:
-    """The scale in force measures what a contrast is in."""
+def _metrics(params: Params) -> None:
+    """The contrasts that are asked for are in figures that the scale in force measures."""
     names = params.scales[params.scale].evaluate.names
-    if metric not in {"fd_coded", "nll", *names}:
-        raise Refusal(
-            f"contrasts.{name}.metric is {metric}, which scales.{params.scale}.evaluate.further "
-            f"does not ask for; legal are {', '.join(names)}, fd_coded and nll."
-        )
+    for name in (params.statistics.primary, *params.statistics.secondary):
+        metric = "fd" if name is None else params.contrasts[name].metric
+        if metric not in {"fd_coded", "nll", *names}:
+            raise Refusal(
+                f"contrasts.{name}.metric is {metric}, which scales.{params.scale}.evaluate.further does not "
+                f"ask for; legal are {', '.join(names)}, fd_coded and nll."
+            )
 
 
 def _named(key: str, name: object, names: dict[str, Any]) -> None:

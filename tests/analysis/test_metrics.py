@@ -34,7 +34,7 @@ def test_figures_of_further_networks_stand_beside_under_their_full_names() -> No
     shorts = metrics.columns(names, None)
     assert shorts["fd"] == "fd_lite0"
     assert {shorts[name] for name in ("fid_clean", "kid_clean", "cmmd")} == {"fid_clean", "kid_clean", "cmmd"}
-    measured = metrics.measured(pd.DataFrame(columns=list(shorts)))
+    measured = metrics.measured(pd.DataFrame([dict.fromkeys(shorts, 1.0)]))
     assert measured == ("fd", "fd_coded", "kid", "clip", "fid_clean", "kid_clean", "cmmd")
     assert metrics.metric_name("fid_clean", names) == "FID (clean-fid)"
     assert metrics.shown("kid_clean", names) == (1000, 1)

@@ -53,7 +53,7 @@ def test_fitting_is_a_function_of_seed_and_pairs_and_leaves_torch_alone():
 
 def test_only_the_projections_and_the_scale_are_trained(scorer):
     from alchemist.measures.features import lite0
-    from alchemist.models.text import load_minilm
+    from alchemist.models.text_towers import load_minilm
 
     packaged = lite0().state_dict()
     ours = scorer.model.visual.trunk.state_dict()

@@ -15,6 +15,17 @@ def test_the_default_is_sound() -> None:
     assert check(DEFAULT).grid.ratios == (0.5, 0.2)
 
 
+def test_a_contrast_in_a_further_figure_needs_its_network() -> None:
+    params = copy.deepcopy(REPOS)
+    params["contrasts"]["alchemist_random"] |= {"metric": "cmmd"}
+    with pytest.raises(
+        Refusal, match=r"contrasts\.alchemist_random\.metric is cmmd.*tiny\.evaluate\.further"
+    ):
+        check(params)
+    params["scales"]["tiny"]["evaluate"] |= {"further": ["cmmd"]}
+    assert check(params).scales["tiny"].evaluate.names["cmmd"] == "cmmd"
+
+
 @pytest.mark.parametrize("ratios", [[0.3], [0.2, 0.5], [0.9]])
 def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[float]) -> None:
     params = copy.deepcopy(REPOS)

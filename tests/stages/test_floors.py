@@ -76,3 +76,5 @@ def test_a_pool_without_categories_has_none(tmp_path: Path) -> None:
     table = pd.DataFrame({"id": ["c", "a", "z"], "category": ["food", None, "art"], "more": [1, 2, 3]})
     table.to_parquet(tmp_path / "facts.parquet")
     assert list(with_category(tmp_path, rows)["category"]) == ["", "", "food"]
+    pd.DataFrame({"id": ["b"], "category": ["art"]}).to_parquet(tmp_path / "further.parquet")
+    assert list(with_category(tmp_path, rows)["category"]) == ["", "art", "food"]
