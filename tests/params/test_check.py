@@ -297,14 +297,3 @@ def test_splits_that_nothing_needs_may_be_empty() -> None:
     params["grid"]["selections"], params["grid"]["raters"] = ["random"], ["random"]
     params["scales"]["tiny"]["evaluate"] = {"clip": "ViT-L-14/openai"}
     check(params)
-
-
-def test_a_contrast_in_a_further_figure_needs_its_network() -> None:
-    params = copy.deepcopy(REPOS)
-    params["contrasts"]["alchemist_random"] |= {"metric": "cmmd"}
-    with pytest.raises(
-        Refusal, match=r"contrasts\.alchemist_random\.metric is cmmd.*tiny\.evaluate\.further"
-    ):
-        check(params)
-    params["scales"]["tiny"]["evaluate"] |= {"further": ["cmmd"]}
-    assert check(params).scales["tiny"].evaluate.names["cmmd"] == "cmmd"
