@@ -19,6 +19,7 @@ from alchemist.settings.text import of_family, text_settings
 from stages import stage
 
 SPLITS = ("pool", "meta_val", "evaluation")
+PART = 8192  # rows of the index that are in memory at once
 
 
 def run(
@@ -38,14 +39,7 @@ def run(
     where = f"scales.{scale}.encode.text"
     encoder = of_family(text_settings(settings.text, where), family_name)
     words = text.load(encoder, f"{where}.{family_name}", device)
-    index = store.read_index(pool, ["id", "caption", "split", "status"])
-    index = index[(index["status"] == "ok") & index["split"].isin(SPLITS)].reset_index(drop=True)
-    captions = ["", *sorted(set(index["caption"]) - {""})]
-    number = {caption: i for i, caption in enumerate(captions)}
-    rows = pd.DataFrame(
-        {"id": index["id"], "split": index["split"], "text": index["caption"].map(number).astype("int64")}
-    )
-    del index  # of a large pool more than all that follows
+    rows, captions = numbered(pool)
     with (
         FlopCounterMode(display=False) as counter,
         files.whole_folder(out) as draft,
@@ -63,6 +57,23 @@ def run(
             writer.captions(words.states(captions, settings.batch, tick))
     print(f"wrote {out}: {len(rows)} pairs, {len(captions)} distinct captions")
     return {"flops": float(counter.get_total_flops())}
+
+
+def numbered(pool: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The rows to encode: id, split and the caption's number; and the distinct captions, "" first.
+
+    The index is streamed, since captions are most of it.
+    """
+    found: set[str] = set()
+    for part in store.parts(pool, SPLITS, PART, ["caption"]):
+        found.update(part["caption"])
+    captions = ["", *sorted(found - {""})]
+    number = {caption: i for i, caption in enumerate(captions)}
+    rows = [
+        part[["id", "split"]].assign(text=part["caption"].map(number).astype("int64"))
+        for part in store.parts(pool, SPLITS, PART, ["id", "caption"])
+    ]
+    return pd.concat(rows, ignore_index=True), captions
 
 
 if __name__ == "__main__":

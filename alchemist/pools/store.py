@@ -248,7 +248,7 @@ def batches(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[NDArra
     """
     with ThreadPoolExecutor(1) as reader:
         ahead: Future[NDArray[np.uint8]] | None = None
-        for rows in _parts(folder, splits, size):
+        for rows in parts(folder, splits, size, PLACE):
             following = reader.submit(images, folder, rows)
             if ahead is not None:
                 yield ahead.result()
@@ -257,11 +257,11 @@ def batches(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[NDArra
             yield ahead.result()
 
 
-def _parts(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[pd.DataFrame]:
-    """Usable rows of some splits with `PLACE`, `size` at a time; the last are what is left."""
+def parts(folder: Path, splits: tuple[str, ...], size: int, columns: list[str]) -> Iterator[pd.DataFrame]:
+    """Some columns and `split` of the usable rows of some splits, `size` at a time; last what is left."""
     waiting: list[pd.DataFrame] = []
     with pq.ParquetFile(folder / INDEX) as index:
-        for batch in index.iter_batches(size, columns=["split", "status", *PLACE]):
+        for batch in index.iter_batches(size, columns=["split", "status", *columns]):
             rows = batch.to_pandas()
             waiting.append(rows[(rows["status"] == "ok") & rows["split"].isin(splits)])
             if sum(map(len, waiting)) >= size:
