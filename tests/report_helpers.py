@@ -32,7 +32,7 @@ REPO = Path(__file__).resolve().parents[1]
 EVIL = "<script>alert('caption')</script> & more"
 REJECTED = {"unreadable image": 3, "empty caption": 2}
 PAIRS = 203  # not a multiple of ten
-PARAMETERS = {"xs": 1234567, "s": 2345678, "m": 3456789}
+PARAMETERS = {"xs": 1234567, "s": 2345678, "m": 3456789, "flux_xs": 4567890}
 
 
 def params(**grid: Any) -> dict[str, Any]:
@@ -158,7 +158,9 @@ def build(
                 drawn.to_frame("id").to_parquet(kept_in)
     for number, cell in enumerate(study.cells()):
         kept = len(ids) if cell.selection == FULL else laws.kept_count(len(ids), cell.ratio)
-        made = score(cell, kept, number, noise, likelihood)
+        at_home = study.grid.family_of(cell.model) == study.grid.home  # the others have no likelihood
+        made = score(cell, kept, number, noise, likelihood if at_home else None)
+        made["floors"] |= {} if at_home else {"fd_reconstruction": made["floors"]["fd_lite0"]}
         files.write_json(data / "scores" / cell.name / "figures.json", made)
         pixels = rng.integers(256, size=(128, 256, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(data / "scores" / cell.name / "sheet.png")

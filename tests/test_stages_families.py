@@ -18,6 +18,7 @@ from workspace import Workspace, small_params
 
 from alchemist.analysis.words import DASH
 from alchemist.core import files
+from alchemist.settings.model import classes
 
 ARMS = ("alchemist", "alchemist_flux")
 
@@ -99,6 +100,7 @@ def test_cells_of_both_stand_in_one_table_and_none_has_a_made_up_nll(made: tuple
     for name in table["cell"].unique():
         held = files.read_json(folder / f"data/scores/{name}/figures.json")
         families[name] = held["family"]
+        assert classes(held["family"]).MODEL.has_likelihood == (held["likelihood"] is not None)
         assert [("nll" in at) for at in held["checkpoints"]] == [held["likelihood"] is not None] * len(
             held["checkpoints"]
         )

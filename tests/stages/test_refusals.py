@@ -24,7 +24,7 @@ EVALUATE = {
         ("encode", ENCODE | {"family_name": "batch", "codec": "data/codec"},
          "--family is 'batch'; legal values are flux, star"),
         ("encode", ENCODE | {"family_name": "star", "codec": "data/scorer"},
-         "data/scorer holds no tokenizer; it should be a folder that stage tokenizer wrote"),
+         "data/scorer holds no tokenizer; it should be a folder that stage codec wrote"),
         ("train", TRAIN | {"family_name": "dit", "model": MODEL, "encoded": "data/encoded"},
          "family is 'star'; this stage runs models of the family dit"),
         ("train", TRAIN | {"family_name": "star", "model": MODEL, "encoded": "data/pool"},

@@ -163,7 +163,7 @@ def card(folder: Path) -> dict[str, Any]:
     files.check_manifest(folder)
     found = files.read_json(folder / CARD) if (folder / CARD).is_file() else {}
     if "config" not in found or not (folder / WEIGHTS).is_file():
-        raise Refusal(f"{folder} holds no tokenizer; it should be a folder that stage tokenizer wrote.")
+        raise Refusal(f"{folder} holds no tokenizer; it should be a folder that stage codec wrote.")
     return {**found, "config": {**found["config"], "scales": tuple(found["config"]["scales"])}}
 
 
