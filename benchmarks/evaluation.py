@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from alchemist.core import stateless
 from alchemist.families.star.generator import StarGenerator, open_codec
 from alchemist.families.star.settings import StarLaw, StarSettings
-from alchemist.measures import clip_score, distances, features, scorers
+from alchemist.measures import clip_score, features, figures, scorers
 from alchemist.measures import generator as measure
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.text import minilm
@@ -78,9 +78,9 @@ def prepare(folder: Path) -> None:
     )
     rows_of, law = data.evaluation(evaluate.images), StarLaw(**params["scales"]["tiny"]["sample"]["star"])
     drawn = measure.generate(generator.eval(), data, rows_of, law, evaluate, lambda n: None)
-    for name, side in (("real", images), ("drawn", drawn)):
+    for name, side in (("real", [images]), ("drawn", drawn)):
         (folder / name).mkdir()
-        for i, image in enumerate(side):
+        for i, image in enumerate(np.concatenate([*side])):
             Image.fromarray(image).save(folder / name / f"{i:05d}.png")
 
 
@@ -92,15 +92,15 @@ def cell(folder: Path) -> Callable[[], float]:
     law = StarLaw(**params["scales"]["tiny"]["sample"]["star"])
     data, captions = Encoded(folder / "encoded"), json.loads((folder / "captions.json").read_text())
     rows, real = data.evaluation(evaluate.images), np.load(folder / "real.npy")
-    moments = distances.moments(real)
-    references = measure.References(real, moments, moments)
+    references = figures.References.of({"lite0": real}, real)
     by = features.extractor("lite0", evaluate.feature_size)
     judge = scorers.load_lit(folder / "scorer", captions=False)
     clip_score.remember(judge, captions, np.load(folder / "captions.npy"))
 
     def work() -> float:
         drawn = measure.generate(generator, data, rows, law, evaluate, lambda n: None)
-        found = measure.figures(drawn, captions, by, judge, references, evaluate)
+        kept = figures.measured(drawn, [by], evaluate.batch, judge, captions)
+        found = figures.figures(kept, references, evaluate)
         measure.held_out_loss(generator, data, rows, evaluate.batch)
         return found[evaluate.fd_name]
 

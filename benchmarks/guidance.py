@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from alchemist.core import devices, files
 from alchemist.measures import distances, features
+from alchemist.measures.figures import measured
 from alchemist.measures.generator import generate
 from alchemist.models import family
 from alchemist.models.encoded import CODEC, Encoded, EvaluationRows
@@ -52,7 +53,7 @@ def main() -> None:
     ids = data.rows["id"].iloc[numbers]
     index = pd.read_parquet(asked.data / "pool/index.parquet").set_index("id", drop=False)
     real = store.images(asked.data / "pool", index.loc[ids])
-    by = features.extractor(settings.features, settings.feature_size, device)
+    by = features.extractor(settings.features, settings.feature_size, device, settings.weights)
     moments = distances.moments(features.extract(real, by, settings.batch))
     print(f"{asked.cell}: {len(rows)} pairs of the meta-validation split", flush=True)
     lists = {key: values.split(",") for key, _, values in (value.partition("=") for value in asked.values)}
@@ -62,7 +63,8 @@ def main() -> None:
         changed = dict(zip(lists, (float(value) for value in combination), strict=True))
         law = law_settings({**before, **changed}, "values", chosen.name)
         images = generate(generator, data, rows, law, settings, lambda n: None)
-        score = distances.frechet_distance(features.extract(images, by, settings.batch), moments)
+        found = measured(images, [by], settings.batch).features[by.name]
+        score = distances.frechet_distance(found, moments)
         words = ", ".join(f"{key} {value:g}" for key, value in changed.items()) or "as in the scale"
         print(f"{words}: FD {score:.1f} ({time.perf_counter() - begun:.0f} s)", flush=True)
     floor = distances.frechet_distance(features.extract(codec.reconstruct(real), by, settings.batch), moments)

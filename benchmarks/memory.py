@@ -1,12 +1,13 @@
 """Whether a stage's peak memory grows with the pool: each stage that reads pairs, on two sizes of a pool.
 
     python -m benchmarks memory
+    python -m benchmarks.memory sizes 10000 160000    # of what reads your files, on sizes of your own
 
-The stages run as they are, each in a process of its own, on a person's parquet file of random 32 px images.
+The stages run as they are, each in a process of its own, on a person's pairs of random 32 px images:
+all stages on parquet, those that read the person's files on a folder and on tars too.
 The networks are tiny, so that what is held of the pool shows beside them: pixels that stay in memory would
 be 27 MiB of the larger pool, 7 % of most stages. There are 200 captions, since their states wait in memory
-by design until they are enough for a shard (`SHARD_BYTES`, `CHUNK_BYTES`), and shards of 1,000 pairs, since
-a shard of pixels waits too.
+by design until they are enough for a shard (`SHARD_BYTES`, `CHUNK_BYTES`).
 """
 
 import contextlib
@@ -18,7 +19,9 @@ import resource
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -26,10 +29,13 @@ import numpy as np
 from PIL import Image
 
 from alchemist.core import files, stateless
+from alchemist.params.sources import passed_on
 from benchmarks import given
 from benchmarks.ratio import Ratio
 
 SIZES = (3_000, 12_000)
+FORMATS = ("parquet", "webdataset", "folder")
+READING = ("prepare", "encode")  # stages that read a person's files whole
 CAPTIONS = 200
 ASSETS = Path("assets").resolve()
 # What each stage is given; paths lie in the folder of its pool.
@@ -47,31 +53,45 @@ COMMON: dict[str, Any] = {
 }  # fmt: skip
 
 
-def make(folder: Path, count: int) -> None:
-    """A parquet file of `count` pairs, and a params.yaml with tiny networks that reads it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def make(folder: Path, count: int, source: str = "parquet") -> None:
+    """A person's files of `count` pairs, and a params.yaml with tiny networks that reads them."""
     params = given.params()
-    columns = {"image": "image", "caption": "caption", "id": "id"}
     shares = {"meta_validation": 0.05, "evaluation": 0.02, "scorer": 0.02}
-    params["pools"]["mine"] |= {
-        "format": "parquet", "path": "pairs.parquet", "columns": columns, "splits": shares,
-        "shard_pairs": 1000,
-    }  # fmt: skip
+    params["pools"]["mine"] |= {"format": source, "path": "mine", "splits": shares}
     params["grid"] |= {"seeds": [0]}
     params["models"]["xs"] |= {"depth": 1, "width": 32, "heads": 2}
     params["scales"]["tiny"].setdefault("rate", {}).update({"images": 320, "warmup_images": 32})
     params["scales"]["tiny"].setdefault("train", {}).update({"images": 640, "warmup_images": 32})
-    files.write_json(folder / "data/params.json", params)
-    schema = pa.schema([("id", pa.string()), ("image", pa.binary()), ("caption", pa.string())])
-    with pq.ParquetWriter(folder / "pairs.parquet", schema) as writer:
-        for start in range(0, count, 1000):
-            shape = (min(1000, count - start), 32, 32, 3)
-            pixels = stateless.generator("memory", start).integers(0, 256, shape, dtype=np.uint8)
-            ids = [f"pair-{i:07d}" for i in range(start, start + len(pixels))]
-            captions = [f"picture of kind {i % CAPTIONS}" for i in range(start, start + len(pixels))]
-            writer.write_table(pa.table([ids, [png(one) for one in pixels], captions], schema=schema))
+    files.write_json(folder / "data/params.json", passed_on(params))
+    (folder / "mine").mkdir()
+    for start in range(0, count, 1000):
+        shape = (min(1000, count - start), 32, 32, 3)
+        pixels = stateless.generator("memory", start).integers(0, 256, shape, dtype=np.uint8)
+        captions = [f"picture of kind {i % CAPTIONS}" for i in range(start, start + len(pixels))]
+        write(folder / "mine", source, f"{start // 1000:05d}", [png(one) for one in pixels], captions)
+
+
+def write(folder: Path, source: str, name: str, images: list[bytes], captions: list[str]) -> None:
+    """A thousand pairs: one file, or a folder of files."""
+    if source == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table({"image": images, "caption": captions})
+        pq.write_table(table, folder / f"{name}.parquet", row_group_size=200)
+        return
+    parts = [(f"{name}-{i:03d}.png", image) for i, image in enumerate(images)]
+    parts += [(f"{name}-{i:03d}.txt", caption.encode()) for i, caption in enumerate(captions)]
+    if source == "folder":
+        (folder / name).mkdir()
+        for part, content in parts:
+            (folder / name / part).write_bytes(content)
+        return
+    with tarfile.open(folder / f"{name}.tar", "w") as tar:
+        for part, content in sorted(parts):
+            about = tarfile.TarInfo(part)
+            about.size = len(content)
+            tar.addfile(about, io.BytesIO(content))
 
 
 def png(pixels: Any) -> bytes:
@@ -99,29 +119,33 @@ def run(stage: str, folder: Path) -> float:
     return max(int(own[1]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 2**10
 
 
-def ratios(repeats: int) -> list[Ratio]:
-    """The peak on the larger pool over that on the smaller one. It wavers by 3 MiB: three turns at most."""
-    peaks: dict[str, list[float]] = {stage: [] for stage in GIVEN}
-    for count in SIZES:
-        with tempfile.TemporaryDirectory() as name:
-            make(Path(name), count)
-            for stage in GIVEN:
-                command = [sys.executable, "-m", "benchmarks.memory", stage, name]
-                turns = [
-                    subprocess.run(command, check=True, capture_output=True, text=True)
-                    for _ in range(min(repeats, 3))
-                ]
-                peaks[stage].append(statistics.median(float(done.stdout) for done in turns))
-    return [
-        Ratio(
-            f"peak memory of {stage}, {SIZES[1]:,} pairs / {SIZES[0]:,}",
-            large / small,
-            "<= 1.05",
-            f"{large:.0f} MiB over {small:.0f}",
-        )
-        for stage, (small, large) in peaks.items()
+def peak(stage: str, folder: Path, repeats: int) -> float:
+    """The stage's peak on a pool, in MiB: a median, since it wavers by 3 MiB."""
+    command = [sys.executable, "-m", "benchmarks.memory", stage, str(folder)]
+    turns = [
+        subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(min(repeats, 3))
     ]
+    return statistics.median(float(done.stdout) for done in turns)
+
+
+def ratios(repeats: int, sizes: tuple[int, int] = SIZES, every: bool = True) -> Iterator[Ratio]:
+    """The peak on the larger pool over that on the smaller one; `every`: of all stages."""
+    for source in FORMATS:
+        stages = list(GIVEN) if every and source == "parquet" else list(READING)
+        peaks: dict[str, list[float]] = {stage: [] for stage in stages}
+        for count in sizes:
+            with tempfile.TemporaryDirectory() as name:
+                make(Path(name), count, source)
+                for stage in stages:
+                    peaks[stage].append(peak(stage, Path(name), repeats))
+        for stage, (small, large) in peaks.items():
+            what = f"peak memory of {stage} ({source}), {sizes[1]:,} pairs / {sizes[0]:,}"
+            yield Ratio(what, large / small, "<= 1.05", f"{large:.0f} MiB over {small:.0f}")
 
 
 if __name__ == "__main__":
-    print(run(sys.argv[1], Path(sys.argv[2])))
+    if sys.argv[1] == "sizes":
+        for ratio in ratios(1, (int(sys.argv[2]), int(sys.argv[3])), every=False):
+            print(f"{ratio.name}: {ratio.value:.3f} ({ratio.words})", flush=True)
+    else:
+        print(run(sys.argv[1], Path(sys.argv[2])))

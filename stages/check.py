@@ -7,7 +7,7 @@ import typer
 
 from alchemist.core import files
 from alchemist.params.check import check
-from alchemist.params.inherit import inherited
+from alchemist.params.sources import passed_on
 from stages import stage
 from stages.params_file import read_params
 
@@ -18,7 +18,8 @@ def run(
 ) -> None:
     """Checks all of params.yaml: python -m stages.check, before `dvc repro` or as its first stage.
 
-    In the JSON every block is whole, whatever base it has. An edit of params.yaml reruns of the other stages
+    In the JSON every block is whole, whatever base it has, and `sources` has the pools that are splits of
+    each pool. An edit of params.yaml reruns of the other stages
     those whose keys there have other values.
     """
     given = read_params(params)
@@ -26,7 +27,7 @@ def run(
     cells = (len(sound.grid.whole()) + len(sound.grid.runs())) * len(sound.grid.seeds)
     print(f"{params} is sound: pool {sound.pool}, scale {sound.scale}, {cells} cells")
     if out is not None:
-        files.write_json(out, inherited(given))
+        files.write_json(out, passed_on(given))
 
 
 if __name__ == "__main__":

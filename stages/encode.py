@@ -38,13 +38,14 @@ def run(
     where = f"scales.{scale}.encode.text"
     encoder = of_family(text_settings(settings.text, where), family_name)
     words = text.load(encoder, f"{where}.{family_name}", device)
-    index = store.read_index(pool)
+    index = store.read_index(pool, ["id", "caption", "split", "status"])
     index = index[(index["status"] == "ok") & index["split"].isin(SPLITS)].reset_index(drop=True)
     captions = ["", *sorted(set(index["caption"]) - {""})]
     number = {caption: i for i, caption in enumerate(captions)}
     rows = pd.DataFrame(
         {"id": index["id"], "split": index["split"], "text": index["caption"].map(number).astype("int64")}
     )
+    del index  # of a large pool more than all that follows
     with (
         FlopCounterMode(display=False) as counter,
         files.whole_folder(out) as draft,
@@ -52,10 +53,9 @@ def run(
     ):
         shutil.copytree(codec, draft / encoded.CODEC)
         writer.rows(rows)
-        with tqdm(total=len(index), unit="img", desc="images") as bar:
+        with tqdm(total=len(rows), unit="img", desc="images") as bar:
             tick = threads.steering(bar.update, device)
-            for start in range(0, len(index), settings.batch):
-                pixels = store.images(pool, index.iloc[start : start + settings.batch])
+            for pixels in store.batches(pool, SPLITS, settings.batch):
                 writer.append(images.encode(pixels))
                 tick(len(pixels))
         with tqdm(total=len(captions), unit="caption", desc="captions") as bar:

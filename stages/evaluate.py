@@ -1,6 +1,7 @@
 """One cell's figures at every checkpoint, and its sample grid."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,9 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
-from alchemist.measures import clip_score, distances, features, scorers
+from alchemist.measures import clip_score, features, figures, scorers, weights
 from alchemist.measures import generator as measure
-from alchemist.measures.generator import References
+from alchemist.measures.figures import Images, References
 from alchemist.models import family
 from alchemist.models.encoded import CODEC, Encoded
 from alchemist.settings.device import device_setting
@@ -48,30 +49,41 @@ def run(
     if ran["model"] != model:
         raise Refusal(f"--model is {model!r}; {cell} holds a cell of the model {ran['model']!r}.")
     data = Encoded(encoded)
-    rows = data.evaluation(settings.images)
+    rows = data.evaluation(settings.images, settings.references == "all")
     asked = pd.read_parquet(floors / "prompts.parquet")
     captions = asked["caption"].tolist()
     beside = pd.read_parquet(floors / "references.parquet")
     for side, theirs in ((rows.prompts, asked), (rows.references, beside)):
         if list(data.rows["id"].iloc[side]) != list(theirs["id"]):
             raise Refusal(f"{floors} holds other prompts or references than {encoded}; run dvc repro.")
-    real, coded = np.load(floors / "real.npy"), np.load(floors / "coded.npy")
-    references = References(real, distances.moments(real), distances.moments(coded))
-    by = features.extractor(settings.features, settings.feature_size, device)
-    judge = scorers.load_scorer(settings.clip, floors / "scorer", device, captions=False)
+    real = features.read(floors, "real", settings.networks)
+    references = References.of(real, np.load(floors / "coded.npy"))
+    networks = features.extractors(settings, device)
+    judge = scorers.load_scorer(
+        settings.clip, floors / "scorer", device, captions=False, place=settings.weights.clip
+    )
+    noted = files.read_json(floors / "scorer/card.json").get("weights", {})
+    weights.compare({by.name: by.digest for by in networks} | {"clip": judge.digest}, noted, floors)
     clip_score.remember(judge, captions, np.load(floors / "captions.npy"))
     chosen = family.load(family_name)
     # The weights are those of the checkpoints: the seed of the start does not matter here.
     generator = chosen.generator(size, chosen.codec(encoded / CODEC, device), 0).to(device).eval()
     checkpoints = []
-    pictures = np.empty(0, dtype=np.uint8)
+    pictures: list[Images] = []  # of the sample grid
     elapsed = devices.clock(device)
     with tqdm(total=len(ran["points"]) * settings.images, unit="img", desc=out.stem, mininterval=1) as bar:
         tick = threads.steering(bar.update, device)
         for point in ran["points"]:
             generator.load_weights(load_file(cell / f"ema-{point['images']:09d}.safetensors"))
-            pictures = measure.generate(generator, data, rows, law, settings, tick)
-            found = measure.figures(pictures, captions, by, judge, references, settings)
+            pictures.clear()
+            drawn = measure.generate(generator, data, rows, law, settings, tick)
+            of_images = figures.measured(
+                kept(drawn, pictures, settings.grid), networks, settings.batch, judge, captions
+            )
+            found: dict[str, Any] = figures.figures(of_images, references, settings)
+            if "category" in asked:
+                sides = asked["category"].to_numpy(str), beside["category"].to_numpy(str)
+                found["categories"] = figures.by_category(of_images, real, *sides, settings)
             if generator.likelihood is not None:
                 found["nll"] = measure.held_out_loss(generator, data, rows, settings.batch)
             checkpoints.append(
@@ -84,24 +96,32 @@ def run(
             )
     with files.whole_folder(out) as draft:
         # The same prompts and noise in every cell.
-        sheet(pictures[: settings.grid]).save(draft / "sheet.png", "PNG")
+        sheet(np.concatenate(pictures)[: settings.grid]).save(draft / "sheet.png", "PNG")
         files.write_json(
             draft / "figures.json",
             {
                 "cell": cell.name,
                 **{k: v for k, v in ran.items() if k != "points"},
                 "checkpoints": checkpoints,
-                "floors": files.read_json(floors / "card.json")["floors"],
+                **files.read_json(floors / "card.json"),
                 "likelihood": generator.likelihood,
                 "n": settings.images,
-                "reference_n": len(real),
-                "names": {"fd": settings.fd_name, "kid": settings.kid_name, "clip": settings.clip_name},
+                "reference_n": len(beside),
+                "names": settings.names,
                 "grid_prompts": captions[: settings.grid],
             },
         )
     last = {k: round(v, 3) for k, v in checkpoints[-1].items() if isinstance(v, float)}
     print(f"wrote {out}: {json.dumps(last)}")
     return {"evaluate_seconds": elapsed(), "peak_bytes": devices.peak_memory(device)}
+
+
+def kept(batches: Iterable[Images], into: list[Images], most: int) -> Iterator[Images]:
+    """The batches as they come; those that hold the first `most` images stay in `into`."""
+    for images in batches:
+        if sum(map(len, into)) < most:
+            into.append(images)
+        yield images
 
 
 def sheet(pictures: np.ndarray) -> Image.Image:

@@ -1,15 +1,20 @@
 """The evaluation images through a family's codec, and what a perfect generator would score."""
 
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import typer
+from tqdm import tqdm
 
 from alchemist.core import devices, files
-from alchemist.measures import clip_score, features, generator, scorers
-from alchemist.measures.generator import Side
+from alchemist.measures import clip_score, features, figures, scorers, weights
+from alchemist.measures.figures import Images, Measured, Side
 from alchemist.models import family
 from alchemist.models.encoded import divided
 from alchemist.pools import store
@@ -17,6 +22,8 @@ from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import EvaluateSettings
 from alchemist.settings.given import block, section
 from stages import stage
+
+COLUMNS = ["id", "caption", "category"]  # of prompts and references; the last where the pool has it
 
 
 def run(
@@ -32,37 +39,56 @@ def run(
     device = devices.chosen(device_setting(section("device")))
     for folder in (pool, scorer):
         files.check_manifest(folder)
-    measured = store.usable(store.read_index(pool), "evaluation")
-    images = store.images(pool, measured)
-    coded = family.load(family_name).codec(codec, device).reconstruct(images)
-    by = features.extractor(settings.features, settings.feature_size, device)
-    real, after = np.load(scorer / "features.npy"), features.extract(coded, by, settings.batch)
-    prompts, references = divided(len(measured), settings.images)
-    judge = scorers.load_scorer(settings.clip, scorer, device)
-    captions = list(measured["caption"])[prompts]
-    words = clip_score.embed_captions(judge, captions, settings.batch)
-    found = generator.floors(
-        Side(real[prompts], after[prompts]),
-        Side(real[references], after[references]),
-        images[prompts],
-        coded[prompts],
-        captions,
-        judge,
-        settings,
-    )
+    measured = with_category(pool, store.usable(store.read_index(pool), "evaluation"))
+    by = features.extractor(settings.features, settings.feature_size, device, settings.weights)
+    judge = scorers.load_scorer(settings.clip, scorer, device, place=settings.weights.clip)
+    noted = files.read_json(scorer / "card.json").get("weights", {})
+    weights.compare({by.name: by.digest, "clip": judge.digest}, noted, scorer)
+    through = family.load(family_name).codec(codec, device).reconstruct
+    prompts, references = divided(len(measured), settings.images, settings.references == "all")
+    rows, beside = measured.iloc[prompts], measured.iloc[references]
+    captions, size = list(rows["caption"]), settings.batch
+    words = clip_score.embed_captions(judge, captions, size)
+
+    def images(part: pd.DataFrame) -> Iterator[Images]:
+        for at in tqdm(range(0, len(part), size), unit="batch", desc="floors", mininterval=1):
+            yield store.images(pool, part.iloc[at : at + size])
+
+    real = features.read(scorer, "features", settings.networks)
+    scores = figures.measured(images(rows), [], size, judge, captions).scores
+    after = figures.measured(map(through, images(rows)), [by], size, judge, captions)
+    coded = figures.measured(map(through, images(beside)), [by], size)
+    whole = Measured(real, np.empty(0))
+    side = Side(replace(whole.part(prompts), scores=scores), after)
+    other = Side(whole.part(references), coded)
+    found = figures.floors(side, other, settings)
+    card: dict[str, object] = {"floors": found}
+    if "category" in measured:
+        sides = rows["category"].to_numpy(str), beside["category"].to_numpy(str)
+        card["category_floors"] = figures.by_category(side.real, other.real.features, *sides, settings)
     with files.whole_folder(out) as draft:
         # What a cell is measured by lies in one folder.
-        shutil.copytree(scorer, draft / "scorer", ignore=shutil.ignore_patterns("features.npy"))
-        np.save(draft / "real.npy", real[references])
-        np.save(draft / "coded.npy", after[references])
+        shutil.copytree(scorer, draft / "scorer", ignore=shutil.ignore_patterns("features*.npy"))
+        features.write(draft, "real", other.real.features)
+        features.write(draft, "coded", coded.features)
         np.save(draft / "captions.npy", devices.host(words))
-        for name, side in (("prompts", prompts), ("references", references)):
-            rows = measured.iloc[side][["id", "caption"]]
-            rows.to_parquet(draft / f"{name}.parquet", index=False)
-        files.write_json(draft / "card.json", {"floors": found})
+        for name, part in (("prompts", rows), ("references", beside)):
+            part.filter(COLUMNS).to_parquet(draft / f"{name}.parquet", index=False)
+        files.write_json(draft / "card.json", card)
         files.write_manifest(draft)
     floor = found[settings.fd_name]
-    print(f"wrote {out}: {len(rows)} references, {settings.fd_name} of real images {floor:.1f}")
+    print(f"wrote {out}: {len(beside)} references, {settings.fd_name} of real images {floor:.1f}")
+
+
+def with_category(pool: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the column `category`, "" where unknown, if tables of the pool have one beside `id`."""
+    columns = ["id", "category"]
+    paths = [p for p in sorted(pool.glob("*.parquet")) if set(columns) <= set(pq.read_schema(p).names)]
+    if not paths:
+        return rows
+    table = pd.concat([pd.read_parquet(path, columns=columns) for path in paths]).drop_duplicates("id")
+    found = rows["id"].map(table.set_index("id")["category"])
+    return rows.assign(category=found.astype("str").where(found.notna(), ""))
 
 
 if __name__ == "__main__":

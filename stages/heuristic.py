@@ -33,7 +33,7 @@ def run(
             f"{', '.join(pixels.MEASURES)}."
         )
     files.check_manifest(pool)
-    index = store.read_index(pool, ["id", "split", "status", "shard", "row"])
+    index = store.read_index(pool, ["split", "status", *store.PLACE])
     usable = store.usable(index, "pool")
     begun = time.perf_counter()
     with tqdm(total=len(usable), unit="img", desc=rater, mininterval=1) as bar:

@@ -48,7 +48,7 @@ def overridden(params: Path, changes: list[str]) -> str:
 
 
 def jobs(root: Path, text: str, params: dict[str, Any]) -> list[Job]:
-    """Every stage and cell of dvc.yaml; `text` is of params.yaml, `params` the same with whole blocks.
+    """Every stage and cell of dvc.yaml; `text` is of params.yaml, `params` what check passes on.
 
     Raises Refusal where the folder is no repo of DVC, its files cannot be read, or a running repro holds it.
     """

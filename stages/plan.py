@@ -8,7 +8,7 @@ import typer
 
 from alchemist.core import files
 from alchemist.params.check import check
-from alchemist.params.inherit import inherited
+from alchemist.params.sources import passed_on
 from alchemist.plan import cost
 from alchemist.plan.estimates import Estimates
 from alchemist.plan.jobs import groups
@@ -34,7 +34,7 @@ def run(
     text = overridden(ROOT / "params.yaml", changes or [])
     given = parse_params(text, Path("params.yaml"))
     params = check(given)
-    found = jobs(ROOT, text, inherited(given))
+    found = jobs(ROOT, text, passed_on(given))
     ready = any(job.script == "prepare" and job.state == "done" for job in found)
     pairs = prepared(POOL) if ready and POOL.is_dir() else planned(params.pool, params.pools)
     estimates = Estimates(params, pairs, ASSETS / "codecs")

@@ -9,8 +9,8 @@ import typer
 from tqdm import tqdm
 
 from alchemist.core.files import whole_folder
-from alchemist.pools.read import expected, licence, pool_settings, rows
-from alchemist.pools.store import TRUTH, write_pool
+from alchemist.pools.read import expected, licence, pool_settings, roots, rows
+from alchemist.pools.store import write_pool
 from alchemist.settings.given import section
 from stages import stage
 
@@ -21,15 +21,21 @@ def run(
     truth_out: Annotated[Path, typer.Option(help="folder of the planted kinds", metavar="FOLDER")],
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
 ) -> None:
-    """Writes the pool's shards, index and card as one folder, and what was planted as another."""
+    """Writes the pool's index and card as one folder, and what was planted or labelled as another."""
     settings = pool_settings(section(f"pools.{pool}"), f"pools.{pool}")
-    facts = {"pool": pool, "licence": licence(settings), "settings": settings.model_dump()}
-    progress = tqdm(
-        rows(settings, os.cpu_count() or 1), desc="prepare", unit=" pairs", total=expected(settings)
-    )
+    blocks = section(f"sources.{pool}")
+    others = {name: pool_settings(value, f"pools.{name}") for name, value in blocks.items()}
+    facts = {
+        "pool": pool,
+        "licence": licence(settings),
+        "settings": settings.model_dump(),
+        "others": {k: {"licence": licence(v), "settings": v.model_dump()} for k, v in others.items()},
+    }
+    found = rows(settings, os.cpu_count() or 1, pool, others)
+    progress = tqdm(found, desc="prepare", unit=" pairs", total=expected(settings, others))
+    files = roots(settings, pool, others)
     with whole_folder(out) as draft, whole_folder(truth_out) as truth, progress:
-        card = write_pool(draft, progress, settings.resolution, settings.shard_pairs, facts)
-        (draft / TRUTH).replace(truth / TRUTH)
+        card = write_pool(draft, progress, settings.resolution, settings.shard_pairs, facts, truth, files)
     total: Counter[str] = Counter()
     for split, counts in card["counts"].items():
         total.update(counts)

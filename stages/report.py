@@ -14,7 +14,7 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.pools import store
 from alchemist.pools.read import pool_settings
-from alchemist.pools.truth import read_truth
+from alchemist.pools.truth import read_labels, read_truth
 from alchemist.pruning.samplers import selection_settings
 from alchemist.raters.table import rater_settings
 from alchemist.report import page, pictures, verdict_tables
@@ -111,6 +111,7 @@ def run(
         ),
         confidence=wanted.confidence,
         elsewhere=elsewhere,
+        labels=read_labels(truth),
     )
     html, figures = page.render(material)
     with files.whole_folder(out / "figures") as draft:

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from alchemist.core import devices, files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.measures import clip_score, features, scorers
+from alchemist.measures.figures import measured as taken
 from alchemist.pools import store
 from alchemist.settings.device import device_setting
 from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
@@ -32,16 +33,22 @@ def run(
     files.check_manifest(pool)
     index = store.read_index(pool)
     pairs, measured = store.usable(index, "scorer"), store.usable(index, "evaluation")
-    if len(measured) < 2 * evaluate.images:
+    if evaluate.images > (most := evaluate.most(len(measured))):
         raise Refusal(
             f"scales.{scale}.evaluate.images is {evaluate.images}; the evaluation split has "
-            f"{len(measured)} pairs, so at most {len(measured) // 2} is legal."
+            f"{len(measured)} pairs, so at most {most} is legal."
         )
-    by = features.extractor(evaluate.features, evaluate.feature_size, device)
+    # All that is published is fetched here, so that no cell has to, and what is not here ends it at once.
+    networks = features.extractors(evaluate, device)
+    digests: dict[str, str] = {by.name: by.digest for by in networks if by.digest}
+    if evaluate.clip != LIT:
+        digests["clip"] = scorers.load_published(evaluate.clip, device, evaluate.weights.clip).digest
     card: dict[str, object] = {
         "evaluate": evaluate.model_dump(include={"clip", "features", "feature_size"}),
         "measured": len(measured),
     }
+    if digests:
+        card["weights"] = digests  # by which what is generated has to be measured too
     with FlopCounterMode(display=False) as counter, files.whole_folder(out) as draft:
         if evaluate.clip == LIT:
             places = stateless.id_uniforms(list(pairs["group"]), "scorer held out", settings.seed)
@@ -65,10 +72,11 @@ def run(
             told = ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
             print(f"{evaluate.clip_name} on {len(rest)} held-out pairs: {told}")
         else:
-            # Fetched here, so that no cell has to, and a run without a network ends before any training.
-            scorers.load_published(evaluate.clip, device)
             card["scorer"] = f"open_clip {evaluate.clip}"
-        np.save(draft / "features.npy", features.extract(store.images(pool, measured), by, evaluate.batch))
+        size = evaluate.batch
+        starts = tqdm(range(0, len(measured), size), unit="batch", desc="features", mininterval=1)
+        batches = (store.images(pool, measured.iloc[at : at + size]) for at in starts)
+        features.write(draft, "features", taken(batches, networks, size).features)
         files.write_json(draft / "card.json", card)
         files.write_manifest(draft)
     print(f"wrote {out}: features of {len(measured)} images ({evaluate.features}), scorer {evaluate.clip}")

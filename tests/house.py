@@ -14,6 +14,8 @@ import pandas as pd
 from closure import closure, imported, module_file
 from pipeline import families, paths, script, stages, trees
 
+from alchemist.pools.store import PLACE
+
 LIGHT = ("check", "prepare", "heuristic", "oracle", "prune", "report")  # stages that need no torch
 TRUTH_READERS = {"oracle", "report"}
 ARROWS = {  # which rooms a room may import from
@@ -39,9 +41,10 @@ FAMILY_WORDS = re.compile(
     r"(?<![A-Za-z])(?:(?i:tokens?|tokenizers?|tokenized|nats|top[-_]?p|codebooks?|latents?|timesteps?))(?![a-z])"
     r"|(?<![A-Za-z])Tokenizer[A-Z]\w*"
 )
-# Other libraries' names.
+# Other libraries' names, and those of a data set.
 BORROWED = re.compile(
     r"get_tokenizer|open_clip\.tokenizer|AutoTokenizer|\"tokenizer\"|tokenizer_2|pad_token_id"
+    r"|flux_reason|FluxReason|FLUX-Reason"
 )
 
 
@@ -171,16 +174,19 @@ def truth_complaints(root: Path) -> list[str]:
             found += [f"{name}: depends on {path}" for path in paths(body.get("deps")) if "truth" in path]
     for file, tree in trees(root, "alchemist", "stages"):
         # The store writes it, truth.py reads it.
-        if file not in {"alchemist/pools/truth.py", "alchemist/pools/store.py"} and any(
-            isinstance(node, ast.Constant) and isinstance(node.value, str) and "truth.parquet" in node.value
-            for node in ast.walk(tree)
-        ):
-            found.append(f"{file}: names truth.parquet")
+        if file not in {"alchemist/pools/truth.py", "alchemist/pools/store.py"}:
+            texts = {
+                node.value
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            }
+            for table in ("truth.parquet", "labels.parquet"):
+                found += [f"{file}: names {table}"] * any(table in text for text in texts)
     return found
 
 
 def index_complaints(folder: Path) -> list[str]:
     """The index has the columns of the contract and no other."""
-    legal = {"id", "caption", "split", "group", "status", "reason", "shard", "row"}
+    legal = {"caption", "split", "group", "status", "reason", "pixels", *PLACE}
     columns = set(pd.read_parquet(folder / "index.parquet").columns)
     return [f"index.parquet: column {name}" for name in sorted(columns ^ legal)]

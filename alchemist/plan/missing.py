@@ -30,12 +30,15 @@ def missing(params: Params, work: list[Work], assets: Path) -> list[str]:
 
 
 def _data(params: Params) -> list[str]:
-    pool, where = params.pools[params.pool], f"pools.{params.pool}"
-    found = []
-    if isinstance(pool, UserPool) and not Path(pool.path).exists():
-        found.append(f"{where}.path is {pool.path!r}, which does not exist.")
-    if pool.format in TERMS:
-        found.append(f"{where} is of the format {pool.format}: {TERMS[pool.format]}")
+    """Of the pool in force and of those that are splits of it."""
+    pool, found = params.pools[params.pool], list[str]()
+    others = pool.splits.others().values() if isinstance(pool, UserPool) else ()
+    for name in dict.fromkeys([params.pool, *others]):
+        block, where = params.pools[name], f"pools.{name}"
+        if isinstance(block, UserPool) and not Path(block.path).exists():
+            found.append(f"{where}.path is {block.path!r}, which does not exist.")
+            if block.format in TERMS:
+                found.append(f"{where} is of the format {block.format}: {TERMS[block.format]}")
     return found
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
@@ -53,19 +52,13 @@ def planned(name: str, pools: dict[str, PoolSettings]) -> Pairs:
         return Pairs(pool.pairs, *held_out, "as its settings say")
     assert isinstance(pool, UserPool)  # there are no others in the table
     total, source = _count(name, pool)
-    parts = pool.splits.meta_validation, pool.splits.evaluation, pool.splits.scorer
-    held = [_held_out(value, total, pools) for value in parts]
-    own = sum(count for count, of_pool in held if of_pool)
-    return Pairs(total - own, held[0][0], held[1][0], held[2][0], source)
-
-
-def _held_out(value: Any, total: int, pools: dict[str, PoolSettings]) -> tuple[int, bool]:
-    """Pairs of a split, and whether they are the pool's own: a split may be another pool."""
-    if isinstance(value, float):
-        return round(value * total), True
-    other = pools[value.pool]
-    assert isinstance(other, UserPool)
-    return _count(value.pool, other)[0], False
+    held = {split: round(share * total) for split, share in pool.splits.shares().items()}
+    own = sum(held.values())
+    for split, other in pool.splits.others().items():  # a split that is another pool
+        block = pools[other]
+        assert isinstance(block, UserPool)  # stage check refuses all else
+        held[split] = _count(other, block)[0]
+    return Pairs(total - own, held["meta_val"], held["evaluation"], held["scorer"], source)
 
 
 def _count(name: str, pool: UserPool) -> tuple[int, str]:

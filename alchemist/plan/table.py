@@ -11,7 +11,7 @@ from alchemist.plan.work import Work
 from alchemist.settings.plan import CardSettings
 
 COLUMNS = 100
-WHAT = 27  # columns of a kind of work
+WHAT = 26  # columns of a kind of work
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,18 @@ def _why(group: Group) -> str:
 def _work(plan: Plan) -> list[str]:
     card = plan.card
     out = [
-        f"{'would run':<{WHAT}}{'cells':>6}{'images':>13}{'steps':>11}{'FLOP':>9}{'hours':>9}"
+        f"{'would run':<{WHAT}}{'cells':>6}{'images':>14}{'steps':>11}{'FLOP':>9}{'hours':>9}"
         f"{card.currency:>9}{'disk':>8}{'memory':>8}"
     ]
     flops = disk = 0.0
     for one in plan.work:
         flops, disk = flops + (one.flops or 0.0), disk + one.disk
         out.append(
-            f"{one.what[: WHAT - 1]:<{WHAT}}{one.cells:>6}{one.images:>13,}"
+            f"{one.what[: WHAT - 1]:<{WHAT}}{one.cells:>6}{one.images:>14,}"
             f"{'-' if not one.steps else f'{one.steps:,}':>11}{_spent(one.flops, card)}"
             f"{_bytes(one.disk):>8}{_bytes(one.memory):>8}"
         )
-    out.append(f"{'all':<{WHAT}}{'':>6}{'':>13}{'':>11}{_spent(flops, card)}{_bytes(disk):>8}")
+    out.append(f"{'all':<{WHAT}}{'':>6}{'':>14}{'':>11}{_spent(flops, card)}{_bytes(disk):>8}")
     words = (
         f"Hours are those of one {card.name} at {card.utilisation:.0%} of {card.tflops:g} TFLOP/s of bf16; "
         "-: not counted (processors, fixed networks). Captions are counted at their full length, encoders of "

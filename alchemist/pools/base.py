@@ -1,22 +1,23 @@
 """What every reader of a pool shares: pairs, the reasons why one is rejected, ids, captions, files.
 
-A pair passes through three forms: `Found` (as a format's adapter finds it, nothing decoded), `Record`
-(decoded, or with a reason) and `alchemist.pools.row.Row` (with its split, on the way to disk).
+A pair passes through three forms: `Found` (as a format's adapter finds it, no image read), `Record`
+(after its image was decoded once, or with a reason) and `alchemist.pools.row.Row` (with its split, on the
+way to disk).
 """
 
 import hashlib
 import json
+import math
 import os
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from alchemist.core.refusal import Refusal
+from alchemist.pools.place import Place
+from alchemist.pools.row import Extra, Image
 from alchemist.pools.seen import Seen
 from alchemist.settings.pool import UserPool
 
@@ -31,34 +32,54 @@ UNREADABLE_CAPTION = "unreadable caption"
 UNREADABLE_METADATA = "unreadable metadata"
 UNREADABLE_FILE = "unreadable parquet file"
 TRUNCATED_TAR = "truncated or unreadable tar"
+MISSING_FILE = "tar without its parquet file"
+DOWNLOAD_FAILED = "download failed"
+RESIZE_FAILED = "resize failed"
 OUTSIDE = "path outside the folder"
 DUPLICATE_ID = "duplicate id"
 DUPLICATE = "exact duplicate"
 OTHER_SPLIT = "same pixels as a pair of another split"
-
-BATCH = 64  # pairs whose encoded images are in memory at once
+OTHER_GROUP = "same group as a pair of another split"
 
 
 @dataclass(frozen=True)
 class Found:
-    """One pair as an adapter finds it. A row that stands for no pair (a broken file) has a reason too."""
+    """One pair as an adapter finds it. A row that stands for no pair (a broken file) has a reason too.
+
+    The adapter says where the image lies and does not read it: the stage prepare reads and decodes it once,
+    and the stages after it read it there again.
+
+        Span(path)                a file of its own
+        Span(path, offset, size)  a part of one: TarInfo.offset_data and TarInfo.size of a member of a tar
+        Cell(path, "image", 7)    row 7 of a parquet file, counted through its row groups; the column holds
+                                  encoded bytes or structs with a field bytes. Pairs of a file in the order
+                                  of its rows, so that each row group is read once.
+        bytes                     for what has no place (a compressed member of a zip): kept in data/pool
+
+    A null cell, a file that is gone and bytes that are no image get their reasons when they are read.
+    """
 
     id: str
     caption: str | None  # as written, not cleaned; None where there is none
-    image: bytes | Path | None  # encoded, or the file to read; None where there is none
+    image: Place | bytes | None  # where its encoded bytes lie, or themselves; None where there are none
     reason: str = ""  # "" for a pair that may be decoded
     group: str | None = None  # pairs of one group share a split; None: the pair is a group of its own
+    extra: Mapping[str, Extra] = field(default_factory=dict)  # what else is known of it
+    labels: Mapping[str, Extra] = field(default_factory=dict)  # what raters and trainers must not see
 
 
 @dataclass(frozen=True)
 class Record:
-    """One pair after decoding: either an image or a reason why there is none."""
+    """One pair after its image was decoded: either an image or a reason why there is none."""
 
     id: str
     caption: str
     group: str  # pairs of one group share a split
-    image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
+    image: Image | None  # what the store keeps of it
     reason: str  # "" for a usable pair
+    pixels: bytes = b""  # `pixel_hash` of what it decodes to
+    extra: Mapping[str, Extra] = field(default_factory=dict)
+    labels: Mapping[str, Extra] = field(default_factory=dict)
 
 
 class Adapter(Protocol):
@@ -76,18 +97,18 @@ class Adapter(Protocol):
 # ---------------------------------------------------------------------- ids and captions
 
 
-def unique(pairs: Iterator[Found]) -> Iterator[Found]:
+def unique(pairs: Iterable[Found], seen: Seen) -> Iterator[Found]:
     """The pairs with ids that differ: a repeat is rejected under its id with "#2" (and so on) behind it.
 
-    The first pair of an id has it, whatever becomes of that pair.
+    The first pair of an id has it, whatever becomes of that pair. What was of no use before keeps its reason.
+    `seen` has the ids that came earlier.
     """
-    seen = Seen()
     for pair in pairs:
         name, count = pair.id, 1
         while seen.add(digest(name.encode())) is not None:
             count += 1
             name = f"{pair.id}#{count}"
-        yield pair if count == 1 else Found(name, pair.caption, None, DUPLICATE_ID, pair.group)
+        yield pair if count == 1 else replace(pair, id=name, image=None, reason=pair.reason or DUPLICATE_ID)
 
 
 def digest(value: bytes) -> bytes:
@@ -104,6 +125,27 @@ def id_text(value: Any) -> str:
     """An id of any type as text; "" where there is none (None, NaN, a truth value, a list, an object)."""
     missing = value is None or value != value or isinstance(value, bool | dict | list)  # noqa: PLR0124
     return "" if missing else text(str(value))
+
+
+def as_number(value: Any) -> float:
+    """A number of any type as a float; NaN where there is none, since a column has values of one type."""
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.nan
+
+
+def as_extra(value: Any, is_text: bool) -> Extra:
+    """A value of a column that is kept beside: text, or a number; of truth values 1 and 0."""
+    if is_text:
+        return text(value) if isinstance(value, str) else ""
+    return float(value) if isinstance(value, bool) else as_number(value)
+
+
+def check_kept(names: tuple[str, ...]) -> None:
+    """Refuses a kept column that would stand in the place of the pairs' own ids."""
+    if "id" in names:
+        raise Refusal("keep holds 'id', which is what the table of kept columns calls a pair's own id.")
 
 
 def clean_caption(caption: str | None) -> tuple[str, str]:
@@ -127,6 +169,12 @@ def parse_json(value: bytes) -> Any:
 
 
 # ---------------------------------------------------------------------- files
+
+
+def inside(path: str) -> bool:
+    """Whether a path that metadata names stays in its folder: metadata may come from anywhere."""
+    inner = PurePosixPath(path.replace("\\", "/"))
+    return not inner.is_absolute() and ".." not in inner.parts
 
 
 def checked_path(pool: UserPool) -> Path:

@@ -110,7 +110,7 @@ class Pair:
 # ---------------------------------------------------------------------- the pool
 
 
-def rows(pool: EmojiPool, processes: int) -> Iterator[Row]:
+def rows(pool: EmojiPool, processes: int, source: str = "") -> Iterator[Row]:
     """Every pair of the pool with its split; the same rows for any number of `processes`.
 
     A held-out pair whose pixels another split has already is composed again, as the same kind. The
@@ -120,11 +120,14 @@ def rows(pool: EmojiPool, processes: int) -> Iterator[Row]:
     counts: Counter[str] = Counter()
     for split, first in _composed(pool, _streams(pool), processes):
         pair, attempt, position, code = first, 0, counts[split], SPLITS.index(split)
-        while seen.add(pixel_hash(pair.image), code) not in (None, code):
+        pixels = pixel_hash(pair.image)
+        while seen.add(pixels, code) not in (None, code):
             attempt += 1
             stream, kind = f"{split}-again{attempt}", {first.kind: 1.0}
             pair = compose(pool.seed, stream, position, kind, pool.concepts, pool.resolution)
-        yield Row(f"{split}-{position:07d}", pair.caption, split, pair.group, pair.image, "", pair.kind)
+            pixels = pixel_hash(pair.image)
+        name = f"{split}-{position:07d}"
+        yield Row(name, pair.caption, split, pair.group, pair.image, "", pair.kind, pixels, source)
         counts[split] += 1
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,11 +20,13 @@ from alchemist.pools.base import (
     checked_path,
     digest,
     id_text,
+    inside,
     parse_json,
     text,
     walk,
 )
 from alchemist.pools.image import SUFFIXES
+from alchemist.pools.place import Span
 from alchemist.pools.seen import Seen
 from alchemist.settings.pool import UserPool
 
@@ -33,6 +35,8 @@ _Lines = Iterator[tuple[int, dict[str, Any] | None]]
 
 class FolderPool(UserPool):
     """Image files with captions beside them."""
+
+    groups_everywhere: ClassVar[bool] = False
 
     format: Literal["folder"] = Field(description="image files with captions beside them")
     path: str = Field(min_length=1, description="a folder")
@@ -112,7 +116,7 @@ def _sidecars(root: Path, folder: Path, paths: Iterator[Path], listed: Seen) -> 
         caption, fault = _caption_file(captions[0]) if captions else (None, "")
         for picture in pictures:
             if _mark(picture) not in listed:
-                yield Found(name, caption, picture, fault, text(parent))
+                yield Found(name, caption, Span(picture), fault, text(parent))
         if not pictures:
             yield Found(name, caption, None, MISSING_IMAGE, text(parent))
 
@@ -142,9 +146,7 @@ def _metadata(root: Path, path: Path, listed: Seen) -> Iterator[Found]:
         if not isinstance(file_name, str) or not file_name:
             yield Found(place, caption, None, MISSING_IMAGE)
             continue
-        # Metadata may come from anywhere: a line must not reach files that are not of the pool.
-        inner = PurePosixPath(file_name.replace("\\", "/"))
-        if inner.is_absolute() or ".." in inner.parts:
+        if not inside(file_name):
             yield Found(place, caption, None, OUTSIDE)
             continue
         picture = path.parent / file_name
@@ -153,7 +155,7 @@ def _metadata(root: Path, path: Path, listed: Seen) -> Iterator[Found]:
         name = id_text(line.get("id")) or text(os.path.splitext(relative)[0])
         parent = text(relative.parent.as_posix())
         if os.path.isfile(picture):
-            yield Found(name, caption, picture, "", parent)
+            yield Found(name, caption, Span(picture), "", parent)
         else:
             yield Found(name, caption, None, MISSING_IMAGE, parent)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ _DECODERS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _MEGAPIXELS = 178
 
 
-def decode(source: bytes | Path | None, resolution: int) -> tuple[NDArray[np.uint8] | None, str]:
+def decode(source: bytes | None, resolution: int) -> tuple[NDArray[np.uint8] | None, str]:
     """An encoded image as (resolution, resolution, 3) and "", or None and the reason. Never raises.
 
     EXIF orientation applied, alpha laid on white, 16-bit grey scaled, centre square, Lanczos.
@@ -24,8 +23,7 @@ def decode(source: bytes | Path | None, resolution: int) -> tuple[NDArray[np.uin
     if source is None:
         return None, MISSING_IMAGE
     try:
-        stream = io.BytesIO(source) if isinstance(source, bytes) else source
-        with Image.open(stream, "r", _DECODERS) as picture:
+        with Image.open(io.BytesIO(source), "r", _DECODERS) as picture:
             # Opening reads the header alone, so that a huge image is told before it fills the memory.
             if picture.width * picture.height > _MEGAPIXELS * 1_000_000:
                 return None, TOO_LARGE

@@ -1,6 +1,8 @@
 """Format parquet: tables with a column of encoded images, one of captions and perhaps one of ids."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -8,9 +10,12 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
-from alchemist.pools.base import BATCH, MISSING_IMAGE, UNREADABLE_FILE, Found, files_of, id_text
+from alchemist.pools.base import UNREADABLE_FILE, Found, files_of, id_text
+from alchemist.pools.place import Cell
 from alchemist.settings import Settings
 from alchemist.settings.pool import UserPool
+
+BATCH = 1024  # rows whose captions are in memory at once
 
 
 class ColumnsSettings(Settings):
@@ -46,65 +51,109 @@ def read(pool: ParquetPool) -> Iterator[Found]:
     or its column of images holds something else.
     """
     columns = pool.columns
-    for _ in _files(pool):
+
+    def pair(row: dict[str, Any], place: str) -> Found:
+        caption = row[columns.caption]
+        own = id_text(row[columns.id]) if columns.id else ""
+        return Found(own or place, caption if isinstance(caption, str) else None, None)
+
+    return pairs(pool, _named(columns), columns.image, pair)
+
+
+def expected(pool: ParquetPool) -> int | None:
+    """The rows of all files that can be opened. Raises Refusal as `read` does."""
+    return row_count(pool, _named(pool.columns), pool.columns.image)
+
+
+def _named(columns: ColumnsSettings) -> list[tuple[str, str]]:
+    return [(f"columns.{key}", name) for key, name in columns if name is not None]
+
+
+# ---------------------------------------------------------------------- for every format of parquet files
+
+Named = list[tuple[str, str]]  # columns to read: what the settings call each, and its name
+
+
+def pairs(
+    pool: UserPool, named: Named, image: str, pair: Callable[[dict[str, Any], str], Found]
+) -> Iterator[Found]:
+    """`pair` of every row (its values by column, without the image) and its name, with the image's place.
+
+    Raises Refusal where a file lacks a column of `named` or `image` holds no images.
+    """
+    for _ in _files(pool, named, image):
         pass  # a wrong column in the last file is told before the first is decoded
-    for name, file in _files(pool):
+    others = [column for _, column in named if column != image]
+    for name, path, file in _files(pool, named, image):
         if file is None:
             yield Found(name, None, None, UNREADABLE_FILE)
             continue
         number = 0
         try:
-            for batch in file.iter_batches(BATCH, columns=list(_wanted(columns).values())):
-                for row in range(len(batch)):
-                    image, caption = (_value(batch[key][row]) for key in (columns.image, columns.caption))
-                    own = id_text(_value(batch[columns.id][row])) if columns.id else ""
-                    yield Found(
-                        own or f"{name}:{number}",
-                        caption if isinstance(caption, str) else None,
-                        image,
-                        "" if image is not None else MISSING_IMAGE,
-                    )
-                    number += 1
+            for row in values(file, others):
+                yield replace(pair(row, f"{name}:{number}"), image=Cell(path, image, number))
+                number += 1
         except (pa.ArrowException, OSError):
             # The footer still tells how many rows the broken part has: each gets its outcome.
             for lost in range(number, file.metadata.num_rows):
                 yield Found(f"{name}:{lost}", None, None, UNREADABLE_FILE)
 
 
-def expected(pool: ParquetPool) -> int | None:
-    """The rows of all files that can be opened. Raises Refusal as `read` does."""
-    return sum(int(file.metadata.num_rows) for _, file in _files(pool) if file is not None)
+def row_count(pool: UserPool, named: Named, image: str) -> int:
+    """The rows of all files that can be opened. Raises Refusal as `pairs` does."""
+    return sum(int(file.metadata.num_rows) for _, _, file in _files(pool, named, image) if file is not None)
 
 
-def _wanted(columns: ColumnsSettings) -> dict[str, str]:
-    """Names of the columns to read, by their keys in the settings."""
-    wanted = {"image": columns.image, "caption": columns.caption}
-    return wanted | ({"id": columns.id} if columns.id else {})
-
-
-def _files(pool: ParquetPool) -> Iterator[tuple[str, pq.ParquetFile | None]]:
+def _files(pool: UserPool, named: Named, image: str) -> Iterator[tuple[str, Path, pq.ParquetFile | None]]:
     """Every file, opened, or None where it cannot be; refuses a file that lacks a column."""
-    columns = pool.columns
     for name, path in files_of(pool, ".parquet"):
-        try:
-            file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-        except (pa.ArrowException, OSError):
-            yield name, None
+        file = opened(path)
+        if file is None:
+            yield name, path, None
             continue
         with file:
-            for key, column in _wanted(columns).items():
-                if column not in file.schema_arrow.names:
-                    raise Refusal(
-                        f"columns.{key} is {column!r}, which {path} lacks; "
-                        f"its columns are {', '.join(file.schema_arrow.names)}."
-                    )
-            found = file.schema_arrow.field(columns.image).type
+            check_columns(path, file, named)
+            found = file.schema_arrow.field(image).type
             if not (_is_bytes(found) or (pa.types.is_struct(found) and found.get_field_index("bytes") >= 0)):
                 raise Refusal(
-                    f"columns.image is {columns.image!r}, which is of type {found} in {path}; "
+                    f"columns.image is {image!r}, which is of type {found} in {path}; "
                     "it should hold encoded bytes, or a struct with a field bytes."
                 )
-            yield name, file
+            yield name, path, file
+
+
+def opened(path: Path) -> pq.ParquetFile | None:
+    """A parquet file, or None where it cannot be opened."""
+    try:
+        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def check_columns(path: Path, file: pq.ParquetFile, named: Named) -> None:
+    """Refuses a file that lacks a column."""
+    for key, column in named:
+        if column not in file.schema_arrow.names:
+            names = ", ".join(file.schema_arrow.names)
+            raise Refusal(f"{key} is {column!r}, which {path} lacks; its columns are {names}.")
+
+
+def values(file: pq.ParquetFile, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """The values of every row by column; text that is not UTF-8 has lone surrogates for bytes."""
+    columns = list(dict.fromkeys(columns))
+    for batch in file.iter_batches(BATCH, columns=columns):
+        for row in zip(*(_values(batch[name]) for name in columns), strict=True):
+            yield dict(zip(columns, row, strict=True))
+
+
+def is_text(name: str, kind: pa.DataType) -> bool:
+    """Whether a column that is kept beside holds text. Raises Refusal where it holds no numbers either."""
+    types = pa.types
+    if types.is_string(kind) or types.is_large_string(kind):
+        return True
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        raise Refusal(f"keep holds {name!r}, which is of type {kind}; keep numbers or text.")
+    return False
 
 
 def _is_bytes(column: pa.DataType) -> bool:
@@ -112,11 +161,14 @@ def _is_bytes(column: pa.DataType) -> bool:
     return bool(types.is_binary(column) or types.is_large_binary(column) or types.is_binary_view(column))
 
 
+def _values(column: pa.Array) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        return [_value(cell) for cell in column]
+
+
 def _value(cell: pa.Scalar) -> Any:
-    """A cell's value; of a struct its field bytes. Text that is not UTF-8 has lone surrogates for bytes."""
-    if isinstance(cell, pa.StructScalar):
-        field = cell["bytes"] if cell.is_valid else None
-        return None if field is None else field.as_py()
     try:
         return cell.as_py()
     except UnicodeDecodeError:

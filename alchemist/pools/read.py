@@ -1,18 +1,20 @@
 """Every pair of a pool with its split: composed emoji, or a person's own files by their format.
 
+A split may be another pool, all of it.
+
 Readers yield in a stable order and have a few images at a time in memory. A pair that cannot be used
 has a row too, with a reason; nothing is replaced by a neighbour and no pair ends the run. Per pair,
 16-byte hashes of its id, its pixels and its pixels with caption stay in memory to find repeats (some
 100 bytes).
 """
 
+import contextlib
 import itertools
-import os
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,9 +23,11 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.stateless import id_uniforms
 from alchemist.pools import emoji
 from alchemist.pools.base import (
-    BATCH,
     DUPLICATE,
+    OTHER_GROUP,
     OTHER_SPLIT,
+    UNREADABLE_FILE,
+    UNREADABLE_IMAGE,
     Adapter,
     Found,
     Record,
@@ -32,16 +36,24 @@ from alchemist.pools.base import (
     unique,
 )
 from alchemist.pools.image import decode
-from alchemist.pools.row import SPLITS, Row, pixel_hash
+from alchemist.pools.place import Cell, Unreadable, read_each
+from alchemist.pools.row import SPLITS, Row, located, pixel_hash
 from alchemist.pools.seen import Seen
 from alchemist.settings import legal, parse
 from alchemist.settings.pool import PoolSettings, UserPool
+
+BATCH = 64  # pairs whose splits are drawn at once
 
 # A format of a person's own files is a module with BLOCK, `read` and `expected`, and a line here.
 NAMES = (
     "folder",
     "webdataset",
     "parquet",
+    "hpdv3",
+    "mjhq30k",
+    "huggingface",
+    "flux_reason",
+    "laion",
 )
 ADAPTERS: dict[str, Adapter] = {
     name: cast(Adapter, import_module(f"alchemist.pools.{name}")) for name in NAMES
@@ -57,23 +69,41 @@ def pool_settings(value: Any, where: str) -> PoolSettings:
     return parse(FORMATS[legal.tag(value, where, "format", FORMATS)], value, where)
 
 
-def rows(pool: PoolSettings, processes: int) -> Iterator[Row]:
-    """Every pair of a pool, usable or not, with its split. The result does not depend on `processes`.
+Others = Mapping[str, PoolSettings]  # blocks of `pools:` that a pool's splits name
 
-    Raises Refusal where the path is wrong, or where the split pool or a split with a positive share
-    gets no usable pair.
+
+def rows(pool: PoolSettings, processes: int, source: str = "", others: Others | None = None) -> Iterator[Row]:
+    """Every pair of the pool named `source`, usable or not, with its split; the same for all `processes`.
+
+    `others` has the pools that are a split of it, whose pairs come first. Raises Refusal where a path is
+    wrong, or where the split pool, one with a positive share or another pool gets no usable pair.
     """
     if isinstance(pool, emoji.EmojiPool):
-        return emoji.rows(pool, processes)
+        return emoji.rows(pool, processes, source)
     assert isinstance(pool, UserPool)  # there are no others in the table
-    return _split_rows(pool)
+    return _split_rows(pool, source, _taken(pool, others or {}))
 
 
-def expected(pool: PoolSettings) -> int | None:
+def roots(pool: PoolSettings, source: str = "", others: Others | None = None) -> dict[str, Path]:
+    """The folder that the files of each pool lie below, by the pool's name; none where it has no files."""
+    found = {}
+    for name, one in [(source, pool), *(others or {}).items()]:
+        if isinstance(one, UserPool):
+            path = Path(one.path)
+            found[name] = path.parent if path.is_file() else path
+    return found
+
+
+def expected(pool: PoolSettings, others: Others | None = None) -> int | None:
     """How many rows `rows` will give or so, for a progress bar; None where only reading would tell."""
     if isinstance(pool, emoji.EmojiPool):
         return emoji.expected(pool)
-    return ADAPTERS[pool.format].expected(pool)
+    counts = [ADAPTERS[pool.format].expected(pool)]
+    for name, other in (others or {}).items():
+        with _of(name):
+            counts.append(ADAPTERS[other.format].expected(other))
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def licence(pool: PoolSettings) -> str:
@@ -81,56 +111,119 @@ def licence(pool: PoolSettings) -> str:
     return pool.licence if isinstance(pool, UserPool) else emoji.LICENCE
 
 
-def _split_rows(pool: UserPool) -> Iterator[Row]:
-    """Splits by a hash of the group, so that a split depends on no other pair."""
-    shares = {
-        "meta_val": pool.splits.meta_validation,
-        "evaluation": pool.splits.evaluation,
-        "scorer": pool.splits.scorer,
-    }
-    ends = np.cumsum(list(shares.values()))
-    seen = Seen()  # pixels, with the split that has them
+@contextlib.contextmanager
+def _of(name: str) -> Iterator[None]:
+    """A mistake in another pool is told as one of its block."""
+    try:
+        yield
+    except Refusal as refused:
+        raise Refusal(f"pools.{name}: {refused}") from None
+
+
+def _taken(pool: UserPool, others: Others) -> dict[str, tuple[str, UserPool]]:
+    """The pools that are a split of `pool`, with their names, by the split; at the resolution of `pool`."""
+    found = {}
+    for split, name in pool.splits.others().items():
+        other = others[name].model_copy(update={"resolution": pool.resolution})
+        assert isinstance(other, UserPool)  # stage check refuses all else
+        found[split] = name, other
+    return found
+
+
+def _split_rows(pool: UserPool, source: str, taken: dict[str, tuple[str, UserPool]]) -> Iterator[Row]:
+    """Splits by a hash of the group, so that a split depends on no other pair; first the pools of `taken`.
+
+    What another pool holds is held out whole: a pair that shares pixels or a group with it is rejected.
+    """
+    shares = pool.splits.shares()
+    pixels, groups = Seen(), Seen()  # with the split that has them
     counts: Counter[str] = Counter()
-    for record in records(pool):
-        place = float(id_uniforms([record.group], "split", pool.seed)[0])
-        split = [*shares, "pool"][int(np.searchsorted(ends, place, side="right"))]
-        image, reason = record.image, record.reason
+    for name, split, record in _placed(pool, source, taken):
+        image, reason, code = record.image, record.reason, SPLITS.index(split)
+        if image is not None and taken and _elsewhere(groups, record.group, code, name != source):
+            image, reason = None, OTHER_GROUP
         # Equal pixels in two splits would let a model be judged on what it was trained on.
-        code = SPLITS.index(split)
-        if image is not None and seen.add(pixel_hash(image), code) not in (None, code):
+        if image is not None and pixels.add(record.pixels, code) not in (None, code):
             image, reason = None, OTHER_SPLIT
         counts[reason or split] += 1
-        yield Row(record.id, record.caption, split, record.group, image, reason, None)
+        yield Row(
+            record.id, record.caption, split, record.group, image, reason, None, record.pixels, name,
+            record.extra, record.labels,
+        )  # fmt: skip
     for split in SPLITS:
-        if not counts[split] and (split == "pool" or shares[split] > 0):
-            found = ", ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no pairs"
+        if not counts[split] and (split == "pool" or split in taken or shares[split] > 0):
+            told = ", ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no pairs"
+            where = taken[split][1].path if split in taken else pool.path
             raise Refusal(
-                f"The pool at {pool.path} has no usable pair in split {split} ({found}); "
-                "every split with a positive share needs one."
+                f"The pool at {where} has no usable pair in split {split} ({told}); "
+                "every split with a positive share or a pool of its own needs one."
             )
 
 
-def records(pool: UserPool) -> Iterator[Record]:
-    """The pairs of a person's pool in a stable order, decoded, cropped and resized, or with a reason.
+def _placed(
+    pool: UserPool, source: str, taken: dict[str, tuple[str, UserPool]]
+) -> Iterator[tuple[str, str, Record]]:
+    """Source, split and pair: the pools of `taken` whole, then the pool's own, by a draw of their groups."""
+    ids = Seen()
+    for split, (name, other) in taken.items():
+        with _of(name):
+            for record in records(other, ids, f"{name}:"):
+                yield name, split, record
+    shares = pool.splits.shares()
+    splits, ends = [*shares, "pool"], np.cumsum(list(shares.values()))
+    pairs = records(pool, ids)
+    while batch := list(itertools.islice(pairs, BATCH)):
+        # By the batch, since one hash of many groups costs little more than that of one.
+        places = id_uniforms([record.group for record in batch], "split", pool.seed)
+        for record, number in zip(batch, np.searchsorted(ends, places, side="right"), strict=True):
+            yield source, splits[number], record
 
-    Ids are unique. A pair whose pixels and caption came before is rejected: an exact duplicate.
+
+def _elsewhere(groups: Seen, group: str, code: int, of_another: bool) -> bool:
+    """Whether a pool that is a split has the group; notes it where the pair is of such a pool itself."""
+    name = digest(group.encode())
+    if of_another:
+        return groups.add(name, code) not in (None, code)
+    return name in groups
+
+
+def records(pool: UserPool, ids: Seen | None = None, prefix: str = "") -> Iterator[Record]:
+    """The pairs of a person's pool in a stable order, their images decoded once, or with a reason.
+
+    Ids are unique, also among those of `ids`, which were given before; `prefix` stands before each. A pair
+    whose pixels and caption came before is rejected: an exact duplicate.
     Raises Refusal where the path does not exist or holds nothing of the stated format.
     """
-    pairs = unique(ADAPTERS[pool.format].read(pool))
     seen = Seen()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        while batch := list(itertools.islice(pairs, BATCH)):
-            for record in threads.map(lambda pair: _record(pair, pool), batch):
-                if record.image is not None:
-                    content = digest(pixel_hash(record.image) + record.caption.encode())
-                    if seen.add(content) is not None:
-                        record = replace(record, image=None, reason=DUPLICATE)  # noqa: PLW2901
-                yield record
+    named = (_named(pair, pool, prefix) for pair in ADAPTERS[pool.format].read(pool))
+    pairs = ((pair, None if pair.reason else pair.image) for pair in unique(named, ids or Seen()))
+    for record in read_each(pairs, lambda pair, content: _record(pair, content, pool)):
+        if record.image is not None and seen.add(digest(record.pixels + record.caption.encode())) is not None:
+            record = replace(record, image=None, reason=DUPLICATE)  # noqa: PLW2901
+        yield record
 
 
-def _record(pair: Found, pool: UserPool) -> Record:
+def _named(pair: Found, pool: UserPool, prefix: str) -> Found:
+    """A pair of another pool under a name of its own; its group too, where that is one in its pool alone."""
+    if not prefix:
+        return pair
+    is_own = pair.group is not None and not pool.groups_everywhere
+    return replace(pair, id=prefix + pair.id, group=f"{prefix}{pair.group}" if is_own else pair.group)
+
+
+def _record(pair: Found, content: bytes | Unreadable | None, pool: UserPool) -> Record:
+    """A pair with what lies at the place of its image."""
     caption, fault = clean_caption(pair.caption)
-    image, reason = None, pair.reason or fault
-    if not reason:
-        image, reason = decode(pair.image, pool.resolution)
-    return Record(pair.id, caption, pair.id if pair.group is None else pair.group, image, reason)
+    group = pair.id if pair.group is None else pair.group
+    record = Record(pair.id, caption, group, None, pair.reason or fault, extra=pair.extra, labels=pair.labels)
+    if record.reason:
+        return record
+    if isinstance(content, Unreadable):
+        return replace(record, reason=UNREADABLE_FILE if isinstance(pair.image, Cell) else UNREADABLE_IMAGE)
+    image, reason = decode(content, pool.resolution)
+    if image is None:
+        return replace(record, reason=reason)
+    assert content is not None
+    assert pair.image is not None
+    kept = content if isinstance(pair.image, bytes) else located(pair.image, content)
+    return replace(record, image=kept, pixels=pixel_hash(image))

@@ -1,12 +1,42 @@
 """A pair on its way from where it comes from into the store: all that the two know of each other."""
 
 import hashlib
-from dataclasses import dataclass
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alchemist.pools.place import Place
+
 SPLITS = ("pool", "meta_val", "evaluation", "scorer")
+# What a source says of a pair beside its caption. All pairs of a pool that have any have the same keys, and a
+# key has values of one type: a missing number is NaN, a missing text "".
+Extra = float | int | str
+
+
+@dataclass(frozen=True)
+class Located:
+    """An image that stays where it lies."""
+
+    place: Place
+    size: int  # bytes of the encoded image
+    crc: int  # of them, by which a file that changed since is told
+
+
+# What the store keeps of an image: pixels (resolution, resolution, 3), its encoded bytes, or where they lie.
+Image = NDArray[np.uint8] | bytes | Located
+
+
+def located(place: Place, content: bytes) -> Located:
+    """An image whose encoded bytes were read at a place."""
+    return Located(place, len(content), crc(content))
+
+
+def crc(content: bytes) -> int:
+    """32 bits by which a change of encoded bytes is told, at gigabytes a second."""
+    return zlib.crc32(content)
 
 
 @dataclass(frozen=True)
@@ -17,9 +47,13 @@ class Row:
     caption: str
     split: str
     group: str
-    image: NDArray[np.uint8] | None  # (resolution, resolution, 3)
+    image: Image | None
     reason: str  # "" for a usable pair
     kind: str | None  # planted truth, where there is one
+    pixels: bytes = b""  # `pixel_hash` of what the image decodes to; of an array it may be left to the store
+    source: str = ""  # the block of `pools:` that the pair is of
+    extra: Mapping[str, Extra] = field(default_factory=dict)
+    labels: Mapping[str, Extra] = field(default_factory=dict)  # kept with planted truth
 
 
 def pixel_hash(image: NDArray[np.uint8]) -> bytes:

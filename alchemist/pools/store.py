@@ -1,14 +1,19 @@
-"""A pool on disk: images in few memory-mapped shards, one table with a row a pair, rejected ones too.
+"""A pool on disk: one table with a row a pair, rejected ones too, which says where each image lies.
 
-This module knows nothing of where pairs come from, so that later stages depend on the store alone.
-It writes planted truth but does not read it: `alchemist.pools.truth` does.
+Images of a person's files stay there; those that have no file of their own lie in a few shards.
+This module knows nothing of how pairs are found, so that later stages depend on the store alone.
+It writes planted truth and labels but does not read them: `alchemist.pools.truth` does.
 """
 
+import functools
+import os
+import urllib.parse
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,64 +23,149 @@ from numpy.typing import NDArray
 
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
-from alchemist.pools.row import SPLITS, Row, pixel_hash
+from alchemist.pools.image import decode
+from alchemist.pools.place import Cell, Place, Span, Unreadable, read_each
+from alchemist.pools.row import SPLITS, Located, Row, crc, pixel_hash
+from alchemist.pools.shards import ByteShards, PixelShards
+from alchemist.pools.table import Table, Tables, read_tables
 
 INDEX = "index.parquet"
 CARD = "card.json"
+EXTRA = "extra.parquet"  # by id, beside the index, which it would bloat
 TRUTH = "truth.parquet"
+LABELS = "labels.parquet"
+# Columns that `images` reads. `source` is the block of `pools:` that a pair is of; `file` is relative to its
+# path, or to the pool's own folder where `place` is pixels or bytes.
+PLACE = ["id", "source", "place", "file", "column", "offset", "size", "crc"]
+_WORD = pa.dictionary(pa.int32(), pa.string())  # few values, many rows
 _SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("id", "caption", "split", "group", "status", "reason")]
-    + [("shard", pa.int32()), ("row", pa.int32())]
+    [
+        *((name, pa.string()) for name in ("id", "caption", "split", "group", "status", "reason")),
+        ("source", _WORD),
+        ("pixels", pa.uint64()),
+        ("place", _WORD),
+        ("file", pa.string()),
+        ("column", _WORD),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("crc", pa.uint32()),
+    ]
 )
-_ROW_GROUP = 65_536  # rows of the index that wait in memory before they are written
-_BATCH = 1024  # of them, those that wait as Python's objects, which take some ten times Arrow's memory
+_NOWHERE: dict[str, Any] = {
+    "pixels": 0, "place": "", "file": "", "column": "", "offset": -1, "size": -1, "crc": 0,
+}  # fmt: skip
+_FACTS = ("id", "caption", "split", "group", "reason", "source")
 
 
 def write_pool(
-    folder: Path, rows: Iterable[Row], resolution: int, shard_pairs: int, facts: dict[str, Any]
+    folder: Path,
+    rows: Iterable[Row],
+    resolution: int,
+    shard_pairs: int,
+    facts: dict[str, Any],
+    truth_folder: Path | None = None,
+    roots: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Streams rows into an empty folder; returns the card: `facts` and the counts of every outcome.
 
-    Images are (resolution, resolution, 3), `shard_pairs` of them a file. Memory grows by 25 bytes a pair
-    while writing and as much again in the closing checks, plus planted truth.
+    Pixels are (resolution, resolution, 3), `shard_pairs` of them a file. `roots` has the folder of each
+    source whose images stay where they lie. What was planted and labels go to `truth_folder`, which raters
+    and trainers do not get; None: beside the pool.
+    Memory grows by 25 bytes a pair while writing and as much again in the closing checks, plus planted truth.
     Asserts that ids are unique and that splits share no group and no pixels.
     """
-    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+    roots = roots or {}
+    counts: dict[str, dict[str, Counter[str]]] = {}  # by source and split
     truth: list[tuple[str, str]] = []
     # Hashes, since the names themselves would take ten times the memory: two of a million have the same
     # with a chance of 5e-8.
     ids = array("Q")
     groups, pixels, codes = array("Q"), array("Q"), array("B")  # of usable pairs
-    with _Shards(folder, resolution, shard_pairs) as shards, _Index(folder) as index:
+    side = truth_folder or folder
+    with (
+        PixelShards(folder, resolution, shard_pairs) as shards,
+        ByteShards(folder) as kept,
+        Table(folder / INDEX, _SCHEMA) as index,
+        Tables(folder / EXTRA) as extra,
+        Tables(side / LABELS) as labels,
+    ):
         for pair in rows:
-            counts[pair.split][pair.reason or "ok"] += 1
+            here = counts.setdefault(pair.source, {split: Counter() for split in SPLITS})
+            here[pair.split][pair.reason or "ok"] += 1
             ids.append(stateless.key(pair.id))
-            shard = row = -1
+            # Of a repeat the hash says what it repeats.
+            place = {**_NOWHERE, "pixels": _word(pair.pixels)}
             if not pair.reason:
-                assert pair.image is not None
-                shard, row = shards.append(pair.image)
+                place = _place(pair, shards, kept, roots)
                 groups.append(stateless.key(pair.group))
-                pixels.append(int.from_bytes(pixel_hash(pair.image)[:8], "big"))
+                pixels.append(place["pixels"])
                 codes.append(SPLITS.index(pair.split))
             if pair.kind is not None:
                 truth.append((pair.id, pair.kind))
-            index.append(pair, shard, row)
+            fact = {name: getattr(pair, name) for name in _FACTS}
+            index.append({**fact, **place, "status": "rejected" if pair.reason else "ok"})
+            if pair.extra:
+                extra.append(pair.source, {"id": pair.id, **pair.extra})
+            if pair.labels:
+                labels.append(pair.source, {"id": pair.id, **pair.labels})
     _assert_unique(ids)
     _assert_disjoint(groups, codes, "a group lies")
     _assert_disjoint(pixels, codes, "the same pixels lie")
 
+    whole = {split: sum((here[split] for here in counts.values()), Counter()) for split in SPLITS}
     card = {
         **facts,
         "resolution": resolution,
-        "counts": {split: dict(sorted(counted.items())) for split, counted in counts.items()},
-        "pairs": sum(counted.total() for counted in counts.values()),
-        "ok": sum(counted["ok"] for counted in counts.values()),
+        "roots": {name: str(root) for name, root in roots.items()},
+        "counts": _plain(whole),
+        "sources": {name: _plain(here) for name, here in counts.items()},
+        "pairs": sum(counted.total() for counted in whole.values()),
+        "ok": sum(counted["ok"] for counted in whole.values()),
     }
     files.write_json(folder / CARD, card)
     files.write_manifest(folder)
-    # Outside the manifest: the stage moves it to a folder that raters and trainers do not get.
-    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(folder / TRUTH, index=False)
+    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(side / TRUTH, index=False)
     return card
+
+
+def _plain(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    return {split: dict(sorted(counted.items())) for split, counted in counts.items()}
+
+
+def _place(pair: Row, shards: PixelShards, kept: ByteShards, roots: Mapping[str, Path]) -> dict[str, Any]:
+    """Where the image of a usable pair lies from now on: the columns of the index that say so."""
+    image, at = pair.image, dict(_NOWHERE)
+    if isinstance(image, Located):
+        place = image.place
+        at |= {"file": _name(place.file, roots[pair.source]), "size": image.size, "crc": image.crc}
+        if isinstance(place, Span):
+            at |= {"place": "file", "offset": place.offset}
+        else:
+            at |= {"place": "parquet", "column": place.column, "offset": place.row}
+    elif isinstance(image, bytes):
+        at["file"], at["offset"] = kept.append(image)
+        at |= {"place": "bytes", "size": len(image), "crc": crc(image)}
+    else:
+        assert image is not None
+        at["file"], at["offset"] = shards.append(image)
+        at |= {"place": "pixels", "size": image.nbytes}
+    digest = pair.pixels
+    if not digest:
+        assert isinstance(image, np.ndarray)
+        digest = pixel_hash(image)
+    return at | {"pixels": _word(digest)}
+
+
+def _word(digest: bytes) -> int:
+    """The first 64 bits of a hash; 0 where there is none."""
+    return int.from_bytes(digest[:8], "big")
+
+
+@functools.lru_cache(maxsize=16)
+def _name(file: Path, root: Path) -> str:
+    """A file's path from the root on, or whole where it lies elsewhere, in ASCII."""
+    path = file.relative_to(root) if file.is_relative_to(root) else file.absolute()
+    return urllib.parse.quote(os.fsencode(path))
 
 
 def _assert_unique(hashes: "array[int]") -> None:
@@ -92,100 +182,20 @@ def _assert_disjoint(hashes: "array[int]", codes: "array[int]", what: str) -> No
     assert not crossed.any(), f"{what} in two splits"
 
 
-class _Index:
-    """Appends rows to the index; a row group waits in memory, most of it as Arrow's arrays."""
-
-    def __init__(self, folder: Path) -> None:
-        self.writer = pq.ParquetWriter(folder / INDEX, _SCHEMA)
-        self.rows: list[dict[str, Any]] = []
-        self.batches: list[pa.RecordBatch] = []
-
-    def __enter__(self) -> "_Index":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self.writer:
-            self._pack()
-            self._write()
-
-    def append(self, pair: Row, shard: int, row: int) -> None:
-        """Adds a pair; shard and row are -1 where it has no image."""
-        fact = {name: getattr(pair, name) for name in ("id", "caption", "split", "group", "reason")}
-        status = "rejected" if pair.reason else "ok"
-        self.rows.append({**fact, "status": status, "shard": shard, "row": row})
-        if len(self.rows) == _BATCH:
-            self._pack()
-        if len(self.batches) == _ROW_GROUP // _BATCH:
-            self._write()
-
-    def _pack(self) -> None:
-        if self.rows:
-            self.batches.append(pa.RecordBatch.from_pylist(self.rows, schema=_SCHEMA))
-            self.rows.clear()
-
-    def _write(self) -> None:
-        if self.batches:
-            self.writer.write_table(pa.Table.from_batches(self.batches))
-            self.batches.clear()
-
-
-class _Shards:
-    """Appends images to images-00000.npy, images-00001.npy, … with at most one image in memory."""
-
-    def __init__(self, folder: Path, resolution: int, shard_pairs: int) -> None:
-        self.folder, self.shape, self.capacity = folder, (resolution, resolution, 3), shard_pairs
-        self.file: BinaryIO | None = None
-        self.shard, self.rows, self.start = -1, 0, 0
-
-    def __enter__(self) -> "_Shards":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def append(self, image: NDArray[np.uint8]) -> tuple[int, int]:
-        """Writes one image and returns its shard and row."""
-        assert image.dtype == np.uint8
-        assert image.shape == self.shape
-        if self.file is None or self.rows == self.capacity:
-            self._close()
-            self.shard, self.rows = self.shard + 1, 0
-            self.file = _shard(self.folder, self.shard).open("wb")
-            self.start = self._header()
-        self.file.write(np.ascontiguousarray(image).data)
-        self.rows += 1
-        return self.shard, self.rows - 1
-
-    def _header(self) -> int:
-        """Writes the header for the present number of rows; returns where the data begin."""
-        assert self.file is not None
-        descr = np.lib.format.dtype_to_descr(np.dtype(np.uint8))
-        header = {"descr": descr, "fortran_order": False, "shape": (self.rows, *self.shape)}
-        np.lib.format.write_array_header_1_0(self.file, header)
-        return self.file.tell()
-
-    def _close(self) -> None:
-        """Puts the real number of rows into the header, for which NumPy's format leaves room."""
-        if self.file is not None:
-            with self.file:
-                self.file.seek(0)
-                assert self._header() == self.start
-            self.file = None
-
-
-def _shard(folder: Path, shard: int) -> Path:
-    return folder / f"images-{shard:05d}.npy"
-
-
 def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """One row a pair: id, caption, split, group, status, reason, shard, row; in order of writing.
+    """One row a pair: id, caption, split, group, status, reason, source, pixels, and `PLACE`; as written.
 
-    Of all columns, or of those asked for: captions take most of the memory.
-    Raises Refusal where the folder holds no pool.
+    `pixels` is the beginning of the hash of the decoded image, 0 where none was decoded. Of all columns, or
+    of those asked for: captions take most of the memory. Raises Refusal where the folder holds no pool.
     """
     if not (folder / INDEX).is_file():
         raise Refusal(f"{folder / INDEX} is missing; run the stage prepare.")
     return pd.read_parquet(folder / INDEX, columns=columns)
+
+
+def read_extra(folder: Path) -> pd.DataFrame:
+    """What else a source says of pairs: id and the columns that its adapter names; no rows for most pools."""
+    return read_tables(folder / EXTRA)
 
 
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -196,14 +206,83 @@ def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
 def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     """Images (n, resolution, resolution, 3) of n rows of the index, in their order; repeats allowed.
 
-    Reads the asked rows alone, through memory maps. Raises ValueError for a rejected row.
+    `rows` has the columns `PLACE`. Reads the asked rows alone: pixels through memory maps, encoded images
+    on threads, in the order in which they lie. Raises ValueError for a rejected row, and Refusal where a
+    person's file is gone or holds something else than when the stage prepare read it.
     """
-    shards, places = rows["shard"].to_numpy(), rows["row"].to_numpy()
-    if (shards < 0).any():
-        raise ValueError(f"{rows['id'][shards < 0].iloc[0]!r} was rejected and has no image")
-    first = np.load(_shard(folder, 0), mmap_mode="r")
-    out = np.empty((len(rows), *first.shape[1:]), dtype=np.uint8)
-    for shard in np.unique(shards):
-        here = np.flatnonzero(shards == shard)
-        out[here] = np.load(_shard(folder, int(shard)), mmap_mode="r")[places[here]]
+    kinds, names = rows["place"].to_numpy(dtype=str), rows["file"].to_numpy(dtype=str)
+    if (kinds == "").any():
+        raise ValueError(f"{rows['id'][kinds == ''].iloc[0]!r} was rejected and has no image")
+    card = files.read_json(folder / CARD)
+    side, offsets = card["resolution"], rows["offset"].to_numpy()
+    out = np.empty((len(rows), side, side, 3), dtype=np.uint8)
+    pixels = kinds == "pixels"
+    for name in np.unique(names[pixels]):
+        here = np.flatnonzero(pixels & (names == name))
+        out[here] = np.load(folder / name, mmap_mode="r")[offsets[here]]
+    order = np.lexsort((offsets, names))
+    here = order[~pixels[order]]
+    roots = {name: Path(root) for name, root in card["roots"].items()}
+    places = ((row, _located(folder, roots, row)) for row in rows.iloc[here].itertuples(index=False))
+
+    def fill(item: tuple[int, Any], content: bytes | Unreadable | None) -> None:
+        number, row = item
+        if isinstance(content, Unreadable):
+            raise Refusal(_changed(row, str(content)))
+        image = decode(content, side)[0] if content is not None and crc(content) == row.crc else None
+        if image is None:
+            raise Refusal(
+                _changed(row, f"{_located(folder, roots, row).file} holds another image of {row.id}")
+            )
+        out[number] = image
+
+    for _ in read_each((((int(n), row), place) for n, (row, place) in zip(here, places, strict=True)), fill):
+        pass
     return out
+
+
+def batches(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[NDArray[np.uint8]]:
+    """The images of all usable pairs of some splits, in the order of the index, `size` at a time.
+
+    The index is streamed too, and the next images are read while the last are in use.
+    """
+    with ThreadPoolExecutor(1) as reader:
+        ahead: Future[NDArray[np.uint8]] | None = None
+        for rows in _parts(folder, splits, size):
+            following = reader.submit(images, folder, rows)
+            if ahead is not None:
+                yield ahead.result()
+            ahead = following
+        if ahead is not None:
+            yield ahead.result()
+
+
+def _parts(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[pd.DataFrame]:
+    """Usable rows of some splits with `PLACE`, `size` at a time; the last are what is left."""
+    waiting: list[pd.DataFrame] = []
+    with pq.ParquetFile(folder / INDEX) as index:
+        for batch in index.iter_batches(size, columns=["split", "status", *PLACE]):
+            rows = batch.to_pandas()
+            waiting.append(rows[(rows["status"] == "ok") & rows["split"].isin(splits)])
+            if sum(map(len, waiting)) >= size:
+                whole = pd.concat(waiting, ignore_index=True)
+                yield whole.iloc[:size]
+                waiting = [whole.iloc[size:]]
+    if sum(map(len, waiting)):
+        yield pd.concat(waiting, ignore_index=True)
+
+
+def _located(folder: Path, roots: Mapping[str, Path], row: Any) -> Place:
+    """The place that a row of the index speaks of."""
+    root = folder if row.place == "bytes" else roots[row.source]
+    file = root / os.fsdecode(urllib.parse.unquote_to_bytes(row.file))
+    if row.place == "parquet":
+        return Cell(file, row.column, row.offset)
+    return Span(file, row.offset, row.size)
+
+
+def _changed(row: Any, what: str) -> str:
+    return (
+        f"{what}; the stage prepare found it otherwise when it read the pool {row.source}: put the file "
+        "back, or run dvc repro --force prepare."
+    )

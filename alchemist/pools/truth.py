@@ -1,10 +1,11 @@
-"""Planted truth of a pool. Only the stages oracle and report may import this module (a test proves it)."""
+"""A pool's planted truth and labels. Only the stages oracle and report may import it (a test proves it)."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from alchemist.core.refusal import Refusal
+from alchemist.pools.table import read_tables
 
 
 def read_truth(folder: Path) -> pd.DataFrame:
@@ -13,3 +14,8 @@ def read_truth(folder: Path) -> pd.DataFrame:
     if not path.is_file():
         raise Refusal(f"{path} is missing; run the stage prepare.")
     return pd.read_parquet(path)
+
+
+def read_labels(folder: Path) -> pd.DataFrame:
+    """What people said of pairs: id and the columns that an adapter names; no rows for most pools."""
+    return read_tables(folder / "labels.parquet")

@@ -18,10 +18,12 @@ from alchemist.pools.base import (
     text,
 )
 from alchemist.pools.image import SUFFIXES
+from alchemist.pools.place import Span
 from alchemist.settings.pool import UserPool
 
 _IMAGES = {suffix.removeprefix(".") for suffix in SUFFIXES}
 _CAPTIONS = {"txt", "json"}
+Parts = dict[str, bytes | Span]  # of a pair, by suffix: an image's place, the bytes of all else
 
 
 class WebDatasetPool(UserPool):
@@ -50,40 +52,54 @@ def expected(pool: WebDatasetPool) -> int | None:
 
 
 def _tar(name: str, path: Path) -> Iterator[Found]:
-    """The pairs of one tar: neighbours with one key, as WebDataset groups them.
+    """The pairs of one tar. One that breaks off gives what was read and one row under its own name."""
+    for key, parts in grouped(path):
+        if key is None:
+            yield Found(name, None, None, TRUNCATED_TAR)
+        else:
+            yield _pair(f"{name.removesuffix('.tar')}/{key}", parts)
 
-    A tar that breaks off gives what was read and one row under its own name.
+
+def grouped(path: Path) -> Iterator[tuple[str | None, Parts]]:
+    """Key and parts by suffix of neighbours with one key, as WebDataset groups them; of an image its place.
+
+    Key None comes last if the tar breaks off.
     """
-    stem = name.removesuffix(".tar")
-    current, parts = "", dict[str, bytes]()
+    current, parts = "", Parts()
     for key, suffix, content in _members(path):
         # A member that comes twice under one key belongs to a second pair, which repeats the id.
         if parts and (key != current or suffix in parts):
-            yield _pair(f"{stem}/{current}", parts)
+            yield current, parts
             parts = {}
         if key is None:
-            yield Found(name, None, None, TRUNCATED_TAR)
+            yield None, {}
             return
         current, parts[suffix] = key, content
     if parts:
-        yield _pair(f"{stem}/{current}", parts)
+        yield current, parts
 
 
-def _pair(name: str, parts: dict[str, bytes]) -> Found:
-    picture = next((content for suffix, content in parts.items() if suffix in _IMAGES), None)
-    caption, fault = _caption(parts)
+def image_of(parts: Parts) -> Span | None:
+    """Where the image of a pair lies."""
+    return next((content for content in parts.values() if isinstance(content, Span)), None)
+
+
+def _pair(name: str, parts: Parts) -> Found:
+    picture = image_of(parts)
+    caption, fault = caption_of(parts)
     return Found(text(name), caption, picture, fault if picture is not None else MISSING_IMAGE)
 
 
-def _caption(parts: dict[str, bytes]) -> tuple[str | None, str]:
+def caption_of(parts: Parts) -> tuple[str | None, str]:
     """The caption and "", or None and the reason. Text comes before JSON's `caption`, that before `text`."""
-    if "txt" in parts:
+    words, facts = parts.get("txt"), parts.get("json")
+    if isinstance(words, bytes):
         try:
-            return parts["txt"].decode("utf-8-sig"), ""
+            return words.decode("utf-8-sig"), ""
         except UnicodeDecodeError:
             return None, UNREADABLE_CAPTION
-    if "json" in parts:
-        value = parse_json(parts["json"])
+    if isinstance(facts, bytes):
+        value = parse_json(facts)
         if not isinstance(value, dict):
             return None, UNREADABLE_CAPTION
         caption = value.get("caption", value.get("text"))
@@ -91,8 +107,11 @@ def _caption(parts: dict[str, bytes]) -> tuple[str | None, str]:
     return None, MISSING_CAPTION
 
 
-def _members(path: Path) -> Iterator[tuple[str | None, str, bytes]]:
-    """Key, suffix and content of the members that make pairs; key None last if the tar breaks off."""
+def _members(path: Path) -> Iterator[tuple[str | None, str, bytes | Span]]:
+    """Key, suffix and content of the members that make pairs, of an image its place.
+
+    Key None comes last if the tar breaks off.
+    """
     try:
         with tarfile.open(path, "r:") as tar:
             while (member := tar.next()) is not None:
@@ -101,14 +120,17 @@ def _members(path: Path) -> Iterator[tuple[str | None, str, bytes]]:
                 stem, _, suffix = base.partition(".")
                 if not member.isfile() or not stem or suffix.lower() not in _IMAGES | _CAPTIONS:
                     continue
-                file = tar.extractfile(member)
-                content = file.read() if file is not None else b""
-                yield f"{folder}/{stem}" if folder else stem, suffix.lower(), content
+                key, suffix = f"{folder}/{stem}" if folder else stem, suffix.lower()
+                if suffix in _IMAGES:
+                    yield key, suffix, Span(path, member.offset_data, member.size)
+                else:
+                    file = tar.extractfile(member)
+                    yield key, suffix, file.read() if file is not None else b""
             # Tarfile ends quietly where a header is cut or lost; a whole archive ends in zeros.
             assert tar.fileobj is not None
             tar.fileobj.seek(tar.offset)
-            whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+            is_whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
     except (tarfile.TarError, OSError, EOFError, ValueError):
-        whole = False
-    if not whole:
+        is_whole = False
+    if not is_whole:
         yield None, "", b""

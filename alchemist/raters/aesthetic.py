@@ -88,7 +88,7 @@ def score_pool(
     batch: int,
     tick: Callable[[int], object],
 ) -> NDArray[np.float64]:
-    """The figures of rows (id, shard, row) of a pool's index: (N,), in their order, streamed."""
+    """The figures of rows (with `store.PLACE`) of a pool's index: (N,), in their order, streamed."""
     out = np.empty(len(index))
     for start in range(0, len(index), batch):
         images = store.images(folder, index.iloc[start : start + batch])

@@ -29,7 +29,7 @@ Floats = NDArray[np.float32]
 def embed(
     folder: Path, index: pd.DataFrame, by: Extractor, batch: int, out: Path, tick: Callable[[int], object]
 ) -> None:
-    """Writes the features of rows (id, shard, row) of a pool's index, float16 (N, d), as the file `out`.
+    """Writes the features of rows (with `store.PLACE`) of a pool's index, float16 (N, d), as the file `out`.
 
     Streamed: 2 d bytes a pair on disk, none in memory.
     """

@@ -65,12 +65,12 @@ def score(kind: str, image: Image) -> float:
 def score_pool(
     folder: Path, index: pd.DataFrame, kind: str, workers: int, tick: Callable[[int], object]
 ) -> NDArray[np.float64]:
-    """The measure of rows (id, shard, row) of a pool's index: (N,), in their order.
+    """The measure of rows (with `store.PLACE`) of a pool's index: (N,), in their order.
 
     An image's value depends on the image alone, not on the number of processes. Memory beyond the
     result does not grow with N. An image that cannot be read raises; none is replaced.
     """
-    parts = (index.iloc[i : i + CHUNK][["id", "shard", "row"]] for i in range(0, len(index), CHUNK))
+    parts = (index.iloc[i : i + CHUNK][store.PLACE] for i in range(0, len(index), CHUNK))
     out = np.empty(len(index))
     done = 0
     for values in _in_processes(folder, kind, parts, workers):

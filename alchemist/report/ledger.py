@@ -1,5 +1,6 @@
 """The ledger: where every pair of the pool went, checked arm by arm and seed by seed."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -101,11 +102,30 @@ def ledger_table(accounts: list[Account]) -> Table:
     return Table(head, rows, left=2)
 
 
+def licences(card: Mapping[str, Any]) -> str:
+    """The licence of the pool's images, and of those of pools that are splits of it."""
+    own, others = card.get("licence", "not stated"), card.get("others", {})
+    told = [f"{card['pool']}: {own}"] if others else [own]
+    return "; ".join([*told, *(f"{name}: {other['licence']}" for name, other in others.items())])
+
+
 def split_table(card: Mapping[str, Any]) -> Table:
-    """Counts of every split; the store counts usable pairs under `ok`, others under their reason."""
-    rows = []
+    """Counts of every split; the store counts usable pairs under `ok`, others under their reason.
+
+    By source too, where another pool is a split. Raises Refusal where the sources do not add up.
+    """
+    sources: Mapping[str, Any] = card["sources"]
     for split in SPLITS:
-        counts = dict(card["counts"][split])
-        usable = counts.pop("ok", 0)
-        rows.append([split, number(usable), number(sum(counts.values()))])
-    return Table(["split", "usable", "rejected"], rows)
+        added = sum((Counter(counts[split]) for counts in sources.values()), Counter[str]())
+        if added != Counter(card["counts"][split]):
+            raise Refusal(f"the counts of the pool's sources do not add up in split {split}; run dvc repro.")
+    rows = []
+    for source, splits in sources.items():
+        for split in SPLITS:
+            counts = dict(splits[split])
+            usable = counts.pop("ok", 0)
+            if counts or usable or len(sources) == 1:
+                told = [split, number(usable), number(sum(counts.values()))]
+                rows.append(told if len(sources) == 1 else [source, *told])
+    head = ["split", "usable", "rejected"]
+    return Table(head, rows) if len(sources) == 1 else Table(["pool", *head], rows, left=2)

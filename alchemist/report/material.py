@@ -42,6 +42,7 @@ class Material:
     verdicts: list[Verdict]
     confidence: float  # of every interval
     elsewhere: pd.DataFrame | None  # tidy tables of other pools, with the columns pool and scale
+    labels: pd.DataFrame | None = None  # what people said of pairs, with the column id
 
     @property
     def first(self) -> dict[str, Any]:

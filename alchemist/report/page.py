@@ -11,11 +11,12 @@ from alchemist.report.agreement_tables import agreement_tables
 from alchemist.report.cost_tables import cost_tables
 from alchemist.report.curves import curves, rater_training
 from alchemist.report.facts import facts, flat
-from alchemist.report.ledger import check_sizes, ledger, ledger_table, split_table
+from alchemist.report.ledger import check_sizes, ledger, ledger_table, licences, split_table
 from alchemist.report.makeup import makeup
 from alchemist.report.material import Material
 from alchemist.report.paper import paper_parts
 from alchemist.report.pictures import EXAMPLES, example_rows, sheets
+from alchemist.report.preference_table import preference_table
 from alchemist.report.result_tables import result_tables
 from alchemist.report.story import caveats, story
 from alchemist.report.verdict_tables import contrast_table, left_out, verdict_tables
@@ -41,6 +42,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "contrasts": contrast_table(material),
         "left_out": left_out(material),
         "agreement": agreement_tables(material),
+        "preferences": preference_table(material),
         "cost": cost_tables(material),
         "paper": paper_parts(material, figures),
         "curves": curves(material, figures),
@@ -55,7 +57,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "example_count": EXAMPLES,
         "params": list(flat(material.params)),
         "codec": list(flat(material.codec)),
-        "licence": material.pool_card.get("licence", "not stated"),
+        "licence": licences(material.pool_card),
     }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),

@@ -44,7 +44,7 @@ def _floors(material: Material, model: str) -> list[list[str]]:
     """What real images score, as they are and through the codec of the model's family."""
     names, metrics = material.names, material.metrics_of(model)
     floors = material.first_of(material.study.grid.family_of(model))["floors"]
-    real = {metric: floors.get(names[metric]) for metric in ("fd", "kid", "clip")}
+    real = {metric: floors.get(full) for metric, full in names.items()}
     rebuilt = {
         "fd": floors.get("fd_reconstruction"),
         "fd_coded": floors.get(f"{names['fd']}_coded"),

@@ -44,7 +44,7 @@ def parse(block: type[S], value: Any, where: str) -> S:
 
 def _told(block: type[Settings], error: Any, where: str) -> str:
     """One sentence: the key, its value, what is legal."""
-    inner: tuple[int | str, ...] = error["loc"]
+    inner = legal.place(block, error["loc"])
     place = ".".join([where, *(str(part) for part in inner)])
     if error["type"] in UNKNOWN:
         names = list(legal.block_at(block, inner[:-1]).model_fields)

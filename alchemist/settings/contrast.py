@@ -7,6 +7,25 @@ from pydantic import Field
 from alchemist.settings import Settings
 from alchemist.settings.grid import GridSettings
 
+Metric = Literal[
+    "fd",
+    "fd_coded",
+    "kid",
+    "clip",
+    "nll",
+    "fd_lite0",
+    "kid_lite0",
+    "fid_pytorch",
+    "kid_pytorch",
+    "fid_clean",
+    "kid_clean",
+    "fd_dinov2_vitl14",
+    "kid_dinov2_vitl14",
+    "fd_dinov2_vitb14",
+    "kid_dinov2_vitb14",
+    "cmmd",
+]
+
 
 class ContrastSettings(Settings):
     """One paired difference: figure of `arm` less figure of `against`, seed by seed."""
@@ -26,8 +45,8 @@ class ContrastSettings(Settings):
     point: Literal["equal_epochs", "equal_images"] = Field(
         default="equal_images", description="checkpoint at which the arms are compared"
     )
-    metric: Literal["fd", "fd_coded", "kid", "clip", "nll"] = Field(
-        default="fd", description="figure that is compared"
+    metric: Metric = Field(
+        default="fd", description="figure that is compared; by its full name if it is of evaluate.further"
     )
 
     def of(self, grid: GridSettings) -> "ContrastSettings":

@@ -10,6 +10,49 @@ from pydantic import Field, field_validator, model_validator
 from alchemist.settings import Settings
 
 LIT = "lit"
+Distances = Literal["lite0", "inception", "inception_clean", "dinov2_vitl14", "dinov2_vitb14"]
+Further = Literal["lite0", "inception", "inception_clean", "dinov2_vitl14", "dinov2_vitb14", "cmmd"]
+# How a network, with the resizing that belongs to it, is named in a figure.
+_SHORT = {"inception": "pytorch", "inception_clean": "clean"}
+
+
+def fd_name(network: Further) -> str:
+    """The Fréchet distance on a network: fd_lite0, or fid_pytorch and fid_clean by what they are equal to."""
+    return f"{'fid' if network in _SHORT else 'fd'}_{_SHORT.get(network, network)}"
+
+
+def kid_name(network: Further) -> str:
+    """The kernel distance on a network, as kid_lite0."""
+    return f"kid_{_SHORT.get(network, network)}"
+
+
+class WeightsSettings(Settings):
+    """Where the weights of published networks lie: a file, or OWNER/NAME of the Hugging Face hub."""
+
+    inception: str | None = Field(
+        default=None,
+        min_length=1,
+        description="file of pytorch-fid's InceptionV3 (pt_inception-2015-12-05-6726825d.pth) or hub name, "
+        "for inception and inception_clean; null: downloaded from its release on GitHub",
+    )
+    dinov2_vitl14: str = Field(
+        default="timm/vit_large_patch14_dinov2.lvd142m",
+        min_length=1,
+        description="file (Meta's dinov2_vitl14_pretrain.pth, or timm's model.safetensors) or hub name",
+    )
+    dinov2_vitb14: str = Field(
+        default="timm/vit_base_patch14_dinov2.lvd142m", min_length=1, description="likewise, of ViT-B/14"
+    )
+    cmmd: str = Field(
+        default="timm/vit_large_patch14_clip_336.openai",
+        min_length=1,
+        description="file or hub name of open_clip's ViT-L-14-336 with OpenAI's weights",
+    )
+    clip: str | None = Field(
+        default=None,
+        min_length=1,
+        description="file or hub name of the open_clip model that `clip` names; null: where open_clip has it",
+    )
 
 
 class EvaluateSettings(Settings):
@@ -22,23 +65,36 @@ class EvaluateSettings(Settings):
     images: int = Field(
         default=1000, ge=2, description="generated images, one a prompt; small n biases the distance upwards"
     )
+    references: Literal["rest", "all"] = Field(
+        default="rest",
+        description="real images that they are compared with: the evaluation pairs that are no prompts, "
+        "or all, those of the prompts too (MJHQ-30K: 30,000 of both)",
+    )
     batch: int = Field(
         default=50, ge=1, description="images at once; no figure depends on it; 25 to 50 is fastest"
     )
     seed: int = Field(default=0, ge=0, description="of the generation noise")
-    features: Literal["lite0", "inception"] = Field(
+    features: Distances = Field(
         default="lite0",
-        description="network of the distances; inception is downloaded (the paper's pytorch-fid)",
+        description="network of FD and KID; inception is the paper's pytorch-fid, inception_clean has "
+        "clean-fid's resizing; all but lite0 need `weights`",
+    )
+    further: tuple[Further, ...] = Field(
+        default=(),
+        description="further networks, whose FD and KID (of cmmd: CMMD) stand beside, as "
+        "[dinov2_vitl14, cmmd]",
     )
     feature_size: int = Field(
         default=128,
         ge=32,
-        description="pixels of a side that lite0 sees, by clean-fid's antialiased bicubic; inception: 299",
+        description="pixels of a side that lite0 sees, by clean-fid's antialiased bicubic; others: their own",
     )
     clip: str = Field(
         default=LIT,
-        description="lit (trained here on packaged towers), or an open_clip MODEL/TAG, "
-        "as ViT-L-14/openai (downloaded)",
+        description="lit (trained here on packaged towers), or an open_clip MODEL/TAG, as ViT-L-14/openai",
+    )
+    weights: WeightsSettings = Field(
+        default=WeightsSettings(), description="of the published networks that are asked for"
     )
     kid_subsets: int = Field(default=20, ge=2, description="subsets of the kernel distance")
     kid_subset_size: int = Field(
@@ -58,22 +114,42 @@ class EvaluateSettings(Settings):
     def _fits(self) -> "EvaluateSettings":
         if self.kid_subset_size > self.images or self.grid > self.images:
             raise ValueError(f"kid_subset_size and grid should be at most images ({self.images})")
+        if len(set(self.networks)) < len(self.networks):
+            raise ValueError(
+                f"further should hold each network once, and not that of features ({self.features})"
+            )
         return self
 
+    def most(self, pairs: int) -> int:
+        """The most `images` that an evaluation split of so many pairs allows."""
+        return pairs if self.references == "all" else pairs // 2
+
     @property
-    def features_name(self) -> str:
-        """The feature network's name in every figure: lite0, or pytorch for pytorch-fid's Inception."""
-        return "pytorch" if self.features == "inception" else self.features
+    def networks(self) -> tuple[Further, ...]:
+        """All networks that features are taken of, that of `features` first."""
+        return (self.features, *self.further)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Full names of the figures by those of their columns; a further figure's are one."""
+        further = [
+            name
+            for network in self.further
+            for name in ((network,) if network == "cmmd" else (fd_name(network), kid_name(network)))
+        ]
+        return {"fd": self.fd_name, "kid": self.kid_name, "clip": self.clip_name} | {
+            name: name for name in further
+        }
 
     @property
     def fd_name(self) -> str:
-        """fd_lite0, or fid_pytorch, which equals pytorch-fid (clean-fid's mode legacy_pytorch)."""
-        return "fid_pytorch" if self.features == "inception" else "fd_lite0"
+        """fd_lite0; fid_pytorch, which equals pytorch-fid (clean-fid's mode legacy_pytorch)."""
+        return fd_name(self.features)
 
     @property
     def kid_name(self) -> str:
         """kid_lite0 or kid_pytorch."""
-        return f"kid_{self.features_name}"
+        return kid_name(self.features)
 
     @property
     def clip_name(self) -> str:

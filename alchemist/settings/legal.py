@@ -67,6 +67,19 @@ def at(block: type[BaseModel], place: tuple[int | str, ...]) -> Any:
     return found
 
 
+def place(block: type[BaseModel], given: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where pydantic found a mistake, without the names that it has for the types of a union, as `float`."""
+    found: tuple[int | str, ...] = ()
+    tagged = False
+    for part in given:
+        options = [kind for kind in _options(at(block, found) if found else block) if kind is not type(None)]
+        if len(options) > 1 and not tagged and at(block, (*found, part)) is None:
+            tagged = True
+        else:
+            found, tagged = (*found, part), False
+    return found
+
+
 def block_at(block: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
     """The class of the block at a place inside a block."""
     return next(kind for kind in _options(at(block, place) if place else block) if _is_block(kind))
@@ -75,7 +88,7 @@ def block_at(block: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseM
 def legal(kind: Any) -> str:
     """What a field or type takes, in words that follow `it should be`."""
     kind, rules = _parts(kind)
-    options = [option for option in _options(kind) if option is not type(None)]
+    options = [option for option in _ranged(kind) if option is not type(None)]
     words = " or ".join(_one(option, rules) for option in options)
     return words + (" or null" if type(None) in _options(kind) else "")
 
@@ -135,9 +148,14 @@ def _parts(kind: Any) -> tuple[Any, dict[str, Any]]:
 
 def _options(kind: Any) -> list[Any]:
     """The types that a union holds, or the one that there is."""
-    kind, _ = _parts(kind)
-    if get_origin(kind) in (Union, types.UnionType):
-        return [bare for option in get_args(kind) for bare in _options(option)]
+    return [_parts(option)[0] for option in _ranged(kind)]
+
+
+def _ranged(kind: Any) -> list[Any]:
+    """The types that a union holds, each with a range of its own, or the one that there is."""
+    bare, _ = _parts(kind)
+    if get_origin(bare) in (Union, types.UnionType):
+        return [one for option in get_args(bare) for one in _ranged(option)]
     return [kind]
 
 

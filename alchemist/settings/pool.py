@@ -4,6 +4,8 @@ Each format adds its own in its file of `alchemist/pools/`, beside the function 
 formats is `alchemist.pools.read.FORMATS`.
 """
 
+from typing import Annotated, ClassVar
+
 from pydantic import Field, model_validator
 
 from alchemist.settings import Settings
@@ -15,37 +17,73 @@ class PoolSettings(Settings):
     format: str = Field(description="what the pool is made of")
     resolution: int = Field(default=32, ge=16, le=1024, multiple_of=4, description="pixels of a side")
     seed: int = Field(default=0, ge=0, description="of everything that is drawn")
-    shard_pairs: int = Field(default=16384, ge=1, description="images a shard file")
+    shard_pairs: int = Field(
+        default=16384, ge=1, description="images a shard file, of pixels that have no other file"
+    )
+
+
+class FromPool(Settings):
+    """A split that is another pool."""
+
+    pool: str = Field(
+        min_length=1,
+        description="another block of pools, of a person's files: the split is all of it",
+    )
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SplitSettings(Settings):
-    """Shares of the groups that are held out; the rest is the split pool."""
+    """What is held out: shares of the pool's own groups (the rest is the split pool), or other pools."""
 
-    meta_validation: float = Field(
-        default=0.05, ge=0, lt=1, description="share on which a rater's proxy is validated"
+    meta_validation: Share | FromPool = Field(
+        default=0.05, description="share on which a rater's proxy is validated, or {pool: NAME}"
     )
-    evaluation: float = Field(default=0.2, ge=0, lt=1, description="share of reference images and prompts")
-    scorer: float = Field(
-        default=0.2, ge=0, lt=1, description="share on which the CLIP-Score model is fitted"
+    evaluation: Share | FromPool = Field(
+        default=0.2, description="share of reference images and prompts, or {pool: NAME}"
+    )
+    scorer: Share | FromPool = Field(
+        default=0.2, description="share on which the CLIP-Score model is fitted, or {pool: NAME}"
     )
 
     @model_validator(mode="after")
     def _leave_a_pool(self) -> "SplitSettings":
-        total = self.meta_validation + self.evaluation + self.scorer
+        total = sum(self.shares().values())
         if total >= 1:
             raise ValueError(f"the shares should sum to less than 1, and they sum to {total:.7g}")
         return self
 
+    def shares(self) -> dict[str, float]:
+        """The share of each split in the pool's own groups, by the names in the index."""
+        return {name: value for name, value in self._named() if isinstance(value, float)}
+
+    def others(self) -> dict[str, str]:
+        """The pool that a split is, by the split's name in the index; evaluation first, which loses least."""
+        found = {name: value.pool for name, value in self._named() if isinstance(value, FromPool)}
+        return dict(sorted(found.items(), key=lambda item: item[0] != "evaluation"))
+
+    def _named(self) -> list[tuple[str, float | FromPool]]:
+        # In this order the shares lie side by side when a group's split is drawn.
+        return [
+            ("meta_val", self.meta_validation),
+            ("evaluation", self.evaluation),
+            ("scorer", self.scorer),
+        ]
+
 
 class UserPool(PoolSettings):
     """A pool read from a person's own files."""
+
+    # Whether a group is one and the same in other pools (a prompt), or a name in this one alone (a folder).
+    groups_everywhere: ClassVar[bool] = True
 
     path: str = Field(min_length=1, description="a folder; for webdataset and parquet also one file")
     resolution: int = Field(
         default=32, ge=16, le=1024, multiple_of=4, description="pixels of a side, after the crop"
     )
     seed: int = Field(default=0, ge=0, description="of the split")
-    splits: SplitSettings = Field(default=SplitSettings(), description="shares that are held out")
+    splits: SplitSettings = Field(default=SplitSettings(), description="what is held out")
     pairs: int | None = Field(
         default=None, ge=1, description="how many it holds, for a plan where its files are not here"
     )

@@ -5,6 +5,7 @@ import pytest
 
 from alchemist.analysis import metrics
 from alchemist.settings.contrast import ContrastSettings
+from alchemist.settings.evaluation import EvaluateSettings
 
 LITE = {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}
 PUBLISHED = {"fd": "fid_pytorch", "kid": "kid_pytorch", "clip": "clip_vit_l_14_openai"}
@@ -16,9 +17,28 @@ def test_a_contrast_may_be_in_every_metric_and_in_no_other() -> None:
 
 
 def test_only_the_clip_score_is_better_when_higher() -> None:
-    assert {m.name: metrics.better(m.name) for m in metrics.METRICS} == {
-        "fd": -1, "fd_coded": -1, "kid": -1, "clip": 1, "nll": -1,
-    }  # fmt: skip
+    assert [m.name for m in metrics.METRICS if metrics.better(m.name) > 0] == ["clip"]
+
+
+def test_every_figure_that_may_be_asked_for_has_a_metric() -> None:
+    networks = get_args(EvaluateSettings.model_fields["features"].annotation)
+    for first in networks:
+        further = tuple(name for name in (*networks, "cmmd") if name != first)
+        names = EvaluateSettings(features=first, further=further).names
+        assert all(metrics.is_metric(short) for short in names)
+        assert "(" in metrics.metric_name("fd", names), "its network in words"
+
+
+def test_figures_of_further_networks_stand_beside_under_their_full_names() -> None:
+    names = EvaluateSettings(further=("inception_clean", "cmmd")).names
+    shorts = metrics.columns(names, None)
+    assert shorts["fd"] == "fd_lite0"
+    assert {shorts[name] for name in ("fid_clean", "kid_clean", "cmmd")} == {"fid_clean", "kid_clean", "cmmd"}
+    measured = metrics.measured(pd.DataFrame([dict.fromkeys(shorts, 1.0)]))
+    assert measured == ("fd", "fd_coded", "kid", "clip", "fid_clean", "kid_clean", "cmmd")
+    assert metrics.metric_name("fid_clean", names) == "FID (clean-fid)"
+    assert metrics.shown("kid_clean", names) == (1000, 1)
+    assert metrics.shown("cmmd", names) == (1, 3)
 
 
 def test_an_optional_metric_is_measured_where_the_table_has_it() -> None:

@@ -13,7 +13,7 @@ from cleanfid import fid
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
 from alchemist.measures import distances
-from alchemist.measures.distances import Moments, frechet_distance, kernel_distance, moments
+from alchemist.measures.distances import Moments, cmmd, frechet_distance, kernel_distance, moments
 
 
 def gaussian_sample(rng, n, mean, covariance):
@@ -111,6 +111,19 @@ def test_kept_moments_give_the_same_distance():
     assert frechet_distance(a, kept) == frechet_distance(a, b) == frechet_distance(moments(a), kept)
 
 
+def test_moments_of_many_rows_are_the_same_by_blocks(monkeypatch):
+    """To the last digits, for float32 far from zero too."""
+    x = (np.random.default_rng(14).standard_normal((700, 40)) + 300).astype(np.float32)
+    whole = moments(x)
+    monkeypatch.setattr(distances, "_BLOCK", 64)
+    blocks = moments(x)
+    assert blocks.mean == pytest.approx(whole.mean, rel=1e-13)
+    assert blocks.covariance == pytest.approx(whole.covariance, rel=1e-10, abs=1e-12)
+    assert blocks.covariance == pytest.approx(np.cov(x.astype(np.float64), rowvar=False), rel=1e-9, abs=1e-12)
+    with pytest.raises(Refusal, match="not finite"):
+        moments(np.where(x > x.max() - 0.1, np.nan, x))
+
+
 @pytest.mark.parametrize("bad", [np.zeros((1, 3)), np.zeros(3), np.array([[1.0, np.nan], [0.0, 1.0]])])
 def test_features_that_cannot_be_measured_are_refused(bad):
     with pytest.raises(Refusal, match="features"):
@@ -140,17 +153,18 @@ def test_kernel_distance_of_whole_sets_is_the_brute_force_mmd():
     assert sd == pytest.approx(0, abs=1e-12)  # every subset is the whole set
 
 
+@pytest.mark.parametrize("count", [4, 20])
 @pytest.mark.parametrize("rows", [7, 30, 500])
-def test_kernel_distance_is_clean_fids_on_the_same_subsets(rows, monkeypatch):
-    """Every subset's value, although the kernel is computed once for all of them, a block at a time."""
+def test_kernel_distance_is_clean_fids_on_the_same_subsets(rows, count, monkeypatch):
+    """Every subset's value: of few by themselves, and of many by one kernel, a block of rows at a time."""
     monkeypatch.setattr(distances, "_ROWS", rows)
     rng = np.random.default_rng(13)
     a, b = rng.standard_normal((60, 6)), rng.standard_normal((90, 6)) * 1.2 + 0.1
     theirs = []
-    for subset in range(4):
+    for subset in range(count):
         np.random.seed(stateless.key("kid", 3, subset) % (1 << 32))
         theirs.append(fid.kernel_distance(a, b, num_subsets=1, max_subset_size=25))
-    mean, sd = kernel_distance(a, b, 4, 25, 3)
+    mean, sd = kernel_distance(a, b, count, 25, 3)
     assert mean == pytest.approx(np.mean(theirs), rel=1e-10)
     assert sd == pytest.approx(np.std(theirs, ddof=1), rel=1e-10)
 
@@ -193,6 +207,38 @@ def test_kernel_distance_is_a_function_of_its_seed_and_leaves_numpy_alone():
     singles = [kernel_distance(a, b, n, 20, 1)[0] * n for n in (1, 2, 3, 4)]
     assert singles[3] == pytest.approx(first[0] * 4)
     assert np.std(np.diff([0, *singles]), ddof=1) == pytest.approx(first[1])
+
+
+def unit(rng, n, d, middle=0.0):
+    x = rng.standard_normal((n, d)) + middle
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("rows", [3, 500])
+def test_cmmd_is_its_definition_in_loops(rows, monkeypatch):
+    """1000 x the biased MMD^2 with exp(-|x - y|^2 / 200): every pair counts, a row with itself too."""
+    monkeypatch.setattr(distances, "_ROWS", rows)
+    rng = np.random.default_rng(15)
+    a, b = unit(rng, 11, 6), unit(rng, 7, 6, 0.5)
+
+    def mean_kernel(x, y):
+        apart = [float(np.square(p.astype(np.float64) - q).sum()) for p in x for q in y]
+        return math.fsum(math.exp(-d / 200) for d in apart) / len(apart)
+
+    expected = 1000 * (mean_kernel(a, a) + mean_kernel(b, b) - 2 * mean_kernel(a, b))
+    assert cmmd(a, b) == pytest.approx(expected, rel=1e-8)
+    assert cmmd(b, a) == pytest.approx(expected, rel=1e-8)
+
+
+def test_cmmd_of_two_points_is_the_closed_form():
+    """All of a at one end, all of b at the other, 2 apart: 2 - 2 exp(-4 / 200)."""
+    a = np.tile([1.0, 0.0], (4, 1))
+    assert cmmd(a, -a[:3]) == pytest.approx(1000 * (2 - 2 * math.exp(-0.02)), rel=1e-12)
+    assert cmmd(a, a) == 0
+    x = unit(np.random.default_rng(16), 50, 8)
+    assert cmmd(x, x) == pytest.approx(0, abs=1e-10)
+    with pytest.raises(Refusal, match="features"):
+        cmmd(x, x[:1])
 
 
 def test_a_distance_does_not_depend_on_the_number_of_cores():

@@ -13,9 +13,21 @@ from PIL import Image
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
 from alchemist.measures.distances import frechet_distance, kernel_distance
-from alchemist.measures.features import FEATURES, Lite0Features, extract, extractor, folded, lite0
+from alchemist.measures.features import (
+    FEATURES,
+    Lite0Features,
+    extract,
+    extractor,
+    extractors,
+    folded,
+    lite0,
+    read,
+    write,
+)
+from alchemist.measures.published import inception
 from alchemist.pools.emoji import compose
 from alchemist.pools.emoji_scene import drawing
+from alchemist.settings.evaluation import EvaluateSettings, WeightsSettings
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +146,8 @@ def test_inception_out_of_reach_is_one_sentence(tmp_path, monkeypatch):
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(
-        Refusal, match=r"InceptionV3.*github\.com.*set evaluate\.features to lite0\.$"
+        Refusal,
+        match=r"InceptionV3.*github\.com.*evaluate\.weights\.inception.*evaluate\.features to lite0\.$",
     ) as told:
         extractor("inception", 64)
     assert "\n" not in str(told.value)
@@ -147,17 +160,7 @@ def test_inception_takes_any_size_once_its_weights_are_cached(tmp_path, monkeypa
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     place = tmp_path / "hub" / "checkpoints" / parts.FID_WEIGHTS_URL.rsplit("/", 1)[1]
     place.parent.mkdir(parents=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        body = parts._inception_v3(num_classes=1008, aux_logits=False, pretrained=False)
-    body.Mixed_5b, body.Mixed_5c, body.Mixed_5d = (
-        parts.FIDInceptionA(c, p) for c, p in ((192, 32), (256, 64), (288, 64))
-    )
-    body.Mixed_6b, body.Mixed_6c, body.Mixed_6d, body.Mixed_6e = (
-        parts.FIDInceptionC(768, channels_7x7=c) for c in (128, 160, 160, 192)
-    )
-    body.Mixed_7b, body.Mixed_7c = parts.FIDInceptionE_1(1280), parts.FIDInceptionE_2(2048)
-    torch.save(body.state_dict(), place)
+    torch.save(inception().to_empty(device="cpu").apply(drawn).state_dict(), place)
     filters = list(warnings.filters)
     by = extractor("inception", 64)
     assert list(warnings.filters) == filters  # clean-fid would switch warnings off for good
@@ -165,3 +168,28 @@ def test_inception_takes_any_size_once_its_weights_are_cached(tmp_path, monkeypa
     rows = extract(images[:2], by, 2)
     assert rows.shape == (2, 2048)
     assert np.isfinite(rows).all()
+
+
+def drawn(part):
+    if hasattr(part, "reset_parameters"):
+        part.reset_parameters()
+
+
+def test_features_of_several_networks_come_back_from_their_files(tmp_path):
+    """Under the name of the network, so that none can stand in for another."""
+    found = {"lite0": np.eye(3), "cmmd": np.ones((3, 2))}
+    write(tmp_path, "real", found)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["real-cmmd.npy", "real.npy"]
+    again = read(tmp_path, "real", ("lite0", "cmmd"))
+    assert list(again) == ["lite0", "cmmd"]
+    assert all(np.array_equal(again[name], rows) for name, rows in found.items())
+    with pytest.raises(Refusal, match=r"real-dinov2_vitb14\.npy is missing; run dvc repro"):
+        read(tmp_path, "real", ("lite0", "dinov2_vitb14"))
+
+
+def test_every_network_that_is_asked_for_is_taken_in_order():
+    by = extractors(EvaluateSettings(feature_size=32))
+    assert [one.name for one in by] == ["lite0"]
+    assert by[0].resize(np.zeros((8, 8, 3), dtype=np.uint8)).shape == (32, 32, 3)
+    with pytest.raises(Refusal, match=r"evaluate\.weights\.cmmd is '/none\.pth', which is no file here"):
+        extractors(EvaluateSettings(further=("cmmd",), weights=WeightsSettings(cmmd="/none.pth")))

@@ -7,18 +7,13 @@ import pytest
 import torch
 from conftest import TINY
 
-from alchemist.core import devices, stateless
+from alchemist.core import devices
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.families.star.settings import StarLaw
 from alchemist.measures import generator as measure
-from alchemist.measures.clip_score import Scorer, score
-from alchemist.measures.distances import frechet_distance, kernel_distance, moments
-from alchemist.measures.features import Extractor, extract
-from alchemist.measures.generator import References, Side
-from alchemist.measures.scorers import fit_lit
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, EvaluationRows
-from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
+from alchemist.settings.evaluation import EvaluateSettings
 
 SETTINGS = EvaluateSettings(
     images=8, batch=3, seed=5, features="lite0", feature_size=64, clip="lit", kid_subsets=3,
@@ -61,7 +56,8 @@ def drawn(
     tick: Callable[[int], object] = silent,
     **changes: int,
 ) -> np.ndarray:
-    return measure.generate(generator, data, rows, LAW, SETTINGS.model_copy(update=changes), tick)
+    settings = SETTINGS.model_copy(update=changes)
+    return np.concatenate([*measure.generate(generator, data, rows, LAW, settings, tick)])
 
 
 @pytest.mark.usefixtures("_float32")
@@ -112,7 +108,16 @@ def test_images_are_of_the_prompts_captions_by_the_law_that_is_given(
     other = EvaluationRows(rows.numbers, rows.references[:8], rows.references)
     assert (drawn(generator, data, other, batch=8) != images).mean() > 0.3
     plain = measure.generate(generator, data, rows, StarLaw(guidance=0.0, top_p=0.9), SETTINGS, silent)
-    assert (plain != images).mean() > 0.1
+    assert (np.concatenate([*plain]) != images).mean() > 0.1
+
+
+def test_images_are_handed_on_before_the_next_are_drawn(
+    generator: StarGenerator, data: Encoded, rows: EvaluationRows
+) -> None:
+    ticks: list[int] = []
+    batches = measure.generate(generator, data, rows, LAW, SETTINGS, ticks.append)
+    seen = [(len(images), len(ticks)) for images in batches]
+    assert seen == [(3, 0), (3, 1), (2, 2)]
 
 
 # --- NLL ---
@@ -144,69 +149,3 @@ def test_nll_of_a_uniform_guess_is_the_logarithm_of_the_codes(
         blank.star.head.weight.zero_()  # type: ignore[union-attr]
     assert blank.likelihood == "nats a token"
     assert measure.held_out_loss(blank, data, rows, 4) == pytest.approx(np.log(64), rel=1e-6)
-
-
-# --- distances and score ---
-
-
-@pytest.fixture(scope="module")
-def scorer() -> Scorer:
-    settings = ScorerSettings(image_size=32, embed_dim=8, steps=2, batch=8, learning_rate=1e-3, seed=0)
-    return fit_lit(pictures("scorer", 8), words(8), settings)
-
-
-@pytest.fixture(scope="module")
-def by() -> Extractor:
-    """Twelve fixed projections of the pixels: features of the right kind, at once."""
-    mix = torch.from_numpy(stateless.generator("mix").normal(size=(16 * 16 * 3, 12)).astype(np.float32)) / 255
-
-    def network(pixels: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(pixels.flatten(1) @ mix / 8)
-
-    return Extractor("lite0", lambda image: image.astype(np.float32), network, torch.device("cpu"))
-
-
-def pictures(stream: str, count: int) -> np.ndarray:
-    return stateless.generator(stream).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
-
-
-def words(count: int) -> list[str]:
-    return [f"a picture of {i} foxes" for i in range(count)]
-
-
-def test_figures_are_distances_to_the_real_references_and_apart_to_the_coded(
-    by: Extractor, scorer: Scorer
-) -> None:
-    images, real, coded = pictures("images", 8), pictures("real", 20), pictures("coded", 20) // 2
-    of_real, of_coded = (extract(side, by, 7) for side in (real, coded))
-    references = References(of_real, moments(of_real), moments(of_coded))
-    found = measure.figures(images, words(8), by, scorer, references, SETTINGS)
-    own = extract(images, by, 3)
-    assert set(found) == {"fd_lite0", "fd_lite0_coded", "kid_lite0", "kid_lite0_sd", "clip_lit"}
-    assert found["fd_lite0"] == pytest.approx(frechet_distance(own, of_real), rel=1e-6)
-    assert found["fd_lite0_coded"] == pytest.approx(frechet_distance(own, of_coded), rel=1e-6)
-    assert abs(found["fd_lite0"] - found["fd_lite0_coded"]) > 0.05 * found["fd_lite0"]
-    kid, spread = kernel_distance(own, of_real, 3, 6, 5)
-    assert (found["kid_lite0"], found["kid_lite0_sd"]) == pytest.approx((kid, spread), rel=1e-6)
-    assert found["clip_lit"] == pytest.approx(score(scorer, images, words(8), 8).mean(), abs=1e-3)
-    turned = words(8)[1:] + words(8)[:1]
-    assert abs(found["clip_lit"] - score(scorer, images, turned, 8).mean()) > 1e-3, (
-        "each with its own caption"
-    )
-
-
-def test_floors_are_those_of_perfect_images_before_and_after_the_codec(scorer: Scorer) -> None:
-    rng = stateless.generator("floors")
-    prompts, references = (
-        Side(rng.normal(size=(count, 12)), rng.normal(size=(count, 12)) * 1.3 + 0.5) for count in (8, 20)
-    )
-    images, coded = pictures("prompts", 8), pictures("prompts coded", 8)
-    found = measure.floors(prompts, references, images, coded, words(8), scorer, SETTINGS)
-    assert found["fd_lite0"] == pytest.approx(frechet_distance(prompts.real, references.real))
-    assert found["fd_lite0_coded"] == pytest.approx(frechet_distance(prompts.coded, references.coded))
-    assert found["fd_reconstruction"] == pytest.approx(frechet_distance(prompts.coded, references.real))
-    kid, _ = kernel_distance(prompts.real, references.real, 3, 6, 5)
-    assert found["kid_lite0"] == pytest.approx(kid)
-    for name, pixels in (("clip_lit", images), ("clip_lit_reconstruction", coded)):
-        assert found[name] == pytest.approx(score(scorer, pixels, words(8), 8).mean(), abs=1e-3)
-    assert len(set(found.values())) == len(found) == 6

@@ -7,6 +7,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from scorer_helpers import SETTINGS, pairs
 
 from alchemist.core.refusal import Refusal
@@ -52,7 +53,7 @@ def test_fitting_is_a_function_of_seed_and_pairs_and_leaves_torch_alone():
 
 def test_only_the_projections_and_the_scale_are_trained(scorer):
     from alchemist.measures.features import lite0
-    from alchemist.models.text import load_minilm
+    from alchemist.models.text_towers import load_minilm
 
     packaged = lite0().state_dict()
     ours = scorer.model.visual.trunk.state_dict()
@@ -99,7 +100,8 @@ def unreachable(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("unreachable")
 def test_a_published_clip_out_of_reach_is_one_sentence_at_once(tmp_path, capfd):
     with pytest.raises(
-        Refusal, match=r"ViT-L-14/openai.*huggingface\.co.*set evaluate\.clip to lit\.$"
+        Refusal,
+        match=r"ViT-L-14/openai.*huggingface\.co.*evaluate\.weights\.clip.*set evaluate\.clip to lit\.$",
     ) as told:
         load_scorer("ViT-L-14/openai", tmp_path)
     assert "\n" not in str(told.value)
@@ -139,3 +141,80 @@ def test_the_same_call_serves_a_published_clip(tmp_path, monkeypatch, held_out):
     with torch.no_grad():
         a, b = published.model.encode_image(image), published.model.encode_text(tokens)
     assert torch.cosine_similarity(a, b).item() == pytest.approx(values[0], abs=1e-5)
+
+
+# --- published models of a file ---
+
+
+@pytest.fixture
+def tiny_clip(tmp_path, monkeypatch):
+    """A tiny CLIP under a published name whose own place is out of reach, to be written to a file."""
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
+    }
+    (tmp_path / "tiny-file.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "tiny-file.json")
+    card = {"url": "https://nowhere.invalid/w.pt", "mean": (0.5,) * 3, "std": (0.25,) * 3, "quick_gelu": True}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-file", {"here": card})
+    torch.manual_seed(3)
+    model = open_clip.create_model("tiny-file", force_quick_gelu=True).eval()
+    return model, tmp_path
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
+def test_a_published_clip_is_read_from_a_file(name, tiny_clip, held_out):
+    """Raw cosines of the file's own weights, with the card's normalisation and OpenAI's activation."""
+    model, folder = tiny_clip
+    state = model.state_dict()
+    if name == "w.pt":  # OpenAI's file says its sizes too, in half precision
+        state = {k: v.half() for k, v in state.items()} | {"input_resolution": torch.tensor(32)}
+        torch.save(state, folder / name)
+        model.load_state_dict({k: v.float() for k, v in state.items() if k != "input_resolution"})
+    else:
+        save_file({k: v.contiguous() for k, v in state.items()}, folder / name)
+    scorer = load_scorer("tiny-file/here", folder, place=str(folder / name))
+    images, captions = held_out[0][:6], held_out[1][:6]
+    found = score(scorer, images, captions, 4)
+    x = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image in images])
+    pieces = open_clip.get_tokenizer("tiny-file")(captions)
+    with torch.no_grad():
+        a, b = model.encode_image((x - 0.5) / 0.25), model.encode_text(pieces)
+    wanted = torch.cosine_similarity(a, b).numpy()
+    assert found == pytest.approx(wanted, abs=1e-5)
+    assert (found < 0).any() or found.std() > 0, "neither cut at 0"
+    assert np.abs(found).max() <= 1, "nor times 100"
+
+
+def test_a_caption_is_cut_at_77_pieces(tiny_clip):
+    """What stands behind does not count, and a caption of any length is no mistake."""
+    model, folder = tiny_clip
+    torch.save(model.state_dict(), folder / "w.pt")
+    scorer = load_published("tiny-file/here", place=str(folder / "w.pt"))
+    long = "red fox " * 60
+    rows = embed_captions(scorer, [long, long + "and a whale", "a whale"], 3)
+    assert scorer.pieces([long]).shape == (1, 77)
+    assert torch.equal(rows[0], rows[1])
+    assert not torch.allclose(rows[0], rows[2], atol=1e-3)
+
+
+def test_a_file_of_another_clip_is_one_sentence(tiny_clip):
+    model, folder = tiny_clip
+    state = model.state_dict()
+    torch.save(state | {"visual.proj": torch.zeros(64, 17)}, folder / "w.pt")
+    with pytest.raises(
+        Refusal, match=r"evaluate\.weights\.clip is .*whose visual\.proj has the shape \(64, 17\)"
+    ):
+        load_published("tiny-file/here", place=str(folder / "w.pt"))
+    with pytest.raises(Refusal, match=r"evaluate\.weights\.clip is 'none\.pt', which is no file here"):
+        load_published("tiny-file/here", place="none.pt")
+
+
+def test_the_papers_clip_has_its_published_sizes():
+    """ViT-L/14: 428 M parameters, 224 px, 77 pieces; on the device meta."""
+    with torch.device("meta"):
+        model = open_clip.create_model("ViT-L-14", force_quick_gelu=True, device="meta")
+    assert sum(value.numel() for value in model.parameters()) == 427_616_513
+    assert model.visual.image_size in (224, (224, 224))
+    assert model.context_length == 77

@@ -76,6 +76,7 @@ def test_prompts_and_references_share_no_pair_and_leave_none_out(data: Encoded) 
     assert len(rows.references) == 14
     assert sorted([*rows.prompts, *rows.references]) == rows.numbers.tolist()
     assert rows.prompts.tolist() == rows.numbers[-6:].tolist(), "the last ones, as the floors take them"
+    assert [range(20)[side] for side in divided(20, 6, shared=True)] == [range(14, 20), range(20)]
     prompts, references = divided(20, 6)
     assert rows.numbers[prompts].tolist() == rows.prompts.tolist()
     assert rows.numbers[references].tolist() == rows.references.tolist()
@@ -153,6 +154,9 @@ def test_several_shards_give_the_batches_of_one(tmp_path: Path, rows_per_shard: 
     for name in arrays():
         assert len(list(several.folder.glob(f"{name}-*"))) == -(-COUNT // rows_per_shard)
     assert len(list(one.folder.glob("text-*"))) == 1
+    assert len(list(several.folder.glob("pooled-*"))) == (
+        len(list(several.folder.glob("text-*"))) if pooled else 0
+    )
     assert len(list(several.folder.glob("text-*"))) == {1: 9, 5: 4, 22: 1, 23: 1}[rows_per_shard]
     rng = stateless.generator("rows of a batch")
     for numbers in (np.arange(COUNT), rng.permutation(COUNT), rng.integers(0, COUNT, 40), np.array([22])):
@@ -188,7 +192,7 @@ def test_appends_of_any_size_give_equal_bytes(tmp_path: Path) -> None:
         store = written(tmp_path / str(at_once), 60, at_once, pooled=True)
         digests.append({path.name: files.sha256(path) for path in store.folder.iterdir()})
     assert all(found == digests[0] for found in digests)
-    assert len(digests[0]) == 3 * 5 + 4 + 4, "arrays, captions; pooled, rows, offsets, manifest"
+    assert len(digests[0]) == 3 * 5 + 2 * 4 + 3, "arrays; states, pooled; rows, offsets, manifest"
 
 
 def test_the_manifest_tells_what_was_written_and_by_what(tmp_path: Path) -> None:

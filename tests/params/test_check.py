@@ -15,6 +15,17 @@ def test_the_default_is_sound() -> None:
     assert check(DEFAULT).grid.ratios == (0.5, 0.2)
 
 
+def test_a_contrast_in_a_further_figure_needs_its_network() -> None:
+    params = copy.deepcopy(REPOS)
+    params["contrasts"]["alchemist_random"] |= {"metric": "cmmd"}
+    with pytest.raises(
+        Refusal, match=r"contrasts\.alchemist_random\.metric is cmmd.*tiny\.evaluate\.further"
+    ):
+        check(params)
+    params["scales"]["tiny"]["evaluate"] |= {"further": ["cmmd"]}
+    assert check(params).scales["tiny"].evaluate.names["cmmd"] == "cmmd"
+
+
 @pytest.mark.parametrize("ratios", [[0.3], [0.2, 0.5], [0.9]])
 def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[float]) -> None:
     params = copy.deepcopy(REPOS)
@@ -26,8 +37,13 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("pool", "laion", "pool is 'laion'; legal values are emoji, emoji_crowded, mine."),
-        ("scale", 3, "scale is 3; legal values are tiny, small, tiny_paper_metrics."),
+        (
+            "pool",
+            "coyo",
+            "pool is 'coyo'; legal values are emoji, emoji_crowded, mine, laion30m, hpdv3_2m, "
+            "flux_reason_6m, mjhq30k.",
+        ),
+        ("scale", 3, "scale is 3; legal values are tiny, small, paper, paper_flux, tiny_paper_metrics."),
         ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, roles,"),
         ("roles.proxy", "xl", "roles.proxy is 'xl'; legal values are xs, s, m,"),
         (
@@ -84,6 +100,11 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "scales.tiny.train.images is 'many'; it should be a whole number, at least 1.",
         ),
         ("scales.tiny.evaluate.images", 2000, "scales.tiny.evaluate.images is 2000; at most half of"),
+        (
+            "scales.tiny.evaluate",
+            {"images": 30000, "references": "all"},
+            "is 30000; at most all of pools.emoji",
+        ),
         (
             "scales.tiny.sample.star.top_p",
             0.0,
@@ -155,7 +176,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "contrasts.alchemist_loss.metric",
             "fid",
-            "contrasts.alchemist_loss.metric is 'fid'; it should be fd, fd_coded, kid, clip or nll.",
+            "contrasts.alchemist_loss.metric is 'fid'; it should be fd, fd_coded, kid, clip, nll, fd_lite0, ",
         ),
         (
             "statistics.confidence",
@@ -212,3 +233,67 @@ def test_a_contrast_that_cannot_be_tested_is_one_sentence(changes: dict[str, Any
         check(asking(**changes))
     assert told in str(refused.value)
     assert str(refused.value).endswith(".")
+
+
+def with_pools(splits: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
+    """Pool mine in force with these splits, and pools of folders whose splits are given."""
+    params = edited("pool", "mine")
+    params["grid"]["oracles"], params["grid"]["selections"] = [], ["random", "alchemist"]
+    params["pools"]["mine"]["splits"] = splits
+    for name, held_out in others.items():
+        params["pools"][name] = {"format": "folder", "path": name, "splits": held_out}
+    return params
+
+
+NONE = {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0}
+
+
+def test_splits_may_be_other_pools() -> None:
+    splits = {"evaluation": {"pool": "mjhq30k"}, "meta_validation": {"pool": "clean"}, "scorer": 0.1}
+    assert check(with_pools(splits, clean=NONE)).pools["mine"].splits.others() == {
+        "evaluation": "mjhq30k", "meta_val": "clean",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("splits", "others", "told"),
+    [
+        ({"evaluation": {"pool": "mjhq"}}, {}, "evaluation.pool is 'mjhq', nearest to mjhq30k; legal values"),
+        ({"evaluation": {"pool": "mine"}}, {}, "evaluation.pool is 'mine'"),
+        ({"evaluation": {"pool": "emoji"}}, {}, "evaluation.pool is 'emoji'"),
+        (
+            {"evaluation": {"pool": "a"}, "scorer": {"pool": "a"}},
+            {"a": NONE},
+            "evaluation.pool is 'a', which is another split too",
+        ),
+        (
+            {"meta_validation": {"pool": "a"}},
+            {"a": {**NONE, "scorer": {"pool": "b"}}, "b": {**NONE, "evaluation": {"pool": "mine"}}},
+            "meta_validation.pool is 'a', whose own splits lead back to mine",
+        ),
+        ({"evaluation": 0}, {}, "evaluation is 0, and the cells of the grid are measured on that split"),
+        ({"scorer": 0}, {}, "scorer is 0, and scales.tiny.evaluate.clip is lit"),
+        ({"meta_validation": 0}, {}, "meta_validation is 0; the rater alchemist needs pairs"),
+        ({"evaluation": {"pol": "a"}}, {}, "evaluation.pol is not a known key, nearest to pool; legal keys"),
+        (
+            {"evaluation": {}},
+            {},
+            "evaluation is {}; it should be a finite number, at least 0 and less than 1 or a block with the "
+            "keys pool.",
+        ),
+        ({"evaluation": 1.5}, {}, "evaluation is 1.5; it should be a finite number, at least 0 and less"),
+        ({"evaluation": "mjhq30k"}, {}, "evaluation is 'mjhq30k'; it should be a finite number"),
+    ],
+)  # fmt: skip
+def test_wrong_splits_are_told(splits: dict[str, Any], others: dict[str, Any], told: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        check(with_pools(splits, **others))
+    assert str(refused.value).startswith(f"pools.mine.splits.{told}")
+    assert "\n" not in str(refused.value)
+
+
+def test_splits_that_nothing_needs_may_be_empty() -> None:
+    params = with_pools({"evaluation": {"pool": "mjhq30k"}, "scorer": 0, "meta_validation": 0})
+    params["grid"]["selections"], params["grid"]["raters"] = ["random"], ["random"]
+    params["scales"]["tiny"]["evaluate"] = {"clip": "ViT-L-14/openai"}
+    check(params)

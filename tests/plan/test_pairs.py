@@ -57,3 +57,11 @@ def test_a_prepared_pool_has_counted_itself(tmp_path: Path) -> None:
     counts = {"pool": {"ok": 5, "empty caption": 2}, "meta_val": {"ok": 3}, "evaluation": {"ok": 2}}
     (tmp_path / "card.json").write_text(json.dumps({"counts": counts}))
     assert prepared(tmp_path) == Pairs(5, 3, 2, 0, "as prepared")
+
+
+def test_a_split_that_is_another_pool_adds_its_pairs(tmp_path: Path) -> None:
+    found = pools(tmp_path / "a", pairs=1000, splits={
+        "meta_validation": 0.1, "evaluation": {"pool": "other"}, "scorer": 0.0,
+    }) | {"other": pools(tmp_path / "b", pairs=70)["mine"]}  # fmt: skip
+    counted = planned("mine", found)
+    assert (counted.pool, counted.meta_val, counted.evaluation, counted.scorer) == (900, 100, 70, 0)

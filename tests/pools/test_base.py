@@ -16,6 +16,7 @@ from alchemist.pools.base import (
     unique,
     walk,
 )
+from alchemist.pools.seen import Seen
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_a_caption_is_cleaned_or_has_a_reason(written, cleaned, reason):
 def test_the_first_pair_of_an_id_has_it_and_repeats_are_rejected():
     pairs = [Found(name, name, b"x", group="p") for name in ("a", "b", "a", "a#2", "a")]
     pairs[0] = Found("a", None, None, "broken")  # has its id all the same
-    found = list(unique(iter(pairs)))
+    found = list(unique(pairs, Seen()))
     assert [pair.id for pair in found] == ["a", "b", "a#2", "a#2#2", "a#3"]
     assert [pair.reason for pair in found] == ["broken", "", DUPLICATE_ID, DUPLICATE_ID, DUPLICATE_ID]
     assert found[1] == pairs[1]

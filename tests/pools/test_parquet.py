@@ -8,6 +8,7 @@ from pool_helpers import encoded, outcomes, picture, user_pool
 
 from alchemist.core.refusal import Refusal
 from alchemist.pools import base, parquet
+from alchemist.pools.place import fetch
 from alchemist.pools.read import expected, records
 
 
@@ -105,6 +106,6 @@ def test_a_files_rows_are_not_held_once_they_are_read(tmp_path):
     del table
     before, peak = pa.total_allocated_bytes(), 0
     for found in parquet.read(user_pool(tmp_path, "parquet")):
-        assert len(found.image) == 65_536
+        assert len(fetch(found.image)) == 65_536
         peak = max(peak, pa.total_allocated_bytes() - before)
     assert peak < 8 * 2**20

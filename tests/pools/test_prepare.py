@@ -1,23 +1,25 @@
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 from PIL import Image
-from pool_helpers import emoji_pool, some_rows
+from pool_helpers import emoji_pool, some_rows, write_pair
 
 from alchemist.core import files
+from alchemist.params.sources import passed_on
 from alchemist.pools.read import rows
-from alchemist.pools.store import images, read_index, usable
-from alchemist.pools.truth import read_truth
+from alchemist.pools.store import images, read_extra, read_index, usable
+from alchemist.pools.truth import read_labels, read_truth
 
 
-def run_stage(folder, pool, block):
-    files.write_json(folder / "data/params.json", {"pools": {pool: block}})
+def run_stage(folder, pool, block, **others):
+    files.write_json(folder / "data/params.json", passed_on({"pools": {pool: block, **others}}))
     command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
     command += ["--truth-out", "data/truth", "--time-out", "data/timings/prepare.json"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
+def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path, monkeypatch):
     source = tmp_path / "mine"
     source.mkdir()
     for row in some_rows(3):
@@ -43,6 +45,7 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path):
     assert (card["licence"], card["pool"], card["settings"]["path"]) == ("ours", "mine", "mine")
     assert (card["resolution"], card["settings"]) == (16, {**block, "group": None})
     index = usable(read_index(tmp_path / "data/pool"), "pool")
+    monkeypatch.chdir(tmp_path)  # the pool's path is relative to where the stages run
     found = dict(zip(index["id"], images(tmp_path / "data/pool", index), strict=True))
     assert all((found[row.id] == row.image).all() for row in some_rows(3))
 
@@ -79,3 +82,45 @@ def test_the_stage_parts_what_was_planted_from_the_pool(tmp_path):
     names = ["card.json", "images-00000.npy", "images-00001.npy", "images-00002.npy", "index.parquet"]
     assert sorted(path.name for path in (tmp_path / "data/pool").iterdir()) == [*names, "manifest.json"]
     assert files.read_json(tmp_path / "data/timings/prepare.json").keys() == {"seconds"}
+
+
+def test_the_stage_keeps_what_people_preferred_from_raters_and_trainers(tmp_path):
+    source = tmp_path / "hpdv3"
+    (source / "images").mkdir(parents=True)
+    for row in some_rows(2):
+        Image.fromarray(row.image).save(source / f"images/{row.id}.png")
+    pair = {"prompt": "words", "confidence": 0.9, "path1": "images/id-0.png", "path2": "images/id-1.png"}
+    files.write_json(source / "all.json", [pair, pair])
+    splits = {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0}
+    block = {"format": "hpdv3", "path": "hpdv3", "resolution": 16, "splits": splits}
+    done = run_stage(tmp_path, "mine", block)
+    assert done.returncode == 0, done.stderr
+    labels = read_labels(tmp_path / "data/truth")
+    assert labels[["wins", "losses", "confidence"]].to_numpy().tolist() == [[2, 0, 0.9], [0, 2, 0.9]]
+    extra = read_extra(tmp_path / "data/pool")
+    assert (list(extra["id"]), list(extra["repeats"])) == (list(labels["id"]), [2, 2])
+    names = set().union(
+        *(set(pq.read_schema(path).names) for path in (tmp_path / "data/pool").glob("*.parquet"))
+    )
+    assert not {"wins", "losses", "confidence"} & names
+    assert not list((tmp_path / "data/pool").glob("*labels*"))
+
+
+def test_the_stage_reads_pools_that_are_splits(tmp_path, monkeypatch):
+    for folder, start in (("mine", 0), ("clean", 5)):
+        for i in range(start, start + 8):
+            write_pair(tmp_path / folder, f"{i}", f"caption {i}", i)
+    splits = {"meta_validation": 0.0, "evaluation": {"pool": "clean"}, "scorer": 0.0}
+    block = {"format": "folder", "path": "mine", "resolution": 16, "splits": splits}
+    other = {"format": "folder", "path": "clean", "resolution": 64, "licence": "theirs"}
+    done = run_stage(tmp_path, "mine", block, clean=other)
+    assert done.returncode == 0, done.stderr
+    assert "3 same pixels as a pair of another split" in done.stdout
+    card = files.read_json(tmp_path / "data/pool/card.json")
+    assert card["roots"] == {"mine": "mine", "clean": "clean"}
+    assert card["others"]["clean"]["licence"] == "theirs"
+    assert card["sources"]["clean"]["evaluation"] == {"ok": 8}
+    assert card["sources"]["mine"]["pool"] == {"ok": 5, "same pixels as a pair of another split": 3}
+    monkeypatch.chdir(tmp_path)
+    index = usable(read_index(tmp_path / "data/pool"), "evaluation")
+    assert images(tmp_path / "data/pool", index).shape == (8, 16, 16, 3)

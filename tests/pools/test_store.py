@@ -10,8 +10,8 @@ from pool_helpers import emoji_pool, some_rows
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.pools.read import rows
-from alchemist.pools.store import images, read_index, write_pool
-from alchemist.pools.truth import read_truth
+from alchemist.pools.store import PLACE, images, read_extra, read_index, write_pool
+from alchemist.pools.truth import read_labels, read_truth
 
 SMALL = {
     "concepts": 5,
@@ -40,7 +40,9 @@ def test_images_come_back_by_row_in_any_order(tmp_path):
     pairs[3], pairs[19] = rejected(pairs[3]), rejected(pairs[19])
     write_pool(tmp_path, iter(pairs), 16, 7, {})
     index = read_index(tmp_path)
-    assert list(index.columns) == ["id", "caption", "split", "group", "status", "reason", "shard", "row"]
+    assert list(index.columns) == [
+        "id", "caption", "split", "group", "status", "reason", "source", "pixels", *PLACE[2:],
+    ]  # fmt: skip
     assert list(index["id"]) == [pair.id for pair in pairs]
     ok = index[index["status"] == "ok"]
     for asked in (ok, ok[::-1], ok.sample(30, replace=True, random_state=0), ok.iloc[:1]):
@@ -65,12 +67,12 @@ def test_shards_are_plain_npy_files_of_the_asked_size(tmp_path, count, sizes):
 
 
 def test_the_index_is_streamed_in_order_over_many_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr("alchemist.pools.store._ROW_GROUP", 8)
-    monkeypatch.setattr("alchemist.pools.store._BATCH", 4)
+    monkeypatch.setattr("alchemist.pools.table.ROW_GROUP", 8)
+    monkeypatch.setattr("alchemist.pools.table.BATCH", 4)
     write_pool(tmp_path, some_rows(21), 16, 100, {})
     index = read_index(tmp_path)
     assert list(index["id"]) == [f"id-{i}" for i in range(21)]
-    assert list(index["row"]) == list(range(21))
+    assert list(index["offset"]) == list(range(21))
 
 
 def test_counts_add_up_and_rejected_rows_point_nowhere(tmp_path):
@@ -85,12 +87,12 @@ def test_counts_add_up_and_rejected_rows_point_nowhere(tmp_path):
     index = read_index(tmp_path)
     assert len(index) == 18
     bad = index[index["status"] == "rejected"]
-    assert (bad[["shard", "row"]] == -1).all(axis=None)
+    assert (bad[["offset", "size"]] == -1).all(axis=None)
+    assert (bad[["place", "file"]] == "").all(axis=None)
     assert (bad["reason"] != "").all()
     good = index[index["status"] == "ok"]
     assert (good["reason"] == "").all()
-    assert not good.duplicated(["shard", "row"]).any()
-    assert str(index["shard"].dtype) == str(index["row"].dtype) == "int32"
+    assert not good.duplicated(["file", "offset"]).any()
 
 
 def test_truth_is_a_table_of_its_own(tmp_path):
@@ -106,6 +108,49 @@ def test_a_pool_without_truth_has_an_empty_table(tmp_path):
     write_pool(tmp_path, (replace(row, kind=None) for row in some_rows(3)), 16, 7, {})
     assert read_truth(tmp_path).shape == (0, 2)
     assert set(read_truth(tmp_path).dtypes) == {read_index(tmp_path)["id"].dtype}
+
+
+def test_what_else_is_known_of_a_pair_lies_beside_the_index_and_labels_lie_with_the_truth(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("alchemist.pools.table.ROW_GROUP", 4)
+    monkeypatch.setattr("alchemist.pools.table.BATCH", 2)
+    pairs = list(some_rows(13))
+    for i in (*range(5), *range(6, 13)):  # nothing is known of the sixth
+        score = float("nan") if i == 3 else i / 2
+        pairs[i] = replace(pairs[i], extra={"score": score, "category": ""}, labels={"wins": i})
+    pairs[7] = rejected(pairs[7])
+    pool, truth = tmp_path / "pool", tmp_path / "truth"
+    pool.mkdir(), truth.mkdir()
+    write_pool(pool, pairs, 16, 7, {}, truth_folder=truth)
+    known = [f"id-{i}" for i in range(13) if i != 5]
+    extra, labels = read_extra(pool), read_labels(truth)
+    assert (list(extra["id"]), list(labels["id"])) == (known, known)
+    assert [str(kind) for kind in extra.dtypes[1:]] == ["float64", str(extra["id"].dtype)]
+    assert extra["score"].isna().sum() == 1
+    assert list(labels["wins"]) == [i for i in range(13) if i != 5]
+    assert sorted(path.name for path in truth.iterdir()) == ["labels.parquet", "truth.parquet"]
+    assert not {"score", "category", "wins"} & set(read_index(pool).columns)
+    assert "extra.parquet" in files.check_manifest(pool)["files"]
+    assert not list(pool.glob("*labels*"))
+
+
+def test_sources_have_columns_of_their_own(tmp_path):
+    pairs = [replace(row, source="a", extra={"score": 0.5}) for row in some_rows(2)]
+    pairs += [replace(row, source="b", extra={"category": "food"}) for row in some_rows(2, start=2)]
+    write_pool(tmp_path, [*pairs[2:], *pairs[:2]], 16, 7, {})
+    extra = read_extra(tmp_path).set_index("id")
+    assert list(extra.loc[["id-0", "id-1"], "score"]) == [0.5, 0.5]
+    assert list(extra.loc[["id-2", "id-3"], "category"]) == ["food", "food"]
+    assert extra.isna().sum().sum() == 4
+
+
+def test_a_pool_of_which_nothing_else_is_known_has_no_further_tables(tmp_path):
+    write_pool(tmp_path, some_rows(3), 16, 7, {})
+    assert not list(tmp_path.glob("extra*"))
+    assert not list(tmp_path.glob("labels*"))
+    for table in (read_extra(tmp_path), read_labels(tmp_path)):
+        assert (list(table), len(table)) == (["id"], 0)
 
 
 @pytest.mark.parametrize("fault", ["id", "group", "pixels"])
@@ -163,4 +208,5 @@ def test_the_store_depends_on_no_source_of_pairs():
         "print(*sorted(name for name in sys.modules if name.startswith('alchemist.pools')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["alchemist.pools", "alchemist.pools.row", "alchemist.pools.store"]
+    found = {name.removeprefix("alchemist.pools").lstrip(".") for name in done.stdout.split()}
+    assert found == {"", "base", "image", "place", "row", "seen", "shards", "store", "table"}

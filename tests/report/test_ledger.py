@@ -8,7 +8,7 @@ from report_helpers import PAIRS, part, run, text
 from alchemist.analysis.words import DASH
 from alchemist.core.refusal import Refusal
 from alchemist.pools import store
-from alchemist.report.ledger import ledger, merged
+from alchemist.report.ledger import ledger, licences, merged, split_table
 
 
 def test_the_ledger_adds_up_and_names_reasons(world: Path) -> None:
@@ -62,3 +62,37 @@ def test_a_subset_that_does_not_fit_is_refused(
 def test_the_pool_of_the_report_is_the_split_that_is_pruned(world: Path) -> None:
     index = store.read_index(world / "data" / "pool")
     assert set(index["split"]) == set(store.SPLITS)  # so that a report that counted all would fail
+
+
+def card(**sources: dict[str, dict[str, int]]) -> dict[str, Any]:
+    whole: dict[str, dict[str, int]] = {split: {} for split in store.SPLITS}
+    for counts in sources.values():
+        for split, found in counts.items():
+            for outcome, count in found.items():
+                whole[split][outcome] = whole[split].get(outcome, 0) + count
+    full = {
+        name: {split: counts.get(split, {}) for split in store.SPLITS} for name, counts in sources.items()
+    }
+    return {"pool": "mine", "licence": "ours", "sources": full, "counts": whole}
+
+
+def test_splits_are_counted_by_source_where_there_are_several() -> None:
+    mine = {"pool": {"ok": 5, "empty caption": 2, "exact duplicate": 1}, "scorer": {"ok": 1}}
+    alone = split_table(card(mine=mine))
+    assert alone.head == ["split", "usable", "rejected"]
+    assert [row[0] for row in alone.rows] == list(store.SPLITS)
+    both = card(other={"evaluation": {"ok": 9, "missing image": 1}}, mine=mine)
+    table = split_table(both)
+    assert table.head == ["pool", "split", "usable", "rejected"]
+    assert table.rows == [
+        ["other", "evaluation", "9", "1"], ["mine", "pool", "5", "3"], ["mine", "scorer", "1", "0"],
+    ]  # fmt: skip
+    both["counts"]["evaluation"]["ok"] += 1
+    with pytest.raises(Refusal, match="do not add up in split evaluation"):
+        split_table(both)
+
+
+def test_the_licence_of_every_source_is_told() -> None:
+    one = card(mine={})
+    assert licences(one) == "ours"
+    assert licences({**one, "others": {"other": {"licence": "theirs"}}}) == "mine: ours; other: theirs"

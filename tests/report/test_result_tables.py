@@ -3,9 +3,11 @@ import re
 from pathlib import Path
 
 import pandas as pd
-from report_helpers import part, text
+import pytest
+from report_helpers import part, run, text
 
-from alchemist.analysis.words import DASH
+from alchemist.analysis.words import DASH, TIMES
+from alchemist.core import files
 
 
 def test_result_rows_floors_and_the_papers_numbers(world: Path) -> None:
@@ -51,3 +53,24 @@ def test_table_holds_the_scores_bit_by_bit(world: Path) -> None:
     assert found == len(table) == 2 + 10 * 3
     assert set(table["pool"]) == {"emoji"}
     assert set(table["scale"]) == {"tiny"}
+
+
+def test_figures_of_further_networks_stand_beside_the_first(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the words of their own network, with their floors, and in the table under their full names."""
+    for path in copy.rglob("figures.json"):
+        held = files.read_json(path)
+        held["names"] |= {"fid_clean": "fid_clean", "kid_clean": "kid_clean", "cmmd": "cmmd"}
+        held["floors"] |= {"fid_clean": 3.25, "kid_clean": 0.0004, "cmmd": 0.021}
+        for at in held["checkpoints"]:
+            at |= {"fid_clean": 7.0 + at["images"] / 1000, "kid_clean": 0.002, "cmmd": 0.5}
+        files.write_json(path, held)
+    run(copy, monkeypatch)
+    shown = text(part((copy / "reports" / "index.html").read_text(), "results"))
+    assert f"NLL FID (clean-fid) KID (clean-fid) {TIMES} 1000 CMMD" in shown, shown[:900]
+    assert f"real images against real 33.1 {DASH} 0.1 79.00 {DASH} 3.2 0.4 0.021" in shown
+    assert re.search(r"full all usable pairs .* 19\.0 2\.0 0\.500", shown)
+    table = pd.read_csv(copy / "reports" / "table.csv")
+    assert set(table["cmmd"]) == {0.5}
+    assert {"fd_lite0", "fid_clean", "kid_clean"} <= set(table.columns)

@@ -18,16 +18,31 @@ def test_figures_carry_the_name_of_their_network():
     assert (here.fd_name, here.kid_name, here.clip_name) == ("fd_lite0", "kid_lite0", "clip_lit")
     assert (paper.fd_name, paper.kid_name) == ("fid_pytorch", "kid_pytorch")
     assert paper.clip_name == "clip_vit_l_14_openai"
+    clean = parse(EvaluateSettings, {"features": "inception_clean", "further": ["inception", "cmmd"]}, "x")
+    assert clean.names == {
+        "fd": "fid_clean", "kid": "kid_clean", "clip": "clip_lit",
+        "fid_pytorch": "fid_pytorch", "kid_pytorch": "kid_pytorch", "cmmd": "cmmd",
+    }  # fmt: skip
+    assert clean.networks == ("inception_clean", "inception", "cmmd")
+    assert parse(EvaluateSettings, {"features": "dinov2_vitl14"}, "x").fd_name == "fd_dinov2_vitl14"
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [("clip", "ViT-L-14"), ("clip", "a/b/c"), ("features", "fid"),
+     ("features", "cmmd"), ("further", ["lite0"]), ("further", ["cmmd", "cmmd"]), ("further", "cmmd"),
+     ("further", ["dino"]), ("weights", {"lite0": "x"}), ("weights", {"cmmd": ""}), ("references", "own"),
      ("kid_subset_size", 101), ("grid", 101), ("images", 1)],
 )  # fmt: skip
 def test_illegal_values_are_refused(key, value):
     with pytest.raises(Refusal, match=r"scales\.tiny\.evaluate"):
         parse(EvaluateSettings, {**EVALUATE, key: value}, "scales.tiny.evaluate")
+
+
+def test_all_pairs_may_be_prompts_where_the_references_are_all() -> None:
+    half = parse(EvaluateSettings, {}, "x")
+    whole = parse(EvaluateSettings, {"references": "all"}, "x")
+    assert (half.most(2001), whole.most(2001)) == (1000, 2001)
 
 
 def test_a_value_that_is_left_out_is_the_scale_tinys():

@@ -125,3 +125,25 @@ def test_a_cell_keeps_its_own_seed_and_counts_epochs_by_its_subset(
 def test_the_floors_are_passed_on(grid: Grid) -> None:
     card = files.read_json(grid.folder / "data/floors/card.json")
     assert grid.score("subset")["floors"] == card["floors"]
+
+
+def test_every_category_is_measured_by_its_own_images_and_references(
+    grid: Grid, drawn: dict[int, Any], found: dict[int, dict[str, Any]]
+) -> None:
+    settings = grid.scale.evaluate
+    prompts, references = grid.sides()
+    mine, theirs = (np.array(grid.categories(side)) for side in (prompts, references))
+    real = grid.features_of(grid.images(references))
+    assert set(found[64]["categories"]) == set(found[128]["categories"]) == {"art", "food"}
+    for seen, images in drawn.items():
+        made, scores = grid.features_of(images), grid.clip(images, prompts["caption"])
+        for kind, one in found[seen]["categories"].items():
+            assert one["n"] == (mine == kind).sum() > 2
+            assert np.isclose(one["clip_lit"], scores[mine == kind].mean(), atol=1e-3)
+            kid, _ = kernel_distance(
+                made[mine == kind], real[theirs == kind], settings.kid_subsets, settings.kid_subset_size,
+                settings.seed,
+            )  # fmt: skip
+            assert np.isclose(one["kid_lite0"], kid, atol=1e-4)
+    floors = files.read_json(grid.folder / "data/floors/card.json")
+    assert grid.score("subset")["category_floors"] == floors["category_floors"]

@@ -1,11 +1,14 @@
 """What the stage floors passes on: the references, and the pairs behind each floor."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from stage_grid import Grid
 
 from alchemist.core import files
 from alchemist.measures.distances import frechet_distance, kernel_distance
+from stages.floors import with_category
 
 
 def test_references_and_prompts_share_no_pair(grid: Grid) -> None:
@@ -48,3 +51,30 @@ def test_every_floor_is_of_the_prompts_own_images_and_captions(grid: Grid) -> No
     # What another side or another caption would give is farther off than that.
     assert abs(expected["clip_lit"] - grid.clip(images, references["caption"]).mean()) > 0.01
     assert np.diff(sorted(expected[name] for name in expected if name.startswith("fd"))).min() > 0.1
+
+
+def test_prompts_and_references_keep_their_category(grid: Grid) -> None:
+    for name, rows in zip(("prompts", "references"), grid.sides(), strict=True):
+        kept = pd.read_parquet(grid.folder / f"data/floors/{name}.parquet")
+        assert list(kept.columns) == ["id", "caption", "category"]
+        assert list(kept["category"]) == grid.categories(rows)
+    card = files.read_json(grid.folder / "data/floors/card.json")
+    prompts, references = grid.sides()
+    mine, theirs = (np.array(grid.categories(side)) for side in (prompts, references))
+    for kind, found in card["category_floors"].items():
+        assert (found["n"], found["reference_n"]) == ((mine == kind).sum(), (theirs == kind).sum())
+        own = prompts[mine == kind]
+        assert np.isclose(found["clip_lit"], grid.clip(grid.images(own), own["caption"]).mean(), atol=1e-3)
+        assert ("kid_lite0" in found) == (min(found["n"], found["reference_n"]) >= 2)
+    assert set(card["category_floors"]) == {"art", "food"}
+
+
+def test_a_pool_without_categories_has_none(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"id": ["a", "b", "c"], "caption": ["", "", ""]})
+    rows.to_parquet(tmp_path / "index.parquet")
+    assert with_category(tmp_path, rows) is rows
+    table = pd.DataFrame({"id": ["c", "a", "z"], "category": ["food", None, "art"], "more": [1, 2, 3]})
+    table.to_parquet(tmp_path / "facts.parquet")
+    assert list(with_category(tmp_path, rows)["category"]) == ["", "", "food"]
+    pd.DataFrame({"id": ["b"], "category": ["art"]}).to_parquet(tmp_path / "further.parquet")
+    assert list(with_category(tmp_path, rows)["category"]) == ["", "art", "food"]

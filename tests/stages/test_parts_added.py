@@ -19,6 +19,7 @@ from stage_grid import PROXY, SEED, TRUNK, Grid
 from tiny import REPO
 
 from alchemist.core import files
+from alchemist.params.sources import passed_on
 
 CAPTION_SHARE = '''
 """Kind caption_share: which share of a proxy's loss the caption takes away."""
@@ -166,6 +167,7 @@ class Copy:
         for name in ("alchemist", "stages"):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.params: dict[str, Any] = files.read_json(grid.folder / "data/params.json")
+        del self.params["sources"]  # which check adds
 
     def add(self, file: str, text: str, table: str = "", line: str = "") -> None:
         """One file, and one line in one table, before the others."""
@@ -179,7 +181,7 @@ class Copy:
 
     def run(self, stage: str, **options: Any) -> subprocess.CompletedProcess[str]:
         files.write_json(self.folder / "params.yaml", self.params)  # JSON is YAML
-        files.write_json(self.folder / "data/params.json", self.params)
+        files.write_json(self.folder / "data/params.json", passed_on(self.params))
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         return subprocess.run(
             [sys.executable, "-m", f"stages.{stage}", *words], cwd=self.folder, capture_output=True,

@@ -13,7 +13,7 @@ from alchemist.families.star import tokenizer
 from alchemist.families.star.published import KIND, LEVELS, SCALES, PublishedConfig, PublishedTokenizer
 
 FILE = "vae_ch160v4096z32.pth"
-# Our name of a tensor to the checkpoint's; the first that fits a part of a name replaces it.
+# Parts of our names and what the checkpoint has in their place, from the first on.
 NAMES = (
     (r"^codebook$", "quantize.embedding.weight"),
     (r"^phi\.", "quantize.quant_resi.qresi_ls."),

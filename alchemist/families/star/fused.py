@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alchemist.core import devices
+
 ROWS = 256  # of logits at a time: 256 x 2,048 float32 stay near the core
 LOG2E = math.log2(math.e)  # powers of two come several times faster than those of e
 LEAST = 1e-37  # a chance below counts as this one: a loss of at most 85 nats
@@ -26,45 +28,84 @@ def _only_once() -> None:
 
 class _Turn(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        shrink = sizes / torch.linalg.vector_norm(wide, dim=-1).clamp_min(1e-12)  # (B, L, G)
-        if turns is not None:
-            wide = _real(_complex(wide) * turns)
-        wide = wide * shrink[..., None]
-        out = wide.transpose(1, 2).to(x.dtype, memory_format=torch.contiguous_format)
-        ctx.save_for_backward(out, turns, sizes, shrink)
-        return out
+    def forward(ctx: Any, x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
+        kind = torch.promote_types(x.dtype, torch.float32)
+        outs, shrinks = [], []
+        for n, part in enumerate(x.transpose(1, 2).split(sizes.shape[1], 1)):
+            if n < len(sizes):
+                # Turned over in the narrow type, then widened; from there in place.
+                wide = part.contiguous().to(kind, copy=True)
+                norms = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+                shrinks.append(sizes[n, :, None, None] / norms.clamp_min_(1e-12))  # (B, H, L, 1)
+                if turns is not None:
+                    _complex(wide).mul_(turns)
+                outs.append(wide.mul_(shrinks[n]).to(x.dtype))
+            else:
+                outs.append(part.clone(memory_format=torch.contiguous_format))
+        ctx.save_for_backward(turns, sizes, *shrinks, *outs[: len(sizes)])
+        return tuple(outs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         _only_once()
-        out, turns, sizes, shrink = ctx.saved_tensors
-        wide = torch.promote_types(out.dtype, torch.float32)
-        g, y = (part.transpose(1, 2).to(wide) for part in (gradients[0], out))  # (B, L, G, head)
-        # y = s t(x) / |x| with a turn t: dx = t^-1(g - y <y, g> / s^2) s / |x|, ds = <y, g> / s
-        along = torch.linalg.vecdot(y, g)
-        slope = (g - y * (along / sizes.square())[..., None]) * shrink[..., None]
-        if turns is not None:
-            slope = _real(_complex(slope) * turns.conj())
-        by_size = (along / sizes).sum((0, 1)) if ctx.needs_input_grad[2] else None
-        return slope.to(out.dtype), None, by_size
+        turns, sizes, *kept = ctx.saved_tensors
+        shrinks, outs = kept[: len(sizes)], kept[len(sizes) :]
+        (count, heads, length, head), kind = outs[0].shape, shrinks[0].dtype
+        by_x = outs[0].new_empty(count, length, heads * len(gradients), head)
+        by_size = shrinks[0].new_empty(count, length, sizes.numel())
+        places, of_sizes = (x.transpose(1, 2).split(heads, 1) for x in (by_x, by_size))
+        for n, (above, place) in enumerate(zip(gradients, places, strict=True)):
+            slope = above
+            if n < len(sizes):
+                # y = s t(x) / |x| with a turn t: dx = t^-1(g - y <y, g> / s^2) s / |x|, ds = <y, g> / s
+                g = above.to(kind, copy=True, memory_format=torch.contiguous_format)
+                y, size = outs[n].to(kind, copy=True), sizes[n, :, None]
+                along = (y * g).sum(-1)
+                torch.div(along, size, out=of_sizes[n])
+                slope = g.sub_(y.mul_((along / size.square())[..., None])).mul_(shrinks[n])
+                if turns is not None:
+                    _complex(slope).mul_(turns.conj())
+            place.copy_(slope)
+        return by_x, None, by_size.sum((0, 1)).view_as(sizes) if ctx.needs_input_grad[2] else None
 
 
 def _complex(x: Tensor) -> Tensor:
     return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
 
 
-def _real(x: Tensor) -> Tensor:
-    return torch.view_as_real(x).flatten(-2)
+def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
+    """P parts (B, H, L, head) of vectors (B, L, P H, head), of which the first come turned and brought to
+    the lengths `sizes` (parts, H), and those after them as they are.
 
-
-def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
-    """Vectors (B, L, G, head) turned and brought to the lengths `sizes` (G,): (B, G, L, head).
-
-    `turns` (L, 1, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
+    `turns` (L, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
     """
-    out: Tensor = _Turn.apply(x, turns, sizes)
+    out: tuple[Tensor, ...] = _Turn.apply(x, turns, sizes)
+    return out
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+        out = devices.linear(x, weight, bias, relu)
+        ctx.save_for_backward(x, weight, out if relu else None)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        _only_once()
+        x, weight, out = ctx.saved_tensors
+        g = gradients[0]
+        if out is not None:
+            g = torch.ops.aten.threshold_backward(g, out, 0)
+        flat, rows = g.flatten(0, -2), x.flatten(0, -2)
+        # The narrower of the two is the one that is transposed.
+        by_weight = flat.T @ rows if flat.shape[1] <= rows.shape[1] else (rows.T @ flat).T
+        return (g @ weight if ctx.needs_input_grad[0] else None), by_weight, flat.sum(0), None
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+    """x W^T + b of x (..., C), and its ReLU if asked for, in one pass over what comes out."""
+    out: Tensor = _Linear.apply(x, weight, bias, relu)
     return out
 
 
@@ -93,8 +134,9 @@ class _CodeLosses(torch.autograd.Function):
         _only_once()
         hidden, weight, errors = ctx.saved_tensors
         g = gradients[0][:, None].to(hidden.dtype)
-        # What comes from above scales the narrow side of each product.
-        return (errors @ weight) * g, errors.T @ (hidden * g), (errors.T @ g)[:, 0], None, None
+        # What comes from above scales the narrow side of each product; weights and biases share one.
+        by_both = errors.T @ torch.cat([hidden * g, g], 1)
+        return (errors @ weight) * g, by_both[:, :-1], by_both[:, -1], None, None
 
 
 def code_losses(hidden: Tensor, weight: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
@@ -113,7 +155,7 @@ class _Attend(torch.autograd.Function):
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
         out, kept = torch.empty_like(q), []
         for first, last, seen in parts:
-            e = q[:, first:last] @ k[:, :seen].mT
+            e = q[:, first:last] @ k[:, :seen].contiguous().mT
             of_heads = e.unflatten(0, shape[:2])
             torch.add(shift[..., first:last, :seen], of_heads, alpha=LOG2E, out=of_heads).exp2_()
             share = e.sum(-1, keepdim=True, dtype=torch.promote_types(q.dtype, torch.float32))
@@ -136,7 +178,7 @@ class _Attend(torch.autograd.Function):
             by_v[:, :seen] += e.mT @ scaled
             # ds = p (g v - <g, out>), with p = e times its row's share
             along = (scaled * out[:, first:last]).sum(-1, keepdim=True)
-            slope = torch.baddbmm(along, scaled, v[:, :seen].mT, beta=-1).mul_(e)
+            slope = torch.baddbmm(along, scaled, v[:, :seen].contiguous().mT, beta=-1).mul_(e)
             by_q[:, first:last] = slope @ k[:, :seen]
             by_k[:, :seen] += slope.mT @ q[:, first:last]
         heads = gradients[0].shape[:2]

@@ -36,18 +36,22 @@ def rope_table(scales: tuple[int, ...], head: int) -> Tensor:
     return torch.cat(angles)
 
 
-def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> Tensor:
-    """Vectors (B, L, G, head) turned and brought to the lengths `sizes` (G,): (B, G, L, head).
+def turn(x: Tensor, turns: Tensor | None, sizes: Tensor) -> tuple[Tensor, ...]:
+    """P parts (B, H, L, head) of vectors (B, L, P H, head), of which the first come turned and brought to
+    the lengths `sizes` (parts, H), and those after them as they are.
 
-    `turns` (L, 1, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
+    `turns` (L, head / 2) are unit complex numbers, one an adjacent pair of channels; None turns nothing.
     """
     if _few_passes(x):
         return fused.turn(x, turns, sizes)
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    wide = x[:, :, : sizes.numel()].to(torch.promote_types(x.dtype, torch.float32))
     if turns is not None:
-        even, odd, cosine, sine = wide[..., 0::2], wide[..., 1::2], turns.real, turns.imag
+        even, odd, cosine, sine = wide[..., 0::2], wide[..., 1::2], turns.real[:, None], turns.imag[:, None]
         wide = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)
-    return (F.normalize(wide, dim=-1) * sizes[:, None]).to(x.dtype).transpose(1, 2)
+    turned = (F.normalize(wide, dim=-1) * sizes.view(-1, 1)).to(x.dtype)
+    heads = sizes.shape[1]
+    parts = *turned.split(heads, 2), *x.split(heads, 2)[len(sizes) :]
+    return tuple(part.transpose(1, 2) for part in parts)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tensor:
@@ -63,6 +67,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, most: Tensor) -> Tenso
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
     logits = q @ k.transpose(-1, -2)
     return (logits if mask is None else logits + mask).softmax(-1) @ v
+
+
+def linear(layer: nn.Linear, x: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
+    """A layer's x W^T + b of x (..., C), with another bias if one is given, and its ReLU if asked for."""
+    bias = layer.bias if bias is None else bias
+    if _few_passes(x) and torch.is_autocast_enabled("cpu"):
+        kind = torch.get_autocast_dtype("cpu")
+        return fused.linear(x.to(kind), layer.weight.to(kind), bias.to(kind), relu)
+    out = F.linear(x, layer.weight, bias)
+    return F.relu(out) if relu else out
 
 
 def _few_passes(x: Tensor) -> bool:
@@ -91,8 +105,8 @@ class Block(nn.Module):
 
     def caption(self, kv: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, H, T, head) of a caption, of its states' product (B, T, 2C) with `text_kv`."""
-        k, v = kv.unflatten(-1, (2 * self.heads, -1)).chunk(2, 2)
-        return turn(k, None, torch.ones_like(self.log_scale)), v.transpose(1, 2)
+        k, v = turn(kv.unflatten(-1, (2 * self.heads, -1)), None, torch.ones_like(self.log_scale)[None])
+        return k, v
 
     def forward(
         self,
@@ -112,23 +126,24 @@ class Block(nn.Module):
         width, heads = x.shape[-1], self.heads
         # --- self-attention
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = F.linear(F.layer_norm(x, (width,), eps=1e-6), self.qkv.weight, bias)
-        qk, v = qkv.unflatten(-1, (3 * heads, -1)).split([2 * heads, heads], 2)
+        qkv = linear(self.qkv, F.layer_norm(x, (width,), eps=1e-6), bias)
         size = self.log_scale.clamp_max(MAX_LOG_SCALE).exp()
-        q, k = turn(qk, turns, torch.cat([size, torch.ones_like(size)])).chunk(2, 1)
-        v = v.transpose(1, 2)
+        sizes = torch.stack([size, torch.ones_like(size)])
+        q, k, v = turn(qkv.unflatten(-1, (3 * heads, -1)), turns, sizes)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        x = added(x, self.out(attend(q, k, v, of_tokens, size).transpose(1, 2).flatten(2)), paths, 0)
+        read = attend(q, k, v, of_tokens, size)
+        x = added(x, linear(self.out, read.transpose(1, 2).flatten(2)), paths, 0)
         # --- cross-attention
-        q = self.text_q(F.layer_norm(x, (width,), eps=1e-6)).unflatten(-1, (heads, -1))
+        q = linear(self.text_q, F.layer_norm(x, (width,), eps=1e-6)).unflatten(-1, (heads, -1))
         size = self.text_log_scale.clamp_max(MAX_LOG_SCALE).exp()
-        read = attend(turn(q, None, size), *caption, of_caption, size)
-        x = x + self.text_out(read.transpose(1, 2).flatten(2))
+        (q,) = turn(q, None, size[None])
+        read = attend(q, *caption, of_caption, size)
+        x = x + linear(self.text_out, read.transpose(1, 2).flatten(2))
         # --- feed-forward
-        hidden = self.up(F.layer_norm(x, (width,), eps=1e-6))
-        hidden = F.relu(hidden) if self.relu else F.gelu(hidden, approximate="tanh")
-        return added(x, self.down(hidden), paths, 1), (k, v)
+        hidden = linear(self.up, F.layer_norm(x, (width,), eps=1e-6), relu=self.relu)
+        hidden = hidden if self.relu else F.gelu(hidden, approximate="tanh")
+        return added(x, linear(self.down, hidden), paths, 1), (k, v)
 
 
 def added(x: Tensor, branch: Tensor, paths: Tensor | None, place: int) -> Tensor:
@@ -157,7 +172,7 @@ class Star(nn.Module):
         self.blocks = nn.ModuleList([Block(settings) for _ in range(settings.depth)])
         self.head = nn.Linear(width, codes) if head else None
         angles = rope_table(scales, width // settings.heads)
-        turns = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
+        turns = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
         self.register_buffer("turns", turns, persistent=False)
         level_of = torch.cat([torch.full((s * s,), k) for k, s in enumerate(scales)])
         self.register_buffer("level_of", level_of, persistent=False)

@@ -26,7 +26,8 @@ def rate(run: "Embedding", settings: ClipScoreRater) -> "Floats":
     from alchemist.raters import embedding
 
     files.check_manifest(run.scorer)
-    judge = scorers.load_scorer(run.evaluate.clip, run.scorer, run.device)
+    place = run.evaluate.weights.clip
+    judge = scorers.load_scorer(run.evaluate.clip, run.scorer, run.device, place=place)
     return run.measured(
         lambda images, captions: clip_score.score(judge, images, captions, run.evaluate.batch),
         lambda: embedding.cosines(judge, run.pool, run.rows, run.evaluate.batch, run.tick),

@@ -39,7 +39,8 @@ def rate(run: "Embedding", settings: SemDeDupRater) -> "Floats":
             "so at most that, or null for the root of it, is legal."
         )
     batch = run.evaluate.batch
-    by = features.extractor(run.evaluate.features, run.evaluate.feature_size, run.device)
+    asked = run.evaluate
+    by = features.extractor(asked.features, asked.feature_size, run.device, asked.weights)
 
     def novelty() -> "Floats":
         vectors = run.drafts / "features.npy"

@@ -21,13 +21,27 @@ def wide(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("turned", [True, False])
 def test_a_turn_has_the_values_and_slopes_of_plain_operations(turned: bool) -> None:
-    x, sizes = wide(2, 3, 4, 8), wide(4, seed=1).detach().abs().add(0.5).requires_grad_()
-    angles = wide(3, 1, 4, seed=2).detach()
+    """Of queries and keys with lengths of their own, and of values, which come as they are."""
+    x, sizes = wide(2, 3, 6, 8), wide(2, 2, seed=1).detach().abs().add(0.5).requires_grad_()
+    angles = wide(3, 4, seed=2).detach()
     turns = torch.polar(torch.ones_like(angles), angles) if turned else None
-    torch.testing.assert_close(
-        fused.turn(x, turns, sizes), transformer.turn(x, turns, sizes), rtol=0, atol=1e-12
-    )
+    found, wanted = fused.turn(x, turns, sizes), transformer.turn(x, turns, sizes)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    assert torch.equal(found[2], x[:, :, 4:].transpose(1, 2))
     assert torch.autograd.gradcheck(lambda x, sizes: fused.turn(x, turns, sizes), (x, sizes))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("out", [3, 9])  # narrower than what comes in, and wider
+def test_a_linear_layer_has_the_values_and_slopes_of_plain_operations(relu: bool, out: int) -> None:
+    x, weight, bias = wide(2, 4, 5), wide(out, 5, seed=1), wide(out, seed=2)
+    wanted = F.linear(x, weight, bias)
+    wanted = wanted.relu() if relu else wanted
+    torch.testing.assert_close(fused.linear(x, weight, bias, relu), wanted, rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda *leaves: fused.linear(*leaves, relu), (x, weight, bias))
+    small = [leaf.detach().bfloat16() for leaf in (x, weight, bias)]
+    plain = F.linear(*small)
+    assert torch.equal(fused.linear(*small, relu), plain.relu() if relu else plain)
 
 
 @pytest.mark.parametrize("captions", [False, True])
@@ -97,7 +111,7 @@ def test_few_passes_give_the_gradient_of_plain_float32(
     batch, chance = data.batch(np.arange(16)), Chance.run(0, 0, 16, training=True)
     weights = torch.linspace(0.1, 2.0, 16)[:, None]
     ran: list[str] = []
-    for name in ("turn", "attend", "code_losses"):
+    for name in ("turn", "linear", "attend", "code_losses"):
         whole = getattr(fused, name)
         monkeypatch.setattr(fused, name, lambda *a, n=name, f=whole: ran.append(n) or f(*a))
 
@@ -110,7 +124,8 @@ def test_few_passes_give_the_gradient_of_plain_float32(
     assert not ran
     with devices.autocast(precision, CPU):
         few = value(network)
-    wanted = {"turn", *["attend"] * (precision == "bf16"), *["code_losses"] * (of == "losses")}
+    narrow = ["attend", "linear"] if precision == "bf16" else []
+    wanted = {"turn", *narrow, *["code_losses"] * (of == "losses")}
     assert set(ran) == wanted
     near = 1e-2 if precision == "bf16" else 1e-5
     assert float(few.detach()) == pytest.approx(float(plain.detach()), rel=near)

@@ -120,10 +120,10 @@ def test_cached_steps_give_the_logits_of_one_pass(model: Star, codes: Tokenizer)
 
 def test_a_turn_gives_the_lengths_asked_for_and_depends_on_relative_places() -> None:
     angles = rope_table((4,), 16)
-    turns = torch.polar(torch.ones_like(angles), angles)[:, None]
+    turns = torch.polar(torch.ones_like(angles), angles)
     q, k = torch.randn(1, 1, 1, 16).double(), torch.randn(1, 1, 1, 16).double()
-    sizes = torch.tensor([2.5], dtype=torch.float64)
-    spread_q, spread_k = (turn(x.expand(1, 16, 1, 16), turns, sizes) for x in (q, k))
+    sizes = torch.tensor([[2.5]], dtype=torch.float64)
+    spread_q, spread_k = (turn(x.expand(1, 16, 1, 16), turns, sizes)[0] for x in (q, k))
     torch.testing.assert_close(spread_q.norm(dim=-1), torch.full((1, 1, 16), 2.5, dtype=torch.float64))
     dots = (spread_q @ spread_k.mT)[0, 0]
     # From (row 0, column 0) to (1, 2) is as from (2, 1) to (3, 3).

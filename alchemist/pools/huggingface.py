@@ -1,0 +1,152 @@
+"""Format huggingface: a data set of the Hugging Face hub by its name, or one that `save_to_disk` wrote.
+
+Both by the library `datasets`, which runs no code of a data set's own since its version 4.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from alchemist.core.refusal import Refusal
+from alchemist.pools.base import MISSING_IMAGE, Found, as_extra, check_kept, id_text
+from alchemist.pools.parquet import ColumnsSettings, is_text
+from alchemist.pools.place import Span
+from alchemist.settings.pool import UserPool
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+BATCH = 64  # rows whose encoded images are in memory at once
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class HuggingFacePool(UserPool):
+    """A data set of the Hugging Face hub, or a folder of one."""
+
+    format: Literal["huggingface"] = Field(
+        description="a data set of the Hugging Face hub, or a folder of one"
+    )
+    path: str = Field(
+        min_length=1, description="a folder that save_to_disk wrote, or else a name on the hub as owner/name"
+    )
+    config: str | None = Field(
+        default=None, min_length=1, description="a data set's configuration, on the hub"
+    )
+    revision: str | None = Field(
+        default=None, min_length=1, description="commit, branch or tag, on the hub; null: what it has today"
+    )
+    split: str = Field(
+        default="train", min_length=1, description="of the data set; all of our splits are of it"
+    )
+    columns: ColumnsSettings = Field(default=ColumnsSettings(), description="names of the columns")
+    keep: tuple[str, ...] = Field(default=(), description="columns of numbers or text that are kept beside")
+
+
+BLOCK = HuggingFacePool
+
+
+def read(pool: HuggingFacePool) -> Iterator[Found]:
+    """A pair for every row, in the data set's order.
+
+    An id is the value of the column of ids, or where there is none the split's name and the row's number.
+    Raises Refusal where the folder is no data set, the hub is out of reach or does not give it, or a column
+    is missing or of a wrong type.
+    """
+    data = _opened(pool)
+    columns = pool.columns
+    wanted = dict.fromkeys(
+        [columns.image, columns.caption, *([columns.id] if columns.id else []), *pool.keep]
+    )
+    kinds = data.features.arrow_schema
+    texts = {name for name in pool.keep if is_text(name, kinds.field(name).type)}
+    number = 0
+    for batch in data.select_columns(list(wanted)).iter(BATCH):
+        for row in zip(*(batch[name] for name in wanted), strict=True):
+            value = dict(zip(wanted, row, strict=True))
+            caption = value[columns.caption]
+            image = _image(value[columns.image])
+            yield Found(
+                (id_text(value[columns.id]) if columns.id else "") or f"{pool.split}:{number}",
+                caption if isinstance(caption, str) else None,
+                image,
+                "" if image is not None else MISSING_IMAGE,
+                extra={name: as_extra(value[name], name in texts) for name in pool.keep},
+            )
+            number += 1
+
+
+def expected(pool: HuggingFacePool) -> int:
+    """The data set's rows. Raises Refusal as `read` does."""
+    return len(_opened(pool))
+
+
+def _image(value: Any) -> bytes | Span | None:
+    """What a cell holds: encoded bytes or, where an image was not embedded, the path of its file."""
+    if not isinstance(value, dict):
+        return value
+    content, path = value.get("bytes"), value.get("path")
+    return content if content is not None or not path else Span(Path(path))
+
+
+def _opened(pool: HuggingFacePool) -> "Dataset":
+    """The split, its images not decoded. Raises Refusal."""
+    import datasets
+    from datasets import Dataset, DatasetDict, Image
+
+    on_disk = Path(pool.path).exists()
+    if not on_disk and not _HUB_NAME.fullmatch(pool.path):
+        raise Refusal(
+            f"path is {pool.path!r}, which does not exist and is no name on the hub, as owner/name."
+        )
+    try:
+        if on_disk:
+            data = datasets.load_from_disk(pool.path)
+        else:
+            data = datasets.load_dataset(pool.path, pool.config, split=pool.split, revision=pool.revision)
+    except Exception as error:  # of many libraries: of the hub, of its files, of Arrow
+        told = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        source = "is no data set that save_to_disk wrote" if on_disk else "the hub does not give"
+        raise Refusal(f"path is {pool.path!r}, which {source}: {told}.") from None
+    if isinstance(data, DatasetDict):
+        if pool.split not in data:
+            raise Refusal(f"split is {pool.split!r}; the data set at {pool.path} has {', '.join(data)}.")
+        data = data[pool.split]
+    elif on_disk and data.split is not None and str(data.split) != pool.split:
+        raise Refusal(f"split is {pool.split!r}; the data set at {pool.path} is the split {data.split}.")
+    assert isinstance(data, Dataset)
+    _check(pool, data)
+    if isinstance(data.features[pool.columns.image], Image):
+        data = data.cast_column(pool.columns.image, Image(decode=False))
+    return data
+
+
+def _check(pool: HuggingFacePool, data: "Dataset") -> None:
+    """Refuses columns that the data set lacks or that hold something else."""
+    from datasets import Image, Value
+
+    check_kept(pool.keep)
+    columns = pool.columns
+    named = [
+        ("columns.image", columns.image),
+        ("columns.caption", columns.caption),
+        ("columns.id", columns.id),
+    ]
+    for key, name in [*named, *(("keep", name) for name in pool.keep)]:
+        if name is not None and name not in data.features:
+            raise Refusal(
+                f"{key} is {name!r}, which the data set {pool.path} lacks; its columns are "
+                f"{', '.join(data.features)}."
+            )
+    image = data.features[columns.image]
+    is_struct = isinstance(image, dict) and "bytes" in image
+    is_bytes = isinstance(image, Value) and image.dtype in ("binary", "large_binary")
+    if not (isinstance(image, Image) or is_struct or is_bytes):
+        raise Refusal(
+            f"columns.image is {columns.image!r}, which is of type {image} in {pool.path}; it should hold "
+            "images or their encoded bytes."
+        )
+    for name in pool.keep:
+        is_text(name, data.features.arrow_schema.field(name).type)

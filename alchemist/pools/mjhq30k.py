@@ -1,0 +1,90 @@
+"""Format mjhq30k: MJHQ-30K as its two files unpack, a folder of images a category and meta_data.json.
+
+Source: playgroundai/MJHQ-30K on the Hugging Face hub. A set to evaluate on, never to train on.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import Field
+
+from alchemist.core.refusal import Refusal
+from alchemist.pools.base import (
+    MISSING_IMAGE,
+    OUTSIDE,
+    UNREADABLE_METADATA,
+    Found,
+    checked_path,
+    inside,
+    parse_json,
+    text,
+)
+from alchemist.pools.place import Span
+from alchemist.settings.pool import UserPool
+
+META = "meta_data.json"
+
+
+class MJHQPool(UserPool):
+    """MJHQ-30K: a folder of images a category, and one JSON file."""
+
+    format: Literal["mjhq30k"] = Field(description="MJHQ-30K: CATEGORY/ID.jpg and meta_data.json")
+    path: str = Field(min_length=1, description="the folder that holds meta_data.json")
+    images: str = Field(
+        default=".", min_length=1, description="the folder of the categories' folders, from path on"
+    )
+
+
+BLOCK = MJHQPool
+
+
+def read(pool: MJHQPool) -> Iterator[Found]:
+    """A pair for every entry of meta_data.json, in its order; its id, its prompt and its category.
+
+    Raises Refusal where the path is no such folder, where meta_data.json is malformed or where none of
+    its categories has a folder.
+    """
+    entries = _entries(pool)
+    root = Path(pool.path, pool.images)
+    categories = {entry["category"] for entry in entries.values() if _sound(entry)}
+    if not any(inside(name) and (root / name).is_dir() for name in categories):
+        raise Refusal(
+            f"images is {pool.images!r}, and {root} holds the folder of no category that {META} names; "
+            "unpack mjhq30k_imgs.zip there."
+        )
+    for key, entry in entries.items():
+        name = text(key)
+        if not _sound(entry):
+            yield Found(name, None, None, UNREADABLE_METADATA)
+            continue
+        prompt, category = entry.get("prompt"), entry["category"]
+        place = PurePosixPath(category, f"{key}.jpg")
+        path, reason = root / place, ""
+        if not inside(str(place)):
+            reason = OUTSIDE
+        elif not path.is_file():
+            reason = MISSING_IMAGE
+        caption = prompt if isinstance(prompt, str) else None
+        image = None if reason else Span(path)
+        yield Found(name, caption, image, reason, extra={"category": text(category)})
+
+
+def expected(pool: MJHQPool) -> int:
+    """The number of entries. Raises Refusal as `read` does."""
+    return len(_entries(pool))
+
+
+def _sound(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("category"), str)
+
+
+def _entries(pool: MJHQPool) -> dict[str, Any]:
+    """What meta_data.json holds, by id."""
+    path = checked_path(pool) / META
+    if not path.is_file():
+        raise Refusal(f"path is {pool.path!r}, which holds no {META}; it should be a folder with MJHQ-30K.")
+    entries = parse_json(path.read_bytes())
+    if not isinstance(entries, dict) or not any(_sound(entry) for entry in entries.values()):
+        raise Refusal(f"{path} is not a JSON object of ids, each with a category and a prompt.")
+    return entries

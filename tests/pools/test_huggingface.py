@@ -1,0 +1,276 @@
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pool_helpers import NO_SPLITS, encoded, outcomes, picture, user_pool
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.params.sources import passed_on
+from alchemist.pools import base, store
+from alchemist.pools.image import decode
+from alchemist.pools.place import Span
+from alchemist.pools.read import ADAPTERS, expected, records, rows
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COLUMNS = {"image": "image", "caption": "text", "id": None}
+FEATURES = {
+    "image": datasets.Image(),
+    "text": datasets.Value("string"),
+    "name": datasets.Value("string"),
+    "score": datasets.Value("float32"),
+    "votes": datasets.Value("int64"),
+    "safe": datasets.Value("bool"),
+    "boxes": datasets.List(datasets.Value("int64")),
+}
+ROWS = {
+    "image": [picture(0), picture(1), None, picture(3), picture(4)],
+    "text": ["zero", None, "two", " ", "four"],
+    "name": ["a", "b", "c", None, "a"],
+    "score": [0.5, None, 1.0, 2.0, 3.0],
+    "votes": [1, 2, 3, None, 5],
+    "safe": [True, False, None, True, True],
+    "boxes": [[1], [], [2, 3], [], []],
+}
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """One split as Dataset.save_to_disk leaves it."""
+    data = datasets.Dataset.from_dict(ROWS, features=datasets.Features(FEATURES))
+    data.save_to_disk(tmp_path / "saved", num_shards=2)
+    return tmp_path / "saved"
+
+
+def pool(path, **changes):
+    return user_pool(path, "huggingface", **{"columns": COLUMNS, **changes})
+
+
+def test_every_row_of_a_saved_data_set_has_an_outcome(saved):
+    assert outcomes(pool(saved)) == {
+        "train:0": "", "train:1": base.MISSING_CAPTION, "train:2": base.MISSING_IMAGE,
+        "train:3": base.EMPTY_CAPTION, "train:4": "",
+    }  # fmt: skip
+    assert expected(pool(saved)) == 5
+    by_name = outcomes(pool(saved, columns={**COLUMNS, "id": "name"}))
+    assert list(by_name) == ["a", "b", "c", "train:3", "a#2"]
+    assert by_name["a#2"] == base.DUPLICATE_ID
+
+
+def test_columns_are_kept_beside_as_numbers_or_text(saved):
+    found = list(rows(pool(saved, keep=["score", "votes", "name", "safe"]), 1))
+    assert [row.extra["name"] for row in found] == ["a", "b", "c", "", "a"]
+    for name in ("score", "votes", "safe"):
+        wanted = [float("nan" if value is None else value) for value in ROWS[name]]
+        assert [row.extra[name] for row in found] == pytest.approx(wanted, nan_ok=True)
+    assert all(isinstance(row.extra["votes"], float) for row in found)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        datasets.Image(),
+        {"bytes": datasets.Value("binary"), "path": datasets.Value("string")},
+        datasets.Value("binary"),
+    ],
+    ids=["image", "struct", "bytes"],
+)
+def test_encoded_bytes_pass_as_they_are(tmp_path, kind):
+    content = encoded(picture(7), "JPEG", quality=50)
+    cell = content if isinstance(kind, datasets.Value) else {"bytes": content, "path": "x.jpg"}
+    features = datasets.Features({"image": kind, "text": datasets.Value("string")})
+    data = datasets.Dataset.from_dict({"image": [cell], "text": ["x"]}, features=features)
+    data.save_to_disk(tmp_path / "saved")
+    assert [found.image for found in ADAPTERS["huggingface"].read(pool(tmp_path / "saved"))] == [content]
+
+
+def test_an_image_that_was_not_embedded_stays_in_its_file(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(encoded(picture(7), "JPEG"))
+    kind = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    features = datasets.Features({"image": kind, "text": datasets.Value("string")})
+    cell = {"bytes": None, "path": str(tmp_path / "a.jpg")}
+    datasets.Dataset.from_dict({"image": [cell], "text": ["x"]}, features=features).save_to_disk(
+        tmp_path / "s"
+    )
+    (found,) = ADAPTERS["huggingface"].read(pool(tmp_path / "s"))
+    assert found.image == Span(tmp_path / "a.jpg")
+    assert outcomes(pool(tmp_path / "s")) == {"train:0": ""}
+
+
+def test_one_split_of_several_is_read(saved):
+    data = datasets.load_from_disk(saved)
+    both = saved.with_name("both")
+    datasets.DatasetDict({"train": data, "test": data.select([4, 0])}).save_to_disk(both)
+    assert list(outcomes(pool(both, split="test"))) == ["test:0", "test:1"]
+    assert [record.caption for record in records(pool(both, split="test"))] == ["four", "zero"]
+    with pytest.raises(Refusal, match=r"split is 'dev'; the data set at .*both has train, test"):
+        next(records(pool(both, split="dev")))
+    named = datasets.Dataset.from_dict(ROWS, features=datasets.Features(FEATURES), split="test")
+    named.save_to_disk(saved.with_name("named"))
+    assert len(outcomes(pool(saved.with_name("named"), split="test"))) == 5
+    with pytest.raises(Refusal, match=r"split is 'train'; the data set at .*named is the split test"):
+        next(records(pool(saved.with_name("named"))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"columns": {**COLUMNS, "caption": "caption"}},
+            r"columns.caption is 'caption', which .* lacks.*text",
+        ),
+        ({"columns": {**COLUMNS, "id": "uid"}}, r"columns.id is 'uid', which .* lacks"),
+        ({"columns": {**COLUMNS, "image": "text"}}, r"columns.image is 'text', which is of type .*string"),
+        ({"keep": ["aesthetic"]}, r"keep is 'aesthetic', which .* lacks"),
+        ({"keep": ["boxes"]}, r"keep holds 'boxes', which is of type list.*; keep numbers or text"),
+    ],
+)
+def test_wrong_columns_are_refused(saved, changes, told):
+    with pytest.raises(Refusal, match=told):
+        next(records(pool(saved, **changes)))
+
+
+def test_what_is_no_data_set_is_refused(saved, tmp_path):
+    with pytest.raises(Refusal, match="is no data set that save_to_disk wrote"):
+        next(records(pool(tmp_path)))
+    next(saved.glob("*.arrow")).write_bytes(b"no arrow")
+    with pytest.raises(Refusal, match="is no data set that save_to_disk wrote"):
+        next(records(pool(saved)))
+    with pytest.raises(Refusal, match=r"which does not exist and is no name on the hub"):
+        next(records(pool(tmp_path / "nowhere")))
+
+
+class Answer(BaseHTTPRequestHandler):
+    """What the hub answers of the data set owner/name, or, with another status than 200, of every one."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        path, server = self.path.partition("?")[0], self.server
+        if server.status != 200:
+            return self.reply(server.status, b"", {"X-Error-Code": server.code, "X-Error-Message": "refused"})
+        _, resolved, name = path.partition("/datasets/owner/name/resolve/")
+        if resolved:
+            server.revisions.add(name.partition("/")[0])
+            content = server.files.get(name.partition("/")[2])
+            if content is None:
+                return self.reply(404, b"", {"X-Error-Code": "EntryNotFound"})
+            about = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            return self.reply(200, content, about)
+        if "/api/datasets/owner/name/tree/" in path:
+            below = path.partition("/tree/")[2].partition("/")[2]
+            tree = [] if below else [{"type": "directory", "path": "data", "oid": COMMIT}]
+            for name, content in server.files.items():
+                if name.rpartition("/")[0] == below:
+                    tree.append({"type": "file", "path": name, "size": len(content), "oid": COMMIT})
+            return self.reply(200, json.dumps(tree).encode())
+        if path.startswith("/api/datasets/owner/name"):
+            about = {
+                "id": "owner/name",
+                "sha": COMMIT,
+                "siblings": [{"rfilename": name} for name in server.files],
+            }
+            return self.reply(200, json.dumps(about).encode())
+        return self.reply(404)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def reply(self, status, body=b"", headers=()):
+        self.send_response(status)
+        for name, value in {**dict(headers), "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A server that speaks the part of the hub's protocol that a download by name needs."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server.status, server.code, server.files, server.revisions = 200, "", {}, set()
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("datasets.config.HF_ENDPOINT", server.address)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_data_set_is_read_by_its_name_at_a_revision(hub, tmp_path):
+    content = [encoded(picture(number), "JPEG") for number in range(3)]
+    shard = io.BytesIO()
+    cells = [{"bytes": one, "path": None} for one in content]
+    pq.write_table(pa.table({"image": cells, "text": ["zero", "one", "two"]}), shard)
+    hub.files = {
+        "README.md": b"---\nlicense: mit\n---\n",
+        "data/test-00000-of-00001.parquet": shard.getvalue(),
+    }
+    block = {
+        "format": "huggingface", "path": "owner/name", "revision": "v1", "split": "test", "resolution": 16,
+        "columns": {"caption": "text"}, "splits": NO_SPLITS,
+    }  # fmt: skip
+    files.write_json(tmp_path / "data/params.json", passed_on({"pools": {"mine": block}}))
+    command = [sys.executable, "-m", "stages.prepare", "--pool", "mine", "--out", "data/pool"]
+    command += ["--truth-out", "data/truth", "--time-out", "data/time.json"]
+    # A process of its own: where the library keeps what it downloads is read when it is imported.
+    home = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **home}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "v1" in hub.revisions
+    index = store.usable(store.read_index(tmp_path / "data/pool"), "pool")
+    assert list(zip(index["id"], index["caption"], strict=True)) == [
+        ("test:0", "zero"), ("test:1", "one"), ("test:2", "two"),
+    ]  # fmt: skip
+    wanted = np.stack([decode(one, 16)[0] for one in content])
+    assert np.array_equal(store.images(tmp_path / "data/pool", index), wanted)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (401, "GatedRepo", "gated data set|gated dataset.*must be authenticated"),
+        (403, "GatedRepo", "gated dataset.*ask for access"),
+        (404, "RepoNotFound", "doesn't exist on the Hub or cannot be accessed"),
+    ],
+)
+def test_what_the_hub_does_not_give_is_told_in_a_sentence(hub, status, code, told):
+    hub.status, hub.code = status, code
+    with pytest.raises(
+        Refusal, match=f"path is 'owner/none', which the hub does not give: .*({told})"
+    ) as found:
+        next(records(pool("owner/none")))
+    assert "\n" not in str(found.value)
+
+
+def test_a_hub_out_of_reach_is_told_in_a_sentence(monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    told = "path is 'owner/none', which the hub does not give: .*(reach|offline)"
+    with pytest.raises(Refusal, match=told) as found:
+        next(records(pool("owner/none")))
+    assert "\n" not in str(found.value)
