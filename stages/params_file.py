@@ -71,6 +71,11 @@ def read_params(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"byte {error.start} is no UTF-8"
         raise Refusal(f"{path} cannot be read: {reason}.") from None
+    return parse_params(text, path)
+
+
+def parse_params(text: str, path: Path) -> Any:
+    """What the text of the file `path` holds: see `read_params`."""
     try:
         for event in yaml.parse(text, Loader=Base):
             if isinstance(event, yaml.AliasEvent):

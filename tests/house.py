@@ -30,6 +30,7 @@ ARROWS = {  # which rooms a room may import from
     "measures": {"core", "settings", "models"},
     "raters": {"core", "settings", "models", "measures", "pools"},
     "report": {"core", "settings", "analysis", "pools", "pruning", "raters"},
+    "plan": {"core", "settings", "params", "analysis", "pools", "pruning", "models", "raters"},
 }
 TORCHLESS = ("settings", "params", "pools", "pruning", "analysis", "report")
 HEAVY = {"torch", "torchvision", "timm", "transformers", "diffusers", "open_clip", "safetensors"}

@@ -64,7 +64,8 @@ def test_light_stages_import_no_torch(stage: str) -> None:
 
 def test_every_script_is_a_stage() -> None:
     run = {script(body) for body in stages(ROOT).values()}
-    beside = {"__init__", "params_file", "schema", "experiments"}  # read by stages; for people
+    # read by stages and by the plan; for people
+    beside = {"__init__", "params_file", "pipeline_state", "schema", "experiments", "plan"}
     assert run == {path.stem for path in (ROOT / "stages").glob("*.py")} - beside
 
 
@@ -272,6 +273,8 @@ DEFECTS = [
     d(leaf_complaints, "params.yaml", "", "unread: {deep: 1}", "params.yaml: nothing reads unread.deep"),
     d(leaf_complaints, "params.yaml", "first: {drop: 1}", "first: {drop: 1}\n  second: {drop: 2}",
       "params.yaml: nothing reads selections.second.drop"),
+    # the block of a plan, where there is no script that plans
+    d(leaf_complaints, "params.yaml", "", "plan: {card: 1}", "params.yaml: nothing reads plan.card"),
     d(field_complaints, "alchemist/settings/budget.py", "images: int", "images: int\n    forgotten: int",
       "alchemist/settings/budget.py: nothing uses Budget.forgotten"),
     d(cell_complaints, "params.yaml", "seeds: [0, 1]", "seeds: [0, 0]",

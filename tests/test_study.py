@@ -99,6 +99,25 @@ def test_another_pool_leaves_its_table_beside(tmp_path: Path) -> None:
     assert (tmp_path / f"reports/pools/{other}-table3.csv").is_file()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_takes_the_lists_of_its_study_and_runs_nothing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\" END >> planned\n")
+    (tmp_path / "bin/python").chmod(0o755)
+    done = study(tmp_path, name, "--plan", "-S", "scale=small")
+    assert done.returncode == 0, done.stderr
+    asked = [words.split("\n") for words in (tmp_path / "planned").read_text().split("\nEND\n")[:-1]]
+    assert len(asked) == (2 if name == "table3" else 1)
+    for words in asked:
+        assert words[:2] == ["-m", "stages.plan"]
+        assert words[-2:] == ["-S", "scale=small"]
+        assert any(word.startswith("grid.selections=[") for word in words)
+        assert "--plan" not in words
+    assert not (tmp_path / "asked").exists()
+    assert not [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
+    assert (tmp_path / "params.yaml").read_text() == "as it was\n"
+
+
 @pytest.mark.parametrize("words", [(), ("table9",)])
 def test_an_unknown_study_is_told_in_a_line(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = study(tmp_path, *words)

@@ -42,7 +42,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def write_json(path: Path, value: Any) -> None:
     """JSON with sorted keys, so that equal values give equal bytes."""
     with whole(path) as draft:
-        draft.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+        draft.write_text(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

@@ -36,3 +36,23 @@ def folder(weights: str, files: list[str], where: str) -> Path:
         cause = str(error.__cause__ or error).strip().splitlines()
         reason = f"which is no path here, and huggingface.co did not give it ({cause[0].rstrip('.')})"
     raise Refusal(f"{where} is {weights!r}, {reason}; or give the folder that holds it.")
+
+
+def here(weights: str, file: str) -> Path | None:
+    """Where `file` of such weights lies on this machine, without a question to the hub: at their path, or in
+    the hub's cache. None where it is not here."""
+    path = Path(weights).expanduser()
+    if path.exists():
+        found = path if path.is_file() else path / file
+        return found if found.exists() else None
+    if not is_name(weights):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(weights, file)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def is_name(weights: str) -> bool:
+    """Whether they are named as a repository of the hub is: OWNER/NAME."""
+    return NAME.fullmatch(weights) is not None

@@ -15,6 +15,7 @@ from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.settings.device import device_setting
 from alchemist.settings.grid import GridSettings, RolesSettings
 from alchemist.settings.model import ModelSettings, codec_settings, model_settings
+from alchemist.settings.plan import PlanSettings
 from alchemist.settings.pool import PoolSettings
 from alchemist.settings.rater import RaterSettings
 from alchemist.settings.scale import ScaleSettings, scale_settings
@@ -45,6 +46,7 @@ class Params(Settings):
     contrasts: dict[str, ContrastSettings] = Field(description="differences of two arms, seed by seed")
     statistics: StatisticsSettings = Field(description="which contrasts are tested")
     scales: dict[str, ScaleSettings] = Field(description="budgets")
+    plan: PlanSettings = Field(description="the card that a plan reckons with")
 
 
 def read(params: Any) -> Params:
@@ -73,6 +75,7 @@ def read(params: Any) -> Params:
         contrasts={k: parse(ContrastSettings, v, f"contrasts.{k}") for k, v in _blocks(params, "contrasts")},
         statistics=parse(StatisticsSettings, params["statistics"], "statistics"),
         scales={k: scale_settings(v, f"scales.{k}") for k, v in _blocks(params, "scales")},
+        plan=parse(PlanSettings, params["plan"], "plan"),
     )
 
 

@@ -84,6 +84,9 @@ class UserPool(PoolSettings):
     )
     seed: int = Field(default=0, ge=0, description="of the split")
     splits: SplitSettings = Field(default=SplitSettings(), description="what is held out")
+    pairs: int | None = Field(
+        default=None, ge=1, description="how many it holds, for a plan where its files are not here"
+    )
     licence: str = Field(
         default="not stated", min_length=1, pattern=r"\S", description="free text, kept in the pool's card"
     )

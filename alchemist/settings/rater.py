@@ -31,6 +31,10 @@ class SeededRater(RaterSettings):
         """How often the pool is scored, for the progress bar."""
         return 1
 
+    def proxies(self) -> int:
+        """How many proxies are trained plainly, for the plan."""
+        return 1
+
 
 class EmbeddingRater(RaterSettings):
     """A measure by fixed networks: stage embedding."""

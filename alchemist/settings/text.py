@@ -19,6 +19,10 @@ class TextSettings(Settings):
     kind: str = Field(description="which encoder")
     pieces: int = Field(ge=2, le=512, description=CUT)
 
+    def needs(self) -> list[tuple[str, str]]:
+        """Published weights, by path or name, and a file in them; none where a package has them."""
+        return []
+
 
 class MiniLmText(TextSettings):
     """The packaged all-MiniLM-L6-v2: states of 384 numbers, pooled by their mean."""
@@ -35,6 +39,10 @@ class ClipText(TextSettings):
     subfolder: str = Field(default="text_encoder", description="of the tower, as diffusers lays it out")
     pieces: int = Field(default=77, ge=2, le=512, description=f"{CUT}; CLIP knows 77")
 
+    def needs(self) -> list[tuple[str, str]]:
+        """See TextSettings.needs."""
+        return [(self.weights, f"{self.subfolder}/config.json")]
+
 
 class T5ClipText(TextSettings):
     """Two towers: the last hidden states of T5's encoder, pooled by the vector of a CLIP text tower."""
@@ -49,6 +57,10 @@ class T5ClipText(TextSettings):
         le=512,
         description="word pieces to which T5's captions are cut or padded, unmasked",
     )
+
+    def needs(self) -> list[tuple[str, str]]:
+        """See TextSettings.needs."""
+        return [(self.weights, f"{part}/config.json") for part in ("text_encoder", "text_encoder_2")]
 
 
 TEXTS: dict[str, type[TextSettings]] = {"minilm": MiniLmText, "clip": ClipText, "t5_clip": T5ClipText}

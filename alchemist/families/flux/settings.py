@@ -128,4 +128,10 @@ class CodecSettings(Settings):
         return self
 
 
+# What to accept before published weights may be used, by a part of their name.
+LICENCES = {
+    "FLUX.1-dev": "gated, under the FLUX.1-dev non-commercial licence: accept it on its page, hf auth login",
+    "flux-mini": "TencentARC/flux-mini, under the FLUX.1-dev non-commercial licence",
+    "FLUX.1-schnell": "Apache-2.0, gated all the same: accept on its page, hf auth login",
+}
 MODEL, LAW, CODEC = FluxSettings, FluxLaw, CodecSettings

@@ -102,4 +102,5 @@ class TokenizerSettings(Settings):
     )
 
 
+LICENCES = {"FoundationVision/var": "MIT"}  # of published weights, by a part of their name
 MODEL, LAW, CODEC = StarSettings, StarLaw, TokenizerSettings

@@ -68,6 +68,10 @@ class MetaRater(SeededRater):
         "were trained elsewhere and rate this pool as they are",
     )
 
+    def proxies(self) -> int:
+        """None: the proxy is trained beside the rater."""
+        return 0
+
     # A value that the credit would ignore is refused, so that none is silently without effect.
     @field_validator("reference_warmup", "unroll_steps")
     @classmethod

@@ -16,6 +16,10 @@ class RandomRater(SeededRater):
 
     kind: Literal["random"] = Field(description="what gives the rating")
 
+    def proxies(self) -> int:
+        """None."""
+        return 0
+
 
 BLOCK = RandomRater
 

@@ -20,6 +20,10 @@ class ReferenceLossRater(SeededRater):
         """Of two proxies."""
         return 2
 
+    def proxies(self) -> int:
+        """One of the pool, one of the validation split."""
+        return 2
+
 
 BLOCK = ReferenceLossRater
 

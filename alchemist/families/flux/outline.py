@@ -1,0 +1,113 @@
+"""FLUX of settings alone: see `alchemist.models.outline`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alchemist.core import hub
+from alchemist.core.refusal import Refusal
+from alchemist.families.flux.codec import FluxCodec, PixelCodec, pack
+from alchemist.families.flux.generator import FluxGenerator, FluxTrunk
+from alchemist.families.flux.settings import CodecSettings, FluxSettings
+from alchemist.models.family import Arrays
+from alchemist.models.outline import META, Outline, Stored
+
+# The autoencoder of FLUX.1 (83.8 million parameters), for where its weights are not here.
+PUBLISHED = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "latent_channels": 16,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
+
+
+class _Latents(FluxCodec):
+    """Latents by their shape alone."""
+
+    digest = "none"
+
+    def __init__(self, autoencoder: Any, resolution: int) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.channels = autoencoder.config.latent_channels
+        self.side = resolution >> (len(autoencoder.config.block_out_channels) - 1)
+
+    def encode(self, images: Any) -> Arrays:
+        raise NotImplementedError("an outline has no values")
+
+    def reconstruct(self, images: Any) -> Any:
+        raise NotImplementedError("an outline has no values")
+
+    def tokens(self, inputs: dict[str, Tensor]) -> Tensor:
+        """See FluxCodec.tokens."""
+        return pack(inputs["latents"].float())
+
+    def images(self, tokens: Tensor) -> Tensor:
+        """uint8 images of tokens, by a pass of the decoder."""
+        latents = torch.empty(len(tokens), self.channels, self.side, self.side, device=META)
+        decoded: Tensor = self.autoencoder.decode(latents, return_dict=False)[0]
+        return decoded.to(torch.uint8)
+
+
+def outline(codec: CodecSettings, resolution: int, assets: Path) -> Outline:
+    """Pixels, or latents of the autoencoder whose config is here, or else of that of FLUX.1."""
+    frozen: FluxCodec
+    if codec.kind == "pixels":
+        frozen, arrays = (
+            PixelCodec(resolution),
+            {"pixels": Stored((resolution, resolution, 3), 1, torch.uint8)},
+        )
+    else:
+        frozen = _Latents(_autoencoder(codec), resolution)
+        shape = frozen.channels, frozen.side, frozen.side
+        arrays = {"latents": Stored(shape, 2, torch.float32)}
+    step = 2 * (resolution // frozen.side)
+    if resolution % step:
+        raise Refusal(
+            f"the pool's resolution is {resolution}; a multiple of {step} is legal for codecs.flux.kind "
+            f"{codec.kind}."
+        )
+
+    def generator(settings: FluxSettings) -> FluxGenerator:
+        with META:  # the network of that size: which weights it starts from changes no count
+            return FluxGenerator(settings.model_copy(update={"weights": None, "compile": False}), frozen, 0)
+
+    def trunk(settings: FluxSettings) -> FluxTrunk:
+        with META:
+            return FluxTrunk(settings.model_copy(update={"compile": False}), frozen, 0)
+
+    def encode(count: int) -> object:
+        if isinstance(frozen, PixelCodec):
+            return None
+        return frozen.autoencoder.encode(torch.empty(count, 3, resolution, resolution, device=META))
+
+    return Outline(
+        arrays,
+        generator,
+        trunk,
+        lambda settings: (settings.text_width, settings.pooled_width),
+        lambda settings: 2 if settings.frozen_type == "bf16" else 4,
+        encode,
+    )
+
+
+def _autoencoder(codec: CodecSettings) -> Any:
+    from diffusers import AutoencoderKL
+
+    assert codec.weights is not None
+    found = hub.here(codec.weights, str(Path(codec.subfolder) / "config.json"))
+    with META:
+        if found is None:
+            return AutoencoderKL(**PUBLISHED)
+        return AutoencoderKL.from_config(json.loads(found.read_text()))
+
+
+def needs(block: FluxSettings | CodecSettings) -> list[tuple[str, str]]:
+    """The weights that training starts from, or the autoencoder's."""
+    return [] if block.weights is None else [(block.weights, str(Path(block.subfolder) / "config.json"))]

@@ -1,0 +1,185 @@
+"""What a family's networks cost, without their weights: parameters, FLOPs, bytes, counted on `meta`.
+
+A `meta` tensor has a shape and no values, so that a pass over it takes the time of its Python and no memory.
+A family says in `alchemist/families/NAME/outline.py` what its networks are of settings alone.
+"""
+
+import contextlib
+import importlib
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from alchemist.models.batch import Batch, Text
+from alchemist.models.family import Generator, Trunk
+from alchemist.models.training import forward_flops, trainable
+
+META = torch.device("meta")
+PROBE = 2  # pairs of a counted pass: every count is proportional to them
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A named array of a pair as the family's codec stores it, and how a batch holds it."""
+
+    shape: tuple[int, ...]
+    bytes: int  # of a value on disk
+    kind: torch.dtype  # in a batch
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A family at one resolution, on `meta`. `settings` are a block of `models:` of this family."""
+
+    arrays: dict[str, Stored]
+    generator: Callable[[Any], Generator]
+    trunk: Callable[[Any], Trunk]
+    text_widths: Callable[[Any], tuple[int, int]]  # numbers of a word piece's state, of a pooled vector
+    frozen_bytes: Callable[[Any], int]  # of a parameter that training does not move
+    encode: Callable[[int], object]  # a pass of the image codec over as many images
+
+    def batch(self, settings: Any, count: int, pieces: int) -> Batch:
+        """`count` pairs with captions of as many word pieces, without values."""
+        states, pooled = self.text_widths(settings)
+        inputs = {
+            name: torch.zeros((count, *one.shape), dtype=one.kind, device=META)
+            for name, one in self.arrays.items()
+        }
+        mask = torch.ones(count, pieces, dtype=torch.bool, device=META)
+        text = torch.empty(count, pieces, states, device=META), mask, torch.empty(count, pooled, device=META)
+        return Batch(inputs, Text(*text))
+
+
+def outline(family: str, codec: Any, resolution: int, assets: Path) -> Outline:
+    """The outline of a family with a codec of those settings for images of `resolution` pixels.
+
+    `assets` is the folder of the codecs that the repo holds. Raises Refusal where the codec does not fit.
+    """
+    module = importlib.import_module(f"alchemist.families.{family}.outline")
+    return cast(Outline, module.outline(codec, resolution, assets))
+
+
+def needs(family: str, block: Any) -> list[tuple[str, str]]:
+    """Published weights that a block of `models:` or `codecs:` asks for: path or name, and a file in them."""
+    module = importlib.import_module(f"alchemist.families.{family}.outline")
+    return cast(list[tuple[str, str]], module.needs(block))
+
+
+# ------------------------------------------------------------------------------------------ counts
+
+
+@dataclass(frozen=True)
+class Size:
+    """Parameters of a network, those of them that training moves, and bytes of a checkpoint."""
+
+    parameters: int
+    moved: int
+    checkpoint_bytes: int
+
+
+def size(network: Generator) -> Size:
+    """Counts of a network."""
+    return Size(
+        sum(p.numel() for p in network.parameters()),
+        sum(p.numel() for p in trainable(network).values()),
+        sum(tensor.numel() * tensor.element_size() for tensor in network.weights().values()),
+    )
+
+
+def loss_flops(generator: Generator, batch: Batch, training: bool) -> float:
+    """FLOPs a pair of a forward pass of the losses; `train_flops` of a cell is thrice that, an image."""
+    return forward_flops(generator.losses, batch, training)
+
+
+def pass_flops(run: Callable[[], object]) -> float:
+    """FLOPs of whatever is run, without a gradient."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def activation_bytes(network: nn.Module, loss: Callable[[], Tensor], pairs: int) -> float:
+    """Bytes a pair, in float32, that are alive at once in a training step beside weights and gradients.
+
+    The most over a forward and a backward pass of the sum of the bytes of all tensors alive, each storage
+    once, less those of the parameters' gradients, which are there from the start. Recomputed blocks are thus
+    counted as they are run: kept inputs, and one block's insides. Attention is that of a fused kernel, which
+    keeps no logits.
+    """
+    moved = trainable(network).values()
+    for parameter in moved:
+        parameter.grad = torch.zeros_like(parameter)
+    gradients = (parameter.grad for parameter in moved if parameter.grad is not None)
+    others = [*network.parameters(), *network.buffers(), *gradients]
+    with _fused_attention(), _Alive(others) as alive:
+        loss().backward()
+    for parameter in moved:
+        parameter.grad = None
+    return alive.most / pairs
+
+
+class _Attention(torch.autograd.Function):
+    """The shapes of a fused attention, forward and back: it keeps q, k, v and what it gave."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = q.new_empty(*q.shape[:-1], v.shape[-1])
+        ctx.save_for_backward(q, k, v, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Any:
+        q, k, v, _ = ctx.saved_tensors
+        return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+
+
+@contextlib.contextmanager
+def _fused_attention() -> Iterator[None]:
+    # By the name in its module: a mode of torch functions is off while a backward pass recomputes blocks.
+    own = F.scaled_dot_product_attention
+    F.scaled_dot_product_attention = lambda q, k, v, **_: _Attention.apply(q, k, v)
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = own
+
+
+class _Alive(TorchDispatchMode):
+    """Sums the bytes of storages that operations make, while they live; those of `others` apart."""
+
+    def __init__(self, others: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        # A view of a parameter is an operation too.
+        self.known: dict[int, Any] = {tensor.untyped_storage()._cdata: tensor for tensor in others}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor) and tensor.device.type == "meta":
+                self._hold(tensor.untyped_storage())
+        return out
+
+    def _hold(self, storage: Any) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.known:
+            return
+
+        def freed(_: Any) -> None:
+            self.known.pop(key, None)
+            self.now -= size
+
+        self.known[key] = weakref.ref(storage, freed)
+        self.now += size
+        self.most = max(self.most, self.now)

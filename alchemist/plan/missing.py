@@ -1,0 +1,108 @@
+"""What is not here yet: data, weights, licences to accept, memory. Nothing is asked of a hub."""
+
+from pathlib import Path
+from typing import cast
+
+from alchemist.core import hub
+from alchemist.models.outline import needs
+from alchemist.params.whole import Params
+from alchemist.plan.work import Work
+from alchemist.pools.terms import TERMS
+from alchemist.raters.kinds.meta import MetaRater
+from alchemist.settings import Settings
+from alchemist.settings.evaluation import LIT
+from alchemist.settings.model import classes
+from alchemist.settings.plan import CardSettings
+from alchemist.settings.pool import UserPool
+from alchemist.settings.text import of_family
+
+GIB = 2**30
+
+
+def missing(params: Params, work: list[Work], assets: Path) -> list[str]:
+    """A sentence for each; `assets` is the folder of what the repo holds."""
+    return [
+        *_data(params),
+        *_weights(params, assets),
+        *_downloads(params),
+        *_memory(work, params.plan.card),
+    ]
+
+
+def _data(params: Params) -> list[str]:
+    """Of the pool in force and of those that are splits of it."""
+    pool, found = params.pools[params.pool], list[str]()
+    others = pool.splits.others().values() if isinstance(pool, UserPool) else ()
+    for name in dict.fromkeys([params.pool, *others]):
+        block, where = params.pools[name], f"pools.{name}"
+        if isinstance(block, UserPool) and not Path(block.path).exists():
+            found.append(f"{where}.path is {block.path!r}, which does not exist.")
+            if block.format in TERMS:
+                found.append(f"{where} is of the format {block.format}: {TERMS[block.format]}")
+    return found
+
+
+def _weights(params: Params, assets: Path) -> list[str]:
+    """Of the codecs, text encoders, models and carried raters in use."""
+    scale, grid, roles = params.scales[params.scale], params.grid, params.roles
+    used = [*grid.whole(), *grid.transfer.models, *([roles.proxy] if grid.raters else [])]
+    used += [other.proxy for other in grid.others.values() if other.raters]
+    blocks: dict[str, tuple[str, Settings]] = {
+        f"models.{name}": (params.models[name].family, params.models[name]) for name in used
+    }
+    found = []
+    for family in grid.families:
+        blocks[f"codecs.{family}"] = family, params.codecs[family]
+        text = of_family(scale.encode.text, family)
+        for weights, file in text.needs():
+            found += _absent(f"scales.{params.scale}.encode.text.{family}", weights, file, _terms(family))
+    for where, (family, block) in blocks.items():
+        for weights, file in needs(family, block):
+            found += _absent(where, weights, file, _terms(family))
+    for name in grid.raters:
+        rater = params.raters[name]
+        if isinstance(rater, MetaRater) and rater.weights is not None:
+            for seed in grid.seeds:
+                path = assets / "raters" / rater.weights / f"{seed}.safetensors"
+                if not path.is_file():
+                    found.append(f"raters.{name}.weights names {path}, which is missing.")
+    return found
+
+
+def _terms(family: str) -> dict[str, str]:
+    """What to accept before a family's published weights may be used, by a part of their name."""
+    return cast(dict[str, str], classes(family).LICENCES)
+
+
+def _absent(where: str, weights: str, file: str, terms: dict[str, str]) -> list[str]:
+    """That a file of published weights is not here, and the licence that they have."""
+    if hub.here(weights, file) is not None:
+        return []
+    what = f"{where}.weights is {weights!r}"
+    if hub.is_name(weights):
+        what += f", a repository of the hub whose {file} is not in the cache of this machine"
+    else:
+        what += ", which does not exist"
+    said = next((words for name, words in terms.items() if name in weights), "")
+    return [f"{what}{'; ' + said if said else ''}."]
+
+
+def _downloads(params: Params) -> list[str]:
+    """What the evaluation fetches when it first runs."""
+    settings, where = params.scales[params.scale].evaluate, f"scales.{params.scale}.evaluate"
+    found, once = list[str](), "whose weights are downloaded unless they were before"
+    if settings.features == "inception":
+        found.append(f"{where}.features is inception, {once}.")
+    if settings.clip != LIT:
+        found.append(f"{where}.clip is {settings.clip}, {once}.")
+    return found
+
+
+def _memory(work: list[Work], card: CardSettings) -> list[str]:
+    """Training that does not fit the card."""
+    return [
+        f"{one.what} takes about {one.memory / GIB:.1f} GiB at its peak; {card.name} has "
+        f"{card.memory_gib:g} GiB: it wants a smaller batch or more cards."
+        for one in work
+        if one.memory is not None and one.memory > card.memory_gib * GIB
+    ]

@@ -1,0 +1,75 @@
+"""How many pairs the splits hold: counted where the pool was prepared, or else expected."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.pools.emoji import EmojiPool
+from alchemist.pools.read import expected
+from alchemist.pools.store import CARD
+from alchemist.settings.pool import PoolSettings, UserPool
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Of each split, and in words where the numbers are from."""
+
+    pool: int
+    meta_val: int
+    evaluation: int
+    scorer: int
+    source: str
+
+    @property
+    def encoded(self) -> int:
+        """Those that the stage encode reads."""
+        return self.pool + self.meta_val + self.evaluation
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.encoded + self.scorer
+
+
+def prepared(folder: Path) -> Pairs:
+    """Usable pairs of a pool that the stage prepare wrote, by its card."""
+    counts = files.read_json(folder / CARD)["counts"]
+    pool, meta_val, evaluation, scorer = (
+        counts.get(split, {}).get("ok", 0) for split in ("pool", "meta_val", "evaluation", "scorer")
+    )
+    return Pairs(pool, meta_val, evaluation, scorer, "as prepared")
+
+
+def planned(name: str, pools: dict[str, PoolSettings]) -> Pairs:
+    """Pairs of a pool that was not prepared: what its format expects, or what its block states.
+
+    Raises Refusal where neither says.
+    """
+    pool = pools[name]
+    if isinstance(pool, EmojiPool):
+        held_out = pool.meta_validation.pairs, pool.evaluation.pairs, pool.scorer.pairs
+        return Pairs(pool.pairs, *held_out, "as its settings say")
+    assert isinstance(pool, UserPool)  # there are no others in the table
+    total, source = _count(name, pool)
+    held = {split: round(share * total) for split, share in pool.splits.shares().items()}
+    own = sum(held.values())
+    for split, other in pool.splits.others().items():  # a split that is another pool
+        block = pools[other]
+        assert isinstance(block, UserPool)  # stage check refuses all else
+        held[split] = _count(other, block)[0]
+    return Pairs(total - own, held["meta_val"], held["evaluation"], held["scorer"], source)
+
+
+def _count(name: str, pool: UserPool) -> tuple[int, str]:
+    """All pairs of a pool of files, and where the number is from."""
+    there = Path(pool.path).exists()
+    if there and (count := expected(pool)) is not None:
+        return count, f"counted in {pool.path}"
+    if pool.pairs is None:
+        why = "whose pairs only reading would count" if there else "which does not exist"
+        raise Refusal(
+            f"pools.{name}.path is {pool.path!r}, {why}; a plan needs pools.{name}.pairs, their number."
+        )
+    why = "only reading would count them" if there else "the pool is not there"
+    return pool.pairs, f"of {pool.pairs:,} as stated ({why})"

@@ -1,0 +1,78 @@
+"""What a rater will cost on `meta` is what it is billed for: the same count on real networks and pairs."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import TINY, tiny_tokenizer
+from rater_helpers import BUDGET, CREDITS, new_rater, of_credit, run_of
+
+from alchemist.core.scratch import Scratch
+from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
+from alchemist.models.encoded import Encoded, Writer
+from alchemist.models.training import forward_flops
+from alchemist.raters import forecast, meta_bill
+from alchemist.raters.kinds.loss import LossRater
+from alchemist.raters.kinds.random import RandomRater
+from alchemist.raters.kinds.reference_loss import ReferenceLossRater
+from alchemist.raters.network import Rater
+
+META = torch.device("meta")
+PIECES = 5
+
+
+@pytest.fixture(scope="module")
+def data(codec: StarCodec, tmp_path_factory: pytest.TempPathFactory) -> Encoded:
+    """Pairs whose captions all have as many word pieces."""
+    folder = tmp_path_factory.mktemp("equal")
+    rng = np.random.default_rng(0)
+    with Writer(folder) as writer:
+        split = ["pool"] * 64 + ["meta_val"] * 32
+        writer.rows(pd.DataFrame({"id": [f"{i}" for i in range(96)], "split": split, "text": 1}))
+        writer.append(codec.encode(rng.integers(0, 256, (96, 16, 16, 3), dtype=np.uint8)))
+        writer.captions((np.ones((PIECES, 384), dtype=np.float16), None) for _ in range(2))
+    return Encoded(folder)
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+def test_a_forecast_of_each_credit_is_its_bill(
+    codec: StarCodec, data: Encoded, tmp_path: Path, credit: str
+) -> None:
+    settings = of_credit(credit)
+    run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed), Scratch(tmp_path, "m"))
+    billed = meta_bill.train_flops(run, settings, lambda seed: new_rater(codec, seed=seed))
+    here = data.batch(np.arange(BUDGET.batch)).to(META)
+    codec_there = StarCodec(tiny_tokenizer()).to(META)
+
+    def proxy() -> StarGenerator:
+        return StarGenerator(TINY, codec_there, 0).to(META)
+
+    def rater() -> Rater:
+        return forecast.network(lambda: StarTrunk(TINY, codec_there, 0).to(META))
+
+    # A CPU's fused steps have a few products more in their backward pass.
+    assert forecast.train_flops(settings, BUDGET, here, proxy, rater) == pytest.approx(billed, rel=5e-4)
+
+
+def test_plain_raters_are_billed_by_their_proxies_and_passes(codec: StarCodec, data: Encoded) -> None:
+    model, pairs = StarGenerator(TINY, codec, 0), data.batch(np.arange(8))
+    one = forward_flops(model.losses, pairs, training=True)
+    rater = new_rater(codec)
+    for settings, proxies, passes in (
+        (LossRater(kind="loss"), 1, 1),
+        (ReferenceLossRater(kind="reference_loss"), 2, 2),
+        (RandomRater(kind="random"), 0, 0),
+    ):
+        train = forecast.train_flops(settings, BUDGET, pairs, lambda: model, lambda: rater)
+        assert train == 3 * one * BUDGET.images * proxies
+        assert forecast.score_flops(settings, pairs, model, rater) == passes * one
+
+
+def test_a_carried_rater_trains_nothing(codec: StarCodec, data: Encoded) -> None:
+    settings = of_credit("penalty", weights="elsewhere")
+    model, pairs, rater = StarGenerator(TINY, codec, 0), data.batch(np.arange(8)), new_rater(codec)
+    assert forecast.train_flops(settings, BUDGET, pairs, lambda: model, lambda: rater) == 0
+    features = forward_flops(rater.features, pairs, training=False)
+    assert forecast.score_flops(settings, pairs, model, rater) == features
