@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import os
 import platform
 import time
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import register_flop_formula
 
 from alchemist.core.refusal import Refusal
 
@@ -96,6 +98,20 @@ def _one_dnn() -> bool:
     """Whether oneDNN's linear layers are there and fast."""
     wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return wide and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _count_one_dnn() -> None:
+    """Tells torch's counter of FLOPs of an operation that it does not know and would count as none."""
+
+    def flops(x: list[int], weight: list[int], *_: Any, **__: Any) -> int:
+        return 2 * math.prod(x) * weight[0]
+
+    with contextlib.suppress(RuntimeError):  # a torch that knows it
+        register_flop_formula(torch.ops.mkldnn._linear_pointwise)(flops)
+
+
+if _one_dnn():
+    _count_one_dnn()
 
 
 def _one_dnn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import CPU
+from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist.core import devices
 from alchemist.core.refusal import Refusal
@@ -153,3 +154,15 @@ def test_memory_is_counted_in_bytes() -> None:
 
 def test_the_hardware_is_named_with_its_cores_and_vectors() -> None:
     assert re.fullmatch(r".+, \d+ cores, \w+", devices.hardware(CPU))
+
+
+def test_the_counter_of_flops_knows_every_linear_layer() -> None:
+    """Whatever library takes it: 2 N C D, or a faster step would be billed as a cheaper one."""
+    x, weight, bias = torch.randn(3, 5, 8), torch.randn(7, 8), torch.randn(7)
+    with FlopCounterMode(display=False) as plain:
+        devices.linear(x, weight, bias)
+    with FlopCounterMode(display=False) as short:
+        devices.linear(x.bfloat16(), weight.bfloat16(), bias.bfloat16(), relu=True)
+    with FlopCounterMode(display=False) as passing, torch.no_grad(), devices.passes(torch.device("cpu")):
+        torch.nn.functional.linear(x, weight, bias)
+    assert plain.get_total_flops() == short.get_total_flops() == passing.get_total_flops() == 2 * 15 * 8 * 7
