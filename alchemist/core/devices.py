@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import os
 import platform
 import time
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+from torch.utils import flop_counter
 
 from alchemist.core.refusal import Refusal
 
@@ -101,6 +103,17 @@ def _one_dnn() -> bool:
 def _one_dnn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
     out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
     return out
+
+
+def _linear_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
+    """Operations of `_one_dnn_linear` of shapes (..., C) and (D, C), which torch does not count by itself."""
+    return 2 * math.prod(x) * int(weight[0])
+
+
+if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    flop_counter.flop_registry.setdefault(
+        torch.ops.mkldnn._linear_pointwise, flop_counter.shape_wrapper(_linear_flops)
+    )
 
 
 class _OneDnn(TorchFunctionMode):

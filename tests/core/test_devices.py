@@ -153,3 +153,11 @@ def test_memory_is_counted_in_bytes() -> None:
 
 def test_the_hardware_is_named_with_its_cores_and_vectors() -> None:
     assert re.fullmatch(r".+, \d+ cores, \w+", devices.hardware(CPU))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32])
+def test_a_linear_layer_is_counted_whichever_library_runs_it(kind: torch.dtype) -> None:
+    x, weight = torch.zeros(3, 5, 8, dtype=kind), torch.zeros(7, 8, dtype=kind)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, devices.passes(torch.device("cpu")):
+        devices.linear(x, weight, torch.zeros(7, dtype=kind), relu=True)
+    assert counter.get_total_flops() == 2 * 3 * 5 * 8 * 7
