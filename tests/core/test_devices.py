@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import CPU
+from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist.core import devices
 from alchemist.core.refusal import Refusal
