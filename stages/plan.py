@@ -18,7 +18,7 @@ from alchemist.plan.returns import returns
 from alchemist.plan.table import Plan, lines
 from alchemist.plan.work import work
 from stages import stage
-from stages.params_file import parse_params
+from stages.params_file import parse_params, read_params
 from stages.pipeline_state import jobs, overridden
 
 ROOT, POOL, ASSETS = Path(), Path("data/pool"), Path("assets")
@@ -31,8 +31,10 @@ def run(
     json_out: Annotated[Path | None, typer.Option("--json", help="file to write the plan to as well")] = None,
 ) -> None:
     """Tells what is done, what would run and why, what that takes, and what is missing for it."""
-    text = overridden(ROOT / "params.yaml", changes or [])
-    given = parse_params(text, Path("params.yaml"))
+    path = ROOT / "params.yaml"
+    read_params(path)  # what is wrong with the file is told before anything is laid over it
+    text = overridden(path, changes or [])
+    given = parse_params(text, path)
     params = check(given)
     found = jobs(ROOT, text, passed_on(given))
     ready = any(job.script == "prepare" and job.state == "done" for job in found)
