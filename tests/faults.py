@@ -112,8 +112,8 @@ FAULTS = [
           "theirs = found.part(categories == category), of_real == category",
           "theirs = found.part(categories == category), of_real != category", TEST_EVALUATE),
     # --- more of what the stages pass
-    Fault("rejected pairs encoded", "stages/encode.py",
-          '(index["status"] == "ok") & index["split"].isin(SPLITS)', 'index["split"].isin(SPLITS)',
+    Fault("rejected pairs encoded", "alchemist/pools/store.py",
+          '(rows["status"] == "ok") & rows["split"].isin(splits)', 'rows["split"].isin(splits)',
           "tests/stages/test_encode.py"),
     Fault("captions not cut", "stages/encode.py",
           "encoder = of_family(text_settings(settings.text, where), family_name)",
