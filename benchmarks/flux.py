@@ -11,16 +11,13 @@ from diffusers import FluxTransformer2DModel
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alchemist.core import devices
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.flux.generator import FluxGenerator
 from alchemist.families.flux.settings import FluxSettings
-from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
 from alchemist.models.text_towers import load_minilm
-from alchemist.models.training import Average, numbers_at, optimiser, step
+from alchemist.models.training import numbers_at
 from alchemist.settings import parse
-from alchemist.settings.budget import TrainSettings
 from benchmarks import given, material
 from benchmarks.contest import Contestant, medians
 from benchmarks.ratio import Ratio
@@ -36,22 +33,7 @@ def _size() -> FluxSettings:
 def ours(folder: Path) -> Callable[[], object]:
     """Steps of `alchemist.models.training`, with what the loop does around each."""
     data, _ = material.opened(folder)
-    settings = parse(TrainSettings, given.params()["scales"]["tiny"]["train"], "train")
-    device = devices.chosen("cpu")
-    generator = FluxGenerator(_size(), PixelCodec(SIDE), 0)
-    average = Average(generator, settings.ema_images)
-    adam = optimiser(generator, generator, settings.learning_rate, settings.weight_decay)
-    seen = 0
-
-    def turn() -> None:
-        nonlocal seen
-        for _ in range(STEPS):
-            batch = data.batch(numbers_at(data.pool(), 0, seen, BATCH))
-            step(generator, adam, batch, Chance.run(0, seen, BATCH, training=True), settings, device)
-            seen += BATCH
-            average.update(generator, seen, BATCH)
-
-    return turn
+    return material.our_steps(data, FluxGenerator(_size(), PixelCodec(SIDE), 0), BATCH, STEPS)
 
 
 def plain(folder: Path, encodes: bool) -> Callable[[], object]:

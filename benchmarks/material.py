@@ -1,6 +1,7 @@
 """Pairs to train on without the pipeline: random tokens, and captions as long as those of the pool."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -8,11 +9,16 @@ import numpy as np
 import pandas as pd
 import torch
 
+from alchemist.core import devices
 from alchemist.families.star.generator import StarCodec, open_codec
 from alchemist.families.star.settings import StarSettings
+from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, Writer
-from alchemist.models.family import Arrays
+from alchemist.models.family import Arrays, Generator
 from alchemist.models.text import minilm
+from alchemist.models.training import Average, numbers_at, optimiser, step
+from alchemist.settings import parse
+from alchemist.settings.budget import TrainSettings
 from benchmarks import given
 
 CPU = torch.device("cpu")
@@ -55,6 +61,25 @@ def write(folder: Path, arrays: Arrays) -> None:
         writer.append(arrays)
         writer.captions(minilm(32, CPU).states(captions, 250))
     (folder / "captions.json").write_text(json.dumps(captions))
+
+
+def our_steps(data: Encoded, generator: Generator, batch: int, steps: int) -> Callable[[], object]:
+    """A turn of `steps` of `alchemist.models.training`, with what the loop does around each."""
+    settings = parse(TrainSettings, given.params()["scales"]["tiny"]["train"], "train")
+    device = devices.chosen("cpu")
+    average = Average(generator, settings.ema_images)
+    adam = optimiser(generator, generator, settings.learning_rate, settings.weight_decay)
+    seen = 0
+
+    def turn() -> None:
+        nonlocal seen
+        for _ in range(steps):
+            pairs = data.batch(numbers_at(data.pool(), 0, seen, batch))
+            step(generator, adam, pairs, Chance.run(0, seen, batch, training=True), settings, device)
+            seen += batch
+            average.update(generator, seen, batch)
+
+    return turn
 
 
 def opened(folder: Path) -> tuple[Encoded, list[str]]:

@@ -6,16 +6,13 @@ from pathlib import Path
 
 import torch
 
-from alchemist.core import devices
 from alchemist.families.star.generator import StarGenerator
-from alchemist.models.batch import Batch, Chance, Text
+from alchemist.models.batch import Batch, Text
 from alchemist.models.encoded import Encoded
 from alchemist.models.text import TEXT_WIDTH
 from alchemist.models.text_towers import load_minilm
-from alchemist.models.training import Average, forward_flops, numbers_at, optimiser, step
-from alchemist.settings import parse
-from alchemist.settings.budget import TrainSettings
-from benchmarks import given, material
+from alchemist.models.training import forward_flops, numbers_at
+from benchmarks import material
 from benchmarks.contest import Contestant, medians
 from benchmarks.plain import PlainStar, PlainTraining
 from benchmarks.ratio import Ratio
@@ -28,22 +25,7 @@ SIDE = 2048
 def ours(folder: Path, model: str) -> Callable[[], object]:
     """Steps of `alchemist.models.training`, with what the loop does around each."""
     data, _ = material.opened(folder)
-    settings = parse(TrainSettings, given.params()["scales"]["tiny"]["train"], "train")
-    device = devices.chosen("cpu")
-    generator = StarGenerator(material.size(model), material.codec(), 0)
-    average = Average(generator, settings.ema_images)
-    adam = optimiser(generator, generator, settings.learning_rate, settings.weight_decay)
-    seen = 0
-
-    def turn() -> None:
-        nonlocal seen
-        for _ in range(STEPS):
-            chance = Chance.run(0, seen, BATCH, training=True)
-            step(generator, adam, _pairs(data, seen), chance, settings, device)
-            seen += BATCH
-            average.update(generator, seen, BATCH)
-
-    return turn
+    return material.our_steps(data, StarGenerator(material.size(model), material.codec(), 0), BATCH, STEPS)
 
 
 def plain(folder: Path, model: str) -> Callable[[], object]:

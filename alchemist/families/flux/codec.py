@@ -87,18 +87,14 @@ class LatentCodec(FluxCodec):
     The middle, not a draw, so that what is stored is a function of the image.
     """
 
-    def __init__(self, folder: Path, resolution: int) -> None:
-        from diffusers import AutoencoderKL
-
+    def __init__(self, autoencoder: Any, resolution: int, digest: str = "") -> None:
         super().__init__()
-        self.autoencoder = AutoencoderKL.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-        self.autoencoder.eval().requires_grad_(False)
-        config = self.autoencoder.config
+        self.autoencoder = autoencoder.eval().requires_grad_(False)
+        self._digest = digest
+        config = autoencoder.config
         self.scale, self.shift = config.scaling_factor, config.shift_factor or 0.0
         self.channels = config.latent_channels
         self.side = resolution >> (len(config.block_out_channels) - 1)
-        weights = next(folder.glob("*.safetensors"))
-        self._digest = files.sha256(weights)
 
     @property
     def digest(self) -> str:
@@ -148,11 +144,16 @@ def write_codec(folder: Path, settings: CodecSettings, resolution: int) -> None:
         _fetch(settings).save_pretrained(folder, safe_serialization=True)
     files.write_json(folder / CARD, {"codec": settings.kind, "resolution": resolution, "family": "flux"})
     files.write_manifest(folder)
-    codec = open_codec(folder, torch.device("cpu"))
-    if resolution % (2 * (resolution // codec.side)):
+    check_fit(open_codec(folder, torch.device("cpu")), settings, resolution)
+
+
+def check_fit(codec: FluxCodec, settings: CodecSettings, resolution: int) -> None:
+    """Raises Refusal where the images of a pool are no whole number of tokens."""
+    step = 2 * (resolution // codec.side)
+    if resolution % step:
         raise Refusal(
-            f"the pool's resolution is {resolution}; a multiple of {2 * (resolution // codec.side)} is legal "
-            f"for codecs.flux.kind {settings.kind}."
+            f"the pool's resolution is {resolution}; a multiple of {step} is legal for codecs.flux.kind "
+            f"{settings.kind}."
         )
 
 
@@ -179,7 +180,11 @@ def open_codec(folder: Path, device: torch.device) -> FluxCodec:
         raise Refusal(f"{folder} holds no codec of the family flux; run the stage codec.")
     if card["codec"] == "pixels":
         return PixelCodec(card["resolution"])
-    return LatentCodec(folder, card["resolution"]).to(device)
+    from diffusers import AutoencoderKL
+
+    autoencoder = AutoencoderKL.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    digest = files.sha256(next(folder.glob("*.safetensors")))
+    return LatentCodec(autoencoder, card["resolution"], digest).to(device)
 
 
 def _to_float(images: Tensor) -> Tensor:

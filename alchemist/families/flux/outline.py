@@ -5,14 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from alchemist.core import hub
-from alchemist.core.refusal import Refusal
-from alchemist.families.flux.codec import FluxCodec, PixelCodec, pack
+from alchemist.families.flux.codec import FluxCodec, LatentCodec, PixelCodec, check_fit
 from alchemist.families.flux.generator import FluxGenerator, FluxTrunk
 from alchemist.families.flux.settings import CodecSettings, FluxSettings
-from alchemist.models.family import Arrays
 from alchemist.models.outline import META, Outline, Stored
 
 # The autoencoder of FLUX.1 (83.8 million parameters), for where its weights are not here.
@@ -27,34 +24,6 @@ PUBLISHED = {
 }
 
 
-class _Latents(FluxCodec):
-    """Latents by their shape alone."""
-
-    digest = "none"
-
-    def __init__(self, autoencoder: Any, resolution: int) -> None:
-        super().__init__()
-        self.autoencoder = autoencoder
-        self.channels = autoencoder.config.latent_channels
-        self.side = resolution >> (len(autoencoder.config.block_out_channels) - 1)
-
-    def encode(self, images: Any) -> Arrays:
-        raise NotImplementedError("an outline has no values")
-
-    def reconstruct(self, images: Any) -> Any:
-        raise NotImplementedError("an outline has no values")
-
-    def tokens(self, inputs: dict[str, Tensor]) -> Tensor:
-        """See FluxCodec.tokens."""
-        return pack(inputs["latents"].float())
-
-    def images(self, tokens: Tensor) -> Tensor:
-        """uint8 images of tokens, by a pass of the decoder."""
-        latents = torch.empty(len(tokens), self.channels, self.side, self.side, device=META)
-        decoded: Tensor = self.autoencoder.decode(latents, return_dict=False)[0]
-        return decoded.to(torch.uint8)
-
-
 def outline(codec: CodecSettings, resolution: int, assets: Path) -> Outline:
     """Pixels, or latents of the autoencoder whose config is here, or else of that of FLUX.1."""
     frozen: FluxCodec
@@ -64,15 +33,10 @@ def outline(codec: CodecSettings, resolution: int, assets: Path) -> Outline:
             {"pixels": Stored((resolution, resolution, 3), 1, torch.uint8)},
         )
     else:
-        frozen = _Latents(_autoencoder(codec), resolution)
+        frozen = LatentCodec(_autoencoder(codec), resolution)
         shape = frozen.channels, frozen.side, frozen.side
         arrays = {"latents": Stored(shape, 2, torch.float32)}
-    step = 2 * (resolution // frozen.side)
-    if resolution % step:
-        raise Refusal(
-            f"the pool's resolution is {resolution}; a multiple of {step} is legal for codecs.flux.kind "
-            f"{codec.kind}."
-        )
+    check_fit(frozen, codec, resolution)
 
     def generator(settings: FluxSettings) -> FluxGenerator:
         with META:  # the network of that size: which weights it starts from changes no count
@@ -83,7 +47,7 @@ def outline(codec: CodecSettings, resolution: int, assets: Path) -> Outline:
             return FluxTrunk(settings.model_copy(update={"compile": False}), frozen, 0)
 
     def encode(count: int) -> object:
-        if isinstance(frozen, PixelCodec):
+        if not isinstance(frozen, LatentCodec):
             return None
         return frozen.autoencoder.encode(torch.empty(count, 3, resolution, resolution, device=META))
 
