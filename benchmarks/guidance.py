@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from safetensors.torch import load_file
 
 from alchemist.core import devices, files
@@ -60,12 +61,12 @@ def main() -> None:
     before = params["scales"][asked.scale]["sample"].get(chosen.name, {})
     for combination in itertools.product(*lists.values()):
         begun = time.perf_counter()
-        changed = dict(zip(lists, (float(value) for value in combination), strict=True))
+        changed = dict(zip(lists, map(yaml.safe_load, combination), strict=True))
         law = law_settings({**before, **changed}, "values", chosen.name)
         images = generate(generator, data, rows, law, settings, lambda n: None)
         found = measured(images, [by], settings.batch).features[by.name]
         score = distances.frechet_distance(found, moments)
-        words = ", ".join(f"{key} {value:g}" for key, value in changed.items()) or "as in the scale"
+        words = ", ".join(f"{key} {value}" for key, value in changed.items()) or "as in the scale"
         print(f"{words}: FD {score:.1f} ({time.perf_counter() - begun:.0f} s)", flush=True)
     floor = distances.frechet_distance(features.extract(codec.reconstruct(real), by, settings.batch), moments)
     print(f"reconstructions: FD {floor:.1f}")
