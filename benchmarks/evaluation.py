@@ -24,13 +24,13 @@ from PIL import Image
 from torch.nn import functional as F
 
 from alchemist.core import stateless
+from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
 from alchemist.families.star.generator import StarGenerator, open_codec
 from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import clip_score, features, figures, scorers
 from alchemist.measures import generator as measure
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.text import minilm
-from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
 from benchmarks import given
 from benchmarks.contest import Contestant
 from benchmarks.ratio import Ratio

@@ -11,13 +11,13 @@ from diffusers import FluxTransformer2DModel
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alchemist.core.settings import parse
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.flux.generator import FluxGenerator
 from alchemist.families.flux.settings import FluxSettings
 from alchemist.models.encoded import Encoded
 from alchemist.models.text_towers import load_minilm
 from alchemist.models.training import numbers_at
-from alchemist.settings import parse
 from benchmarks import given, material
 from benchmarks.contest import Contestant, medians
 from benchmarks.ratio import Ratio

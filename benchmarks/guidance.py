@@ -18,14 +18,14 @@ import yaml
 from safetensors.torch import load_file
 
 from alchemist.core import devices, files
+from alchemist.core.settings.evaluation import EvaluateSettings
+from alchemist.core.settings.model import law_settings, model_settings
 from alchemist.measures import distances, features
 from alchemist.measures.figures import measured
 from alchemist.measures.generator import generate
 from alchemist.models import family
 from alchemist.models.encoded import CODEC, Encoded, EvaluationRows
 from alchemist.pools import store
-from alchemist.settings.evaluation import EvaluateSettings
-from alchemist.settings.model import law_settings, model_settings
 from benchmarks import given
 
 

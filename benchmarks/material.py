@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 
 from alchemist.core import devices
+from alchemist.core.settings import parse
+from alchemist.core.settings.budget import TrainSettings
 from alchemist.families.star.generator import StarCodec, open_codec
 from alchemist.families.star.settings import StarSettings
 from alchemist.models.batch import Chance
@@ -17,8 +19,6 @@ from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.family import Arrays, Generator
 from alchemist.models.text import minilm
 from alchemist.models.training import Average, numbers_at, optimiser, step
-from alchemist.settings import parse
-from alchemist.settings.budget import TrainSettings
 from benchmarks import given
 
 CPU = torch.device("cpu")

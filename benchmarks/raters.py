@@ -89,10 +89,10 @@ def by_images(case: str, folder: Path) -> tuple[float, float]:
 
 def by_networks(case: str, folder: Path, light: bool) -> float:
     """Seconds of a rater on pretrained networks; LiT is hardly trained, which costs the same."""
+    from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
     from alchemist.measures import features, scorers
     from alchemist.raters import dedup
     from alchemist.raters.embedding import cosines
-    from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
 
     params = given.params()
     evaluate = EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
@@ -117,13 +117,13 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
 def by_encoded(case: str, folder: Path, light: bool) -> float:
     """Seconds of scoring by a proxy, or by a rater that was trained elsewhere."""
     from alchemist.core import devices
+    from alchemist.core.settings.budget import RateSettings
     from alchemist.families.star.generator import StarGenerator, StarTrunk, open_codec
     from alchemist.families.star.settings import StarSettings
     from alchemist.models.encoded import Encoded
     from alchemist.raters import score
     from alchemist.raters.kinds.meta import MetaRater
     from alchemist.raters.network import Group, Rater
-    from alchemist.settings.budget import RateSettings
 
     params = given.params()
     device = devices.chosen(params["device"])

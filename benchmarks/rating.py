@@ -7,6 +7,8 @@ from pathlib import Path
 
 from alchemist.core import devices
 from alchemist.core.scratch import Scratch
+from alchemist.core.settings import parse
+from alchemist.core.settings.budget import RateSettings
 from alchemist.families.star.generator import StarGenerator, StarTrunk
 from alchemist.models.text import TEXT_WIDTH
 from alchemist.raters import steps
@@ -14,8 +16,6 @@ from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.meta import step_at
 from alchemist.raters.network import Rater
 from alchemist.raters.proxy import Plain
-from alchemist.settings import parse
-from alchemist.settings.budget import RateSettings
 from benchmarks import given, material
 from benchmarks.contest import Contestant, medians
 from benchmarks.plain import PlainRater, PlainRating, PlainStar

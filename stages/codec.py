@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from alchemist.core import devices, files, stateless
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.given import block, section
+from alchemist.core.settings.model import classes
 from alchemist.models import family
 from alchemist.models.family import CodecSource
 from alchemist.pools import store
 from alchemist.pools.emoji import EmojiPool, compose_images
 from alchemist.pools.read import pool_settings
-from alchemist.settings.device import device_setting
-from alchemist.settings.given import block, section
-from alchemist.settings.model import classes
 from stages import stage
 
 # A fit sees mostly clean compositions, as published codecs do; never those of the pool.

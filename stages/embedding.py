@@ -8,14 +8,14 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.evaluation import EvaluateSettings
+from alchemist.core.settings.given import block, section
+from alchemist.core.settings.rater import EmbeddingRater
 from alchemist.pools import store
 from alchemist.raters import bill
 from alchemist.raters.embedding import Embedding
 from alchemist.raters.table import KINDS, LISTS, rater_settings
-from alchemist.settings.device import device_setting
-from alchemist.settings.evaluation import EvaluateSettings
-from alchemist.settings.given import block, section
-from alchemist.settings.rater import EmbeddingRater
 from stages import stage
 
 

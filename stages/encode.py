@@ -10,12 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
+from alchemist.core.settings.budget import EncodeSettings
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.given import block, section
+from alchemist.core.settings.text import of_family, text_settings
 from alchemist.models import encoded, family, text
 from alchemist.pools import store
-from alchemist.settings.budget import EncodeSettings
-from alchemist.settings.device import device_setting
-from alchemist.settings.given import block, section
-from alchemist.settings.text import of_family, text_settings
 from stages import stage
 
 SPLITS = ("pool", "meta_val", "evaluation")

@@ -14,15 +14,15 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.evaluation import EvaluateSettings
+from alchemist.core.settings.given import block, section
+from alchemist.core.settings.model import classes, model_settings
 from alchemist.measures import clip_score, features, figures, scorers, weights
 from alchemist.measures import generator as measure
 from alchemist.measures.figures import Images, References
 from alchemist.models import family
 from alchemist.models.encoded import CODEC, Encoded
-from alchemist.settings.device import device_setting
-from alchemist.settings.evaluation import EvaluateSettings
-from alchemist.settings.given import block, section
-from alchemist.settings.model import classes, model_settings
 from stages import stage
 
 COLUMNS = 8  # of the sample grid

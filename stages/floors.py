@@ -13,14 +13,14 @@ import typer
 from tqdm import tqdm
 
 from alchemist.core import devices, files
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.evaluation import EvaluateSettings
+from alchemist.core.settings.given import block, section
 from alchemist.measures import clip_score, features, figures, scorers, weights
 from alchemist.measures.figures import Images, Measured, Side
 from alchemist.models import family
 from alchemist.models.encoded import divided
 from alchemist.pools import store
-from alchemist.settings.device import device_setting
-from alchemist.settings.evaluation import EvaluateSettings
-from alchemist.settings.given import block, section
 from stages import stage
 
 COLUMNS = ["id", "caption", "category"]  # of prompts and references; the last where the pool has it

@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.given import section
+from alchemist.core.settings.rater import HeuristicRater
 from alchemist.pools import store
 from alchemist.raters import bill, pixels
 from alchemist.raters.table import rater_settings
-from alchemist.settings.given import section
-from alchemist.settings.rater import HeuristicRater
 from stages import stage
 
 

@@ -9,9 +9,9 @@ import typer
 from tqdm import tqdm
 
 from alchemist.core.files import whole_folder
+from alchemist.core.settings.given import section
 from alchemist.pools.read import expected, licence, pool_settings, roots, rows
 from alchemist.pools.store import write_pool
-from alchemist.settings.given import section
 from stages import stage
 
 

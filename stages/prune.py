@@ -8,9 +8,9 @@ import typer
 
 from alchemist.core.files import whole, whole_folder
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.given import section
 from alchemist.pruning.laws import select
 from alchemist.pruning.samplers import selection_settings
-from alchemist.settings.given import section
 from stages import stage
 
 

@@ -10,17 +10,17 @@ from tqdm import tqdm
 from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.core.settings.budget import RateSettings
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.given import block, section
+from alchemist.core.settings.model import model_settings
+from alchemist.core.settings.rater import SeededRater
 from alchemist.models import family
 from alchemist.models.encoded import CODEC, Encoded
 from alchemist.raters import bill
 from alchemist.raters.network import Rater
 from alchemist.raters.run import Run
 from alchemist.raters.table import KINDS, rater_settings
-from alchemist.settings.budget import RateSettings
-from alchemist.settings.device import device_setting
-from alchemist.settings.given import block, section
-from alchemist.settings.model import model_settings
-from alchemist.settings.rater import SeededRater
 from stages import stage
 
 

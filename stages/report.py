@@ -12,6 +12,12 @@ from alchemist.analysis.grid import Study
 from alchemist.analysis.metrics import columns
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings import parse
+from alchemist.core.settings.contrast import ContrastSettings, StatisticsSettings
+from alchemist.core.settings.given import block, section
+from alchemist.core.settings.grid import GridSettings
+from alchemist.core.settings.model import model_settings
+from alchemist.core.settings.scale import scale_settings
 from alchemist.pools import store
 from alchemist.pools.read import pool_settings
 from alchemist.pools.truth import read_labels, read_truth
@@ -19,12 +25,6 @@ from alchemist.pruning.samplers import selection_settings
 from alchemist.raters.table import rater_settings
 from alchemist.report import page, pictures, verdict_tables
 from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
-from alchemist.settings import parse
-from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
-from alchemist.settings.given import block, section
-from alchemist.settings.grid import GridSettings
-from alchemist.settings.model import model_settings
-from alchemist.settings.scale import scale_settings
 from stages import stage
 
 # Stages before any rating whose times are read; the last two once a family.

@@ -9,12 +9,12 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, stateless
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
+from alchemist.core.settings.given import block, section
 from alchemist.measures import clip_score, features, scorers
 from alchemist.measures.figures import measured as taken
 from alchemist.pools import store
-from alchemist.settings.device import device_setting
-from alchemist.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
-from alchemist.settings.given import block, section
 from stages import stage
 
 HELD_OUT = 0.1  # of the split `scorer`, by group: the figures of the scorer are measured on it

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
 from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.core.settings.budget import TrainSettings
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.given import block, section
+from alchemist.core.settings.model import model_settings
 from alchemist.models import family, training
 from alchemist.models.encoded import CODEC, Encoded
 from alchemist.models.family import Generator
-from alchemist.settings.budget import TrainSettings
-from alchemist.settings.device import device_setting
-from alchemist.settings.given import block, section
-from alchemist.settings.model import model_settings
 from stages import stage
 
 

@@ -12,9 +12,9 @@ from alchemist.analysis.cost import Bills
 from alchemist.analysis.grid import FULL, Cell, Study
 from alchemist.analysis.parts import Part, Verdict
 from alchemist.analysis.results import tidy
+from alchemist.core.settings.grid import GridSettings
 from alchemist.pruning.samplers import selection_settings
 from alchemist.raters.table import rater_settings
-from alchemist.settings.grid import GridSettings
 
 UNIT = "bits a byte"  # of the NLL; no unit that the code could know by itself
 BUDGET = 1000  # images of every cell

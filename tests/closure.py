@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NO_RESULT = ("stages/__init__.py",)  # memory and threads of a process, which change no result
 KINDS = "alchemist/raters/kinds/"
-BY_FAMILY = "alchemist/settings/model.py"  # looks up the settings of families by their names
+BY_FAMILY = "alchemist/core/settings/model.py"  # looks up the settings of families by their names
 # What the class of a kind extends, and the stage that calls its functions.
 RATED_BY = {"SeededRater": "rate", "EmbeddingRater": "embedding", "HeuristicRater": "heuristic",
             "OracleRater": "oracle"}  # fmt: skip

@@ -311,7 +311,7 @@ def _parts(entry: str) -> list[str]:
 
 
 def field_complaints(root: Path) -> list[str]:
-    """Every field of a settings class is used: as an attribute outside alchemist/settings, or in dvc.yaml.
+    """Every field of a settings class is used: as an attribute outside their folder, or in dvc.yaml.
 
     Left out are tags, which have one legal value and decide nothing, and fields that hold blocks,
     whose own fields are asked for. A block inside a block may also be taken as a whole
@@ -321,7 +321,7 @@ def field_complaints(root: Path) -> list[str]:
     whole = set()
     for file, tree in trees(root, "alchemist", "stages"):
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and not file.startswith("alchemist/settings/"):
+            if isinstance(node, ast.Attribute) and not file.startswith("alchemist/core/settings/"):
                 used.add(node.attr)
                 if node.attr == "model_dump" and isinstance(node.value, ast.Attribute):
                     whole.add(node.value.attr)
@@ -338,7 +338,7 @@ def field_complaints(root: Path) -> list[str]:
                     if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)):
                         continue
                     # In the other rooms a block of params.yaml is told by what its fields say of themselves.
-                    if file.startswith("alchemist/settings/") or "Field(" in ast.unparse(line):
+                    if file.startswith("alchemist/core/settings/") or "Field(" in ast.unparse(line):
                         fields.append((file, node.name, line.target.id, ast.unparse(line.annotation)))
     dumped = {kind for _, _, name, kind in fields if name in whole}
     return [

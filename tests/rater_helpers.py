@@ -8,6 +8,7 @@ import torch
 from conftest import CPU, TINY
 
 from alchemist.core.scratch import Scratch
+from alchemist.core.settings.budget import RateSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.families.star.settings import StarSettings
 from alchemist.models.batch import Chance
@@ -18,7 +19,6 @@ from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater
 from alchemist.raters.proxy import Plain
 from alchemist.raters.steps import MetaState, Step
-from alchemist.settings.budget import RateSettings
 
 SETTINGS = MetaRater(
     kind="meta", credit="penalty", reference_warmup=None, unroll_steps=None, group="product",

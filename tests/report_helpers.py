@@ -14,6 +14,9 @@ from PIL import Image
 
 from alchemist.analysis.grid import FULL, Cell, Study
 from alchemist.core import files, stateless
+from alchemist.core.settings import parse
+from alchemist.core.settings.grid import GridSettings
+from alchemist.core.settings.rater import table_name
 from alchemist.params.inherit import inherited
 from alchemist.pools import read, store
 from alchemist.pools.emoji import EmojiPool
@@ -22,9 +25,6 @@ from alchemist.pools.store import Row, write_pool
 from alchemist.pruning import laws
 from alchemist.pruning.samplers import selection_settings
 from alchemist.raters.table import rater_settings
-from alchemist.settings import parse
-from alchemist.settings.grid import GridSettings
-from alchemist.settings.rater import table_name
 from stages import report as stage
 from stages.params_file import read_params
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from alchemist.core.settings.evaluation import ScorerSettings
 from alchemist.pools.emoji import compose
-from alchemist.settings.evaluation import ScorerSettings
 
 SETTINGS = ScorerSettings(image_size=64, embed_dim=64, steps=120, batch=128, learning_rate=2e-3, seed=0)
 

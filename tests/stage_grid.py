@@ -11,6 +11,7 @@ import torch
 from tiny import tiny_params
 
 from alchemist.core import files, stateless
+from alchemist.core.settings import Settings
 from alchemist.measures import clip_score, features, scorers
 from alchemist.models import family
 from alchemist.models.encoded import Encoded
@@ -19,7 +20,6 @@ from alchemist.params.check import Params, check
 from alchemist.params.sources import passed_on
 from alchemist.pools import store
 from alchemist.raters.network import Rater
-from alchemist.settings import Settings
 
 SEED, OTHER = 3, 4  # of the cells; neither is 0, so that a seed that is left out shows
 MODEL, PROXY, TRUNK = "xxs", "xs", "xxs"

@@ -110,7 +110,7 @@ HEALTHY = {
               - alchemist/method.py
               - alchemist/models
               - alchemist/families/star
-              - alchemist/settings
+              - alchemist/core/settings
               - stages/train.py
               - data/pool
             outs: ["data/m/${item.ratio}-${item.seed}"]
@@ -121,12 +121,12 @@ HEALTHY = {
               - alchemist/pools/truth.py
               - stages/report.py
               - data/m
-              - alchemist/settings
+              - alchemist/core/settings
             outs: [{reports: {cache: false}}]
     """,
     "alchemist/__init__.py": "",
-    "alchemist/settings/__init__.py": "",
-    "alchemist/settings/budget.py": """
+    "alchemist/core/settings/__init__.py": "",
+    "alchemist/core/settings/budget.py": """
         class Budget(Base):
             images: int
             kind: Literal["only"]
@@ -146,19 +146,19 @@ HEALTHY = {
     "alchemist/families/star/__init__.py": "",
     "alchemist/families/star/family.py": "from alchemist.families.star.network import FAMILY",
     "alchemist/families/star/network.py": "FAMILY = 'tokens'",
-    "alchemist/families/star/settings.py": "from alchemist.settings.budget import Budget",
+    "alchemist/families/star/settings.py": "from alchemist.core.settings.budget import Budget",
     "alchemist/families/flux/__init__.py": "",
     "alchemist/families/flux/family.py": "FAMILY = 'latents'",
     "alchemist/families/flux/settings.py": "",
     "alchemist/pools/__init__.py": "",
     "alchemist/pools/truth.py": "FILE = 'truth.parquet'",
     "stages/__init__.py": "",
-    "alchemist/settings/given.py": "def block(kind, key): return section(key)\ndef section(key): ...",
+    "alchemist/core/settings/given.py": "def block(kind, key): return section(key)\ndef section(key): ...",
     "stages/train.py": """
         from alchemist import method
         from alchemist.models import family
-        from alchemist.settings.budget import Budget
-        from alchemist.settings.given import block, section
+        from alchemist.core.settings.budget import Budget
+        from alchemist.core.settings.given import block, section
 
         def run(
             scale: str, name: Annotated[str, Option("--family")], which: Annotated[str, Option("--pick")]
@@ -169,7 +169,7 @@ HEALTHY = {
     """,
     "stages/report.py": """
         from alchemist.pools.truth import FILE
-        from alchemist.settings.given import block, section
+        from alchemist.core.settings.given import block, section
 
         def run(models, out):
             scale = section("scale")
@@ -275,8 +275,8 @@ DEFECTS = [
       "params.yaml: nothing reads selections.second.drop"),
     # the block of a plan, where there is no script that plans
     d(leaf_complaints, "params.yaml", "", "plan: {card: 1}", "params.yaml: nothing reads plan.card"),
-    d(field_complaints, "alchemist/settings/budget.py", "images: int", "images: int\n    forgotten: int",
-      "alchemist/settings/budget.py: nothing uses Budget.forgotten"),
+    d(field_complaints, "alchemist/core/settings/budget.py", "images: int", "images: int\n    forgotten: int",
+      "alchemist/core/settings/budget.py: nothing uses Budget.forgotten"),
     d(cell_complaints, "params.yaml", "seeds: [0, 1]", "seeds: [0, 0]",
       "train@0.5-0 names 2 cells", "train@0.2-0 names 2 cells"),
     d(cell_complaints, "params.yaml", "ratios: [0.5, 0.2]", "ratios: [0.5, 0.50]",
@@ -336,10 +336,10 @@ def test_a_check_finds_its_defect(tmp_path: Path, defect: Defect) -> None:
 
 def test_a_block_that_is_taken_as_a_whole_uses_its_fields(tmp_path: Path) -> None:
     inner = "class Outer:\n    shares: Inner\nclass Inner:\n    plain: float\n"
-    root = mini(tmp_path, d(field_complaints, "alchemist/settings/budget.py", "", inner))
+    root = mini(tmp_path, d(field_complaints, "alchemist/core/settings/budget.py", "", inner))
     deep = root / "alchemist" / "deep.py"
     deep.write_text("def half(settings): return settings.model_dump(), settings.shares")
-    assert field_complaints(root) == ["alchemist/settings/budget.py: nothing uses Inner.plain"]
+    assert field_complaints(root) == ["alchemist/core/settings/budget.py: nothing uses Inner.plain"]
     deep.write_text("def half(settings): return settings.shares.model_dump()")
     assert field_complaints(root) == []
 
@@ -354,7 +354,9 @@ def test_the_whole_of_params_may_be_tracked_by_who_reads_it_but_covers_no_leaf(t
             "{data/params.json: }",
         ),
     )
-    (root / "stages" / "report.py").write_text("from alchemist.settings.given import section\nsection('')\n")
+    (root / "stages" / "report.py").write_text(
+        "from alchemist.core.settings.given import section\nsection('')\n"
+    )
     assert params_complaints(root) == []
     assert leaf_complaints(root) == ["params.yaml: nothing reads report.title"]
 
@@ -372,7 +374,7 @@ def test_params_as_a_file_are_a_dep_of_who_reads_them(tmp_path: Path) -> None:
     text = (root / "dvc.yaml").read_text()
     also = "    params: [{data/params.json: [scale]}]\n    deps:\n      - data/params.json"
     (root / "dvc.yaml").write_text(text.replace("    deps:\n      - data/params.json", also))
-    script.write_text('from alchemist.settings.given import section\nsection("scale")\n')
+    script.write_text('from alchemist.core.settings.given import section\nsection("scale")\n')
     assert params_complaints(root) == ["report: lists scale beside data/params.json as a file"]
 
 
@@ -393,14 +395,15 @@ def by_family(root: Path, before: str, after: str) -> Path:
           matrix: {family: "${grid.families}"}
           cmd: python -m stages.encode --family ${item.family} --out data/e/${item.family}
           params: [{data/params.json: ["codecs.${item.family}"]}]
-          deps: ["alchemist/families/${item.family}", alchemist/models, alchemist/settings, stages/encode.py]
+          deps:
+            ["alchemist/families/${item.family}", alchemist/models, alchemist/core/settings, stages/encode.py]
           outs: ["data/e/${item.family}"]
     """),
         "  ",
     )
     (root / "dvc.yaml").write_text(text.replace(before, after))
     (root / "stages" / "encode.py").write_text(
-        "from alchemist.models import family\nfrom alchemist.settings.given import section\n"
+        "from alchemist.models import family\nfrom alchemist.core.settings.given import section\n"
         'def run(name: Annotated[str, Option("--family")]):\n'
         '    family.load(name)\n    section(f"codecs.{name}")\n'
     )
@@ -439,9 +442,9 @@ def test_a_stage_is_asked_for_every_family_that_it_may_run(
 
 def test_who_reads_blocks_of_models_depends_on_the_settings_of_all_families(tmp_path: Path) -> None:
     root = mini(tmp_path)
-    (root / "alchemist/settings/model.py").write_text("")
+    (root / "alchemist/core/settings/model.py").write_text("")
     report = root / "stages/report.py"
-    report.write_text(f"{report.read_text()}\nimport alchemist.settings.model\n")
+    report.write_text(f"{report.read_text()}\nimport alchemist.core.settings.model\n")
     told = [
         f"report: alchemist/families/{n}/settings.py is imported but is in no dep" for n in ("flux", "star")
     ]

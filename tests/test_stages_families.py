@@ -18,7 +18,7 @@ from workspace import Workspace, small_params
 
 from alchemist.analysis.words import DASH
 from alchemist.core import files
-from alchemist.settings.model import classes
+from alchemist.core.settings.model import classes
 
 ARMS = ("alchemist", "alchemist_flux")
 

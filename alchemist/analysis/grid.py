@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alchemist.settings.grid import GridSettings
-from alchemist.settings.rater import RaterSettings
-from alchemist.settings.selection import SelectionSettings
+from alchemist.core.settings.grid import GridSettings
+from alchemist.core.settings.rater import RaterSettings
+from alchemist.core.settings.selection import SelectionSettings
 
 FULL = "full"  # the name of the full data where a selection could stand
 

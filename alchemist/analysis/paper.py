@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from alchemist.analysis.grid import FULL, Study
+from alchemist.core.settings.rater import HeuristicRater
 from alchemist.raters.kinds.meta import MetaRater
-from alchemist.settings.rater import HeuristicRater
 
 _RESULTS = Path(__file__).with_name("paper_results.csv")  # tables 1 to 4
 DATASET = "LAION-30M"  # the data of all but Table 3

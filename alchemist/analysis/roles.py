@@ -7,10 +7,10 @@ subset or of a control asks `Roles.of`, so that two places cannot mean two arms 
 from dataclasses import dataclass
 
 from alchemist.analysis.grid import Study
+from alchemist.core.settings.rater import RaterSettings
+from alchemist.core.settings.selection import SelectionSettings
 from alchemist.raters.kinds.loss import LossRater
 from alchemist.raters.kinds.meta import MetaRater
-from alchemist.settings.rater import RaterSettings
-from alchemist.settings.selection import SelectionSettings
 
 
 @dataclass(frozen=True)

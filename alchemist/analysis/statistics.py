@@ -18,7 +18,7 @@ from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import better, measured, of_model
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
-from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
+from alchemist.core.settings.contrast import ContrastSettings, StatisticsSettings
 
 ENUMERATED = 16  # up to so many differences all sign patterns are tried
 _DRAWN = 1 << 16  # sign patterns beyond that

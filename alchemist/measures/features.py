@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from alchemist.core import devices
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.evaluation import EvaluateSettings, Further, WeightsSettings
 from alchemist.measures import published
-from alchemist.settings.evaluation import EvaluateSettings, Further, WeightsSettings
 
 FEATURES = 1280
 CPU = torch.device("cpu")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.evaluation import EvaluateSettings, Further, fd_name, kid_name
 from alchemist.measures import clip_score, features
 from alchemist.measures.clip_score import Scorer
 from alchemist.measures.distances import Features, Moments, cmmd, frechet_distance, kernel_distance, moments
-from alchemist.settings.evaluation import EvaluateSettings, Further, fd_name, kid_name
 
 Images = NDArray[np.uint8]  # (B, R, R, 3)
 ENOUGH = 3000  # images of a category on each side, from which on its Fréchet distance is given

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 
 from alchemist.core import devices
+from alchemist.core.settings import Settings
+from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, EvaluationRows
 from alchemist.models.family import Generator, Tick
-from alchemist.settings import Settings
-from alchemist.settings.evaluation import EvaluateSettings
 
 Images = NDArray[np.uint8]
 

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.evaluation import Further, WeightsSettings
 from alchemist.measures import weights
-from alchemist.settings.evaluation import Further, WeightsSettings
 
 META = torch.device("meta")
 SIDE = {"dinov2_vitl14": 224, "dinov2_vitb14": 224, "cmmd": 336}

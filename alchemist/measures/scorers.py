@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from alchemist.core import devices, files, stateless
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.evaluation import LIT, ScorerSettings
 from alchemist.measures import weights
 from alchemist.measures.clip_score import Scorer, of_captions, of_images, trunk
 from alchemist.measures.features import lite0
-from alchemist.settings.evaluation import LIT, ScorerSettings
 
 WEIGHTS = "lit.safetensors"
 CONFIG = "lit.json"

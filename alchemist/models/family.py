@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.model import families
 from alchemist.models.batch import Batch, Chance, Text
-from alchemist.settings.model import families
 
 Arrays = dict[str, NDArray[Any]]
 Images = NDArray[np.uint8]  # (n, R, R, 3)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alchemist.core import devices
+from alchemist.core.settings.text import ClipText, MiniLmText, T5ClipText, TextSettings
 from alchemist.models import text_towers
 from alchemist.models.batch import CaptionStates
 from alchemist.models.family import Tick
-from alchemist.settings.text import ClipText, MiniLmText, T5ClipText, TextSettings
 
 CHUNK_BYTES = 512 << 20  # of the states of captions that are held at once, at the most
 TEXT_WIDTH = 384  # of MiniLM

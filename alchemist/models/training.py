@@ -19,11 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from alchemist.core import devices, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
+from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, PoolRows, Rows, ValidationRows
 from alchemist.models.family import Generator
-from alchemist.settings.budget import TrainSettings
 
 LOG_EVERY_STEPS = 25
 M = TypeVar("M", bound=nn.Module)

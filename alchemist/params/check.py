@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings import legal
+from alchemist.core.settings.evaluation import LIT
+from alchemist.core.settings.grid import GridSettings
+from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.rater import RaterSettings
+from alchemist.core.settings.selection import SelectionSettings
 from alchemist.params.families import check_families, models_named, rater_lists
 from alchemist.params.whole import Params, read
 from alchemist.pools.emoji import EmojiPool
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.kinds.reference_loss import ReferenceLossRater
 from alchemist.raters.table import LISTS
-from alchemist.settings import legal
-from alchemist.settings.evaluation import LIT
-from alchemist.settings.grid import GridSettings
-from alchemist.settings.pool import UserPool
-from alchemist.settings.rater import RaterSettings
-from alchemist.settings.selection import SelectionSettings
 
 
 def check(params: Any) -> Params:

@@ -1,9 +1,9 @@
 """What must fit together in a grid of one family of models, or of several."""
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.grid import GridSettings
 from alchemist.params.whole import Params
 from alchemist.raters.table import LISTS
-from alchemist.settings.grid import GridSettings
 
 
 def models_named(params: Params) -> list[tuple[str, str, str | None]]:

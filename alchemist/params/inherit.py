@@ -8,7 +8,7 @@ import copy
 from typing import Any
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings import BASE, legal
+from alchemist.core.settings import BASE, legal
 
 # The tables of named blocks, with the key that says of what class a block is, where there are many.
 TABLES = {

@@ -10,17 +10,17 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from alchemist.core.settings import BASE
+from alchemist.core.settings.budget import EncodeSettings
+from alchemist.core.settings.device import DEVICES
+from alchemist.core.settings.model import classes, families
+from alchemist.core.settings.scale import ScaleSettings
+from alchemist.core.settings.text import TEXTS
 from alchemist.params.inherit import TABLES
 from alchemist.params.whole import NAME, Params
 from alchemist.pools.read import FORMATS
 from alchemist.pruning.samplers import SAMPLERS
 from alchemist.raters.table import KINDS
-from alchemist.settings import BASE
-from alchemist.settings.budget import EncodeSettings
-from alchemist.settings.device import DEVICES
-from alchemist.settings.model import classes, families
-from alchemist.settings.scale import ScaleSettings
-from alchemist.settings.text import TEXTS
 
 REF = "#/$defs/{model}"
 OF_BASE = {

@@ -6,20 +6,20 @@ from typing import Any
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings import Settings, legal, parse
+from alchemist.core.settings.contrast import ContrastSettings, StatisticsSettings
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.grid import GridSettings, RolesSettings
+from alchemist.core.settings.model import ModelSettings, codec_settings, model_settings
+from alchemist.core.settings.plan import PlanSettings
+from alchemist.core.settings.pool import PoolSettings
+from alchemist.core.settings.rater import RaterSettings
+from alchemist.core.settings.scale import ScaleSettings, scale_settings
+from alchemist.core.settings.selection import SelectionSettings
 from alchemist.params.inherit import inherited
 from alchemist.pools.read import pool_settings
 from alchemist.pruning.samplers import selection_settings
 from alchemist.raters.table import rater_settings
-from alchemist.settings import Settings, legal, parse
-from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
-from alchemist.settings.device import device_setting
-from alchemist.settings.grid import GridSettings, RolesSettings
-from alchemist.settings.model import ModelSettings, codec_settings, model_settings
-from alchemist.settings.plan import PlanSettings
-from alchemist.settings.pool import PoolSettings
-from alchemist.settings.rater import RaterSettings
-from alchemist.settings.scale import ScaleSettings, scale_settings
-from alchemist.settings.selection import SelectionSettings
 
 NAME = re.compile(r"(?!full$)[A-Za-z0-9_]+")  # DVC splits keys at dots and joins cell names by hyphens
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from alchemist.settings.plan import CardSettings
+from alchemist.core.settings.plan import CardSettings
 
 GIB = 2**30
 GRADIENT, MOMENTS, AVERAGE, WEIGHT = 4, 8, 4, 4  # bytes a parameter that training moves, float32

@@ -4,6 +4,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from alchemist.core.settings.rater import SeededRater
+from alchemist.core.settings.scale import ScaleSettings
+from alchemist.core.settings.text import of_family
 from alchemist.models import outline as counts
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.family import Generator
@@ -13,9 +16,6 @@ from alchemist.plan import cost
 from alchemist.plan.pairs import Pairs
 from alchemist.raters import forecast
 from alchemist.raters.kinds.meta import MetaRater
-from alchemist.settings.rater import SeededRater
-from alchemist.settings.scale import ScaleSettings
-from alchemist.settings.text import of_family
 
 
 class Estimates:

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import cast
 
 from alchemist.core import hub
+from alchemist.core.settings import Settings
+from alchemist.core.settings.evaluation import LIT
+from alchemist.core.settings.model import classes
+from alchemist.core.settings.plan import CardSettings
+from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.text import of_family
 from alchemist.models.outline import needs
 from alchemist.params.whole import Params
 from alchemist.plan.work import Work
 from alchemist.pools.terms import TERMS
 from alchemist.raters.kinds.meta import MetaRater
-from alchemist.settings import Settings
-from alchemist.settings.evaluation import LIT
-from alchemist.settings.model import classes
-from alchemist.settings.plan import CardSettings
-from alchemist.settings.pool import UserPool
-from alchemist.settings.text import of_family
 
 GIB = 2**30
 

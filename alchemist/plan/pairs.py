@@ -5,10 +5,10 @@ from pathlib import Path
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.pool import PoolSettings, UserPool
 from alchemist.pools.emoji import EmojiPool
 from alchemist.pools.read import expected
 from alchemist.pools.store import CARD
-from alchemist.settings.pool import PoolSettings, UserPool
 
 
 @dataclass(frozen=True)

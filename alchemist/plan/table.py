@@ -3,12 +3,12 @@
 import textwrap
 from dataclasses import dataclass
 
+from alchemist.core.settings.plan import CardSettings
 from alchemist.plan import cost
 from alchemist.plan.jobs import Group
 from alchemist.plan.pairs import Pairs
 from alchemist.plan.returns import Return
 from alchemist.plan.work import Work
-from alchemist.settings.plan import CardSettings
 
 COLUMNS = 100
 WHAT = 26  # columns of a kind of work

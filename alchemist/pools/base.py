@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.pool import UserPool
 from alchemist.pools.place import Place
 from alchemist.pools.row import Extra, Image
 from alchemist.pools.seen import Seen
-from alchemist.settings.pool import UserPool
 
 # Reasons why a pair is not used. Few and fixed, so that they can be counted.
 MISSING_IMAGE = "missing image"

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from alchemist.core import stateless
+from alchemist.core.settings import Settings
+from alchemist.core.settings.pool import PoolSettings
 from alchemist.pools import emoji_scene
 from alchemist.pools.emoji_scene import concept_names
 from alchemist.pools.row import SPLITS, Row, pixel_hash
 from alchemist.pools.seen import Seen
-from alchemist.settings import Settings
-from alchemist.settings.pool import PoolSettings
 
 LICENCE = (
     "Artwork: OpenMoji, https://openmoji.org, CC BY-SA 4.0; placed on backgrounds, distorted and captioned."

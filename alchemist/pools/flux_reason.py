@@ -11,10 +11,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings import Settings
+from alchemist.core.settings.pool import UserPool
 from alchemist.pools import parquet
 from alchemist.pools.base import Found, as_number, files_of, id_text
-from alchemist.settings import Settings
-from alchemist.settings.pool import UserPool
 
 
 class ReasonColumnsSettings(Settings):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import (
     MISSING_IMAGE,
     OUTSIDE,
@@ -28,7 +29,6 @@ from alchemist.pools.base import (
 from alchemist.pools.image import SUFFIXES
 from alchemist.pools.place import Span
 from alchemist.pools.seen import Seen
-from alchemist.settings.pool import UserPool
 
 _Lines = Iterator[tuple[int, dict[str, Any] | None]]
 

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import (
     MISSING_IMAGE,
     OUTSIDE,
@@ -32,7 +33,6 @@ from alchemist.pools.base import (
 )
 from alchemist.pools.json_list import items
 from alchemist.pools.place import Span
-from alchemist.settings.pool import UserPool
 
 KEYS = ("prompt", "path1", "path2")
 SIDES = (("path1", "model1"), ("path2", "model2"))  # the preferred image, the other

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import MISSING_IMAGE, Found, as_extra, check_kept, id_text
 from alchemist.pools.parquet import ColumnsSettings, is_text
 from alchemist.pools.place import Span
-from alchemist.settings.pool import UserPool
 
 if TYPE_CHECKING:
     from datasets import Dataset

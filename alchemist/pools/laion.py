@@ -17,6 +17,8 @@ from PIL import Image
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings import Settings
+from alchemist.core.settings.pool import UserPool
 from alchemist.pools import parquet
 from alchemist.pools.base import (
     DOWNLOAD_FAILED,
@@ -38,8 +40,6 @@ from alchemist.pools.image import decode
 from alchemist.pools.place import Span, Unreadable, fetch
 from alchemist.pools.row import Extra
 from alchemist.pools.webdataset import Parts, caption_of, grouped, image_of
-from alchemist.settings import Settings
-from alchemist.settings.pool import UserPool
 
 FAILED = {"failed_to_download": DOWNLOAD_FAILED, "failed_to_resize": RESIZE_FAILED}  # by img2dataset's status
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import (
     MISSING_IMAGE,
     OUTSIDE,
@@ -21,7 +22,6 @@ from alchemist.pools.base import (
     text,
 )
 from alchemist.pools.place import Span
-from alchemist.settings.pool import UserPool
 
 META = "meta_data.json"
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings import Settings
+from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import UNREADABLE_FILE, Found, files_of, id_text
 from alchemist.pools.place import Cell
-from alchemist.settings import Settings
-from alchemist.settings.pool import UserPool
 
 BATCH = 1024  # rows whose captions are in memory at once
 

@@ -20,6 +20,8 @@ from typing import Any, cast
 import numpy as np
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings import legal, parse
+from alchemist.core.settings.pool import PoolSettings, UserPool
 from alchemist.core.stateless import id_uniforms
 from alchemist.pools import emoji
 from alchemist.pools.base import (
@@ -39,8 +41,6 @@ from alchemist.pools.image import decode
 from alchemist.pools.place import Cell, Unreadable, read_each
 from alchemist.pools.row import SPLITS, Row, located, pixel_hash
 from alchemist.pools.seen import Seen
-from alchemist.settings import legal, parse
-from alchemist.settings.pool import PoolSettings, UserPool
 
 BATCH = 64  # pairs whose splits are drawn at once
 

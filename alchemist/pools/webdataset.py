@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import (
     MISSING_CAPTION,
     MISSING_IMAGE,
@@ -19,7 +20,6 @@ from alchemist.pools.base import (
 )
 from alchemist.pools.image import SUFFIXES
 from alchemist.pools.place import Span
-from alchemist.settings.pool import UserPool
 
 _IMAGES = {suffix.removeprefix(".") for suffix in SUFFIXES}
 _CAPTIONS = {"txt", "json"}

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.selection import SelectionSettings
 from alchemist.pruning.rated import Mask, Rated
-from alchemist.settings.selection import SelectionSettings
 
 
 class Sampler(SelectionSettings, ABC):

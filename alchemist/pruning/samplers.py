@@ -6,8 +6,8 @@ A sampler is a file of this room, with its class as SAMPLER, and a line here.
 from importlib import import_module
 from typing import Any, cast
 
+from alchemist.core.settings import legal, parse
 from alchemist.pruning.sampler import Sampler
-from alchemist.settings import legal, parse
 
 NAMES = (
     "full",

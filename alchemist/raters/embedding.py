@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
+from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.measures import clip_score
 from alchemist.pools import store
-from alchemist.settings.evaluation import EvaluateSettings
 
 CAPTIONS = 4096  # whose embeddings are held for the next pairs
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from alchemist.core.settings.budget import RateSettings
+from alchemist.core.settings.rater import SeededRater
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.family import Generator
 from alchemist.models.outline import loss_flops
@@ -12,8 +14,6 @@ from alchemist.models.training import forward_flops
 from alchemist.raters import steps
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater
-from alchemist.settings.budget import RateSettings
-from alchemist.settings.rater import SeededRater
 
 
 def network(trunk: Callable[[], object]) -> Rater:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from alchemist.core import devices, stateless
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.budget import RateSettings
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Rows
 from alchemist.models.training import diverged, dropped_captions, numbers_at
@@ -20,7 +21,6 @@ from alchemist.raters.steps import (
     start,
     take_over,
 )
-from alchemist.settings.budget import RateSettings
 
 LOG_EVERY_STEPS = 10
 

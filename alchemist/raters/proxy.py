@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from alchemist.core import devices
 from alchemist.core.scratch import Scratch
+from alchemist.core.settings.budget import RateSettings, TrainSettings
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, PoolRows, ValidationRows
 from alchemist.models.family import Generator, Tick
 from alchemist.models.training import forward_flops, train
 from alchemist.raters import score
-from alchemist.settings.budget import RateSettings, TrainSettings
 
 Floats = NDArray[np.float64]
 

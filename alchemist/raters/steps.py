@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from alchemist.core import devices
+from alchemist.core.settings.budget import Precision, RateSettings
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.family import Generator
@@ -22,7 +23,6 @@ from alchemist.models.training import copied, descend, moved, optimiser, put_bac
 from alchemist.raters import credit
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater, Weights, batch_weights
-from alchemist.settings.budget import Precision, RateSettings
 
 
 @dataclass(frozen=True)

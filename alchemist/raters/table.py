@@ -11,8 +11,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from alchemist.settings import legal, parse
-from alchemist.settings.rater import RaterSettings
+from alchemist.core.settings import legal, parse
+from alchemist.core.settings.rater import RaterSettings
 
 NAMES = (
     "meta",

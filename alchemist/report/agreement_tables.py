@@ -10,10 +10,10 @@ from alchemist.analysis.agreement import auc_by_kind, rank_correlations
 from alchemist.analysis.overlap import overlaps
 from alchemist.analysis.results import Stat
 from alchemist.analysis.words import DASH, number
+from alchemist.core.settings.rater import seeded
 from alchemist.report.elements import KINDS, Table
 from alchemist.report.material import Material
 from alchemist.report.words import share_text, told
-from alchemist.settings.rater import seeded
 
 
 def agreement_tables(material: Material) -> dict[str, Any]:

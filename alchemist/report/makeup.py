@@ -11,12 +11,12 @@ from alchemist.analysis.agreement import percentiles
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.results import Stat
 from alchemist.analysis.words import DASH, number
+from alchemist.core.settings.rater import seeded
 from alchemist.pruning import laws
 from alchemist.report import figures as draw
 from alchemist.report.elements import KINDS, Table, add_figure, arm_name
 from alchemist.report.material import Material, Subsets
 from alchemist.report.words import told
-from alchemist.settings.rater import seeded
 
 BySeed = Mapping[int, "pd.Series[float]"]
 KIND_COLOURS = dict(

@@ -15,7 +15,7 @@ from alchemist.analysis.roles import Roles
 from alchemist.analysis.statistics import Contrast
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.settings.rater import table_name
+from alchemist.core.settings.rater import table_name
 
 Logs = dict[str, dict[int, dict[str, Any]]]  # rating.json and the rating's timing by rater and seed
 Subsets = dict[tuple[str, float, int], "pd.Series[str]"]  # kept ids by selection, ratio and seed

@@ -7,12 +7,12 @@ import pandas as pd
 from alchemist.analysis.grid import Cell, Study
 from alchemist.analysis.words import number
 from alchemist.core import stateless
+from alchemist.core.settings.rater import seeded
 from alchemist.pools import store
 from alchemist.report import figures as draw
 from alchemist.report.elements import arm_name
 from alchemist.report.makeup import deciles
 from alchemist.report.material import Material
-from alchemist.settings.rater import seeded
 
 EXAMPLES = 6  # a decile
 MANY = 24  # cells; where there are more, samples of the first seed alone are shown

@@ -4,10 +4,10 @@ import numpy as np
 
 from alchemist.analysis.preferences import preference_auc
 from alchemist.analysis.results import Stat
+from alchemist.core.settings.rater import seeded
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
 from alchemist.report.words import told
-from alchemist.settings.rater import seeded
 
 
 def preference_table(material: Material) -> Table | None:

@@ -18,8 +18,8 @@ from alchemist.analysis.results import read_scores, results, summary, tidy
 from alchemist.analysis.roles import Roles
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
-from alchemist.settings.grid import OtherSettings
+from alchemist.core.settings.contrast import ContrastSettings, StatisticsSettings
+from alchemist.core.settings.grid import OtherSettings
 
 # `two` is as `one` in all but the family of its proxy; `zero` draws.
 NAMES = ("two", "one", "zero", "five", "six")

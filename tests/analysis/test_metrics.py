@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from alchemist.analysis import metrics
-from alchemist.settings.contrast import ContrastSettings
-from alchemist.settings.evaluation import EvaluateSettings
+from alchemist.core.settings.contrast import ContrastSettings
+from alchemist.core.settings.evaluation import EvaluateSettings
 
 LITE = {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}
 PUBLISHED = {"fd": "fid_pytorch", "kid": "kid_pytorch", "clip": "clip_vit_l_14_openai"}

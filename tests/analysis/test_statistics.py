@@ -9,7 +9,7 @@ from scipy import stats
 
 from alchemist.analysis import statistics
 from alchemist.core.refusal import Refusal
-from alchemist.settings.contrast import ContrastSettings, StatisticsSettings
+from alchemist.core.settings.contrast import ContrastSettings, StatisticsSettings
 
 
 def table(**arms: dict[int, float]) -> pd.DataFrame:

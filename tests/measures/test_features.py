@@ -12,6 +12,7 @@ from PIL import Image
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.evaluation import EvaluateSettings, WeightsSettings
 from alchemist.measures.distances import frechet_distance, kernel_distance
 from alchemist.measures.features import (
     FEATURES,
@@ -27,7 +28,6 @@ from alchemist.measures.features import (
 from alchemist.measures.published import inception
 from alchemist.pools.emoji import compose
 from alchemist.pools.emoji_scene import drawing
-from alchemist.settings.evaluation import EvaluateSettings, WeightsSettings
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import torch
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
 from alchemist.measures import figures as measure
 from alchemist.measures.clip_score import Scorer, score
 from alchemist.measures.distances import cmmd, frechet_distance, kernel_distance
 from alchemist.measures.features import Extractor, extract
 from alchemist.measures.figures import Measured, References, Side
 from alchemist.measures.scorers import fit_lit
-from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
 
 SETTINGS = EvaluateSettings(
     images=8, batch=3, seed=5, features="lite0", feature_size=64, clip="lit", kid_subsets=3,

@@ -8,12 +8,12 @@ import torch
 from conftest import TINY
 
 from alchemist.core import devices
+from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.families.star.settings import StarLaw
 from alchemist.measures import generator as measure
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, EvaluationRows
-from alchemist.settings.evaluation import EvaluateSettings
 
 SETTINGS = EvaluateSettings(
     images=8, batch=3, seed=5, features="lite0", feature_size=64, clip="lit", kid_subsets=3,

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.evaluation import Further, WeightsSettings
 from alchemist.measures import published
 from alchemist.measures.features import extract, extractor
-from alchemist.settings.evaluation import Further, WeightsSettings
 
 CPU = torch.device("cpu")
 BLOCKS = 3  # of the networks that are compared

@@ -22,6 +22,7 @@ from rater_helpers import BUDGET, CREDITS, of_credit, run_of
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.budget import TrainSettings
 from alchemist.families.flux import family as flux
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.flux.settings import FluxLaw
@@ -35,7 +36,6 @@ from alchemist.models.family import Codec, Family, Generator
 from alchemist.raters import score, steps
 from alchemist.raters.meta import step_at
 from alchemist.raters.network import Group, Rater
-from alchemist.settings.budget import TrainSettings
 
 META = torch.device("meta")
 TRAIN = TrainSettings(

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.model import classes, model_settings
 from alchemist.models import outline as counts
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.outline import META, PROBE, Outline, Stored
 from alchemist.params.inherit import inherited
-from alchemist.settings.model import classes, model_settings
 from stages.params_file import read_params
 
 MODELS: dict[str, Any] = inherited(read_params(REPO / "params.yaml"))["models"]

@@ -13,11 +13,11 @@ from text_helpers import CLIP_PIECES, END, PLACES, START, write_clip, write_t5
 from torch import Tensor
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.text import ClipText, MiniLmText, T5ClipText
 from alchemist.models import text
 from alchemist.models.batch import CaptionStates
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.text import TextEncoder
-from alchemist.settings.text import ClipText, MiniLmText, T5ClipText
 
 WHERE = "scales.paper.encode.text.star"
 CAPTIONS = ["", "fox", "a red fox", "zebra by a barn and a lake", "A", "owls"]

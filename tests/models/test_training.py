@@ -10,11 +10,11 @@ from conftest import CPU, TINY
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
+from alchemist.core.settings.budget import TrainSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models import training
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, PoolRows
-from alchemist.settings.budget import TrainSettings
 
 SETTINGS = TrainSettings(
     images=160, batch=8, learning_rate=3e-3, weight_decay=0.05, clip=2.0, schedule="constant",

@@ -11,12 +11,12 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.model import families
 from alchemist.params.check import check
 from alchemist.params.schema import schema
 from alchemist.pools.read import FORMATS
 from alchemist.pruning.samplers import SAMPLERS
 from alchemist.raters.table import KINDS
-from alchemist.settings.model import families
 from stages.params_file import read_params
 
 REPO = Path(__file__).parents[2]

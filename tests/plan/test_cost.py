@@ -2,8 +2,8 @@
 
 import pytest
 
+from alchemist.core.settings.plan import CardSettings
 from alchemist.plan import cost
-from alchemist.settings.plan import CardSettings
 
 CARD = CardSettings(tflops=100.0, utilisation=0.5, price_per_hour=3.0)
 

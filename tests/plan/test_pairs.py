@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.pool import PoolSettings
 from alchemist.plan.pairs import Pairs, planned, prepared
 from alchemist.pools.emoji import EmojiPool, expected
 from alchemist.pools.read import pool_settings
-from alchemist.settings.pool import PoolSettings
 
 
 def pools(path: Path, form: str = "folder", **more: object) -> dict[str, PoolSettings]:

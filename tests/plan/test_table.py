@@ -1,11 +1,11 @@
 """The table of a plan: a matrix is a line, and no line is wider than a terminal."""
 
+from alchemist.core.settings.plan import CardSettings
 from alchemist.plan.jobs import Group, Job, groups
 from alchemist.plan.pairs import Pairs
 from alchemist.plan.returns import Return
 from alchemist.plan.table import COLUMNS, Plan, lines
 from alchemist.plan.work import Work
-from alchemist.settings.plan import CardSettings
 
 PAIRS = Pairs(1, 2, 3, 4, "counted")
 

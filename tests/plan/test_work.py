@@ -7,6 +7,7 @@ import pytest
 from tiny import REPO
 
 from alchemist.analysis.speedup import break_even
+from alchemist.core.settings.plan import CardSettings
 from alchemist.params.check import check
 from alchemist.params.inherit import inherited
 from alchemist.plan import cost
@@ -16,7 +17,6 @@ from alchemist.plan.missing import missing
 from alchemist.plan.pairs import Pairs
 from alchemist.plan.returns import returns
 from alchemist.plan.work import work
-from alchemist.settings.plan import CardSettings
 from stages.params_file import read_params
 
 ASSETS = REPO / "assets"

@@ -14,12 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.evaluation import ScorerSettings
 from alchemist.measures import clip_score, features, scorers
 from alchemist.pools import store
 from alchemist.pools.store import Row, read_index, write_pool
 from alchemist.raters import aesthetic, dedup
 from alchemist.raters.dedup import embed, novelty
-from alchemist.settings.evaluation import ScorerSettings
 from stages import embedding
 
 REPO = Path(__file__).parents[2]

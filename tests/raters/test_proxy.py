@@ -10,6 +10,7 @@ from conftest import TINY
 from rater_helpers import BUDGET, run_of
 
 from alchemist.core.scratch import Scratch
+from alchemist.core.settings.rater import SeededRater
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models.encoded import Encoded, PoolRows, ValidationRows
 from alchemist.models.family import Generator
@@ -22,7 +23,6 @@ from alchemist.raters.kinds.loss import LossRater
 from alchemist.raters.kinds.reference_loss import ReferenceLossRater
 from alchemist.raters.proxy import Found, Plain, stop_at, train_settings
 from alchemist.raters.table import KINDS
-from alchemist.settings.rater import SeededRater
 
 
 def test_percentiles_do_not_depend_on_scale_and_share_ties() -> None:

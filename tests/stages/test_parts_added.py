@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from alchemist.settings.rater import Direction, SeededRater
+from alchemist.core.settings.rater import Direction, SeededRater
 
 if TYPE_CHECKING:
     from alchemist.raters.proxy import Found, Plain
@@ -66,7 +66,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from alchemist.settings.rater import HeuristicRater
+from alchemist.core.settings.rater import HeuristicRater
 
 
 class BrightnessRater(HeuristicRater):
@@ -95,7 +95,7 @@ from pydantic import Field
 
 from alchemist.pools.base import Found, files_of
 from alchemist.pools.image import SUFFIXES
-from alchemist.settings.pool import UserPool
+from alchemist.core.settings.pool import UserPool
 
 
 class ZipPool(UserPool):
@@ -132,8 +132,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from alchemist.settings import Settings
-from alchemist.settings.model import ModelSettings
+from alchemist.core.settings import Settings
+from alchemist.core.settings.model import ModelSettings
 
 
 class FlowSettings(ModelSettings):

@@ -12,13 +12,13 @@ from stage_grid import OTHER, PROXY, SEED, Grid
 
 from alchemist.core import files, stateless
 from alchemist.core.scratch import Scratch
+from alchemist.core.settings.budget import TrainSettings
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import PoolRows, ValidationRows
 from alchemist.models.family import Generator
 from alchemist.models.training import train
 from alchemist.raters import meta, proxy, score
 from alchemist.raters.network import Group
-from alchemist.settings.budget import TrainSettings
 
 
 def rows(grid: Grid) -> tuple[PoolRows, ValidationRows]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings import Settings
 from alchemist.families.star import checkpoint, published, tokenizer
 from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.families.star.published import PublishedConfig, PublishedTokenizer
@@ -12,7 +13,6 @@ from alchemist.families.star.pyramid import Pyramid
 from alchemist.families.star.settings import StarSettings, TokenizerSettings
 from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.models.outline import META, Outline, Stored
-from alchemist.settings import Settings
 
 
 def outline(codec: TokenizerSettings, resolution: int, assets: Path) -> Outline:

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from alchemist.settings import Settings
-from alchemist.settings.model import ModelSettings
+from alchemist.core.settings import Settings
+from alchemist.core.settings.model import ModelSettings
 
 
 class StarSettings(ModelSettings):

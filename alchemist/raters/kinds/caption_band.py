@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from alchemist.settings.rater import SeededRater
+from alchemist.core.settings.rater import SeededRater
 
 if TYPE_CHECKING:
     from alchemist.raters.proxy import Floats, Found, Plain

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from alchemist.settings.rater import Direction, SeededRater
+from alchemist.core.settings.rater import Direction, SeededRater
 
 if TYPE_CHECKING:
     from alchemist.raters.proxy import Found, Plain

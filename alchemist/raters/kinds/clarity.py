@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from alchemist.settings.rater import HeuristicRater
+from alchemist.core.settings.rater import HeuristicRater
 
 
 class ClarityRater(HeuristicRater):

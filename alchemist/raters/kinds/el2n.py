@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from alchemist.settings.rater import Direction, SeededRater
+from alchemist.core.settings.rater import Direction, SeededRater
 
 if TYPE_CHECKING:
     from alchemist.models.family import Generator

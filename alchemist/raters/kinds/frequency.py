@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from alchemist.settings.rater import HeuristicRater
+from alchemist.core.settings.rater import HeuristicRater
 
 LOW = 0.1  # of the Nyquist frequency: up to here a frequency is low
 

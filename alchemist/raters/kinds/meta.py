@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings.rater import SeededRater
+from alchemist.core.settings.rater import SeededRater
 
 if TYPE_CHECKING:
     from alchemist.raters.network import Rater

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from alchemist.settings.rater import OracleRater
+from alchemist.core.settings.rater import OracleRater
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings.rater import EmbeddingRater
+from alchemist.core.settings.rater import EmbeddingRater
 
 if TYPE_CHECKING:
     from alchemist.raters.embedding import Embedding, Floats

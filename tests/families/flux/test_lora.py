@@ -12,6 +12,7 @@ from flux_helpers import SIDE, TINY, images, pairs, stirred
 from safetensors.torch import load_file, save_file
 
 from alchemist.core.scratch import Scratch
+from alchemist.core.settings.budget import TrainSettings
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.flux.generator import FluxGenerator
 from alchemist.families.flux.lora import TARGETS, adapt
@@ -20,7 +21,6 @@ from alchemist.families.flux.transformer import transformer
 from alchemist.models import training
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, Writer
-from alchemist.settings.budget import TrainSettings
 
 CHANCE = Chance.run(0, 0, 4)
 

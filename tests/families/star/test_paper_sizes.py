@@ -10,14 +10,14 @@ from one_device import OneDevice
 from tiny import REPO
 from torch.utils.flop_counter import FlopCounterMode
 
+from alchemist.core.settings.budget import TrainSettings
+from alchemist.core.settings.model import model_settings
 from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.families.star.published import PublishedConfig, PublishedTokenizer
 from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.models import training
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.params.inherit import inherited
-from alchemist.settings.budget import TrainSettings
-from alchemist.settings.model import model_settings
 from stages.params_file import read_params
 
 META = torch.device("meta")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings import parse
 from alchemist.families.star.settings import FitSettings, StarLaw, StarSettings
-from alchemist.settings import parse
 
 SIZE = {"family": "star", "depth": 2, "width": 96, "heads": 3, "drop_path": 0.01, "activation": "relu"}
 FIT = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from alchemist.settings import Settings
+from alchemist.core.settings import Settings
 
 
 class SelectionSettings(Settings):

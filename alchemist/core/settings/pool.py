@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from alchemist.settings import Settings
+from alchemist.core.settings import Settings
 
 
 class PoolSettings(Settings):

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from alchemist.core.files import read_json
 from alchemist.core.refusal import Refusal
-from alchemist.settings import Settings, parse
+from alchemist.core.settings import Settings, parse
 
 S = TypeVar("S", bound=Settings)
 PARAMS = Path("data/params.json")

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings import Settings, parse
+from alchemist.core.settings import Settings, parse
 
 
 class Inner(Settings):

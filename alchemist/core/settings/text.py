@@ -6,8 +6,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings import Settings, legal, parse
-from alchemist.settings.model import families
+from alchemist.core.settings import Settings, legal, parse
+from alchemist.core.settings.model import families
 
 HUB = "a folder, or OWNER/NAME on the Hugging Face hub"
 CUT = "word pieces after which a caption is cut"

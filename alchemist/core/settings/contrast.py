@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from alchemist.settings import Settings
-from alchemist.settings.grid import GridSettings
+from alchemist.core.settings import Settings
+from alchemist.core.settings.grid import GridSettings
 
 Metric = Literal[
     "fd",

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.model import families, model_settings, sample_settings
 from alchemist.families.star.settings import StarSettings
-from alchemist.settings.model import families, model_settings, sample_settings
 
 SIZE = {"family": "star", "depth": 2, "width": 96, "heads": 3, "drop_path": 0.01, "activation": "relu"}
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, cast
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings import Settings, legal, parse
+from alchemist.core.settings import Settings, legal, parse
 
-FAMILIES = Path(__file__).parents[1] / "families"
+FAMILIES = Path(__file__).parents[2] / "families"
 
 
 class ModelSettings(Settings):

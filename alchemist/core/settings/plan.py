@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from alchemist.settings import Settings
+from alchemist.core.settings import Settings
 
 
 class CardSettings(Settings):

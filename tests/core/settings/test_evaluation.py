@@ -3,8 +3,8 @@
 import pytest
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings import parse
-from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
+from alchemist.core.settings import parse
+from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
 
 EVALUATE = {
     "images": 100, "batch": 50, "seed": 0, "features": "lite0",

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from alchemist.settings import Settings
+from alchemist.core.settings import Settings
 
 Direction = Annotated[
     Literal[1, -1], Field(description="1: the larger the measure the better; -1: the smaller the better")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings import legal
+from alchemist.core.settings import legal
 
 
 class Settings(BaseModel):

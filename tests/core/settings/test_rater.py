@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.rater import seeded, table_name
 from alchemist.raters.table import KINDS, LISTS, rater_settings
-from alchemist.settings.rater import seeded, table_name
 
 LOSS = {"kind": "loss", "direction": -1}
 CLARITY = {"kind": "clarity", "direction": 1}

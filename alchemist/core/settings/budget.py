@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from alchemist.settings import Settings
+from alchemist.core.settings import Settings
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Precision = Literal["auto", "bf16", "fp32"]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from alchemist.settings import Settings
+from alchemist.core.settings import Settings
 
 LIT = "lit"
 Distances = Literal["lite0", "inception", "inception_clean", "dinov2_vitl14", "dinov2_vitb14"]

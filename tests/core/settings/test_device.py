@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alchemist.core.refusal import Refusal
-from alchemist.settings.device import device_setting
+from alchemist.core.settings.device import device_setting
 
 
 @pytest.mark.parametrize("value", ["auto", "cpu", "cuda", "cuda:0", "cuda:13"])

@@ -4,11 +4,11 @@ from typing import Any
 
 from pydantic import Field
 
-from alchemist.settings import Settings, parse
-from alchemist.settings.budget import EncodeSettings, RateSettings, TrainSettings
-from alchemist.settings.evaluation import EvaluateSettings, ScorerSettings
-from alchemist.settings.model import sample_settings
-from alchemist.settings.text import text_settings
+from alchemist.core.settings import Settings, parse
+from alchemist.core.settings.budget import EncodeSettings, RateSettings, TrainSettings
+from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
+from alchemist.core.settings.model import sample_settings
+from alchemist.core.settings.text import text_settings
 
 
 class ScaleSettings(Settings):
