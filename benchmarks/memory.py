@@ -1,7 +1,7 @@
 """Whether a stage's peak memory grows with the pool: each stage that reads pairs, on two sizes of a pool.
 
     python -m benchmarks memory
-    python -m benchmarks.memory sizes 10000 160000    # of what reads your files, on sizes of your own
+    python -m benchmarks.memory sizes 10000 160000 [FORMAT …]    # of what reads your files, sizes of your own
 
 The stages run as they are, each in a process of its own, on a person's pairs of random 32 px images:
 all stages on parquet, those that read the person's files on a folder and on tars too.
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -128,9 +128,11 @@ def peak(stage: str, folder: Path, repeats: int) -> float:
     return statistics.median(float(done.stdout) for done in turns)
 
 
-def ratios(repeats: int, sizes: tuple[int, int] = SIZES, every: bool = True) -> Iterator[Ratio]:
+def ratios(
+    repeats: int, sizes: tuple[int, int] = SIZES, every: bool = True, formats: Sequence[str] = FORMATS
+) -> Iterator[Ratio]:
     """The peak on the larger pool over that on the smaller one; `every`: of all stages."""
-    for source in FORMATS:
+    for source in formats:
         stages = list(GIVEN) if every and source == "parquet" else list(READING)
         peaks: dict[str, list[float]] = {stage: [] for stage in stages}
         for count in sizes:
@@ -145,7 +147,8 @@ def ratios(repeats: int, sizes: tuple[int, int] = SIZES, every: bool = True) -> 
 
 if __name__ == "__main__":
     if sys.argv[1] == "sizes":
-        for ratio in ratios(1, (int(sys.argv[2]), int(sys.argv[3])), every=False):
+        asked = int(sys.argv[2]), int(sys.argv[3])
+        for ratio in ratios(1, asked, every=False, formats=sys.argv[4:] or FORMATS):
             print(f"{ratio.name}: {ratio.value:.3f} ({ratio.words})", flush=True)
     else:
         print(run(sys.argv[1], Path(sys.argv[2])))
