@@ -1,7 +1,7 @@
 """Checks of the house: does every part stay in its room?
 
 As those of tests/pipeline.py, each is a function of a repo's root that returns complaints, reads the source
-and imports nothing of it.
+and imports nothing of it. tests/test_house.py asks them.
 """
 
 import ast

@@ -1,7 +1,7 @@
 """Does dvc.yaml tell the truth: of what its scripts import, read and write, and of params.yaml?
 
 Each check is a function of a repo's root that returns complaints. They read the source and import nothing
-of it. tests/test_pipeline.py asks them, and those of tests/house.py, of this repo and of miniature ones with
+of it. tests/test_pipeline.py asks them of this repo, and of miniature ones (tests/mini_repo.py) with
 planted defects.
 """
 

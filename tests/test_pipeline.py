@@ -1,28 +1,15 @@
-"""dvc.yaml tells the truth, and every part stays in its room: see tests/pipeline.py and tests/house.py.
+"""dvc.yaml tells the truth: see tests/pipeline.py.
 
 Each check is asked of this repo, where it should find nothing, and of a miniature repo with one
 planted defect, where it should find that one.
 """
 
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from closure import ROOT, closure
-from house import (
-    LIGHT,
-    arrow_complaints,
-    family_complaints,
-    index_complaints,
-    length_complaints,
-    room_complaints,
-    torch_complaints,
-    truth_complaints,
-)
+from mini_repo import Check, Defect, d, mini
 from pipeline import (
     cell_complaints,
     deps_complaints,
@@ -34,9 +21,6 @@ from pipeline import (
     stages,
 )
 
-from alchemist.pools.store import PLACE
-
-Check = Callable[[Path], list[str]]
 CHECKS: list[Check] = [
     deps_complaints,
     path_complaints,
@@ -44,22 +28,12 @@ CHECKS: list[Check] = [
     leaf_complaints,
     field_complaints,
     cell_complaints,
-    room_complaints,
-    arrow_complaints,
-    family_complaints,
-    length_complaints,
-    truth_complaints,
 ]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_repo_holds(check: Check) -> None:
     assert check(ROOT) == []
-
-
-@pytest.mark.parametrize("stage", LIGHT)
-def test_light_stages_import_no_torch(stage: str) -> None:
-    assert torch_complaints(ROOT, f"stages.{stage}") == []
 
 
 def test_every_script_is_a_stage() -> None:
@@ -69,138 +43,7 @@ def test_every_script_is_a_stage() -> None:
     assert run == {path.stem for path in (ROOT / "stages").glob("*.py")} - beside
 
 
-def test_index_says_nothing_of_the_kind(tmp_path: Path) -> None:
-    from alchemist.pools.store import Row, write_pool
-
-    images = np.random.default_rng(0).integers(256, size=(8, 4, 4, 3), dtype=np.uint8)
-    for kind in ("informative", "plain"):
-        rows = [Row(f"id{i}", "a caption", "pool", f"g{i}", images[i], "", kind) for i in range(8)]
-        (tmp_path / kind).mkdir()
-        write_pool(tmp_path / kind, rows, 4, 100, {})
-        assert index_complaints(tmp_path / kind) == []
-    informative, plain = (
-        (tmp_path / kind / "index.parquet").read_bytes() for kind in ("informative", "plain")
-    )
-    assert informative == plain
-
-
 # ------------------------------------------------------------------------ the checks can fail
-
-HEALTHY = {
-    "params.yaml": """
-        scale: tiny
-        grid: {ratios: [0.5, 0.2], seeds: [0, 1]}
-        scales:
-          tiny: {train: {images: 10}}
-          paper: {train: {images: 1000}}
-        selections:
-          first: {drop: 1}
-        report: {title: x}
-    """,
-    "dvc.yaml": """
-        stages:
-          train:
-            matrix: {ratio: "${grid.ratios}", seed: "${grid.seeds}"}
-            cmd: >-
-              python -m stages.train --scale ${scale} --family star --pool data/pool --pick first
-              --out data/m/${item.ratio}-${item.seed}
-            params: [{data/params.json: ["scales.${scale}.train", "selections.first"]}]
-            deps:
-              - alchemist/deep.py
-              - alchemist/method.py
-              - alchemist/models
-              - alchemist/families/star
-              - alchemist/core/settings
-              - stages/train.py
-              - data/pool
-            outs: ["data/m/${item.ratio}-${item.seed}"]
-          report:
-            cmd: python -m stages.report --models data/m --out reports
-            params: [{data/params.json: [scale, scales, report]}]
-            deps:
-              - alchemist/pools/truth.py
-              - stages/report.py
-              - data/m
-              - alchemist/core/settings
-            outs: [{reports: {cache: false}}]
-    """,
-    "alchemist/__init__.py": "",
-    "alchemist/core/settings/__init__.py": "",
-    "alchemist/core/settings/budget.py": """
-        class Budget(Base):
-            images: int
-            kind: Literal["only"]
-    """,
-    "alchemist/method.py": """
-        def step(budget):
-            from .deep import half
-            return half(budget.images)
-    """,
-    "alchemist/deep.py": "def half(x): return x / 2",
-    "alchemist/raters/__init__.py": "",
-    "alchemist/raters/meta.py": "",
-    "alchemist/models/__init__.py": "",
-    "alchemist/models/batch.py": "",
-    "alchemist/models/family.py": "def load(name): ...",
-    "alchemist/families/__init__.py": "",
-    "alchemist/families/star/__init__.py": "",
-    "alchemist/families/star/family.py": "from alchemist.families.star.network import FAMILY",
-    "alchemist/families/star/network.py": "FAMILY = 'tokens'",
-    "alchemist/families/star/settings.py": "from alchemist.core.settings.budget import Budget",
-    "alchemist/families/flux/__init__.py": "",
-    "alchemist/families/flux/family.py": "FAMILY = 'latents'",
-    "alchemist/families/flux/settings.py": "",
-    "alchemist/pools/__init__.py": "",
-    "alchemist/pools/truth.py": "FILE = 'truth.parquet'",
-    "stages/__init__.py": "",
-    "alchemist/core/settings/given.py": "def block(kind, key): return section(key)\ndef section(key): ...",
-    "stages/train.py": """
-        from alchemist import method
-        from alchemist.models import family
-        from alchemist.core.settings.budget import Budget
-        from alchemist.core.settings.given import block, section
-
-        def run(
-            scale: str, name: Annotated[str, Option("--family")], which: Annotated[str, Option("--pick")]
-        ):
-            family.load(name)
-            method.step(block(Budget, f"scales.{scale}.train"))
-            section(f"selections.{which}")
-    """,
-    "stages/report.py": """
-        from alchemist.pools.truth import FILE
-        from alchemist.core.settings.given import block, section
-
-        def run(models, out):
-            scale = section("scale")
-            for name in ["tiny"]:
-                section(f"scales.{name}.train")
-            section("report")
-    """,
-}
-
-
-@dataclass(frozen=True)
-class Defect:
-    """In `file`, `old` becomes `new` (which is appended where `old` is empty); `check` should say `says`."""
-
-    check: Check
-    file: str
-    old: str
-    new: str
-    says: tuple[str, ...]
-
-
-def mini(root: Path, defect: Defect | None = None) -> Path:
-    """A miniature repo, healthy but for one defect."""
-    for name, indented in HEALTHY.items():
-        text = textwrap.dedent(indented)
-        if defect is not None and name == defect.file:
-            assert not defect.old or text.count(defect.old) == 1
-            text = text.replace(defect.old, defect.new) if defect.old else f"{text}\n{defect.new}"
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
 
 
 def test_a_healthy_miniature_passes_every_check(tmp_path: Path) -> None:
@@ -208,12 +51,6 @@ def test_a_healthy_miniature_passes_every_check(tmp_path: Path) -> None:
     assert {check.__name__: check(root) for check in CHECKS} == {check.__name__: [] for check in CHECKS}
 
 
-def d(check: Check, file: str, old: str, new: str, /, *says: str) -> Defect:
-    return Defect(check, file, old, new, says)
-
-
-LAZY = "\ndef f():\n    import yaml\n"
-OWN = "which is the family's own"
 DEFECTS = [
     # an import that is lazy and relative, and one behind a room that is not listed
     d(deps_complaints, "dvc.yaml", "      - alchemist/deep.py\n", "",
@@ -281,51 +118,6 @@ DEFECTS = [
       "train@0.5-0 names 2 cells", "train@0.2-0 names 2 cells"),
     d(cell_complaints, "params.yaml", "ratios: [0.5, 0.2]", "ratios: [0.5, 0.50]",
       "train@0.5-0 names 2 cells", "train@0.5-1 names 2 cells"),
-    d(room_complaints, "alchemist/deep.py", "", LAZY, "alchemist/deep.py: imports yaml"),
-    d(room_complaints, "alchemist/deep.py", "", "from dvc.api import x",
-      "alchemist/deep.py: imports dvc.api"),
-    d(room_complaints, "alchemist/deep.py", "", "print(1)", "alchemist/deep.py: prints"),
-    # arrows: up, lazily up, into a family, from one family into another, out of the rooms, to torch
-    d(arrow_complaints, "alchemist/models/family.py", "", "from alchemist.raters import meta",
-      "alchemist/models/family.py: imports raters.meta, and models may not import from raters"),
-    d(arrow_complaints, "alchemist/models/family.py", "", "from ..raters import meta as m",
-      "alchemist/models/family.py: imports raters.meta, and models may not import from raters"),
-    d(arrow_complaints, "alchemist/models/family.py", "", "import_module('alchemist.raters.meta')",
-      "alchemist/models/family.py: imports raters.meta, and models may not import from raters"),
-    d(arrow_complaints, "alchemist/pools/truth.py", "", "def f():\n    import alchemist.models.batch",
-      "alchemist/pools/truth.py: imports models.batch, and pools may not import from models"),
-    d(arrow_complaints, "alchemist/raters/meta.py", "", "from alchemist.families import flux",
-      f"alchemist/raters/meta.py: imports families.flux, {OWN}"),
-    d(arrow_complaints, "alchemist/families/star/network.py", "", "import alchemist.families.flux.settings",
-      f"alchemist/families/star/network.py: imports families.flux.settings, {OWN}"),
-    d(arrow_complaints, "alchemist/models/family.py", "", "import alchemist.families.star.network",
-      f"alchemist/models/family.py: imports families.star.network, {OWN}"),
-    d(arrow_complaints, "alchemist/families/star/network.py", "", "from ..flux import family",
-      f"alchemist/families/star/network.py: imports families.flux.family, {OWN}"),
-    d(arrow_complaints, "alchemist/families/star/network.py", "", "from alchemist.raters import meta",
-      "alchemist/families/star/network.py: imports raters.meta, and families may not import from raters"),
-    d(arrow_complaints, "alchemist/families/star/settings.py", "", "import torch",
-      "alchemist/families/star/settings.py: imports torch"),
-    d(arrow_complaints, "alchemist/pools/truth.py", "", "from torch import nn",
-      "alchemist/pools/truth.py: imports torch"),
-    d(family_complaints, "alchemist/deep.py", "", "def sample(top_p): ...",
-      "alchemist/deep.py:2: says top_p"),
-    d(family_complaints, "alchemist/deep.py", "", "n_tokens = 1", "alchemist/deep.py:2: says tokens"),
-    d(family_complaints, "alchemist/deep.py", "", "size = flux_size", "alchemist/deep.py:2: says flux"),
-    d(family_complaints, "alchemist/models/family.py", "", "# in nats",
-      "alchemist/models/family.py:2: says nats"),
-    d(family_complaints, "stages/train.py", "", "generator = StarGenerator()",
-      "stages/train.py:14: says Star"),
-    d(length_complaints, "alchemist/deep.py", "", "x = 1\n" * 400,
-      "alchemist/deep.py: 401 lines, at most 400"),
-    d(truth_complaints, "alchemist/deep.py", "", "from alchemist.pools import truth",
-      "stages/train.py: reaches alchemist/pools/truth.py"),
-    d(truth_complaints, "dvc.yaml", "- data/pool\n", "- data/pool\n      - data/pool/truth.parquet\n",
-      "train: depends on data/pool/truth.parquet"),
-    d(truth_complaints, "alchemist/deep.py", "", "PATH = 'data/truth.parquet'",
-      "alchemist/deep.py: names truth.parquet"),
-    d(truth_complaints, "alchemist/deep.py", "", "PATH = 'data/truth/labels.parquet'",
-      "alchemist/deep.py: names labels.parquet"),
 ]  # fmt: skip
 
 
@@ -376,12 +168,6 @@ def test_params_as_a_file_are_a_dep_of_who_reads_them(tmp_path: Path) -> None:
     (root / "dvc.yaml").write_text(text.replace("    deps:\n      - data/params.json", also))
     script.write_text('from alchemist.core.settings.given import section\nsection("scale")\n')
     assert params_complaints(root) == ["report: lists scale beside data/params.json as a file"]
-
-
-def test_no_stage_names_what_is_one_familys_own(tmp_path: Path) -> None:
-    root = mini(tmp_path)
-    (root / "stages" / "codec.py").write_text("from alchemist.families.star import network\n# tokens\n")
-    assert family_complaints(root) == ["stages/codec.py:1: says star", "stages/codec.py:2: says tokens"]
 
 
 def by_family(root: Path, before: str, after: str) -> Path:
@@ -449,22 +235,6 @@ def test_who_reads_blocks_of_models_depends_on_the_settings_of_all_families(tmp_
         f"report: alchemist/families/{n}/settings.py is imported but is in no dep" for n in ("flux", "star")
     ]
     assert deps_complaints(root) == told
-
-
-def test_torch_is_found_behind_another_module(tmp_path: Path) -> None:
-    root = mini(tmp_path, d(room_complaints, "alchemist/deep.py", "", "import torch"))
-    (root / "torch.py").write_text("")
-    (root / "stages" / "check.py").write_text("import alchemist.deep\n")
-    (root / "stages" / "lazy.py").write_text("def f():\n    import alchemist.deep\n")
-    assert torch_complaints(root, "stages.check") == ["stages.check: imports torch"]
-    assert torch_complaints(root, "stages.lazy") == []
-    assert torch_complaints(root, "stages.missing")[0].startswith("stages.missing: cannot be imported")
-
-
-def test_a_kind_column_is_found(tmp_path: Path) -> None:
-    columns = ["caption", "split", "group", "status", "reason", "pixels", *PLACE]
-    pd.DataFrame({name: ["x"] for name in [*columns, "kind"]}).to_parquet(tmp_path / "index.parquet")
-    assert index_complaints(tmp_path) == ["index.parquet: column kind"]
 
 
 def test_closure_follows_every_form_of_import(tmp_path: Path) -> None:
