@@ -1,6 +1,7 @@
 """Rates at which the pools' adapters read, beside bare loops over the same files that decode with Pillow.
 
     python -m benchmarks adapters
+    python -m benchmarks.adapters    # peak memory of a process that reads a shard of 10,000 images, and four
 
 Ours is what the stage prepare draws from (`alchemist.pools.read.rows`): pairs with their split, ids and
 repeats checked, each image read, decoded, cropped and resized. A bare loop decodes, crops and resizes alike,
@@ -11,6 +12,9 @@ import csv
 import io
 import json
 import os
+import re
+import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -73,21 +77,26 @@ def bare_folder(root: Path) -> Pairs:
 def write_tar(root: Path, with_json: bool = False) -> None:
     """Two tars; of img2dataset with a JSON a pair and a parquet file a tar."""
     for shard in range(2):
-        facts = []
-        with tarfile.open(root / f"{shard:05d}.tar", "w") as tar:
-            for i in range(shard * IMAGES // 2, (shard + 1) * IMAGES // 2):
-                key = f"{shard:05d}{i:04d}"
-                fact = {"url": f"https://example.org/{i}.jpg", "caption": f"caption {i}", "key": key}
-                facts.append(fact | {"status": "success", "sha256": f"{i:064x}", "similarity": 0.3})
-                members = {"jpg": jpeg(i), "txt": f"caption {i}".encode()}
-                if with_json:
-                    members["json"] = json.dumps(facts[-1], indent=4).encode()
-                for suffix, content in members.items():
-                    info = tarfile.TarInfo(f"{key}.{suffix}")
-                    info.size = len(content)
-                    tar.addfile(info, io.BytesIO(content))
-        if with_json:
-            pq.write_table(pa.Table.from_pylist(facts), root / f"{shard:05d}.parquet")
+        tar_shard(root, shard, IMAGES // 2, with_json)
+
+
+def tar_shard(root: Path, shard: int, images: int, with_json: bool) -> None:
+    """One of the tars."""
+    facts = []
+    with tarfile.open(root / f"{shard:05d}.tar", "w") as tar:
+        for i in range(shard * images, (shard + 1) * images):
+            key = f"{shard:05d}{i:04d}"
+            fact = {"url": f"https://example.org/{i}.jpg", "caption": f"caption {i}", "key": key}
+            facts.append(fact | {"status": "success", "sha256": f"{i:064x}", "similarity": 0.3})
+            members = {"jpg": jpeg(i), "txt": f"caption {i}".encode()}
+            if with_json:
+                members["json"] = json.dumps(facts[-1], indent=4).encode()
+            for suffix, content in members.items():
+                info = tarfile.TarInfo(f"{key}.{suffix}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    if with_json:
+        pq.write_table(pa.Table.from_pylist(facts), root / f"{shard:05d}.parquet")
 
 
 def bare_tar(root: Path) -> Pairs:
@@ -111,14 +120,19 @@ def write_laion(root: Path) -> None:
 
 def write_parquet(root: Path) -> None:
     """A file with row groups of 32."""
+    parquet_file(root / "a.parquet", range(IMAGES), 32)
+
+
+def parquet_file(path: Path, numbers: range, row_group: int) -> None:
+    """Columns of FLUX-Reason."""
     columns = {
-        "id": [f"id-{i}" for i in range(IMAGES)],
-        "image": [{"bytes": jpeg(i), "path": None} for i in range(IMAGES)],
-        "caption": [f"caption {i}" for i in range(IMAGES)],
-        "caption_detail": [f"caption {i}" for i in range(IMAGES)],
-        "score_style": [i / IMAGES for i in range(IMAGES)],
+        "id": [f"id-{i}" for i in numbers],
+        "image": [{"bytes": jpeg(i), "path": None} for i in numbers],
+        "caption": [f"caption {i}" for i in numbers],
+        "caption_detail": [f"caption {i}" for i in numbers],
+        "score_style": [i / len(numbers) for i in numbers],
     }
-    pq.write_table(pa.table(columns), root / "a.parquet", row_group_size=32)
+    pq.write_table(pa.table(columns), path, row_group_size=row_group)
 
 
 def bare_parquet(root: Path) -> Pairs:
@@ -252,3 +266,54 @@ def ratios(repeats: int) -> list[Ratio]:
         words = f"{IMAGES / taken['ours']:.0f} images/s over {IMAGES / taken['bare']:.0f}, one core"
         found.append(Ratio(f"reading {name} / a bare loop", taken["bare"] / taken["ours"], ">= 0.8", words))
     return found
+
+
+# ---------------------------------------------------------------------- memory at a shard's full size
+
+SHARD = 10_000  # images, as img2dataset has in a tar
+ROW_GROUPS = (100, 1_000)  # images of a row group; `datasets` writes 100
+READ = """
+from alchemist.core import process
+process.prepare()  # as a stage does
+from benchmarks import adapters
+adapters.read(*{arguments})
+"""
+
+
+def read(name: str, root: str) -> None:
+    """Reads every pair; prints the peak of the process in MiB."""
+    settings = block(name, Path(root))
+    os.cpu_count = lambda: 1
+    assert not any(row.reason for row in rows(settings, 1))
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    print(int(found[1]) / 2**10)
+
+
+def print_peaks(name: str, words: str, write: Callable[[Path, int], None]) -> None:
+    """Of a process that reads one shard, and of one that reads four."""
+    peaks = []
+    with tempfile.TemporaryDirectory() as folder:
+        for shard in range(4):
+            write(Path(folder), shard)
+            if shard in (0, 3):
+                command = [sys.executable, "-c", READ.format(arguments=(name, folder))]
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+                peaks.append(float(done.stdout))
+    print(f"{name}{words}: {peaks[0]:.0f} MiB of one shard, {peaks[1]:.0f} of four", flush=True)
+
+
+def main() -> None:
+    """Peaks at the full size of a shard."""
+    print_peaks("laion", "", lambda root, shard: tar_shard(root, shard, SHARD, with_json=True))
+    for rows_of_group in ROW_GROUPS:
+
+        def write(root: Path, shard: int, size: int = rows_of_group) -> None:
+            numbers = range(shard * SHARD, (shard + 1) * SHARD)
+            parquet_file(root / f"{shard}.parquet", numbers, size)
+
+        print_peaks("flux_reason", f", row groups of {rows_of_group:,}", write)
+
+
+if __name__ == "__main__":
+    main()
