@@ -3,12 +3,14 @@ import os
 # Before torch is loaded: two threads that spin for each other all but stop beside another busy process.
 os.environ.setdefault("GOMP_SPINCOUNT", "100")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forks import forking
 
 from alchemist.core import stateless
 from alchemist.families.star.generator import StarCodec
@@ -34,6 +36,13 @@ def tiny_tokenizer() -> Tokenizer:
     torch.manual_seed(0)
     config = TokenizerConfig(resolution=16, scales=(1, 2, 4), codes=64, channels=8, width=16)
     return Tokenizer(config).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a `python` that has the libraries loaded."""
+    with forking(tmp_path_factory.mktemp("fork")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

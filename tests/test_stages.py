@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -44,9 +45,10 @@ def test_the_grid_runs(space: Workspace) -> None:
     assert space.repro() == []
 
 
-def test_every_stage_run_twice_gives_equal_bytes(space: Workspace) -> None:
+def test_every_stage_run_twice_gives_equal_bytes(space: Workspace, forked: Path) -> None:
     """What dvc.lock says of all outs, after all stages ran again: times and the page alone may differ."""
     before = space.outs()
+    space.python = forked
     done = space.run("repro", "--force")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     after = space.outs()
@@ -57,8 +59,9 @@ def test_every_stage_run_twice_gives_equal_bytes(space: Workspace) -> None:
     assert "data/timings/encode/star.json" in changed, "the stages did run again"
 
 
-def test_experiments_run_and_stand_in_one_readable_table(space: Workspace) -> None:
+def test_experiments_run_and_stand_in_one_readable_table(space: Workspace, forked: Path) -> None:
     """`dvc exp run -S` and `./study show` after one commit."""
+    space.python = forked
     space.write(small_params())
 
     def git(*words: str) -> None:

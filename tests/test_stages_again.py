@@ -1,15 +1,32 @@
 """What `dvc repro` runs again after an edit of params.yaml, and what it leaves alone."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from workspace import Workspace, small_params
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    made = Workspace(tmp_path_factory.mktemp("space"))
+def space(tmp_path_factory: pytest.TempPathFactory, forked: Path) -> Workspace:
+    made = Workspace(tmp_path_factory.mktemp("space"), forked)
     made.repro()
     return made
+
+
+def test_a_forked_stage_ends_as_one_with_a_python_of_its_own(forked: Path, tmp_path: Path) -> None:
+    """Its words, streams, folder and exit status."""
+
+    def run(python: str | Path, *words: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [python, "-m", "stages.check", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    for words in ((), ("--help",), ("--none",)):
+        assert run(forked / "python", *words) == run(sys.executable, *words)
 
 
 def test_a_samplers_value_reruns_its_own_cells_alone_a_bases_value_too(space: Workspace) -> None:

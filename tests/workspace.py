@@ -23,10 +23,10 @@ def small_params() -> dict[str, Any]:
 
 
 class Workspace:
-    """A copy of the repo with its own params, and no git."""
+    """A copy of the repo with its own params, and no git; its stages run by the `python` of a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, python: Path = Path(sys.executable).parent) -> None:
+        self.folder, self.python = folder, python
         for name in ("alchemist", "stages", "assets", "reports/pools"):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("dvc.yaml", ".dvcignore"):
@@ -51,8 +51,7 @@ class Workspace:
                 "GIT_COMMITTER_NAME": "test",
                 "GIT_COMMITTER_EMAIL": "test@example.com",
                 "PYTHONPATH": str(self.folder),
-                # dvc runs `python`, which should be the one of these tests.
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "PATH": f"{self.python}:{os.environ['PATH']}",  # dvc runs `python`
             },
             capture_output=True,
             text=True,

@@ -6,7 +6,6 @@ CONTRIBUTING.md shows the code that stands here. A sampler is added in tests/pru
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -162,8 +161,8 @@ MODEL, LAW, CODEC = FlowSettings, FlowLaw, FlowCodec
 class Copy:
     """A copy of the code with the params of the tiny grid, whose stages run as commands."""
 
-    def __init__(self, folder: Path, grid: Grid) -> None:
-        self.folder, self.grid = folder, grid
+    def __init__(self, folder: Path, grid: Grid, python: Path) -> None:
+        self.folder, self.grid, self.python = folder, grid, python
         for name in ("alchemist", "stages"):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.params: dict[str, Any] = files.read_json(grid.folder / "data/params.json")
@@ -184,7 +183,7 @@ class Copy:
         files.write_json(self.folder / "data/params.json", passed_on(self.params))
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         return subprocess.run(
-            [sys.executable, "-m", f"stages.{stage}", *words], cwd=self.folder, capture_output=True,
+            [self.python, "-m", f"stages.{stage}", *words], cwd=self.folder, capture_output=True,
             text=True, check=False, stdin=subprocess.DEVNULL,
             env={"PYTHONPATH": str(self.folder), "PATH": ""},
         )  # fmt: skip
@@ -195,8 +194,8 @@ class Copy:
 
 
 @pytest.fixture
-def copy(tmp_path: Path, grid: Grid) -> Copy:
-    return Copy(tmp_path, grid)
+def copy(tmp_path: Path, grid: Grid, forked: Path) -> Copy:
+    return Copy(tmp_path, grid, forked / "python")
 
 
 def ratings(path: Path) -> "pd.Series[float]":
