@@ -66,7 +66,7 @@ def prepare(folder: Path) -> None:
     fit = ScorerSettings(**(params["scales"]["tiny"]["scorer"] | {"steps": 1, "batch": 16}))
     real = codec.tokenizer.decode(torch.from_numpy(tokens[:REFERENCES].astype(np.int64)))
     images = real.permute(0, 2, 3, 1).contiguous().numpy()
-    judge = scorers.fit_lit(images[:16], captions[:16], fit)
+    judge = scorers.fit_lit([images[:16]], captions[:16], fit)
     scorers.save_lit(judge, folder / "scorer")
     words = clip_score.embed_captions(judge, captions[REFERENCES:], evaluate.batch)
     np.save(folder / "captions.npy", words.numpy())

@@ -101,7 +101,7 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
         wanted = params["scales"]["tiny"]["scorer"] | {"steps": 1, "batch": 16}
         settings = ScorerSettings(**(wanted | ({"image_size": 32} if light else {})))
         first = index.iloc[:16]
-        judge = scorers.fit_lit(store.images(folder, first), list(first["caption"]), settings)
+        judge = scorers.fit_lit([store.images(folder, first)], list(first["caption"]), settings)
         started = time.perf_counter()
         cosines(judge, folder, index, evaluate.batch, lambda n: None)
         return time.perf_counter() - started

@@ -39,7 +39,7 @@ def run(
     device = devices.chosen(device_setting(section("device")))
     for folder in (pool, scorer):
         files.check_manifest(folder)
-    measured = with_category(pool, store.usable(store.read_index(pool), "evaluation"))
+    measured = with_category(pool, store.rows(pool, "evaluation", ["caption", *store.PLACE]))
     by = features.extractor(settings.features, settings.feature_size, device, settings.weights)
     judge = scorers.load_scorer(settings.clip, scorer, device, place=settings.weights.clip)
     noted = files.read_json(scorer / "card.json").get("weights", {})

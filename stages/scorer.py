@@ -1,8 +1,10 @@
 """The CLIP-Score model and the features of the evaluation images, once for all families."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
@@ -13,6 +15,7 @@ from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
 from alchemist.core.settings.given import block, section
 from alchemist.measures import clip_score, features, scorers
+from alchemist.measures.figures import Images
 from alchemist.measures.figures import measured as taken
 from alchemist.pools import store
 from stages import stage
@@ -31,8 +34,7 @@ def run(
     settings = block(ScorerSettings, f"scales.{scale}.scorer")
     device = devices.chosen(device_setting(section("device")))
     files.check_manifest(pool)
-    index = store.read_index(pool)
-    pairs, measured = store.usable(index, "scorer"), store.usable(index, "evaluation")
+    measured = store.rows(pool, "evaluation", store.PLACE)
     if evaluate.images > (most := evaluate.most(len(measured))):
         raise Refusal(
             f"scales.{scale}.evaluate.images is {evaluate.images}; the evaluation split has "
@@ -47,18 +49,25 @@ def run(
         "evaluate": evaluate.model_dump(include={"clip", "features", "feature_size"}),
         "measured": len(measured),
     }
+
+    def images(rows: pd.DataFrame, size: int, desc: str) -> Iterator[Images]:
+        for at in tqdm(range(0, len(rows), size), unit="batch", desc=desc, mininterval=1):
+            yield store.images(pool, rows.iloc[at : at + size])
+
     if digests:
         card["weights"] = digests  # by which what is generated has to be measured too
     with FlopCounterMode(display=False) as counter, files.whole_folder(out) as draft:
         if evaluate.clip == LIT:
+            pairs = store.rows(pool, "scorer", ["caption", "group", *store.PLACE])
             places = stateless.id_uniforms(list(pairs["group"]), "scorer held out", settings.seed)
             train, rest = pairs[places >= HELD_OUT], pairs[places < HELD_OUT]
             if len(rest) < 2:
                 raise Refusal(f"{pool} has {len(pairs)} usable pairs in the split scorer; that is too few.")
-            scorer = scorers.fit_lit(store.images(pool, train), list(train["caption"]), settings, device)
-            figures = clip_score.figures(
-                scorer, store.images(pool, rest), list(rest["caption"]), settings.seed, evaluate.batch
-            )
+            passing = images(train, scorers.AT_ONCE, "scorer")
+            scorer = scorers.fit_lit(passing, list(train["caption"]), settings, device)
+            beside = images(rest, evaluate.batch, "held out")
+            words = list(rest["caption"])
+            figures = clip_score.figures(scorer, beside, words, settings.seed, evaluate.batch)
             scorers.save_lit(scorer, draft)
             card |= {
                 "scorer": "LiT: EfficientNet-Lite0 (ImageNet, locked) and all-MiniLM-L6-v2 (locked)",
@@ -73,10 +82,8 @@ def run(
             print(f"{evaluate.clip_name} on {len(rest)} held-out pairs: {told}")
         else:
             card["scorer"] = f"open_clip {evaluate.clip}"
-        size = evaluate.batch
-        starts = tqdm(range(0, len(measured), size), unit="batch", desc="features", mininterval=1)
-        batches = (store.images(pool, measured.iloc[at : at + size]) for at in starts)
-        features.write(draft, "features", taken(batches, networks, size).features)
+        found = taken(images(measured, evaluate.batch, "features"), networks, evaluate.batch)
+        features.write(draft, "features", found.features)
         files.write_json(draft / "card.json", card)
         files.write_manifest(draft)
     print(f"wrote {out}: features of {len(measured)} images ({evaluate.features}), scorer {evaluate.clip}")

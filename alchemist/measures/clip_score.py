@@ -4,7 +4,8 @@ That of the LiT scorer is 100 x cosine (`clip_lit`), that of a published model t
 (`clip_vit_l_14_openai`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,7 +120,7 @@ def of_captions(scorer: Scorer, captions: list[str], batch: int, by: Callable[[T
 
     Captions of one length go together: no padding, hence no value that depends on neighbours. In float32:
     bfloat16 products of a text encoder depend on how many captions share the batch, by up to .07 points of
-    CLIP-Score on a CPU with AMX.
+    CLIP-Score on a CPU with AMX. On one thread of a CPU: the last digit of some products depends on how many.
     """
     if not captions:
         return torch.empty(0)
@@ -127,27 +128,52 @@ def of_captions(scorer: Scorer, captions: list[str], batch: int, by: Callable[[T
     pieces = scorer.pieces(captions)
     lengths = (pieces != 0).sum(dim=1) if scorer.lit else torch.full((len(pieces),), pieces.shape[1])
     out: dict[int, Tensor] = {}
-    for length in sorted(set(lengths.tolist())):
-        for chosen in (lengths == length).nonzero().flatten().split(batch):
-            rows = by(pieces[chosen, :length].to(scorer.device)).float().cpu()
-            out.update(zip(chosen.tolist(), rows, strict=True))
+    with _one_thread():
+        for length in sorted(set(lengths.tolist())):
+            for chosen in (lengths == length).nonzero().flatten().split(batch):
+                rows = by(pieces[chosen, :length].to(scorer.device)).float().cpu()
+                out.update(zip(chosen.tolist(), rows, strict=True))
     return torch.stack([out[i] for i in range(len(captions))])
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch computes with one thread of the CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def figures(
-    scorer: Scorer, images: NDArray[np.uint8], captions: list[str], seed: int, batch: int
+    scorer: Scorer, batches: Iterable[NDArray[np.uint8]], captions: list[str], seed: int, batch: int
 ) -> dict[str, float]:
-    """Mean scores of pairs, of other pairs' captions, and of blurred, noise and white images."""
+    """Mean scores of pairs, of other pairs' captions, and of blurred, noise and white images.
+
+    Images come in batches (B, R, R, 3); the captions are of all of them.
+    """
+    embed_captions(
+        scorer, captions, batch
+    )  # all at once: whom a caption goes with depends on no batch of images
     turn = captions[1:] + captions[:1]
-    blurred = [
-        np.asarray(Image.fromarray(x).filter(ImageFilter.GaussianBlur(x.shape[1] / 12))) for x in images
-    ]
-    noise = stateless.generator("scorer noise", seed).integers(0, 256, images.shape, dtype=np.uint8)
-    cases = {
-        "real": (images, captions),
-        "shuffled": (images, turn),
-        "blurred": (np.stack(blurred), captions),
-        "noise": (noise, captions),
-        "white": (np.full_like(images, 255), captions),
-    }
-    return {name: float(score(scorer, *pair, batch).mean()) for name, pair in cases.items()}
+    noise = stateless.generator("scorer noise", seed)
+    scores: dict[str, list[NDArray[np.float64]]] = {}
+    start = 0
+    for images in batches:
+        beside = slice(start, start := start + len(images))
+        cases = {
+            "real": (images, captions),
+            "shuffled": (images, turn),
+            "blurred": (np.stack([_blurred(image) for image in images]), captions),
+            "noise": (noise.integers(0, 256, images.shape, dtype=np.uint8), captions),
+            "white": (np.full_like(images, 255), captions),
+        }
+        for name, (pictures, words) in cases.items():
+            scores.setdefault(name, []).append(score(scorer, pictures, words[beside], batch))
+    return {name: float(np.concatenate(parts).mean()) for name, parts in scores.items()}
+
+
+def _blurred(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(image.shape[1] / 12)))

@@ -6,6 +6,7 @@ network with `fd_lite0`, so the two are no independent evidence.
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,20 +30,25 @@ _WEIGHT_DECAY = 0.2  # as in CLIP
 _WARM = 50  # steps
 _PLACE = "evaluate.weights.clip"
 _SIZES = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's own files
+AT_ONCE = 50  # images of a fit that are wanted in memory
 CPU = torch.device("cpu")
 
 
 def fit_lit(
-    images: NDArray[np.uint8], captions: list[str], settings: ScorerSettings, device: torch.device = CPU
+    batches: Iterable[NDArray[np.uint8]],
+    captions: list[str],
+    settings: ScorerSettings,
+    device: torch.device = CPU,
 ) -> Scorer:
     """A LiT scorer of image-caption pairs; a function of its arguments.
 
-    The features of both locked networks are computed once. The loss is CLIP's symmetric
-    cross-entropy, without pairs that are no negatives because their captions are equal.
+    Images come in batches (B, R, R, 3); the captions are of all of them. The features of both locked networks
+    are computed once, as images pass by, and kept. The loss is CLIP's symmetric cross-entropy, without pairs
+    that are no negatives because their captions are equal.
     """
-    if len(images) < settings.batch:
+    if len(captions) < settings.batch:
         raise Refusal(
-            f"the scorer has {len(images)} pairs to train on; scorer.batch is {settings.batch} "
+            f"the scorer has {len(captions)} pairs to train on; scorer.batch is {settings.batch} "
             "and should be at most that."
         )
     scorer = _lit(settings.embed_dim, settings.image_size, device, captions=True, pretrained=True)
@@ -58,7 +64,8 @@ def fit_lit(
     number = {caption: i for i, caption in enumerate(unique)}
     of = torch.tensor([number[caption] for caption in captions])
     with torch.no_grad():
-        pictures = of_images(scorer, images, 50, lambda x: trunk(scorer, x)).to(device)
+        passed = [of_images(scorer, images, AT_ONCE, lambda x: trunk(scorer, x)) for images in batches]
+        pictures = torch.cat(passed).to(device)
         words = of_captions(scorer, unique, 64, pooled)[of].to(device)
     of = of.to(device)
 
@@ -80,7 +87,7 @@ def fit_lit(
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings.steps)
         rng = stateless.generator("lit", settings.seed, step)
-        rows = devices.put(rng.choice(len(images), settings.batch, replace=False), device)
+        rows = devices.put(rng.choice(len(captions), settings.batch, replace=False), device)
         a = F.normalize(pictures[rows] @ projections[0].T, dim=1)
         b = F.normalize(words[rows] @ projections[1].T, dim=1)
         same = (of[rows][:, None] == of[rows]).fill_diagonal_(False)

@@ -37,6 +37,7 @@ LABELS = "labels.parquet"
 # Columns that `images` reads. `source` is the block of `pools:` that a pair is of; `file` is relative to its
 # path, or to the pool's own folder where `place` is pixels or bytes.
 PLACE = ["id", "source", "place", "file", "column", "offset", "size", "crc"]
+_ROWS = 8192  # of the index, in memory at once
 _WORD = pa.dictionary(pa.int32(), pa.string())  # few values, many rows
 _SCHEMA = pa.schema(
     [
@@ -270,6 +271,12 @@ def parts(folder: Path, splits: tuple[str, ...], size: int, columns: list[str]) 
                 waiting = [whole.iloc[size:]]
     if sum(map(len, waiting)):
         yield pd.concat(waiting, ignore_index=True)
+
+
+def rows(folder: Path, split: str, columns: list[str]) -> pd.DataFrame:
+    """Some columns and `split` of all usable rows of a split, which is smaller than the pool beside it."""
+    found = list(parts(folder, (split,), _ROWS, columns))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["split", *columns])
 
 
 def _located(folder: Path, roots: Mapping[str, Path], row: Any) -> Place:

@@ -11,4 +11,5 @@ def held_out():
 
 @pytest.fixture(scope="session")
 def scorer():
-    return fit_lit(*pairs("scorer", 600), SETTINGS)
+    images, captions = pairs("scorer", 600)
+    return fit_lit([images[:333], images[333:]], captions, SETTINGS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
+from scorer_helpers import pairs
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
@@ -72,6 +73,19 @@ def test_a_score_depends_on_its_own_pair_alone(scorer, held_out):
         assert np.abs(part - whole[order]).max() < 1e-3
 
 
+def test_embeddings_of_captions_are_equal_bit_by_bit_on_any_number_of_threads(scorer):
+    """The stage floors keeps them for every cell."""
+    captions = pairs("scorer", 600)[1]
+    before, found = torch.get_num_threads(), []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        found.append(embed_captions(replace(scorer, embedded={}), captions, 50))
+        assert torch.get_num_threads() == count
+    torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
 def test_each_caption_is_embedded_once(scorer):
     scorer.embedded.clear()
     rows = embed_captions(scorer, ["a fox", "a crab on a red background", "a fox"], 2)
@@ -96,10 +110,21 @@ def test_embeddings_made_elsewhere_score_the_same_without_a_look_at_the_captions
 
 
 def test_figures_are_means_of_the_scores(scorer, held_out):
-    told = figures(scorer, *held_out, seed=0, batch=50)
+    images, captions = held_out
+    told = figures(scorer, [images], captions, seed=0, batch=50)
     assert told["real"] == pytest.approx(score(scorer, *held_out, 50).mean())
+    turned = captions[1:] + captions[:1]
+    assert told["shuffled"] == pytest.approx(score(scorer, images, turned, 50).mean())
     assert told["real"] > told["blurred"] > told["noise"]
     assert set(told) == {"real", "shuffled", "blurred", "noise", "white"}
+
+
+def test_figures_are_the_same_of_images_that_come_in_batches(scorer, held_out):
+    """Bit by bit: the noise goes on from batch to batch, and a batch's last caption turns to the next one."""
+    images, captions = held_out
+    whole = figures(replace(scorer, embedded={}), [images], captions, seed=0, batch=50)
+    passing = iter([images[:50], images[50:]])
+    assert figures(replace(scorer, embedded={}), passing, captions, seed=0, batch=50) == whole
 
 
 def test_images_and_captions_that_do_not_match_are_refused(scorer, held_out):

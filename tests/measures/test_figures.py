@@ -25,7 +25,7 @@ SETTINGS = EvaluateSettings(
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
     settings = ScorerSettings(image_size=32, embed_dim=8, steps=2, batch=8, learning_rate=1e-3, seed=0)
-    return fit_lit(pictures("scorer", 8), words(8), settings)
+    return fit_lit([pictures("scorer", 8)], words(8), settings)
 
 
 @pytest.fixture(scope="module")

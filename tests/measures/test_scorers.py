@@ -36,18 +36,20 @@ def test_for_captions_that_are_remembered_the_text_tower_stays_in_its_file(score
         score(half, images, [*captions[1:], "a caption of no prompt"], 20)
 
 
-def test_fitting_is_a_function_of_seed_and_pairs_and_leaves_torch_alone():
+def test_fitting_is_a_function_of_seed_and_pairs_in_batches_or_not_and_leaves_torch_alone():
     images, captions = pairs("small", 60)
     settings = SETTINGS.model_copy(update={"steps": 5, "batch": 32})
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    first = fit_lit(images, captions, settings)
+    first = fit_lit([images], captions, settings)
     assert torch.equal(torch.rand(3), expected)
     torch.manual_seed(99)
-    weights = [m.model.visual.head.proj.weight for m in (first, fit_lit(images, captions, settings))]
+    weights = [m.model.visual.head.proj.weight for m in (first, fit_lit([images], captions, settings))]
     assert torch.equal(*weights)
-    other = fit_lit(images, captions, settings.model_copy(update={"seed": 1}))
+    passing = fit_lit(iter([images[:50], images[50:]]), captions, settings)
+    assert torch.equal(weights[0], passing.model.visual.head.proj.weight)
+    other = fit_lit([images], captions, settings.model_copy(update={"seed": 1}))
     assert not torch.equal(weights[0], other.model.visual.head.proj.weight)
 
 
@@ -67,15 +69,16 @@ def test_equal_captions_are_no_negatives():
     """With one caption for all there is nothing to tell apart, hence nothing to learn."""
     images, captions = pairs("twins", 40)
     settings = SETTINGS.model_copy(update={"batch": 32, "steps": 3})
-    alike, told_apart = (fit_lit(images, words, settings).model for words in (["a picture"] * 40, captions))
+    alike, told_apart = (fit_lit([images], words, settings).model for words in (["a picture"] * 40, captions))
     start = np.log(1 / 0.07)
     assert alike.logit_scale.item() == pytest.approx(start, abs=1e-6)
     assert abs(told_apart.logit_scale.item() - start) > 1e-5
 
 
 def test_too_few_pairs_are_refused(held_out):
+    images, captions = held_out
     with pytest.raises(Refusal, match=r"100 pairs.*scorer\.batch is 128"):
-        fit_lit(*held_out, SETTINGS)
+        fit_lit([images], captions, SETTINGS)
 
 
 def test_a_folder_without_a_scorer_is_refused(tmp_path):

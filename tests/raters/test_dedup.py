@@ -237,7 +237,7 @@ def space(tmp_path_factory, pool):
     settings = ScorerSettings(image_size=32, embed_dim=8, steps=2, batch=16, learning_rate=1e-3, seed=0)
     (folder / "scorer").mkdir()
     scorers.save_lit(
-        scorers.fit_lit(store.images(pool, index), list(index["caption"]), settings),
+        scorers.fit_lit([store.images(pool, index)], list(index["caption"]), settings),
         folder / "scorer",
     )
     files.write_manifest(folder / "scorer")

@@ -1,11 +1,16 @@
 """What the stage scorer passes on: which pairs it is fitted to, and on which it is measured."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import pytest
 from stage_grid import Grid
 
 from alchemist.core import files, stateless
 from alchemist.measures import clip_score, scorers
+from alchemist.pools import store
 from stages.scorer import HELD_OUT
 
 
@@ -20,7 +25,7 @@ def test_the_scorer_saw_its_own_split_alone(grid: Grid) -> None:
     """A scorer fitted to that split by hand gives the same scores."""
     train, rest = parts(grid)
     assert len(train) > len(rest) > 1
-    ours = scorers.fit_lit(grid.images(train), list(train["caption"]), grid.scale.scorer)
+    ours = scorers.fit_lit([grid.images(train)], list(train["caption"]), grid.scale.scorer)
     some = grid.index("pool").iloc[:20]
     scores = [clip_score.score(s, grid.images(some), list(some["caption"]), 20) for s in (ours, grid.scorer)]
     assert np.allclose(*scores, atol=1e-4)
@@ -35,6 +40,25 @@ def test_the_figures_of_the_scorer_are_those_of_the_held_out_pairs(grid: Grid) -
     assert abs(expected - grid.clip(grid.images(train), train["caption"]).mean()) > 0.1
     turned = pd.concat([rest["caption"].iloc[1:], rest["caption"].iloc[:1]])
     assert np.isclose(card["figures"]["shuffled"], grid.clip(grid.images(rest), turned).mean(), atol=1e-3)
+
+
+def test_neither_the_scorer_nor_the_floors_hold_more_images_than_a_batch(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, held = store.images, []
+
+    def images(folder: Path, rows: pd.DataFrame) -> Any:
+        held.append(len(rows))
+        return read(folder, rows)
+
+    monkeypatch.setattr(store, "images", images)
+    grid("scorer", pool="data/pool", scale="tiny", out="data/again/scorer", time_out="data/again/scorer.json")
+    assert sum(held) == len(grid.index("scorer")) + len(grid.index("evaluation"))
+    assert max(held) <= scorers.AT_ONCE < len(parts(grid)[0])
+    held.clear()
+    grid("floors", family_name="star", pool="data/pool", codec="data/codec", scorer="data/scorer",
+         scale="tiny", out="data/again/floors")  # fmt: skip
+    assert max(held) <= grid.scale.evaluate.batch < grid.scale.evaluate.images
 
 
 def test_the_features_are_those_of_the_evaluation_pairs_in_their_order(grid: Grid) -> None:
