@@ -58,7 +58,7 @@ def run(
     )
     # On pairs of the pool, which are the same in every arm.
     flops = training.forward_flops(
-        generator.losses, data.batch(pool.numbers[: settings.batch]).to(device), training=True
+        generator.losses, data.batch(pool.numbers[: settings.chunk or settings.batch]).to(device), training=True
     )
     with (
         Scratch(scratch, mark) as state,

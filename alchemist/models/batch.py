@@ -23,6 +23,9 @@ class Text:
     def __len__(self) -> int:
         return len(self.mask)
 
+    def __getitem__(self, rows: slice) -> "Text":
+        return Text(self.states[rows], self.mask[rows], self.pooled[rows])
+
     def join(self, other: "Text") -> "Text":
         """This batch followed by another, both padded to the longer."""
         length = max(self.states.shape[1], other.states.shape[1])
@@ -52,6 +55,9 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.text)
+
+    def __getitem__(self, rows: slice) -> "Batch":
+        return Batch({name: value[rows] for name, value in self.inputs.items()}, self.text[rows])
 
     def join(self, other: "Batch") -> "Batch":
         """This batch followed by another, captions padded to the longer."""
@@ -85,3 +91,9 @@ class Chance:
     def run(seed: int, first: int, count: int, training: bool = False) -> "Chance":
         """Of positions first .. first + count - 1."""
         return Chance(seed, np.arange(first, first + count), training)
+
+
+def chunks(count: int, chunk: int | None) -> list[slice]:
+    """Rows 0 .. count - 1 of a batch in parts of at most `chunk`, in order; None: all of them at once."""
+    size = chunk or count
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]

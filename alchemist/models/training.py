@@ -6,7 +6,7 @@ EDM2).
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -21,7 +21,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
-from alchemist.models.batch import Batch, Chance
+from alchemist.models.batch import Batch, Chance, chunks
 from alchemist.models.encoded import Encoded, PoolRows, Rows, ValidationRows
 from alchemist.models.family import Generator
 
@@ -161,10 +161,14 @@ class Average(Generic[M]):
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
-def descend(model: nn.Module, adam: torch.optim.Optimizer, loss: Tensor, clip: float) -> None:
-    """One step on a loss, its gradient clipped to a global norm of at most `clip`."""
+def descend(model: nn.Module, adam: torch.optim.Optimizer, losses: Iterable[Tensor], clip: float) -> None:
+    """One step on the sum of `losses`, its gradient clipped to a global norm of at most `clip`.
+
+    Each goes back before the next is asked for, so that the graph of one alone is held.
+    """
     adam.zero_grad(set_to_none=True)
-    loss.backward()
+    for loss in losses:
+        loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), clip)
     adam.step()
 
@@ -177,11 +181,22 @@ def step(
     settings: TrainSettings,
     device: torch.device,
 ) -> Tensor:
-    """One step on the mean loss of a batch; gives that loss, detached, without waiting for the device."""
-    with devices.autocast(settings.precision, device):
-        loss = generator.losses(batch, chance).mean()
-    descend(generator, adam, loss, settings.clip)
-    return loss.detach()
+    """One step on the mean loss of a batch, in chunks of `settings.chunk`; gives that loss, detached.
+
+    It does not wait for the device.
+    """
+    parts: list[Tensor] = []
+
+    def losses() -> Iterator[Tensor]:
+        for rows in chunks(len(batch), settings.chunk):
+            pairs = batch[rows]
+            with devices.autocast(settings.precision, device):
+                loss = generator.losses(pairs, chance[rows]).mean() * (len(pairs) / len(batch))
+            parts.append(loss.detach())
+            yield loss
+
+    descend(generator, adam, losses(), settings.clip)
+    return torch.stack(parts).sum()
 
 
 def train(

@@ -15,7 +15,7 @@ of its products, for all passes alike; forward mode runs it on plain operations.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,46 +26,92 @@ Parameters = dict[str, Tensor]
 B = TypeVar("B")
 Losses = Callable[[Parameters, B], Tensor]
 
+
+@dataclass(frozen=True)
+class Part(Generic[B]):
+    """Some rows of a batch, and what share of it they are."""
+
+    batch: B
+    rows: slice
+    share: float
+
+
+def whole(batch: B) -> list[Part[B]]:
+    """A batch in one part."""
+    return [Part(batch, slice(None), 1.0)]
+
+
+# A batch in parts, in order: every pass below takes one at a time, and sums what it gives.
+Cut = Callable[[B], list[Part[B]]]
+
 SCALE_DECAY = 0.99  # of the running mean square of centred credits, a rater step
 
 
 def gradient(
-    losses: Losses[B], parameters: Parameters, batch: B, weights: Tensor | None
+    losses: Losses[B], parameters: Parameters, batch: B, weights: Tensor | None, cut: Cut[B] = whole
 ) -> tuple[Parameters, Tensor]:
     """Gradient of sum_i W_i L_i (of the mean where weights are None), and the losses (B,).
 
     One forward and one backward pass.
     """
     leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-    with torch.enable_grad():
-        values = losses(leaves, batch)
-        whole = values.mean() if weights is None else (weights.detach() * values).sum()
-    found = torch.autograd.grad(whole, list(leaves.values()), materialize_grads=True)
-    return dict(zip(leaves, found, strict=True)), values.detach()
+    found, every = Parameters(), list[Tensor]()
+    for part in cut(batch):
+        with torch.enable_grad():
+            values = losses(leaves, part.batch)
+            if weights is None:
+                loss = values.mean() * part.share
+            else:
+                loss = (weights.detach()[part.rows] * values).sum()
+        slope = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+        _add(found, dict(zip(leaves, slope, strict=True)))
+        every.append(values.detach())
+    return found, torch.cat(every)
 
 
-def slopes(losses: Losses[B], parameters: Parameters, batch: B, direction: Parameters) -> Tensor:
+def _add(found: Parameters, more: Parameters) -> None:
+    for name, value in more.items():
+        found[name] = found[name] + value if name in found else value
+
+
+def slopes(
+    losses: Losses[B], parameters: Parameters, batch: B, direction: Parameters, cut: Cut[B] = whole
+) -> Tensor:
     """<g_i, direction> of every sample, (B,): one forward-mode pass, no gradient of a sample is formed."""
+
+    def of(part: B) -> Tensor:
+        found: Tensor = torch.func.jvp(lambda p: losses(p, part), (parameters,), (direction,))[1]
+        return found
+
     with torch.no_grad(), devices.plain_operations():
-        found: Tensor = torch.func.jvp(lambda p: losses(p, batch), (parameters,), (direction,))[1]
-    return found
+        return torch.cat([of(part.batch) for part in cut(batch)])
 
 
 def slopes_and_curvature(
-    losses: Losses[B], parameters: Parameters, batch: B, weights: Tensor, direction: Parameters
-) -> tuple[Tensor, Parameters]:
+    losses: Losses[B], parameters: Parameters, batch: B, weights: Tensor, direction: Parameters,
+    cut: Cut[B] = whole,
+) -> tuple[Tensor, Parameters]:  # fmt: skip
     """<g_i, direction> (B,) and H direction, H the Hessian of sum_i W_i L_i.
 
     One pass of forward mode over reverse mode gives both.
     """
 
-    def weighted(p: Parameters) -> tuple[Tensor, Tensor]:
-        values = losses(p, batch)
-        return (weights.detach() * values).sum(), values
+    def of(part: Part[B]) -> tuple[Parameters, Tensor]:
+        def weighted(p: Parameters) -> tuple[Tensor, Tensor]:
+            values = losses(p, part.batch)
+            return (weights.detach()[part.rows] * values).sum(), values
 
-    with devices.plain_operations():
+        both: tuple[Parameters, Tensor]
         both = torch.func.jvp(torch.func.grad(weighted, has_aux=True), (parameters,), (direction,))[1]
-    return both[1], both[0]
+        return both
+
+    curved, found = Parameters(), list[Tensor]()
+    with devices.plain_operations():
+        for part in cut(batch):
+            own, slope = of(part)
+            _add(curved, own)
+            found.append(slope)
+    return torch.cat(found), curved
 
 
 @dataclass(frozen=True)
@@ -175,6 +221,7 @@ def unrolled(
     batches: list[B],
     weights: list[Tensor],
     validation: B,
+    cut: Cut[B] = whole,
 ) -> Unrolled:
     """Credits c_i = -df(theta_K) / dW_i of K = len(batches) steps from `parameters`.
 
@@ -190,14 +237,14 @@ def unrolled(
     values = []
     here = parameters
     for batch, weight in zip(batches, weights, strict=True):
-        slope, found = gradient(losses, here, batch, weight)
+        slope, found = gradient(losses, here, batch, weight, cut)
         after, moments = rule.advance(here, moments, slope)
         path.append((here, slope, moments))
         values.append(found)
         here = after
 
     # --- grad f(theta_K), and back: df/dW_i of step t is <g_i, df/dg>, and the Hessian carries the rest on
-    end, _ = gradient(losses, here, validation, None)
+    end, _ = gradient(losses, here, validation, None, cut)
     nothing = {name: torch.zeros_like(value) for name, value in end.items()}
     adjoint = Adjoint(end, nothing, nothing)
     credits: list[Tensor] = []
@@ -205,9 +252,9 @@ def unrolled(
         here, slope, after_step = path[t]
         direction, adjoint = rule.pull(adjoint, after_step, slope)
         if t == 0:
-            credits.append(-slopes(losses, here, batches[0], direction))
+            credits.append(-slopes(losses, here, batches[0], direction, cut))
             break
-        found, curved = slopes_and_curvature(losses, here, batches[t], weights[t], direction)
+        found, curved = slopes_and_curvature(losses, here, batches[t], weights[t], direction, cut)
         credits.append(-found)
         before = {name: value + curved[name] for name, value in adjoint.parameters.items()}
         adjoint = Adjoint(before, adjoint.mean, adjoint.square)
@@ -215,10 +262,11 @@ def unrolled(
 
 
 def alignment(
-    losses: Losses[B], parameters: Parameters, rate: float, batch: B, weights: Tensor, validation: B
-) -> Unrolled:
+    losses: Losses[B], parameters: Parameters, rate: float, batch: B, weights: Tensor, validation: B,
+    cut: Cut[B] = whole,
+) -> Unrolled:  # fmt: skip
     """Credits c_i = eta <g_i, v>, v = grad f(theta - eta sum_i W_i g_i): one plain step, exactly."""
-    return unrolled(losses, parameters, None, Sgd(rate), [batch], [weights], validation)
+    return unrolled(losses, parameters, None, Sgd(rate), [batch], [weights], validation, cut)
 
 
 class Scale:

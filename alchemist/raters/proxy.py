@@ -55,6 +55,7 @@ def train_settings(budget: RateSettings) -> TrainSettings:
     return TrainSettings(
         images=budget.images,
         batch=budget.batch,
+        chunk=budget.chunk,
         learning_rate=budget.proxy_learning_rate,
         weight_decay=budget.weight_decay,
         clip=budget.clip,
@@ -80,7 +81,7 @@ def trained(
         proxy, run.data, rows, train_settings(budget), run.seed, stops, run.scratch, at_stop, run.trained
     )
     # A backward pass costs twice a forward pass.
-    return proxy, log, 3 * pass_flops(run, proxy, budget.batch, training=True) * stops[-1]
+    return proxy, log, 3 * pass_flops(run, proxy, budget.chunk or budget.batch, training=True) * stops[-1]
 
 
 def stop_at(budget: RateSettings, share: float) -> int:

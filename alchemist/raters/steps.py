@@ -9,7 +9,9 @@ sample helps. One rater step uses them, ascending sum_i W_i stopgrad(c_i). The r
 - `unrolled`: the same through K steps of the proxy's own optimiser (both in `alchemist.raters.credit`).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +19,13 @@ from torch import Tensor, nn
 from alchemist.core import devices
 from alchemist.core.settings.budget import Precision, RateSettings
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
-from alchemist.models.batch import Batch, Chance
+from alchemist.models.batch import Batch, Chance, chunks
 from alchemist.models.family import Generator
 from alchemist.models.training import copied, descend, moved, optimiser, put_back, trainable
 from alchemist.raters import credit
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater, Weights, batch_weights
+from alchemist.raters.passes import Passes
 
 
 @dataclass(frozen=True)
@@ -136,41 +139,41 @@ def take_over(state: MetaState) -> None:
 # ------------------------------------------------------------------------------ the proxy's step
 
 
-def proxy_losses(proxy: Generator, step: Step) -> tuple[Tensor, Tensor]:
-    """Per-sample losses of both batches. Train losses carry a graph only where it is needed."""
-    if step.upper < 1:
-        losses = proxy.losses(step.validation.join(step.train), step.proxy_chance)
-        return losses[: len(step.validation)], losses[len(step.validation) :]
-    with torch.no_grad():
-        train = proxy.losses(step.train, step.train_chance)
-    return proxy.losses(step.validation, step.validation_chance), train
+def pair_weights(shares: Tensor, upper: float, count: int) -> Tensor:
+    """Weights of the proxy's losses of `count` validation pairs, then of the train pairs.
 
-
-def proxy_loss(validation: Tensor, train: Tensor, shares: Tensor, upper: float) -> Tensor:
-    """u L_val + (1 - u) (1/B) sum_i B W_i L_i: weights of mean one (eqs. 5 and 10)."""
-    return upper * validation.mean() + (1 - upper) * (shares.detach() * train).sum()
+    They make u L_val + (1 - u) (1/B) sum_i B W_i L_i: weights of mean one (eqs. 5 and 10).
+    """
+    return torch.cat([shares.new_full((count,), upper) / count, (1 - upper) * shares.detach()])
 
 
 def proxy_step(state: MetaState, step: Step, shares: Tensor, budget: RateSettings) -> tuple[Tensor, Tensor]:
     """One step on u L_val + (1 - u) sum_i W_i L_i; gives both batches' losses before it, detached."""
-    with devices.autocast(budget.precision, state.device):
-        validation, train = proxy_losses(state.proxy, step)
-    descend(state.proxy, state.proxy_adam, proxy_loss(validation, train, shares, step.upper), budget.clip)
-    return validation.detach(), train.detach()
+    count, weights = len(step.validation), pair_weights(shares, step.upper, len(step.validation))
+    if step.upper < 1:
+        both = Passes(state.proxy, step.validation.join(step.train), step.proxy_chance, budget)
+        descend(state.proxy, state.proxy_adam, both.weighted(weights), budget.clip)
+        return both.found[:count], both.found[count:]
+    # Train losses carry a graph only where it is needed.
+    train = Passes(state.proxy, step.train, step.train_chance, budget).forward()
+    validation = Passes(state.proxy, step.validation, step.validation_chance, budget)
+    descend(state.proxy, state.proxy_adam, validation.weighted(weights[:count]), budget.clip)
+    return validation.found, train
 
 
 def proxy_step_from(state: MetaState, step: Step, slope: credit.Parameters, budget: RateSettings) -> Tensor:
     """The same step where the gradient `slope` of sum_i W_i L_i is at hand; gives the validation losses."""
-    with devices.autocast(budget.precision, state.device):
-        validation = state.proxy.losses(step.validation, step.validation_chance)
+    validation = Passes(state.proxy, step.validation, step.validation_chance, budget)
+    count, some = len(step.validation), next(iter(slope.values()))
     state.proxy_adam.zero_grad(set_to_none=True)
-    (step.upper * validation.mean()).backward()
+    for loss in validation.weighted(some.new_full((count,), step.upper) / count):
+        loss.backward()
     for name, parameter in trainable(state.proxy).items():
         share = (1 - step.upper) * slope[name]
         parameter.grad = share if parameter.grad is None else parameter.grad + share
     nn.utils.clip_grad_norm_(state.proxy.parameters(), budget.clip)
     state.proxy_adam.step()
-    return validation.detach()
+    return validation.found
 
 
 def reference_step(state: MetaState, step: Step, shares: Tensor, budget: RateSettings) -> Tensor:
@@ -180,10 +183,9 @@ def reference_step(state: MetaState, step: Step, shares: Tensor, budget: RateSet
     """
     assert state.reference is not None
     assert state.reference_adam is not None
-    with devices.autocast(budget.precision, state.device):
-        losses = state.reference.losses(step.train, step.train_chance)
-    descend(state.reference, state.reference_adam, (shares.detach() * losses).sum(), budget.clip)
-    return losses.detach()
+    train = Passes(state.reference, step.train, step.train_chance, budget)
+    descend(state.reference, state.reference_adam, train.weighted(shares.detach()), budget.clip)
+    return train.found
 
 
 # ------------------------------------------------------------------------------ exact credits
@@ -226,8 +228,9 @@ def inner_rule(
 
 
 def exact_credits(
-    state: MetaState, window: list[Step], weights: list[Weights], settings: MetaRater, precision: Precision
-) -> credit.Unrolled | None:
+    state: MetaState, window: list[Step], weights: list[Weights], settings: MetaRater, precision: Precision,
+    chunk: int | None = None,
+) -> credit.Unrolled | None:  # fmt: skip
     """Credits of a window's train pairs from the proxy as it stands, or None where it has no moments yet.
 
     The inner steps are unclipped, on the weighted train loss alone, at the proxy's present rate, each
@@ -252,17 +255,55 @@ def exact_credits(
             out: Tensor = torch.func.functional_call(module, named, item)
         return out
 
+    def cut(item: tuple[Batch, Chance]) -> list[credit.Part[tuple[Batch, Chance]]]:
+        batch, chance = item
+        return [
+            credit.Part((batch[rows], chance[rows]), rows, (rows.stop - rows.start) / len(batch))
+            for rows in chunks(len(batch), chunk)
+        ]
+
     parameters = {name: value.detach() for name, value in trainable(state.proxy).items()}
     batches = [(step.train, step.train_chance) for step in window]
     shares = [w.shares.detach() for w in weights]
     last = window[-1]
     validation = (last.validation, Chance(last.proxy_chance.seed, last.validation_chance.positions))
     if settings.credit == "alignment":
-        return credit.alignment(losses, parameters, rule.rate, batches[0], shares[0], validation)
-    return credit.unrolled(losses, parameters, moments, rule, batches, shares, validation)
+        return credit.alignment(losses, parameters, rule.rate, batches[0], shares[0], validation, cut)
+    return credit.unrolled(losses, parameters, moments, rule, batches, shares, validation, cut)
 
 
 # ------------------------------------------------------------------------------ the rater's step
+
+
+def rater_features(state: MetaState, step: Step, budget: RateSettings) -> Tensor:
+    """The rater's features (B, C) of a train batch, in chunks where the budget has any.
+
+    Weights of a batch are functions of all its features, so that its graph can be cut there alone: whole
+    batches carry the trunk's graph, and chunks none, which `trunk_passes` makes up for.
+    """
+    rows = chunks(len(step.train), budget.chunk)
+    with devices.autocast(budget.precision, state.device):
+        if len(rows) == 1:
+            return state.rater.features(step.train, step.rater_chance)
+        with torch.no_grad():
+            parts = [state.rater.features(step.train[part], step.rater_chance[part]) for part in rows]
+    return torch.cat(parts).requires_grad_()
+
+
+def trunk_passes(
+    state: MetaState, window: list[Step], features: list[Tensor], budget: RateSettings
+) -> Iterator[Tensor]:
+    """The rest of the chain rule once a loss went back to features without a graph: nothing for others.
+
+    Each part has the gradient by the trunk's parameters that the loss has through a chunk's features, which
+    are passed again (gradient caching, Gao et al. 2021): exact, for one more pass forward.
+    """
+    for step, cached in zip(window, features, strict=True):
+        for rows in chunks(len(cached), budget.chunk) if cached.is_leaf else ():
+            assert cached.grad is not None
+            with devices.autocast(budget.precision, state.device):
+                again = state.rater.features(step.train[rows], step.rater_chance[rows])
+            yield (again * cached.grad[rows]).sum()
 
 
 def rater_loss(weights: Tensor, credits: Tensor) -> Tensor:
@@ -270,8 +311,12 @@ def rater_loss(weights: Tensor, credits: Tensor) -> Tensor:
     return -(weights * credits.detach()).sum()
 
 
-def rater_step(state: MetaState, outcomes: list[Outcome], settings: MetaRater, clip: float) -> None:
+def rater_step(
+    state: MetaState, outcomes: list[Outcome], settings: MetaRater, clip: float, rest: Iterable[Tensor] = ()
+) -> None:
     """One step of the rater, up sum_t sum_i W_i (c_i - baseline) over a window's steps t.
+
+    `rest` are the trunk's passes where its features had no graph.
 
     With the gate outside the softmax, credits that are all negative have a trivial best: a gate of zero,
     which stops the rater. For eq. 9 minus the proxy's validation loss is a baseline that it computes
@@ -283,7 +328,7 @@ def rater_step(state: MetaState, outcomes: list[Outcome], settings: MetaRater, c
     for outcome in outcomes:
         baseline = -outcome.validation.mean() if settings.baseline == "validation" else 0.0
         losses.append(rater_loss(outcome.weights.rating, outcome.credit - baseline))
-    descend(state.rater, state.rater_adam, torch.stack(losses).sum(), clip)
+    descend(state.rater, state.rater_adam, chain([torch.stack(losses).sum()], rest), clip)
 
 
 def meta_window(
@@ -295,19 +340,17 @@ def meta_window(
     beside F + Bk of the rater for each step; the proxy's own step takes F + Bk of both batches (F alone of
     the train batch while u = 1). `penalty`: no more. `reference`: F + Bk of the reference model.
     `alignment`, `unrolled`: those of `credit.unrolled`, less F + Bk of the first train batch, whose
-    gradient the proxy's own step takes over. Nothing is computed twice.
+    gradient the proxy's own step takes over. Nothing is computed twice, but for F of the rater where chunks
+    are below B.
     """
     # --- W of each step's train batch, by the rater as it stands
-    weights = []
-    for step in window:
-        with devices.autocast(budget.precision, state.device):
-            features = state.rater.features(step.train, step.rater_chance)
-        weights.append(batch_weights(state.rater, features, settings.group, settings.bound))
+    features = [rater_features(state, step, budget) for step in window]
+    weights = [batch_weights(state.rater, one, settings.group, settings.bound) for one in features]
 
     # --- exact credits, from the proxy before its steps
     exact = None
     if settings.credit in ("alignment", "unrolled"):
-        exact = exact_credits(state, window, weights, settings, budget.precision)
+        exact = exact_credits(state, window, weights, settings, budget.precision, budget.chunk)
     scale = torch.ones((), dtype=torch.float64, device=state.device)
     if exact is not None:
         scale = state.scale.update(torch.stack(exact.credits)).clamp_min(1e-30)
@@ -330,5 +373,6 @@ def meta_window(
 
     # --- the rater's step
     if settings.credit != "unrolled" or exact is not None:
-        rater_step(state, outcomes, settings, budget.clip)
+        rest = trunk_passes(state, window, features, budget)
+        rater_step(state, outcomes, settings, budget.clip, rest)
     return outcomes

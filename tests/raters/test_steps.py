@@ -26,7 +26,7 @@ from alchemist.raters.steps import (
     Outcome,
     exact_credits,
     meta_window,
-    proxy_loss,
+    pair_weights,
     proxy_step,
     rater_loss,
     rater_step,
@@ -74,7 +74,8 @@ def test_penalty_credits_lose_the_validation_set_as_the_train_term_grows() -> No
             validation = (theta - v).square().sum()[None] / 2
             z = torch.zeros(32, dtype=torch.float64, requires_grad=True)
             shares = z.softmax(0)
-            whole = proxy_loss(validation, losses, shares, 1 / (1 + g))
+            weights = pair_weights(shares, 1 / (1 + g), 1)
+            whole = (weights * torch.cat([validation, losses])).sum()
             (slope,) = torch.autograd.grad(whole, theta, retain_graph=True)
             torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-9)
             (step,) = torch.autograd.grad(rater_loss(shares, -losses), z)
@@ -85,15 +86,12 @@ def test_penalty_credits_lose_the_validation_set_as_the_train_term_grows() -> No
     assert means[0] > 0.6 > means[1] > 0.3 > abs(means[2])
 
 
-def test_proxy_loss_weighs_train_samples_by_mean_one_weights() -> None:
+def test_the_proxys_loss_weighs_train_samples_by_mean_one_weights() -> None:
     shares = torch.tensor([0.7, 0.2, 0.1], requires_grad=True)
-    train = torch.tensor([1.0, 2.0, 4.0], requires_grad=True)
-    loss = proxy_loss(torch.tensor([3.0, 5.0]), train, shares, 0.75)
-    assert float(loss.detach()) == pytest.approx(0.75 * 4 + 0.25 * (0.7 + 0.4 + 0.4))
-    loss.backward()
-    torch.testing.assert_close(train.grad, 0.25 * shares.detach())
-    assert shares.grad is None, "the proxy's step must not reach the rater"
-    uniform = proxy_loss(torch.zeros(1), torch.tensor([1.0, 2.0, 6.0]), torch.full((3,), 1 / 3), 0.0)
+    found = pair_weights(shares, 0.75, 2)
+    torch.testing.assert_close(found, torch.tensor([0.375, 0.375, 0.175, 0.05, 0.025]))
+    assert not found.requires_grad, "the proxy's step must not reach the rater"
+    uniform = pair_weights(torch.full((3,), 1 / 3), 0.0, 1) @ torch.tensor([9.0, 1.0, 2.0, 6.0])
     assert float(uniform) == pytest.approx(3.0), "uniform weights give the plain mean loss"
 
 

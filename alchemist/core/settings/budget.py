@@ -31,6 +31,12 @@ class TrainSettings(Settings):
         default=9600, ge=1, description="images seen by every cell; the full data reaches equal epochs here"
     )
     batch: int = Field(default=16, ge=1, description="images a step")
+    chunk: int | None = Field(
+        default=None,
+        ge=1,
+        description="images a forward and backward pass at once, whose gradients a step sums; fewer take "
+        "less memory, and no figure depends on it beyond rounding; null: the whole batch",
+    )
     learning_rate: float = Field(default=0.004, gt=0, description="of AdamW, at its peak")
     weight_decay: float = Field(default=0.05, ge=0, description="of AdamW, a step and unit of learning rate")
     clip: float = Field(default=2.0, gt=0, description="largest global norm of a gradient")
@@ -60,6 +66,12 @@ class RateSettings(Settings):
         default=6400, ge=1, description="images of the pool seen; as many of the meta-validation split"
     )
     batch: int = Field(default=32, ge=2, description="images a step, of either split")
+    chunk: int | None = Field(
+        default=None,
+        ge=1,
+        description="images a forward and backward pass at once, of any network; below batch the rater's "
+        "passes forward are taken twice; no figure depends on it beyond rounding; null: whole batches",
+    )
     proxy_learning_rate: float = Field(default=0.003, gt=0, description="of the proxy's AdamW, at its peak")
     rater_learning_rate: float = Field(default=0.001, gt=0, description="of the rater's AdamW, at its peak")
     weight_decay: float = Field(default=0.05, ge=0, description="of AdamW, a step and unit of learning rate")

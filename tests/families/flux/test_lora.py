@@ -82,7 +82,7 @@ def test_adapters_alone_are_trained_written_and_put_back(base: Path, target: str
     adam = training.optimiser(model, model, 1e-2, 0.0)
     for number in range(3):
         loss = model.losses(batch, Chance.run(0, 4 * number, 4, training=True)).mean()
-        training.descend(model, adam, loss, 2.0)
+        training.descend(model, adam, [loss], 2.0)
     changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert changed == set(moving)
     save_file(model.weights(), tmp_path / "adapters.safetensors")

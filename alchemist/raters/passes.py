@@ -1,0 +1,42 @@
+"""A network's losses of a batch that does not go through it at once."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from alchemist.core import devices
+from alchemist.core.settings.budget import RateSettings
+from alchemist.models.batch import Batch, Chance, chunks
+from alchemist.models.family import Generator
+
+
+class Passes:
+    """Passes of a network over a batch, `budget.chunk` pairs at a time; `found`: their losses, detached."""
+
+    def __init__(self, network: Generator, batch: Batch, chance: Chance, budget: RateSettings) -> None:
+        self.network, self.batch, self.chance, self.budget = network, batch, chance, budget
+        self._found: list[Tensor] = []
+
+    def _losses(self, rows: slice) -> Tensor:
+        with devices.autocast(self.budget.precision, devices.of(self.network)):
+            losses = self.network.losses(self.batch[rows], self.chance[rows])
+        self._found.append(losses.detach())
+        return losses
+
+    def weighted(self, weights: Tensor) -> Iterator[Tensor]:
+        """Parts of sum_i w_i L_i with weights (B,), each a pass forward whose graph is the caller's."""
+        for rows in chunks(len(self.batch), self.budget.chunk):
+            yield (weights[rows] * self._losses(rows)).sum()
+
+    @torch.no_grad()
+    def forward(self) -> Tensor:
+        """Losses (B,) without a graph."""
+        for rows in chunks(len(self.batch), self.budget.chunk):
+            self._losses(rows)
+        return self.found
+
+    @property
+    def found(self) -> Tensor:
+        """Losses (B,) of the pairs that were passed."""
+        return torch.cat(self._found)
