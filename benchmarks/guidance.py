@@ -1,11 +1,12 @@
 """Values of a family's sampling law on the meta-validation split: how those of the scales are chosen.
 
-    python -m benchmarks.guidance [--cell CELL] guidance=1.5,2,3 top_p=0.6,0.8,0.95
+    python -m benchmarks.guidance [--cell CELL] [--start FOLDER] guidance=1.5,2,3 top_p=0.6,0.8,0.95
 
-CELL is a folder that stage train wrote, by default that of the full data, model xs, seed 0. Images are
-made from the captions of the meta-validation split and compared with its own images, so the evaluation
-split is not touched. FD is of Lite0 features, of as many generated as real images; the last line is the
-codec's reconstructions of the same images, which no generator behind it can beat by much.
+CELL is a folder that stage train wrote, by default that of the full data, model xs, seed 0; FOLDER the one
+of stage pretrain, where the cell adapts its network. Images are made from the captions of the
+meta-validation split and compared with its own images, so the evaluation split is not touched. FD is of
+Lite0 features, of as many generated as real images; the last line is the codec's reconstructions of the
+same images, which no generator behind it can beat by much.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from alchemist.core.settings.model import law_settings, model_settings
 from alchemist.measures import distances, features
 from alchemist.measures.figures import measured
 from alchemist.measures.generator import generate
-from alchemist.models import family
+from alchemist.models import course, family
 from alchemist.models.encoded import CODEC, Encoded, EvaluationRows
 from alchemist.pools import store
 from benchmarks import given
@@ -35,6 +36,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cell", type=Path, default=Path("data/models/full-xs-0"))
+    parser.add_argument("--start", type=Path)
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--scale", default="small")
     parser.add_argument("values", nargs="*", metavar="KEY=VALUE,VALUE", help="of scales.SCALE.sample.FAMILY")
@@ -46,7 +48,7 @@ def main() -> None:
     chosen = family.load(ran["family"])
     data = Encoded(asked.data / "encoded" / chosen.name)
     codec = chosen.codec(data.folder / CODEC, device)
-    size = model_settings(params["models"][ran["model"]], ran["model"])
+    size, _ = course.begun(model_settings(ran["settings"], ran["model"]), asked.start)
     generator = chosen.generator(size, codec, 0).to(device).eval()
     generator.load_weights(load_file(max(asked.cell.glob("ema-*.safetensors"))))
     numbers = data.validation().numbers

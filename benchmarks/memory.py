@@ -108,7 +108,7 @@ def run(stage: str, folder: Path) -> float:
     work = importlib.import_module(f"stages.{stage}").run
     hints = get_type_hints(work)
     arguments = {}
-    for name in inspect.signature(work).parameters:
+    for name in inspect.signature(work).parameters.keys() & options.keys():
         is_path = Path in (hints[name], *get_args(hints[name]))
         arguments[name] = Path(options[name]) if is_path else options[name]
     with contextlib.chdir(folder), contextlib.redirect_stdout(sys.stderr):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from alchemist.core import devices, files, stateless
+from alchemist.core.scratch import SCRATCH
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
 from alchemist.core.settings.model import classes
@@ -30,8 +31,8 @@ def run(
     pool: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
     assets: Annotated[Path, typer.Option(help="folder of the codecs that the repo holds")],
     out: Annotated[Path, typer.Option(help="folder to write")],
-    scratch: Annotated[Path, typer.Option(help="folder for the state of a fit in progress")],
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
+    scratch: Annotated[Path, typer.Option(help="folder for the state of a fit in progress")] = SCRATCH,
 ) -> None:
     """Makes the folder from which every later stage opens the family's codec."""
     settings = block(classes(family_name).CODEC, f"codecs.{family_name}")

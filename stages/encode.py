@@ -18,7 +18,7 @@ from alchemist.models import encoded, family, text
 from alchemist.pools import store
 from stages import stage
 
-SPLITS = ("pool", "meta_val", "evaluation")
+SPLITS = ("pool", "meta_val", "evaluation", "pretraining")
 PART = 8192  # rows of the index that are in memory at once
 
 
@@ -30,7 +30,7 @@ def run(
     out: Annotated[Path, typer.Option(help="folder to write")],
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds and FLOPs to")],
 ) -> dict[str, float]:
-    """Encodes the usable pairs of the pool, the meta-validation and the evaluation splits."""
+    """Encodes the usable pairs of all splits but the scorer's, which reads pixels."""
     settings = block(EncodeSettings, f"scales.{scale}.encode")
     device = devices.chosen(device_setting(section("device")))
     files.check_manifest(pool)

@@ -21,7 +21,7 @@ from alchemist.core.settings.model import classes, model_settings
 from alchemist.measures import clip_score, features, figures, scorers, weights
 from alchemist.measures import generator as measure
 from alchemist.measures.figures import Images, References
-from alchemist.models import family
+from alchemist.models import course, family
 from alchemist.models.encoded import CODEC, Encoded
 from stages import stage
 
@@ -33,21 +33,25 @@ def run(
     cell: Annotated[Path, typer.Option(help="folder that stage train wrote")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
     floors: Annotated[Path, typer.Option(help="folder that stage floors wrote")],
-    model: Annotated[str, typer.Option(help="name of the model in params.yaml")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
     time_out: Annotated[Path, typer.Option(help="JSON to write what the evaluation took to")],
+    start: Annotated[
+        Path | None, typer.Option(help="folder that stage pretrain wrote, where the cell adapted its network")
+    ] = None,
 ) -> dict[str, Any]:
     """Measures one cell: images of the prompts, beside the reference images of the same split."""
     settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
     law = block(classes(family_name).LAW, f"scales.{scale}.sample.{family_name}")
-    size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
     device = devices.chosen(device_setting(section("device")))
     for folder in (cell, floors):
         files.check_manifest(folder)
-    ran = files.read_json(cell / "run.json")
-    if ran["model"] != model:
-        raise Refusal(f"--model is {model!r}; {cell} holds a cell of the model {ran['model']!r}.")
+    ran = files.read_json(cell / course.RUN)
+    # As they were when the cell was trained: an edit of the block since then trains it anew first.
+    size = model_settings(ran["settings"], f"{cell / course.RUN}: settings", family_name)
+    begun, pretrained = course.begun(size, start)
+    if ran.get("pretrained") != pretrained:
+        raise Refusal(f"{cell} adapted other weights than {start} holds; run dvc repro.")
     data = Encoded(encoded)
     rows = data.evaluation(settings.images, settings.references == "all")
     asked = pd.read_parquet(floors / "prompts.parquet")
@@ -67,14 +71,14 @@ def run(
     clip_score.remember(judge, captions, np.load(floors / "captions.npy"))
     chosen = family.load(family_name)
     # The weights are those of the checkpoints: the seed of the start does not matter here.
-    generator = chosen.generator(size, chosen.codec(encoded / CODEC, device), 0).to(device).eval()
+    generator = chosen.generator(begun, chosen.codec(encoded / CODEC, device), 0).to(device).eval()
     checkpoints = []
     pictures: list[Images] = []  # of the sample grid
     elapsed = devices.clock(device)
     with tqdm(total=len(ran["points"]) * settings.images, unit="img", desc=out.stem, mininterval=1) as bar:
         tick = threads.steering(bar.update, device)
         for point in ran["points"]:
-            generator.load_weights(load_file(cell / f"ema-{point['images']:09d}.safetensors"))
+            generator.load_weights(load_file(cell / course.checkpoint(point["images"])))
             pictures.clear()
             drawn = measure.generate(generator, data, rows, law, settings, tick)
             of_images = figures.measured(
@@ -101,7 +105,7 @@ def run(
             draft / "figures.json",
             {
                 "cell": cell.name,
-                **{k: v for k, v in ran.items() if k != "points"},
+                **{k: v for k, v in ran.items() if k not in ("points", "settings")},
                 "checkpoints": checkpoints,
                 **files.read_json(floors / "card.json"),
                 "likelihood": generator.likelihood,

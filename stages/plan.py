@@ -43,7 +43,8 @@ def run(
     taken = work(found, estimates)
     plan = Plan(
         f"pool {params.pool}: {pairs.pool:,} pairs, {pairs.meta_val:,} for meta-validation, "
-        f"{pairs.evaluation:,} for evaluation, {pairs.scorer:,} for the scorer, {pairs.source}; "
+        f"{pairs.evaluation:,} for evaluation, {pairs.scorer:,} for the scorer, "
+        f"{f'{pairs.pretraining:,} for pretraining, ' if pairs.pretraining else ''}{pairs.source}; "
         f"scale {params.scale}",
         pairs, params.plan.card, groups(found), taken, returns(estimates), missing(params, taken, ASSETS),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.budget import RateSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
@@ -36,7 +36,7 @@ def run(
     out: Annotated[Path, typer.Option(help="table to write")],
     log_out: Annotated[Path, typer.Option(help="folder to write the training log and the weights into")],
     time_out: Annotated[Path, typer.Option(help="JSON to write what the rating took to")],
-    scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")],
+    scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
 ) -> dict[str, Any]:
     """Rates the pool. Killed, it goes on when the same command runs again."""
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")

@@ -77,6 +77,7 @@ def run(
         for name in CLOCKED_BY_FAMILY
         for family in grid.families
     }
+    clocks |= {f"pretrain@{model}": read(timings / "pretrain" / f"{model}.json") for model in grid.adapted()}
     bills = Bills(found, read_logs(raters, timings / "ratings", study), clocks)
     material = Material(
         study=study,
@@ -134,7 +135,7 @@ def run(
 def in_force(study: Study) -> dict[str, Any]:
     """The values that these cells were made with, defaults with them."""
     which, scale, roles, models = section("pool"), section("scale"), section("roles"), section("models")
-    others = [other for other in study.grid.others.values() if other.raters or other.models]
+    others = [other for other in study.grid.others.values() if other.raters or other.trained]
     playing = [*roles.values(), *(name for other in others for name in (other.proxy, other.rater))]
     return {
         "pool": which,
@@ -155,10 +156,18 @@ def in_force(study: Study) -> dict[str, Any]:
             name: parse(ContrastSettings, value, f"contrasts.{name}").model_dump()
             for name, value in section("contrasts").items()
         },
-        f"scales.{scale}": {
-            key: {k: v.model_dump() for k, v in part.items()} if isinstance(part, dict) else part.model_dump()
-            for key, part in scale_settings(section(f"scales.{scale}"), f"scales.{scale}")
-        },
+        f"scales.{scale}": scale_in_force(scale, bool(study.grid.adapted())),
+    }
+
+
+def scale_in_force(scale: str, pretrains: bool) -> dict[str, Any]:
+    """Its sections, as far as they are in use: what single models spend, where any does otherwise."""
+    parts = dict(scale_settings(section(f"scales.{scale}"), f"scales.{scale}"))
+    parts["pretrain"] = parts["pretrain"] if pretrains else None
+    return {
+        key: {k: v.model_dump() for k, v in part.items()} if isinstance(part, dict) else part.model_dump()
+        for key, part in parts.items()
+        if part  # not {} or None
     }
 
 

@@ -8,18 +8,16 @@ from typing import Annotated, Any
 import pandas as pd
 import torch
 import typer
-from safetensors.torch import save_file
 from tqdm import tqdm
 
-from alchemist.core import devices, files, threads
-from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.core import devices, files
+from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
 from alchemist.core.settings.model import model_settings
-from alchemist.models import family, training
+from alchemist.models import course, family, training
 from alchemist.models.encoded import CODEC, Encoded
-from alchemist.models.family import Generator
 from stages import stage
 
 
@@ -28,24 +26,28 @@ def run(
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
     model: Annotated[str, typer.Option(help="name of the model in params.yaml")],
     seed: Annotated[int, typer.Option(help="of weights, order and dropout", min=0)],
-    scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
     time_out: Annotated[Path, typer.Option(help="JSON to write what the run took to")],
-    scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")],
     subset: Annotated[
         Path | None, typer.Option(help="ids that stage prune chose; none: the full pool")
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="folder that stage pretrain wrote, where the model adapts its network")
+    ] = None,
+    scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
 ) -> dict[str, Any]:
     """Trains one cell. Killed, it goes on when the same command runs again."""
     size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
-    settings = block(TrainSettings, f"scales.{scale}.train")
+    settings = block(TrainSettings, f"budgets.{model}")  # by stage check, of the scale in force
     device = devices.chosen(device_setting(section("device")))
     data = Encoded(encoded)
     pool = data.pool()
     rows = pool if subset is None else data.subset(pd.read_parquet(subset)["id"])
     chosen = family.load(family_name)
-    generator = chosen.generator(size, chosen.codec(encoded / CODEC, device), seed).to(device)
+    begun, pretrained = course.begun(size, start)
+    generator = chosen.generator(begun, chosen.codec(encoded / CODEC, device), seed).to(device)
     points = training.points(settings, len(rows) / len(pool))
+    stops = [point.images for point in points]
     mark = fingerprint(
         script=files.sha256(Path(__file__)),
         size=size.model_dump(),
@@ -53,55 +55,35 @@ def run(
         seed=seed,
         rows=files.sha256(subset) if subset else "full",
         data=files.sha256(encoded / files.MANIFEST),
+        start=pretrained,
         device=str(device),
         torch=torch.__version__,
     )
-    # On pairs of the pool, which are the same in every arm.
-    flops = training.forward_flops(
-        generator.losses, data.batch(pool.numbers[: settings.chunk or settings.batch]).to(device), training=True
-    )
+    one = course.Course(generator, data, rows, settings, seed, stops)
+    facts = {
+        "model": model,
+        "family": size.family,
+        "settings": size.model_dump(mode="json"),
+        "seed": seed,
+        "subset_pairs": len(rows),
+        "pool_pairs": len(pool),
+        "parameters": sum(p.numel() for p in generator.parameters()),
+        "batch": settings.batch,
+        "points": [{"images": p.images, "names": list(p.names)} for p in points],
+        "train_flops": one.flops(),
+        **({"pretrained": pretrained} if pretrained else {}),
+    }
     with (
         Scratch(scratch, mark) as state,
-        tqdm(total=points[-1].images, unit="img", desc=out.name, mininterval=1) as bar,
+        tqdm(total=stops[-1], unit="img", desc=out.name, mininterval=1) as bar,
     ):
 
-        def at_stop(seen: int, averaged: Generator) -> None:
-            with files.whole(state.folder / f"ema-{seen:09d}.safetensors") as draft:
-                save_file(averaged.weights(), draft)
-
-        steer = threads.steered(device)
-
         def tick(images: int, words: str) -> None:
-            steer(images)
             bar.set_postfix_str(words, refresh=False)
             bar.update(images)
 
-        print(f"{out.name}: {len(rows)} of {len(pool)} pairs, {points[-1].images} images, in {state.folder}")
-        stops = [point.images for point in points]
-        log = training.train(generator, data, rows, settings, seed, stops, state, at_stop, tick)
-        with files.whole_folder(out) as draft:
-            for images in stops:
-                name = f"ema-{images:09d}.safetensors"
-                (draft / name).write_bytes((state.folder / name).read_bytes())
-            rows_of_log = pd.DataFrame(log).drop(columns="seconds")
-            rows_of_log.to_json(draft / "log.jsonl", orient="records", lines=True)
-            files.write_json(
-                draft / "run.json",
-                {
-                    "model": model,
-                    "family": size.family,
-                    "seed": seed,
-                    "subset_pairs": len(rows),
-                    "pool_pairs": len(pool),
-                    "parameters": sum(p.numel() for p in generator.parameters()),
-                    "batch": settings.batch,
-                    "points": [{"images": p.images, "names": list(p.names)} for p in points],
-                    # A backward pass costs twice a forward pass.
-                    "train_flops": 3.0 * flops * points[-1].images,
-                },
-            )
-            files.write_manifest(draft)
-        state.clear()
+        print(f"{out.name}: {len(rows)} of {len(pool)} pairs, {stops[-1]} images, in {state.folder}")
+        log = one.train(state, out, facts, tick)
     print(f"wrote {out}")
     return {
         "train_seconds": log[-1]["seconds"],  # of all tries

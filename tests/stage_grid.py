@@ -99,7 +99,7 @@ class Grid:
         if not (self.folder / "data/models" / name).is_dir():
             self.subset()
             self(
-                "train", family_name="star", encoded="data/encoded", model=MODEL, seed=seed, scale="tiny",
+                "train", family_name="star", encoded="data/encoded", model=MODEL, seed=seed,
                 out=f"data/models/{name}", time_out=f"data/timings/train/{name}.json", scratch=".scratch",
                 subset=subset,
             )  # fmt: skip
@@ -111,7 +111,7 @@ class Grid:
         if not out.is_file():
             self(
                 "evaluate", family_name="star", cell=f"data/models/{name}", encoded="data/encoded",
-                floors="data/floors", model=MODEL, scale="tiny",
+                floors="data/floors", scale="tiny",
                 out=f"data/scores/{name}", time_out=f"data/timings/evaluate/{name}.json",
             )  # fmt: skip
         scores: dict[str, Any] = files.read_json(out)

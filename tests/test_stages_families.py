@@ -26,7 +26,8 @@ ARMS = ("alchemist", "alchemist_flux")
 def two_families() -> dict[str, Any]:
     """A model of each family on the ratings of each."""
     params = small_params()
-    other = {"proxy": "flux_xs", "rater": "flux_xs", "raters": ["alchemist_flux"], "models": ["flux_xs"]}
+    other = {"proxy": "flux_xs", "rater": "flux_xs", "raters": ["alchemist_flux"], "models": ["flux_xs"],
+             "adapted": []}  # fmt: skip
     params["grid"] |= {
         "oracles": [], "heuristics": [], "embeddings": [], "families": ["star", "flux"],
         "selections": [*ARMS], "raters": ["alchemist"], "others": {"flux": other},

@@ -20,7 +20,9 @@ def tiny_params() -> dict[str, Any]:
         "heuristics": [], "oracles": [], "ratios": [0.5], "models": ["xs"], "seeds": [0],
         "ablation": {"selections": [], "ratios": []},
         "transfer": {"selections": [], "ratios": [], "models": []},
-        "others": {"flux": {"proxy": "flux_s", "rater": "flux_xs", "raters": [], "models": []}},
+        "others": {
+            "flux": {"proxy": "flux_s", "rater": "flux_xs", "raters": [], "models": [], "adapted": []},
+        },
     }  # fmt: skip
     params["pools"]["emoji"] |= {
         "pairs": 150, "meta_validation": {"pairs": 40, "source": "mixture"}, "evaluation": {"pairs": 48},

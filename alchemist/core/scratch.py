@@ -21,6 +21,8 @@ import alchemist
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 
+SCRATCH = Path(".scratch")  # from the repo's folder on; what lies there is no result
+
 
 def fingerprint(**facts: Any) -> str:
     """A digest of the facts and of the package's source files."""

@@ -42,6 +42,10 @@ class ValidationRows(Rows):
     """Pairs of the meta-validation split, on which a rater's proxy is validated."""
 
 
+class PretrainingRows(Rows):
+    """Pairs of the neutral split, on which networks are trained that cells then adapt."""
+
+
 @dataclass(frozen=True)
 class EvaluationRows(Rows):
     """Pairs of the evaluation split: the prompts, whose images are generated, and the reference images."""
@@ -81,6 +85,10 @@ class Encoded:
     def validation(self) -> ValidationRows:
         """All pairs of the meta-validation split."""
         return ValidationRows(np.flatnonzero(self._splits == "meta_val"))
+
+    def pretraining(self) -> PretrainingRows:
+        """All pairs of the neutral split; none of most pools."""
+        return PretrainingRows(np.flatnonzero(self._splits == "pretraining"))
 
     def evaluation(self, prompts: int, shared: bool = False) -> EvaluationRows:
         """The evaluation split, divided into prompts and references, see `divided`."""

@@ -22,7 +22,7 @@ from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.models.batch import Batch, Chance, chunks
-from alchemist.models.encoded import Encoded, PoolRows, Rows, ValidationRows
+from alchemist.models.encoded import Encoded, PoolRows, PretrainingRows, Rows, ValidationRows
 from alchemist.models.family import Generator
 
 LOG_EVERY_STEPS = 25
@@ -202,7 +202,7 @@ def step(
 def train(
     generator: Generator,
     data: Encoded,
-    rows: PoolRows | ValidationRows,
+    rows: PoolRows | ValidationRows | PretrainingRows,
     settings: TrainSettings,
     seed: int,
     stops: list[int],

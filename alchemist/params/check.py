@@ -10,6 +10,7 @@ from alchemist.core.settings.grid import GridSettings
 from alchemist.core.settings.pool import UserPool
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.selection import SelectionSettings
+from alchemist.params.adapted import check_adapted
 from alchemist.params.families import check_families, models_named, rater_lists
 from alchemist.params.whole import Params, read
 from alchemist.pools.emoji import EmojiPool
@@ -38,8 +39,13 @@ def check(params: Any) -> Params:
             f"grid.oracles is {', '.join(whole.grid.oracles)}; it should be [], because pool "
             f"{whole.pool} has no truth."
         )
+    for scale, block in whole.scales.items():
+        for name in block.train_of:
+            if name not in whole.models:
+                raise Refusal(legal.wrong_key(f"scales.{scale}.train_of.{name}", name, whole.models))
     _pools(whole)
     check_families(whole)
+    check_adapted(whole)
     _arms(whole.grid, whole.selections, whole.raters)
     _contrasts(whole)
     _metrics(whole)
@@ -52,10 +58,10 @@ def _pools(params: Params) -> None:
     """A pool that is a split of another is there, of a person's files, one split alone, and in no circle."""
     legal_names = {name: pool for name, pool in params.pools.items() if isinstance(pool, UserPool)}
     for name, pool in legal_names.items():
-        keys = {"meta_val": "meta_validation", "evaluation": "evaluation", "scorer": "scorer"}
+        keys = {"meta_val": "meta_validation"}
         others = pool.splits.others()
         for split, other in others.items():
-            key = f"pools.{name}.splits.{keys[split]}.pool"
+            key = f"pools.{name}.splits.{keys.get(split, split)}.pool"
             _named(key, other, {k: v for k, v in legal_names.items() if k != name})
             if list(others.values()).count(other) > 1:
                 raise Refusal(f"{key} is {other!r}, which is another split too; each should be another pool.")

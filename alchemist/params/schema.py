@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from alchemist.core.settings import BASE
-from alchemist.core.settings.budget import EncodeSettings
+from alchemist.core.settings.budget import EncodeSettings, TrainSettings
 from alchemist.core.settings.device import DEVICES
 from alchemist.core.settings.model import classes, families
 from alchemist.core.settings.scale import ScaleSettings
@@ -47,7 +47,12 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {name: _by_tag("kind", TEXTS) for name in laws},
     }
-    parts[ScaleSettings.__name__]["properties"]["sample"] |= _by_family(laws)
+    of_scale = parts[ScaleSettings.__name__]["properties"]
+    of_scale["sample"] |= _by_family(laws)
+    of_scale["train_of"] |= {
+        "additionalProperties": _ref(TrainSettings),
+        "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+    }
     tables: dict[str, Mapping[str, type[BaseModel]]] = {
         "pools": FORMATS,
         "raters": raters,

@@ -1,19 +1,31 @@
-"""What the other stages read of params.yaml: every block whole, and of each pool those that are its splits.
+"""What the other stages read of params.yaml: every block whole, what a pool is made of, what a model spends.
 
-Stage prepare then depends on the blocks that its pool names, and on no others.
+Stage prepare then depends on the blocks that its pool names, a cell on the budget of its model, and neither
+on any other.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from alchemist.params.inherit import inherited
 
-SPLITS = ("meta_validation", "evaluation", "scorer")
+SPLITS = ("meta_validation", "evaluation", "scorer", "pretraining")
 
 
 def passed_on(params: dict[str, Any]) -> dict[str, Any]:
-    """params.yaml as stage check passes it on, with `sources`: blocks of `pools:` by pool and name."""
+    """params.yaml as stage check passes it on, once it is sound.
+
+    With `sources`, blocks of `pools:` by pool and name, and `budgets`, each model's at the scale in force.
+    """
     whole = inherited(params)
-    return {**whole, "sources": sources(whole["pools"])}
+    scale = whole["scales"][whole["scale"]]
+    return {**whole, "sources": sources(whole["pools"]), "budgets": budgets(scale, whole["models"])}
+
+
+def budgets(scale: dict[str, Any], models: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """`train` of a scale for every model, with what its `train_of` says otherwise."""
+    own = scale.get("train_of", {})
+    return {model: {**scale["train"], **own.get(model, {})} for model in models}
 
 
 def named(block: Any) -> dict[str, str]:

@@ -24,8 +24,18 @@ class Estimates:
     def __init__(self, params: Params, pairs: Pairs, assets: Path) -> None:
         self.params, self.pairs, self.assets = params, pairs, assets
         self.scale: ScaleSettings = params.scales[params.scale]
+        # The network of a model that adapts one, under a name that no block can have.
+        self.models = {
+            **params.models,
+            **{self.whole(name): m.whole() for name, m in params.models.items() if m.adapts},
+        }
         for name in ("outline", "generator", "size", "forward", "trained", "sampling", "rating", "encoding"):
             setattr(self, name, cache(getattr(self, name)))  # of this object alone
+
+    @staticmethod
+    def whole(model: str) -> str:
+        """The name under which the network is counted that a model adapts."""
+        return f"{model}, whole"
 
     def pieces(self, family: str) -> int:
         """Word pieces of a caption, at the most: shorter captions cost less."""
@@ -38,7 +48,7 @@ class Estimates:
 
     def generator(self, model: str) -> Generator:
         """A model's network; its gradients and weights are never there."""
-        settings = self.params.models[model]
+        settings = self.models[model]
         return self.outline(settings.family).generator(settings)
 
     def size(self, model: str) -> Size:
@@ -47,7 +57,7 @@ class Estimates:
 
     def batch(self, model: str, count: int = PROBE) -> Batch:
         """Pairs without values, with captions of full length."""
-        settings = self.params.models[model]
+        settings = self.models[model]
         return self.outline(settings.family).batch(settings, count, self.pieces(settings.family))
 
     def forward(self, model: str) -> float:
@@ -56,7 +66,7 @@ class Estimates:
 
     def trained(self, model: str) -> cost.Trained:
         """What its training holds."""
-        settings, size = self.params.models[model], self.size(model)
+        settings, size = self.models[model], self.size(model)
         network, batch = self.generator(model), self.batch(model)
 
         def loss() -> Any:
@@ -68,7 +78,7 @@ class Estimates:
 
     def sampling(self, model: str) -> float:
         """FLOPs of an image that a trained model draws and its codec decodes, and of its own pair's loss."""
-        settings, network, text = self.params.models[model], self.generator(model), self.batch(model).text
+        settings, network, text = self.models[model], self.generator(model), self.batch(model).text
         law = self.scale.sample[settings.family]
         flops = counts.pass_flops(lambda: network.sample(text, text, Chance.run(0, 0, PROBE), law)) / PROBE
         if network.likelihood is not None:
@@ -78,7 +88,7 @@ class Estimates:
     def encoding(self, family: str) -> tuple[float, float]:
         """FLOPs of encoding a pair's image, without its caption's, and bytes that a pair takes."""
         family_models = [m for m in self.params.models.values() if m.family == family]
-        named = [self.params.models[name] for name in self._models_of(family)] or family_models
+        named = [self.models[name] for name in self._models_of(family)] or family_models
         outline, array = self.outline(family), 0
         for stored in outline.arrays.values():
             values = 1
@@ -95,11 +105,11 @@ class Estimates:
         """FLOPs of training a rater, of rating a pair with it, and peak bytes of the training."""
         settings, budget = self.params.raters[rater], self.scale.rate
         assert isinstance(settings, SeededRater)
-        of_trunk = self.params.models[trunk]
+        of_trunk = self.models[trunk]
         outline = self.outline(of_trunk.family)
 
         def fresh_proxy() -> Generator:
-            one = self.params.models[proxy]
+            one = self.models[proxy]
             return outline.generator(one)
 
         def fresh_rater() -> Any:
@@ -130,4 +140,4 @@ class Estimates:
         grid, roles = self.params.grid, self.params.roles
         used = [*grid.whole(), *grid.transfer.models, roles.proxy, roles.rater]
         used += [name for other in grid.others.values() for name in (other.proxy, other.rater)]
-        return [name for name in used if self.params.models[name].family == family]
+        return [name for name in used if self.models[name].family == family]

@@ -29,9 +29,18 @@ class Job:
     @property
     def ratio(self) -> float:
         """The share of the pool that a cell is trained on, by its folder's name; 1 for the full data."""
-        place = self.options["--cell" if self.script == "evaluate" else "--out"]
-        selection, *between = PurePosixPath(place).name.split("-")
+        selection, *between = self._cell()
         return 1.0 if selection == "full" else float("-".join(between[:-2]))
+
+    @property
+    def model(self) -> str:
+        """The model of a cell, by its folder's name."""
+        return self._cell()[-2]
+
+    def _cell(self) -> list[str]:
+        """The parts of the name of a cell's folder."""
+        place = self.options["--cell" if self.script == "evaluate" else "--out"]
+        return PurePosixPath(place).name.split("-")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import PoolSettings, UserPool
 from alchemist.pools.emoji import EmojiPool
 from alchemist.pools.read import expected
+from alchemist.pools.row import SPLITS
 from alchemist.pools.store import CARD
 
 
@@ -20,11 +21,12 @@ class Pairs:
     evaluation: int
     scorer: int
     source: str
+    pretraining: int = 0
 
     @property
     def encoded(self) -> int:
         """Those that the stage encode reads."""
-        return self.pool + self.meta_val + self.evaluation
+        return self.pool + self.meta_val + self.evaluation + self.pretraining
 
     @property
     def total(self) -> int:
@@ -35,10 +37,10 @@ class Pairs:
 def prepared(folder: Path) -> Pairs:
     """Usable pairs of a pool that the stage prepare wrote, by its card."""
     counts = files.read_json(folder / CARD)["counts"]
-    pool, meta_val, evaluation, scorer = (
-        counts.get(split, {}).get("ok", 0) for split in ("pool", "meta_val", "evaluation", "scorer")
+    return Pairs(
+        **{split: counts.get(split, {}).get("ok", 0) for split in SPLITS},
+        source="as prepared",
     )
-    return Pairs(pool, meta_val, evaluation, scorer, "as prepared")
 
 
 def planned(name: str, pools: dict[str, PoolSettings]) -> Pairs:
@@ -49,7 +51,7 @@ def planned(name: str, pools: dict[str, PoolSettings]) -> Pairs:
     pool = pools[name]
     if isinstance(pool, EmojiPool):
         held_out = pool.meta_validation.pairs, pool.evaluation.pairs, pool.scorer.pairs
-        return Pairs(pool.pairs, *held_out, "as its settings say")
+        return Pairs(pool.pairs, *held_out, "as its settings say", pool.pretraining.pairs)
     assert isinstance(pool, UserPool)  # there are no others in the table
     total, source = _count(name, pool)
     held = {split: round(share * total) for split, share in pool.splits.shares().items()}
@@ -58,7 +60,7 @@ def planned(name: str, pools: dict[str, PoolSettings]) -> Pairs:
         block = pools[other]
         assert isinstance(block, UserPool)  # stage check refuses all else
         held[split] = _count(other, block)[0]
-    return Pairs(total - own, held["meta_val"], held["evaluation"], held["scorer"], source)
+    return Pairs(total - own, **held, source=source)
 
 
 def _count(name: str, pool: UserPool) -> tuple[int, str]:

@@ -72,8 +72,22 @@ def _prune(job: Job, of: Estimates) -> Work:
     return Work("prune", 1, kept, None, None, kept * cost.RATING_BYTES, None)
 
 
+def _pretrain(job: Job, of: Estimates) -> Work:
+    model, settings = of.whole(job.options["--model"]), of.scale.pretrain
+    assert settings is not None  # stage check refuses
+    return Work(
+        f"pretrain {job.options['--model']}",
+        1,
+        settings.images,
+        settings.images // settings.batch,
+        3 * of.forward(model) * settings.images,
+        of.size(model).checkpoint_bytes,
+        cost.training_bytes(of.trained(model), settings.batch, settings.precision, average=True),
+    )
+
+
 def _train(job: Job, of: Estimates) -> Work:
-    model, settings = job.options["--model"], of.scale.train
+    model, settings = job.model, of.scale.budget(job.model)
     stops = points(settings, job.ratio)
     images = stops[-1].images
     return Work(
@@ -88,8 +102,8 @@ def _train(job: Job, of: Estimates) -> Work:
 
 
 def _evaluate(job: Job, of: Estimates) -> Work:
-    model = job.options["--model"]
-    images = len(points(of.scale.train, job.ratio)) * of.scale.evaluate.images
+    model = job.model
+    images = len(points(of.scale.budget(model), job.ratio)) * of.scale.evaluate.images
     return Work(f"draw images, {model}", 1, images, None, images * of.sampling(model), 0.0, None)
 
 
@@ -98,6 +112,7 @@ KINDS: dict[str, Callable[[Job, Estimates], Work]] = {
     "encode": _encode,
     "rate": _rate,
     "prune": _prune,
+    "pretrain": _pretrain,
     "train": _train,
     "evaluate": _evaluate,
 }

@@ -69,6 +69,12 @@ class CleanSettings(Settings):
     pairs: int = Field(default=3000, ge=1, description="pairs of the split")
 
 
+class PretrainingSettings(Settings):
+    """A neutral split: the shares of the pool, and nothing selected."""
+
+    pairs: int = Field(default=0, ge=0, description="pairs of the split; 0: there is none")
+
+
 class EmojiPool(PoolSettings):
     """A pool composed from OpenMoji artwork, with flaws planted like those of a web crawl."""
 
@@ -91,6 +97,12 @@ class EmojiPool(PoolSettings):
     )
     scorer: CleanSettings = Field(
         default=CleanSettings(), description="pairs on which the CLIP-Score model is fitted"
+    )
+    # Left out of a dump where there is none, so that a pool without it has the card that it always had.
+    pretraining: PretrainingSettings = Field(
+        default=PretrainingSettings(),
+        exclude_if=lambda held: held.pairs == 0,
+        description="pairs on which networks are trained that cells then adapt",
     )
 
 
@@ -147,6 +159,7 @@ def _streams(pool: EmojiPool) -> list[tuple[str, int, dict[str, float]]]:
         ("meta_val", pool.meta_validation.pairs, validation),
         ("evaluation", pool.evaluation.pairs, clean),
         ("scorer", pool.scorer.pairs, clean),
+        ("pretraining", pool.pretraining.pairs, mixture),  # last, so that no other split changes with it
     ]
 
 

@@ -130,7 +130,12 @@ def write_pool(
 
 
 def _plain(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
-    return {split: dict(sorted(counted.items())) for split, counted in counts.items()}
+    """Counts of every split; of the last, which most pools do not have, where there is one."""
+    return {
+        split: dict(sorted(counted.items()))
+        for split, counted in counts.items()
+        if counted or split != "pretraining"
+    }
 
 
 def _place(pair: Row, shards: PixelShards, kept: ByteShards, roots: Mapping[str, Path]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def cost_tables(material: Material) -> dict[str, Any]:
         "times": _times(material, "fd"),
         "times_nll": _times(material, "nll") if "nll" in material.metrics else [],
         "speedups": [part for metric in timed for part in _speedups(material, metric)],
+        "pretrained": list(material.pretrained),
         "raters": Table(["rater", "pairs rated", "training", "scoring the pool", "together"], raters),
         "stages": Table(["stage", "seconds", "TFLOP"], stages),
         "cells": Table(["cell", "images", "training, s", "training, TFLOP", "evaluation, s"], cells),

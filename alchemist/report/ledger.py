@@ -116,13 +116,13 @@ def split_table(card: Mapping[str, Any]) -> Table:
     """
     sources: Mapping[str, Any] = card["sources"]
     for split in SPLITS:
-        added = sum((Counter(counts[split]) for counts in sources.values()), Counter[str]())
-        if added != Counter(card["counts"][split]):
+        added = sum((Counter(counts.get(split, {})) for counts in sources.values()), Counter[str]())
+        if added != Counter(card["counts"].get(split, {})):
             raise Refusal(f"the counts of the pool's sources do not add up in split {split}; run dvc repro.")
     rows = []
     for source, splits in sources.items():
-        for split in SPLITS:
-            counts = dict(splits[split])
+        for split in card["counts"]:
+            counts = dict(splits.get(split, {}))
             usable = counts.pop("ok", 0)
             if counts or usable or len(sources) == 1:
                 told = [split, number(usable), number(sum(counts.values()))]

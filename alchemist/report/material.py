@@ -92,6 +92,12 @@ class Material:
         """Number of parameters of every model that a cell trains."""
         return {cell.model: self.scores[cell.name]["parameters"] for cell in self.study.cells()}
 
+    @property
+    def pretrained(self) -> dict[str, dict[str, Any]]:
+        """Of models that adapt a network: pairs and images of its training."""
+        scores = {cell.model: self.scores[cell.name] for cell in self.study.cells()}
+        return {model: score["pretrained"] for model, score in scores.items() if "pretrained" in score}
+
 
 def read_ratings(folder: Path, study: Study, ids: "pd.Series[str]") -> Ratings:
     """Ratings of the pool's usable pairs by rater and seed, in the order of `ids`.

@@ -20,7 +20,7 @@ def story(material: Material) -> list[str]:
     """What was found of the claims, what was run, what came out. One seed gets no interval."""
     grid, cells = material.study.grid, material.study.cells()
     first, side = material.first, material.pool_card["resolution"]
-    budget = first["checkpoints"][-1]
+    budget, adapted = first["checkpoints"][-1], material.pretrained
     ratios = sorted(grid.ratios, reverse=True)
     sizes = material.parameters
     many = len(material.families) > 1
@@ -37,9 +37,11 @@ def story(material: Material) -> list[str]:
         f"The pool {material.params['pool']} holds {number(ids)} usable pairs of {side} {TIMES} "
         f"{side} pixels. {several(len(grid.selections), 'selection')} ({', '.join(grid.selections)}) kept "
         f"{' or '.join(map(share_text, ratios))} of it{more}. On each subset and on the full pool a "
-        f"generator was trained from scratch ({models}; {several(len(grid.seeds), 'seed')}, so {len(cells)} "
+        f"generator was trained{'' if adapted else ' from scratch'} ({models}; "
+        f"{several(len(grid.seeds), 'seed')}, so {len(cells)} "
         f"cells) on at most {number(budget['images'])} images (scale {material.params['scale']}), which are "
-        f"{number(budget['epochs'], 2)} epochs of the full pool. At each checkpoint it drew "
+        f"{number(budget['epochs'], 2)} epochs of the full pool{_other_budgets(material)}. "
+        f"{_adapted(material)}At each checkpoint it drew "
         f"{number(first['n'])} images for held-out captions, measured against {number(first['reference_n'])} "
         "real ones."
     )
@@ -56,6 +58,24 @@ def story(material: Material) -> list[str]:
     if ours is not None:
         out += [_outcome(material, ours, ratio) for ratio in ratios]
     return out
+
+
+def _other_budgets(material: Material) -> str:
+    """What models see whose budget is not that of the first; nothing where there are none."""
+    images = {
+        cell.model: material.scores[cell.name]["checkpoints"][-1]["images"] for cell in material.study.cells()
+    }
+    first = next(iter(images.values()))
+    return "".join(f"; {model} on {number(seen)}" for model, seen in images.items() if seen != first)
+
+
+def _adapted(material: Material) -> str:
+    """What the networks were trained on whose adapters cells train; nothing where there are none."""
+    return "".join(
+        f"Cells of {model} train adapters alone, on a network that was trained once, on "
+        f"{number(facts['images'])} images of {number(facts['pairs'])} pairs of a neutral split. "
+        for model, facts in material.pretrained.items()
+    )
 
 
 def _other_ratings(material: Material) -> str:

@@ -9,7 +9,8 @@ from params_helpers import asking, edited, put
 from alchemist.core.refusal import Refusal
 from alchemist.params.check import check
 
-FLUX = {"proxy": "flux_s", "rater": "flux_xs", "raters": ["alchemist_flux"], "models": ["flux_xs"]}
+FLUX = {"proxy": "flux_s", "rater": "flux_xs", "raters": ["alchemist_flux"], "models": ["flux_xs"],
+        "adapted": []}  # fmt: skip
 
 
 def two_families(**changes: Any) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def test_another_family_may_stand_alone() -> None:
         ({"grid__others__flux__proxy": "s"}, "grid.others.flux.proxy holds s of the family star;"),
         ({"grid__others__flux__proxy": "flux"}, "grid.others.flux.proxy is 'flux', nearest to flux_s; legal"),
         ({"grid__others": {"star": FLUX | {"models": []}}}, "grid.others.star.proxy holds flux_s of the"),
-        ({"grid__others": {"star": {"proxy": "s", "rater": "s", "raters": [], "models": ["s"]}},
+        ({"grid__others": {"star": FLUX | {"proxy": "s", "rater": "s", "raters": [], "models": ["s"]}},
           "grid__selections": ["random"]},
          "grid.others has star, which is the family of roles.proxy (s); leave it out there."),
         ({"grid__others__flux__raters": ["alchemist"]}, "grid.others.flux.raters holds alchemist, which is "

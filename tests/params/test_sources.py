@@ -22,10 +22,35 @@ def test_each_pool_has_the_blocks_that_its_splits_name_and_no_others() -> None:
     }  # fmt: skip
     assert found["sources"]["emoji"] == {}
     assert set(found["sources"]) == set(params["pools"])
-    assert {key: value for key, value in found.items() if key != "sources"}.keys() == PARAMS.keys()
+    assert found.keys() - {"sources", "budgets"} == PARAMS.keys()
 
 
 def test_a_split_that_a_base_names_counts() -> None:
     params = copy.deepcopy(PARAMS)
     params["pools"]["other"] = {"base": "laion30m", "path": "elsewhere"}
     assert list(passed_on(params)["sources"]["other"]) == ["mjhq30k"]
+
+
+def test_a_model_spends_what_the_scale_says_of_it_and_all_others_what_it_says_of_all() -> None:
+    params = copy.deepcopy(PARAMS)
+    before = passed_on(params)["budgets"]
+    assert set(before) == set(params["models"])
+    assert all(budget == params["scales"]["tiny"]["train"] for budget in before.values())
+    params["scales"]["small"]["train_of"] = {"m": {"batch": 64}}  # which is not in force
+    assert passed_on(params)["budgets"] == before
+    params["scales"]["tiny"]["train_of"] = {"s": {"images": 320, "learning_rate": 0.01}}
+    after = passed_on(params)["budgets"]
+    assert after.pop("s") == {"images": 320, "batch": 16, "learning_rate": 0.01}
+    assert after == {name: budget for name, budget in before.items() if name != "s"}
+    of = check(params).scales["tiny"]
+    assert (of.budget("s").images, of.budget("s").clip) == (320, of.train.clip)
+    assert of.budget("m") == of.train
+
+
+def test_a_scale_takes_over_what_its_base_says_of_a_model() -> None:
+    params = copy.deepcopy(PARAMS) | {"scale": "own"}
+    params["scales"]["own"] = {"base": "paper", "train_of": {"flux_mini_lora": {"batch": 8}}}
+    budgets = passed_on(params)["budgets"]
+    assert (budgets["flux_mini_lora"]["batch"], budgets["flux_mini_lora"]["images"]) == (8, 6_000_000)
+    assert budgets["star_900m"]["batch"] == 256
+    assert budgets["star_300m"]["batch"] == 512

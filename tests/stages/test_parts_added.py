@@ -278,7 +278,7 @@ def test_a_family_is_one_folder(copy: Copy) -> None:
         time_out="time.json",
     )  # fmt: skip
     copy.make(
-        "train", family="flow", encoded="encoded", model="flow", seed=0, scale="tiny", out="cell",
+        "train", family="flow", encoded="encoded", model="flow", seed=0, out="cell",
         time_out="train.json", scratch=".scratch",
     )  # fmt: skip
     assert len(list((copy.folder / "cell").glob("ema-*.safetensors"))) >= 2

@@ -30,7 +30,7 @@ def first_pieces(grid: Grid) -> int:
 def test_a_cell_is_billed_as_it_was_planned(grid: Grid) -> None:
     ran = files.read_json(grid.train("full", subset=None) / "run.json")
     assert first_pieces(grid) == 8, "captions are cut at what the plan counts them with"
-    [one] = work([job("train", model=MODEL, out="data/models/full-x-0")], estimates(grid))
+    [one] = work([job("train", model=MODEL, out=f"data/models/full-{MODEL}-0")], estimates(grid))
     assert one.flops == ran["train_flops"]
     assert one.images == ran["points"][-1]["images"]
     held = [path.stat().st_size for path in (grid.folder / "data/models/full").glob("ema-*")]

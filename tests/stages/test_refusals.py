@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from stage_grid import MODEL, PROXY, SEED, Grid
+from stage_grid import MODEL, SEED, Grid
 
 from alchemist.core.refusal import Refusal
 
 ENCODE = {"pool": "data/pool", "scale": "tiny", "out": "data/no", "time_out": "data/no.json"}
 TRAIN = ENCODE | {"seed": SEED, "scratch": ".scratch"}
-del TRAIN["pool"]
+del TRAIN["pool"], TRAIN["scale"]
 EVALUATE = {
     "cell": "data/models/subset", "encoded": "data/encoded", "floors": "data/floors",
     "scale": "tiny", "out": "data/no", "time_out": "data/no.json",
@@ -29,8 +29,11 @@ EVALUATE = {
          "family is 'star'; this stage runs models of the family dit"),
         ("train", TRAIN | {"family_name": "star", "model": MODEL, "encoded": "data/pool"},
          "data/pool holds no encoded pairs"),
-        ("evaluate", EVALUATE | {"family_name": "star", "model": PROXY},
-         f"--model is '{PROXY}'; data/models/subset holds a cell of the model '{MODEL}'"),
+        ("evaluate", EVALUATE | {"family_name": "flux"},
+         "settings.family is 'star'; this stage runs models of the family flux"),
+        ("train", TRAIN | {"family_name": "star", "model": MODEL, "encoded": "data/encoded",
+                           "start": "data/models/subset"},
+         "--start is 'data/models/subset'; this model starts from no such folder"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",
 )  # fmt: skip

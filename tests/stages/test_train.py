@@ -70,7 +70,7 @@ def test_a_subset_with_a_pair_of_another_split_is_refused(grid: Grid, split: str
     ids.to_frame("id").to_parquet(grid.folder / "data/strange.parquet", index=False)
     with pytest.raises(Refusal, match="not among the encoded pairs of the split pool"):
         grid(
-            "train", family_name="star", encoded="data/encoded", model=MODEL, seed=0, scale="tiny",
+            "train", family_name="star", encoded="data/encoded", model=MODEL, seed=0,
             out="data/models/strange", time_out="data/no.json", scratch=".scratch",
             subset="data/strange.parquet",
         )  # fmt: skip

@@ -23,6 +23,19 @@ class ModelSettings(Settings):
     # Whether the generator's losses are likelihoods of held-out pairs, as its own `likelihood` says too.
     has_likelihood: ClassVar[bool] = True
 
+    @property
+    def adapts(self) -> bool:
+        """Whether its cells adapt a network that the stage pretrain trains."""
+        return False
+
+    def whole(self) -> "ModelSettings":
+        """That network by itself, of random weights and with nothing frozen."""
+        raise NotImplementedError
+
+    def starting_at(self, checkpoint: Path) -> "ModelSettings":
+        """The same model on the weights of that network in a file."""
+        raise NotImplementedError
+
 
 def families() -> list[str]:
     """Names of the families that there are."""

@@ -47,6 +47,13 @@ class SplitSettings(Settings):
         default=0.2, description="share on which the CLIP-Score model is fitted, or {pool: NAME}"
     )
 
+    # Left out of a dump where there is none, so that a pool without it has the card that it always had.
+    pretraining: Share | FromPool = Field(
+        default=0.0,
+        exclude_if=lambda held: held == 0,
+        description="share on which networks are trained that cells then adapt, or {pool: NAME}",
+    )
+
     @model_validator(mode="after")
     def _leave_a_pool(self) -> "SplitSettings":
         total = sum(self.shares().values())
@@ -69,6 +76,7 @@ class SplitSettings(Settings):
             ("meta_val", self.meta_validation),
             ("evaluation", self.evaluation),
             ("scorer", self.scorer),
+            ("pretraining", self.pretraining),
         ]
 
 

@@ -18,18 +18,40 @@ class ScaleSettings(Settings):
     scorer: ScorerSettings = Field(description="the CLIP-like model of the evaluation")
     rate: RateSettings = Field(description="training of a rater and its proxy")
     train: TrainSettings = Field(description="training of every cell")
+    # Each is laid over `train`: see `scale_settings`.
+    train_of: dict[str, Any] = Field(
+        default={}, description="of single models, by their names: what differs from train"
+    )
+    pretrain: TrainSettings | None = Field(
+        default=None,
+        description="training of a network that cells then adapt; null: none is trained at this scale",
+    )
     evaluate: EvaluateSettings = Field(description="what every checkpoint is measured by")
     # A law of its own for each family in use: see `settings.model.sample_settings`.
     sample: dict[str, Any] = Field(description="how each family in use draws images, by its name")
 
+    def budget(self, model: str) -> TrainSettings:
+        """What every cell of a model spends."""
+        own: TrainSettings = self.train_of.get(model, self.train)
+        return own
+
 
 def scale_settings(value: Any, where: str) -> ScaleSettings:
-    """The block at `where`, with what it says of each family (text encoders, laws) checked by its class."""
+    """The block at `where`, with what it says of each family (text encoders, laws) and model checked.
+
+    Its `train_of` has whole budgets.
+    """
     scale = parse(ScaleSettings, value, where)
+    own = {}
+    for name, part in scale.train_of.items():
+        key = f"{where}.train_of.{name}"
+        parse(TrainSettings, part, key)  # alone first: a wrong key or a value that is no block
+        own[name] = parse(TrainSettings, {**value["train"], **part}, key)
     texts = text_settings(scale.encode.text, f"{where}.encode.text")
     return scale.model_copy(
         update={
             "encode": scale.encode.model_copy(update={"text": texts}),
+            "train_of": own,
             "sample": sample_settings(scale.sample, f"{where}.sample"),
         }
     )

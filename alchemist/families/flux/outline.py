@@ -9,7 +9,7 @@ import torch
 from alchemist.core import hub
 from alchemist.families.flux.codec import FluxCodec, LatentCodec, PixelCodec, check_fit
 from alchemist.families.flux.generator import FluxGenerator, FluxTrunk
-from alchemist.families.flux.settings import CodecSettings, FluxSettings
+from alchemist.families.flux.settings import PRETRAINED, CodecSettings, FluxSettings
 from alchemist.models.outline import META, Outline, Stored
 
 # The autoencoder of FLUX.1 (83.8 million parameters), for where its weights are not here.
@@ -73,5 +73,7 @@ def _autoencoder(codec: CodecSettings) -> Any:
 
 
 def needs(block: FluxSettings | CodecSettings) -> list[tuple[str, str]]:
-    """The weights that training starts from, or the autoencoder's."""
-    return [] if block.weights is None else [(block.weights, str(Path(block.subfolder) / "config.json"))]
+    """The weights that training starts from, or the autoencoder's; not those that a stage makes."""
+    if block.weights is None or block.weights == PRETRAINED:
+        return []
+    return [(block.weights, str(Path(block.subfolder) / "config.json"))]

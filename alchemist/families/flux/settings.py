@@ -1,11 +1,14 @@
 """What params.yaml may hold of the family FLUX: sizes, the flow's law, and the sampling law."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from alchemist.core.settings import Settings
 from alchemist.core.settings.model import ModelSettings
+
+PRETRAINED = "pretrained"  # for weights: those that the stage pretrain leaves
 
 
 class LoraSettings(Settings):
@@ -66,7 +69,8 @@ class FluxSettings(ModelSettings):
         default=None,
         min_length=1,
         description="where training starts: a folder or a repository of diffusers, a .safetensors file of "
-        "the published layout or of a cell's checkpoint; null: random weights",
+        "the published layout or of a cell's checkpoint, or the word pretrained, for a network that the "
+        "stage pretrain trains once (models of grid.others.flux.adapted); null: random weights",
     )
     subfolder: str = Field(
         default="transformer", description="of weights, where they are a folder or a repository; may be empty"
@@ -82,10 +86,25 @@ class FluxSettings(ModelSettings):
     )
     compile: bool = Field(default=False, description="blocks by torch.compile; not with exact credits")
 
+    @property
+    def adapts(self) -> bool:
+        """See ModelSettings.adapts."""
+        return self.weights == PRETRAINED
+
+    def whole(self) -> "FluxSettings":
+        """See ModelSettings.whole."""
+        return self.model_copy(update={"weights": None, "lora": None, "frozen_type": "fp32"})
+
+    def starting_at(self, checkpoint: Path) -> "FluxSettings":
+        """See ModelSettings.starting_at."""
+        return self.model_copy(update={"weights": str(checkpoint)})
+
     @model_validator(mode="after")
     def _fits(self) -> "FluxSettings":
         if self.lora is not None and self.weights is None:
             raise ValueError("weights should be named where lora is: adapters need a trained network")
+        if self.weights == PRETRAINED and self.lora is None:
+            raise ValueError("lora should be named where weights is pretrained: that network is adapted")
         if self.frozen_type == "bf16" and self.lora is None:
             raise ValueError("frozen_type should be fp32 where nothing is frozen: lora is null")
         if sum(self.rope) != self.head_width or any(part < 2 or part % 2 for part in self.rope):

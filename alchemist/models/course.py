@@ -1,0 +1,94 @@
+"""A training as a stage makes it: resumable, and in the end one folder with weights, log and what it was."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import save_file
+
+from alchemist.core import devices, files, threads
+from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import Scratch
+from alchemist.core.settings.budget import TrainSettings
+from alchemist.core.settings.model import ModelSettings
+from alchemist.models import training
+from alchemist.models.encoded import Encoded, PoolRows, PretrainingRows
+from alchemist.models.family import Generator
+
+RUN = "run.json"
+
+
+def checkpoint(images: int) -> str:
+    """The file of the averaged weights at as many images."""
+    return f"ema-{images:09d}.safetensors"
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is trained on what, until the last of `stops` (images seen)."""
+
+    generator: Generator
+    data: Encoded
+    rows: PoolRows | PretrainingRows
+    settings: TrainSettings
+    seed: int
+    stops: list[int]
+
+    def train(
+        self, state: Scratch, out: Path, facts: dict[str, Any], tick: Callable[[int, str], object]
+    ) -> list[dict[str, float]]:
+        """Leaves in `out` averaged weights at every stop, log.jsonl, `facts` as run.json, a manifest.
+
+        Gives the log, whose seconds are not written: equal work gives equal bytes. `tick` hears of every
+        step's images, and of the loss in words. What was done before a kill lies in `state`.
+        """
+        steer = threads.steered(devices.of(self.generator))
+
+        def at_stop(seen: int, averaged: Generator) -> None:
+            with files.whole(state.folder / checkpoint(seen)) as draft:
+                save_file(averaged.weights(), draft)
+
+        def told(images: int, words: str) -> None:
+            steer(images)
+            tick(images, words)
+
+        log = training.train(
+            self.generator, self.data, self.rows, self.settings, self.seed, self.stops, state, at_stop, told
+        )
+        with files.whole_folder(out) as folder:
+            for images in self.stops:
+                (folder / checkpoint(images)).write_bytes((state.folder / checkpoint(images)).read_bytes())
+            rows = pd.DataFrame(log).drop(columns="seconds")
+            rows.to_json(folder / "log.jsonl", orient="records", lines=True)
+            files.write_json(folder / RUN, facts)
+            files.write_manifest(folder)
+        state.clear()
+        return log
+
+    def flops(self) -> float:
+        """FLOPs of all of it, counted on pairs of the pool, which are the same whatever is trained on."""
+        batch = self.data.batch(self.data.pool().numbers[: self.settings.chunk or self.settings.batch])
+        each = training.forward_flops(
+            self.generator.losses, batch.to(devices.of(self.generator)), training=True
+        )
+        return 3.0 * each * self.stops[-1]  # a backward pass costs twice a forward pass
+
+
+def begun(size: ModelSettings, start: Path | None) -> tuple[ModelSettings, dict[str, Any] | None]:
+    """A model as its training begins, and what is known of the network that it adapts; None: it adapts none.
+
+    `start` is the folder that the stage pretrain left. Known are pairs and images of that training, and the
+    digest of the weights. Raises Refusal where there is one and the model adapts none,
+    or the other way round.
+    """
+    if size.adapts != (start is not None):
+        words = "needs the folder that stage pretrain wrote" if size.adapts else "starts from no such folder"
+        raise Refusal(f"--start is {str(start) if start else 'not given'}; this model {words}.")
+    if start is None:
+        return size, None
+    listed = files.check_manifest(start)["files"]
+    ran = files.read_json(start / RUN)
+    name = checkpoint(ran["images"])
+    return size.starting_at(start / name), {**ran, "sha256": listed[name]}

@@ -1,0 +1,77 @@
+"""A network that cells then adapt: trained whole, once, on the neutral split."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from tqdm import tqdm
+
+from alchemist.core import devices, files
+from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
+from alchemist.core.settings.budget import TrainSettings
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.given import block, section
+from alchemist.core.settings.model import model_settings
+from alchemist.models import course, family
+from alchemist.models.encoded import CODEC, Encoded
+from stages import stage
+
+SEED = 0  # one network for the cells of all seeds, as a published one would be
+
+
+def run(
+    family_name: Annotated[str, typer.Option("--family", help="model family")],
+    encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
+    model: Annotated[str, typer.Option(help="name of the model in params.yaml that adapts the network")],
+    scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
+    out: Annotated[Path, typer.Option(help="folder to write")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write what the run took to")],
+    scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
+) -> dict[str, Any]:
+    """Trains one network. Killed, it goes on when the same command runs again."""
+    size = model_settings(section(f"models.{model}"), f"models.{model}", family_name).whole()
+    settings = block(TrainSettings, f"scales.{scale}.pretrain")
+    device = devices.chosen(device_setting(section("device")))
+    data = Encoded(encoded)
+    rows = data.pretraining()
+    if len(rows) < settings.batch:
+        raise Refusal(
+            f"scales.{scale}.pretrain.batch is {settings.batch}; the split pretraining has {len(rows)} "
+            "usable pairs, and that many at most are legal."
+        )
+    chosen = family.load(family_name)
+    generator = chosen.generator(size, chosen.codec(encoded / CODEC, device), SEED).to(device)
+    images = -(-settings.images // settings.batch) * settings.batch  # whole batches
+    mark = fingerprint(
+        script=files.sha256(Path(__file__)),
+        size=size.model_dump(),
+        settings=settings.model_dump(),
+        data=files.sha256(encoded / files.MANIFEST),
+        device=str(device),
+        torch=torch.__version__,
+    )
+    one = course.Course(generator, data, rows, settings, SEED, [images])
+    with (
+        Scratch(scratch, mark) as state,
+        tqdm(total=images, unit="img", desc=out.name, mininterval=1) as bar,
+    ):
+
+        def tick(done: int, words: str) -> None:
+            bar.set_postfix_str(words, refresh=False)
+            bar.update(done)
+
+        print(f"{out.name}: {len(rows)} pairs of the split pretraining, {images} images, in {state.folder}")
+        log = one.train(state, out, {"pairs": len(rows), "images": images}, tick)
+    print(f"wrote {out}")
+    return {
+        "train_seconds": log[-1]["seconds"],  # of all tries
+        "flops": one.flops(),
+        "hardware": devices.hardware(device),
+        "peak_bytes": devices.peak_memory(device),
+    }
+
+
+if __name__ == "__main__":
+    stage(run)
