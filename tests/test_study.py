@@ -151,3 +151,43 @@ def test_any_other_study_is_of_one_family(tmp_path: Path) -> None:
     [(_, params)] = runs(tmp_path)
     assert params.grid.families == ("star",)
     assert not any(other.raters or other.models for other in params.grid.others.values())
+
+
+def test_the_study_of_adapters_pretrains_on_the_neutral_split_and_leaves_its_report(tmp_path: Path) -> None:
+    assert study(tmp_path, "adapted").returncode == 0
+    [(_, params)] = runs(tmp_path)
+    grid, pool = params.grid, params.pools[params.pool]
+    assert (params.scale, len(grid.seeds), grid.whole(), grid.adapted()) == (
+        "tiny", 3, ["flux_adapted"], ["flux_adapted"],
+    )  # fmt: skip
+    assert grid.selections == ("random", "alchemist", "best")
+    assert pool.pretraining.pairs > 0  # type: ignore[attr-defined]
+    # The pool that is pruned is that of the default grid.
+    same = params.pools["emoji"].model_copy(update={"pretraining": pool.pretraining})  # type: ignore[attr-defined]
+    assert pool == same
+    assert params.statistics.primary is not None
+    asked = params.contrasts[params.statistics.primary]
+    assert (asked.arm, asked.against, asked.model) == ("alchemist", "random", "flux_adapted")
+    assert (tmp_path / "reports/adapted/index.html").is_file()
+
+
+@pytest.mark.parametrize("scale", ["tiny", "paper"])
+def test_table_2_has_adapters_beside_its_three_sizes_at_either_scale(tmp_path: Path, scale: str) -> None:
+    words = ("-S", "scale=paper", "-S", "pool=laion30m") if scale == "paper" else ()
+    assert study(tmp_path, "table2", *words).returncode == 0
+    [(_, params)] = runs(tmp_path)
+    grid = params.grid
+    if scale == "tiny":
+        assert grid.whole() == ["xs", "s", "flux_adapted"]
+        assert grid.adapted() == ["flux_adapted"]
+        assert params.codecs["flux"].kind == "pixels"  # type: ignore[attr-defined]
+    else:
+        assert grid.whole() == ["star_40m", "star_300m", "flux_mini_lora"]
+        assert params.codecs["flux"].kind == "latents"  # type: ignore[attr-defined]
+        assert params.pool == "laion30m"
+        budget = params.scales["paper"].budget
+        assert (budget("flux_mini_lora").images, budget("flux_mini_lora").schedule) == (6_000_000, "constant")
+        assert (budget("star_900m").batch, budget("star_300m").batch) == (256, 512)
+    assert set(grid.ratios) == {0.5, 0.2, 0.1}
+    assert grid.transfer.models == (("m",) if scale == "tiny" else ("star_900m",))
+    assert grid.families == ("star", "flux")

@@ -85,7 +85,8 @@ def begun(size: ModelSettings, start: Path | None) -> tuple[ModelSettings, dict[
     """
     if size.adapts != (start is not None):
         words = "needs the folder that stage pretrain wrote" if size.adapts else "starts from no such folder"
-        raise Refusal(f"--start is {str(start) if start else 'not given'}; this model {words}.")
+        given = "not given" if start is None else repr(str(start))
+        raise Refusal(f"--start is {given}; this model {words}.")
     if start is None:
         return size, None
     listed = files.check_manifest(start)["files"]
