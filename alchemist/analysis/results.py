@@ -18,7 +18,7 @@ from alchemist.core.refusal import Refusal
 
 # What cells must have in common so that their figures can be compared; and those of one family besides.
 COMMON = ("names", "n", "reference_n")
-OF_A_FAMILY = ("floors", "likelihood")
+OF_A_FAMILY = ("floors", "category_floors", "likelihood")  # the second of some pools alone
 
 
 def read_scores(folder: Path, study: Study) -> dict[str, dict[str, Any]]:
@@ -34,7 +34,7 @@ def read_scores(folder: Path, study: Study) -> dict[str, dict[str, Any]]:
         like = firsts.setdefault(study.grid.family_of(cell.model), cell)
         for first, keys in ((cells[0], COMMON), (like, OF_A_FAMILY)):
             for key in keys:
-                if scores[cell.name][key] != scores[first.name][key]:
+                if scores[cell.name].get(key) != scores[first.name].get(key):
                     raise Refusal(
                         f"the cells {first.name} and {cell.name} differ in {key}, so their figures cannot be "
                         "compared; run dvc repro."

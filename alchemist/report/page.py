@@ -8,6 +8,7 @@ from alchemist.analysis.metrics import hundredfold
 from alchemist.analysis.results import summary
 from alchemist.analysis.words import percent
 from alchemist.report.agreement_tables import agreement_tables
+from alchemist.report.category_tables import category_tables
 from alchemist.report.cost_tables import cost_tables
 from alchemist.report.curves import curves, rater_training
 from alchemist.report.facts import facts, flat
@@ -33,6 +34,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "seeds": len(material.study.grid.seeds),
         "confidence": percent(material.confidence),
         "results": result_tables(material),
+        "categories": category_tables(material),
         "names": material.names,
         "clip_raw": not hundredfold(material.names["clip"]),
         "summary": [(k, f"{v:g}") for k, v in summary(material.study, material.table).items()],

@@ -69,15 +69,7 @@ def _floor_row(
 
 def _result_row(row: Result, material: Material, metrics: Sequence[str]) -> list[str]:
     study = material.study
-    cells = []
-    for metric in metrics:
-        scale, digits = shown(metric, material.names)
-        value = Markup.escape(told(row.figures[metric], digits, scale=scale))
-        if metric in row.best:
-            value = Markup("<b>{}</b>").format(value)
-        if metric in row.to_random:
-            value += Markup("<small>{}</small>").format(told(row.to_random[metric], digits, True, scale))
-        cells.append(value)
+    cells = [figure_cell(row, metric, material.names) for metric in metrics]
     paper = paper_numbers(study, row.selection, row.ratio)
     quoted = ["", ""]
     if paper is not None:
@@ -85,6 +77,17 @@ def _result_row(row: Result, material: Material, metrics: Sequence[str]) -> list
         quoted = [f"{paper['fid']:.2f}{mark}", f"{paper['clip']:.4f}{mark}"]
     sizes = [number(row.pairs), number(row.images), number(row.epochs, 2)]
     return [_label(study, row.selection), share_text(row.ratio), *sizes, *cells, *quoted]
+
+
+def figure_cell(row: Result, metric: str, names: Mapping[str, str]) -> Markup:
+    """A figure, bold where it is the best, and in small its difference to the random subset."""
+    scale, digits = shown(metric, names)
+    value = Markup.escape(told(row.figures[metric], digits, scale=scale))
+    if metric in row.best:
+        value = Markup("<b>{}</b>").format(value)
+    if metric in row.to_random:
+        value += Markup("<small>{}</small>").format(told(row.to_random[metric], digits, True, scale))
+    return value
 
 
 def _label(study: Study, selection: str) -> str:
