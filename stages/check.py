@@ -9,11 +9,12 @@ from alchemist.core import files
 from alchemist.params.check import check
 from alchemist.params.sources import passed_on
 from stages import stage
-from stages.params_file import read_params
+from stages.params_file import check_others, read_params
 
 
 def run(
     params: Annotated[Path, typer.Option(help="file of the settings")] = Path("params.yaml"),
+    pipeline: Annotated[Path, typer.Option(help="file of DVC whose lists they are")] = Path("dvc.yaml"),
     out: Annotated[Path | None, typer.Option(help="JSON to write, which the other stages read")] = None,
 ) -> None:
     """Checks all of params.yaml: python -m stages.check, before `dvc repro` or as its first stage.
@@ -24,6 +25,7 @@ def run(
     """
     given = read_params(params)
     sound = check(given)
+    check_others(given, pipeline)
     cells = (len(sound.grid.whole()) + len(sound.grid.runs())) * len(sound.grid.seeds)
     print(f"{params} is sound: pool {sound.pool}, scale {sound.scale}, {cells} cells")
     if out is not None:

@@ -18,7 +18,7 @@ from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.given import block, section
 from alchemist.core.settings.model import classes, model_settings
-from alchemist.measures import clip_score, features, figures, scorers, weights
+from alchemist.measures import clip_score, features, figures, scorers
 from alchemist.measures import generator as measure
 from alchemist.measures.figures import Images, References
 from alchemist.models import course, family
@@ -67,7 +67,7 @@ def run(
         settings.clip, floors / "scorer", device, captions=False, place=settings.weights.clip
     )
     noted = files.read_json(floors / "scorer/card.json").get("weights", {})
-    weights.compare({by.name: by.digest for by in networks} | {"clip": judge.digest}, noted, floors)
+    features.compare({by.name: by.digest for by in networks} | {"clip": judge.digest}, noted, floors)
     clip_score.remember(judge, captions, np.load(floors / "captions.npy"))
     chosen = family.load(family_name)
     # The weights are those of the checkpoints: the seed of the start does not matter here.

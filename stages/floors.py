@@ -16,7 +16,7 @@ from alchemist.core import devices, files
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.given import block, section
-from alchemist.measures import clip_score, features, figures, scorers, weights
+from alchemist.measures import clip_score, features, figures, scorers
 from alchemist.measures.figures import Images, Measured, Side
 from alchemist.models import family
 from alchemist.models.encoded import divided
@@ -43,7 +43,7 @@ def run(
     by = features.extractor(settings.features, settings.feature_size, device, settings.weights)
     judge = scorers.load_scorer(settings.clip, scorer, device, place=settings.weights.clip)
     noted = files.read_json(scorer / "card.json").get("weights", {})
-    weights.compare({by.name: by.digest, "clip": judge.digest}, noted, scorer)
+    features.compare({by.name: by.digest, "clip": judge.digest}, noted, scorer)
     through = family.load(family_name).codec(codec, device).reconstruct
     prompts, references = divided(len(measured), settings.images, settings.references == "all")
     rows, beside = measured.iloc[prompts], measured.iloc[references]

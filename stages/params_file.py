@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.grid import OtherSettings
 
 try:
     from yaml import CSafeLoader as Base  # some ten times as fast
@@ -92,6 +93,28 @@ def parse_params(text: str, path: Path) -> Any:
         place = _place(getattr(error, "problem_mark", None))
         reason = getattr(error, "problem", None) or str(error)
         raise Refusal(f"{path} is no YAML{place}: {' '.join(str(reason).split())}.") from None
+
+
+def check_others(given: Any, pipeline: Path) -> None:
+    """Compares the families of `grid.others` in sound params with those that DVC's file reads, if there is one.
+
+    Raises Refusal for one that is missing, over which DVC would stumble, and for one of which it would run
+    nothing.
+    """
+    if not pipeline.is_file():
+        return
+    named = set(re.findall(r"\$\{grid\.others\.(\w+)\.", pipeline.read_text(encoding="utf-8")))
+    others = set(given["grid"]["others"])
+    for family in sorted(named - others):
+        raise Refusal(
+            f"grid.others.{family} is missing; {pipeline} reads it, so it should be a block with the keys "
+            f"{', '.join(OtherSettings.model_fields)}, lists of which are [] where there is nothing."
+        )
+    for family in sorted(others - named):
+        raise Refusal(
+            f"grid.others has {family}, of which {pipeline} has no stages; leave it out there, or see "
+            "CONTRIBUTING.md, A new model family."
+        )
 
 
 def _place(mark: Any) -> str:

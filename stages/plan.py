@@ -18,7 +18,7 @@ from alchemist.plan.returns import returns
 from alchemist.plan.table import Plan, lines
 from alchemist.plan.work import work
 from stages import stage
-from stages.params_file import parse_params, read_params
+from stages.params_file import check_others, parse_params, read_params
 from stages.pipeline_state import jobs, overridden
 
 ROOT, POOL, ASSETS = Path(), Path("data/pool"), Path("assets")
@@ -36,6 +36,7 @@ def run(
     text = overridden(path, changes or [])
     given = parse_params(text, path)
     params = check(given)
+    check_others(given, ROOT / "dvc.yaml")
     found = jobs(ROOT, text, passed_on(given))
     ready = any(job.script == "prepare" and job.state == "done" for job in found)
     pairs = prepared(POOL) if ready and POOL.is_dir() else planned(params.pool, params.pools)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from alchemist.core.files import whole_folder
 from alchemist.core.settings.given import section
+from alchemist.pools.emoji import EmojiPool
 from alchemist.pools.read import expected, licence, pool_settings, roots, rows
 from alchemist.pools.store import write_pool
 from stages import stage
@@ -35,7 +36,9 @@ def run(
     progress = tqdm(found, desc="prepare", unit=" pairs", total=expected(settings, others))
     files = roots(settings, pool, others)
     with whole_folder(out) as draft, whole_folder(truth_out) as truth, progress:
-        card = write_pool(draft, progress, settings.resolution, settings.shard_pairs, facts, truth, files)
+        # A person's images stay where they lie, or are kept encoded.
+        shard_pairs = settings.shard_pairs if isinstance(settings, EmojiPool) else 0
+        card = write_pool(draft, progress, settings.resolution, shard_pairs, facts, truth, files)
     total: Counter[str] = Counter()
     for split, counts in card["counts"].items():
         total.update(counts)

@@ -24,7 +24,6 @@ def user_pool(path, source="folder", **changes):
         "seed": 0,
         "splits": NO_SPLITS,
         "licence": "ours",
-        "shard_pairs": 8,
     }
     return pool_settings({**block, **changes}, "pools.mine")
 

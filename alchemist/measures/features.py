@@ -141,6 +141,16 @@ def write(folder: Path, stem: str, found: Mapping[Further, NDArray[np.floating]]
         np.save(folder / (f"{stem}-{name}.npy" if number else f"{stem}.npy"), rows)
 
 
+def compare(found: Mapping[str, str], noted: Mapping[str, str], folder: Path) -> None:
+    """Raises Refusal where a file of weights has another digest than when `folder` was measured by it."""
+    for name, digest in found.items():
+        if digest and noted.get(name) != digest:
+            raise Refusal(
+                f"evaluate.weights has another file for {name} than {folder} was measured by; run "
+                "dvc repro -f -s scorer and then dvc repro."
+            )
+
+
 def read(folder: Path, stem: str, networks: tuple[Further, ...]) -> dict[Further, NDArray[np.floating]]:
     """What `write` wrote, of the networks in the same order. Raises Refusal where one is missing."""
     out = {}

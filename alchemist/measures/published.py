@@ -18,10 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alchemist.core import files
+from alchemist.core import files, weights
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import Further, WeightsSettings
-from alchemist.measures import weights
 
 META = torch.device("meta")
 SIDE = {"dinov2_vitl14": 224, "dinov2_vitb14": 224, "cmmd": 336}
@@ -65,25 +64,24 @@ def network(name: Further, where: WeightsSettings, device: torch.device) -> Scal
     key = f"evaluate.weights.{'inception' if name == 'inception_clean' else name}"
     if name in ("inception", "inception_clean"):
         place = where.inception
-        path = _released() if place is None else weights.located(place, key, _released_name())
-        body = _joined(weights.fill(inception(), weights.read(path, key), key, path)).to(device)
+        found = _released(key) if place is None else weights.find_file(place, key, _released_name())
+        body = _joined(found.fill(inception(), found.tensors())).to(device)
         middle = 127.5 if name == "inception" else 128.0  # clean-fid has (x - 128) / 128
-        return Scaled(body, (middle,) * 3, (middle,) * 3, files.sha256(path))
+        return Scaled(body, (middle,) * 3, (middle,) * 3, files.sha256(found.path))
     if name == "cmmd":
-        path = weights.located(where.cmmd, key, "open_clip_model.safetensors")
-        whole = weights.read(path, key)
+        found = weights.find_file(where.cmmd, key, "open_clip_model.safetensors")
+        whole = found.tensors()
         prefix = "visual."
         stored = {k.removeprefix(prefix): v for k, v in whole.items() if k.startswith(prefix)} or whole
-        tower = weights.fill(clip_tower(), stored, key, path).to(device)
-        return Scaled(tower, *_OPENAI, files.sha256(path), unit=True)
-    path = weights.located(
-        where.dinov2_vitl14 if "vitl" in name else where.dinov2_vitb14, key, "model.safetensors"
-    )
-    stored = weights.read(path, key)
+        tower = found.fill(clip_tower(), stored).to(device)
+        return Scaled(tower, *_OPENAI, files.sha256(found.path), unit=True)
+    place = where.dinov2_vitl14 if "vitl" in name else where.dinov2_vitb14
+    found = weights.find_file(place, key, "model.safetensors")
+    stored = found.tensors()
     if "pos_embed" in stored:
         stored["pos_embed"] = resampled(stored["pos_embed"], SIDE[name] // _PATCH)
-    trunk = weights.fill(dinov2(name), stored, key, path, _SPARE).to(device)
-    return Scaled(trunk, *_IMAGENET, files.sha256(path))
+    trunk = found.fill(dinov2(name), stored, _SPARE).to(device)
+    return Scaled(trunk, *_IMAGENET, files.sha256(found.path))
 
 
 def resizer(name: Further) -> Callable[..., Any]:
@@ -131,7 +129,7 @@ def _released_name() -> str:
     return str(FID_WEIGHTS_URL).rsplit("/", 1)[1]
 
 
-def _released() -> Path:
+def _released(key: str) -> weights.Weights:
     """The file of pytorch-fid's release, in torch's cache."""
     from cleanfid.inception_pytorch import FID_WEIGHTS_URL
 
@@ -147,7 +145,7 @@ def _released() -> Path:
                 f"go online once, set evaluate.weights.inception to a file {path.name}, or evaluate.features "
                 "to lite0."
             ) from None
-    return path
+    return weights.Weights(key, path.name, path)
 
 
 def dinov2(name: Further) -> nn.Module:

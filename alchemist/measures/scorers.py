@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alchemist.core import devices, files, stateless
+from alchemist.core import devices, files, stateless, weights
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import LIT, ScorerSettings
-from alchemist.measures import weights
 from alchemist.measures.clip_score import Scorer, of_captions, of_images, trunk
 from alchemist.measures.features import lite0
 
@@ -175,7 +174,7 @@ def load_published(name: str, device: torch.device = CPU, place: str | None = No
     # OpenAI's weights need QuickGELU; by the plain name open_clip only warns and uses GELU.
     options = {"device": str(device), "force_quick_gelu": bool(card.get("quick_gelu"))}
     if place is not None:
-        path = weights.located(place, _PLACE, "open_clip_model.safetensors")
+        found = weights.find_file(place, _PLACE, "open_clip_model.safetensors")
         with weights.quiet():
             model, _, preprocess = open_clip.create_model_and_transforms(
                 model_name,
@@ -186,11 +185,11 @@ def load_published(name: str, device: torch.device = CPU, place: str | None = No
                 **options,
             )
             pieces = open_clip.get_tokenizer(model_name)
-        weights.fill(model, weights.read(path, _PLACE), _PLACE, path, _SIZES)
-        return Scorer(model.to(device), preprocess, pieces, False, device, files.sha256(path))
+        found.fill(model, found.tensors(), _SIZES)
+        return Scorer(model.to(device), preprocess, pieces, False, device, files.sha256(found.path))
     host = "huggingface.co" if card.get("hf_hub") else str(urlsplit(card.get("url", "")).hostname)
     # Without a network the hub's client would try for a minute; its cache is asked all the same.
-    with weights.quiet(), weights.hub_offline(not weights.answers(host)):
+    with weights.quiet(), weights.hub_offline(not weights.answers(f"https://{host}")):
         try:
             download_pretrained(card)
         except OSError:

@@ -1,14 +1,10 @@
 """Published text networks and their splitters into word pieces, read by transformers from safetensors."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
-from alchemist.core import hub
 from alchemist.core.refusal import Refusal
+from alchemist.core.weights import find
 
 Splitter = Any  # of transformers: captions to word pieces
 Network = Any  # of transformers, frozen
@@ -51,42 +47,9 @@ def _load(kind: Any, weights: str, subfolder: str, where: str) -> tuple[Splitter
 
     beside = subfolder.replace("text_encoder", "tokenizer")
     files = [str(Path(subfolder) / name) for name in ("*.json", "*.safetensors")]
-    root = hub.folder(weights, [*files, str(Path(beside) / "*")], f"{where}.weights")
-    for part in (subfolder, beside):
-        if not (root / part).is_dir():
-            raise Refusal(f"{where}.weights is {weights!r}, which has no folder {part}.")
-    try:
-        with _quiet():
-            network, about = kind.from_pretrained(
-                root / subfolder, use_safetensors=True, dtype="auto", local_files_only=True,
-                output_loading_info=True, ignore_mismatched_sizes=True,
-            )  # fmt: skip
-            splitter = AutoTokenizer.from_pretrained(root / beside, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-        raise Refusal(
-            f"{where}.weights is {weights!r}, whose {subfolder} or {beside} cannot be read: {reason}."
-        ) from None
-    for key, stored, wanted in sorted(about["mismatched_keys"]):
-        shapes = f"{key} of shape {tuple(stored)}; {tuple(wanted)} is what its config.json says"
-        raise Refusal(f"{where}.weights is {weights!r}, whose {subfolder} has {shapes}.")
-    for key in sorted(about["missing_keys"]):
-        raise Refusal(f"{where}.weights is {weights!r}, whose {subfolder} lacks the weights {key}.")
-    return splitter, network.eval().requires_grad_(False)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bars and warnings: missing weights are refused, others belong to other parts."""
-    from transformers.utils import logging
-
-    chat: Any = logging  # its functions carry no types
-    level, bars = chat.get_verbosity(), chat.is_progress_bar_enabled()
-    chat.set_verbosity_error()
-    chat.disable_progress_bar()
-    try:
-        yield
-    finally:
-        chat.set_verbosity(level)
-        if bars:
-            chat.enable_progress_bar()
+    found = find(weights, f"{where}.weights", [*files, str(Path(beside) / "*")])
+    if not (found.path / beside).is_dir():
+        raise found.refusal(f"which has no folder {beside}")
+    network = found.pretrained(kind, subfolder, dtype="auto")
+    with found.reading(beside):
+        return AutoTokenizer.from_pretrained(found.path / beside, local_files_only=True), network

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import cast
 
-from alchemist.core import hub
+from alchemist.core import weights as published
 from alchemist.core.settings import Settings
 from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.model import classes
@@ -76,10 +76,10 @@ def _terms(family: str) -> dict[str, str]:
 
 def _absent(where: str, weights: str, file: str, terms: dict[str, str]) -> list[str]:
     """That a file of published weights is not here, and the licence that they have."""
-    if hub.here(weights, file) is not None:
+    if published.here(weights, file) is not None:
         return []
     what = f"{where}.weights is {weights!r}"
-    if hub.is_name(weights):
+    if published.is_name(weights):
         what += f", a repository of the hub whose {file} is not in the cache of this machine"
     else:
         what += ", which does not exist"

@@ -79,6 +79,7 @@ class EmojiPool(PoolSettings):
     """A pool composed from OpenMoji artwork, with flaws planted like those of a web crawl."""
 
     format: Literal["emoji"] = Field(description="what the pool is made of")
+    shard_pairs: int = Field(default=16384, ge=1, description="images a file of pixels")
     seed: int = Field(default=0, ge=0, description="of everything that is drawn")
     resolution: int = Field(default=32, ge=16, le=128, multiple_of=4, description="pixels of a side")
     # A mismatched caption names none of the one or two objects shown, so it takes a third.

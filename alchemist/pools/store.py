@@ -69,9 +69,9 @@ def write_pool(
 ) -> dict[str, Any]:
     """Streams rows into an empty folder; returns the card: `facts` and the counts of every outcome.
 
-    Pixels are (resolution, resolution, 3), `shard_pairs` of them a file. `roots` has the folder of each
-    source whose images stay where they lie. What was planted and labels go to `truth_folder`, which raters
-    and trainers do not get; None: beside the pool.
+    Pixels are (resolution, resolution, 3), `shard_pairs` of them a file; 0 where no row has pixels. `roots`
+    has the folder of each source whose images stay where they lie. What was planted and labels go to
+    `truth_folder`, which raters and trainers do not get; None: beside the pool.
     Memory grows by 25 bytes a pair while writing and as much again in the closing checks, plus planted truth.
     Asserts that ids are unique and that splits share no group and no pixels.
     """

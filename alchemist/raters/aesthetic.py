@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from alchemist.core import devices
 from alchemist.core.refusal import Refusal
+from alchemist.core.weights import Weights, find_file
 from alchemist.measures.clip_score import Scorer, embed_images
 from alchemist.measures.scorers import load_published
 from alchemist.pools import store
@@ -48,31 +49,26 @@ class Predictor(nn.Module):
         return out[:, 0]
 
 
-def read_predictor(path: Path) -> Predictor:
-    """The predictor in a safetensors file, which may hold the image network as well."""
-    from safetensors import safe_open
-
-    with torch.random.fork_rng():  # the first values are drawn globally, and replaced
+def read_predictor(found: Weights) -> Predictor:
+    """The predictor in a file, which may hold the image network as well."""
+    with torch.device("meta"):
         predictor = Predictor()
-    with safe_open(path, framework="pt") as file:
-        predictor.load_state_dict({name: file.get_tensor(name) for name in predictor.state_dict()})
-    return predictor.eval().requires_grad_(False)
+    own = {name: value for name, value in found.tensors().items() if name.startswith("layers.")}
+    return found.fill(predictor, own)
 
 
 def load(rater: str, device: torch.device = CPU) -> tuple[Scorer, Predictor]:
     """CLIP and the predictor, downloaded once. Raises Refusal, naming the rater, where out of reach."""
-    from huggingface_hub import hf_hub_download
-
     try:
         scorer = load_published(CLIP, device)  # first, because it tells at once whether there is a network
-        weights = hf_hub_download(REPOSITORY, WEIGHTS)
-    except (Refusal, OSError):
+        found = find_file(REPOSITORY, f"raters.{rater}.kind", WEIGHTS)
+    except Refusal:
         raise Refusal(
             f"raters.{rater}.kind is aesthetic, whose weights ({CLIP} of open_clip and {REPOSITORY}) could "
             "not be downloaded from huggingface.co; go online once, or take the kind colourfulness, which "
             "needs no weights."
         ) from None
-    return scorer, read_predictor(Path(weights))
+    return scorer, read_predictor(found)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from alchemist.measures.distances import frechet_distance, kernel_distance
 from alchemist.measures.features import (
     FEATURES,
     Lite0Features,
+    compare,
     extract,
     extractor,
     extractors,
@@ -191,5 +193,15 @@ def test_every_network_that_is_asked_for_is_taken_in_order():
     by = extractors(EvaluateSettings(feature_size=32))
     assert [one.name for one in by] == ["lite0"]
     assert by[0].resize(np.zeros((8, 8, 3), dtype=np.uint8)).shape == (32, 32, 3)
-    with pytest.raises(Refusal, match=r"evaluate\.weights\.cmmd is '/none\.pth', which is no file here"):
+    with pytest.raises(Refusal, match=r"evaluate\.weights\.cmmd is '/none\.pth', which does not exist"):
         extractors(EvaluateSettings(further=("cmmd",), weights=WeightsSettings(cmmd="/none.pth")))
+
+
+def test_a_file_that_was_changed_meanwhile_is_one_sentence(tmp_path: Path) -> None:
+    """References by one file and generated images by another would be mixed without a word."""
+    compare({"cmmd": "ab", "lite0": "", "clip": ""}, {"cmmd": "ab", "inception": "cd"}, tmp_path)
+    for noted in ({"cmmd": "cd"}, {}):
+        with pytest.raises(
+            Refusal, match=r"evaluate\.weights has another file for cmmd than .* and then dvc repro\.$"
+        ):
+            compare({"cmmd": "ab"}, noted, tmp_path)

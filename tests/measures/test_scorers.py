@@ -207,10 +207,10 @@ def test_a_file_of_another_clip_is_one_sentence(tiny_clip):
     state = model.state_dict()
     torch.save(state | {"visual.proj": torch.zeros(64, 17)}, folder / "w.pt")
     with pytest.raises(
-        Refusal, match=r"evaluate\.weights\.clip is .*whose visual\.proj has the shape \(64, 17\)"
+        Refusal, match=r"evaluate\.weights\.clip is .*has visual\.proj of the shape \(64, 17\)"
     ):
         load_published("tiny-file/here", place=str(folder / "w.pt"))
-    with pytest.raises(Refusal, match=r"evaluate\.weights\.clip is 'none\.pt', which is no file here"):
+    with pytest.raises(Refusal, match=r"evaluate\.weights\.clip is 'none\.pt', which does not exist"):
         load_published("tiny-file/here", place="none.pt")
 
 

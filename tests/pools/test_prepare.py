@@ -34,7 +34,6 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path, monkeypatch)
         "seed": 0,
         "splits": {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0},
         "licence": "ours",
-        "shard_pairs": 8,
     }
     done = run_stage(tmp_path, "mine", block)
     assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import ScorerSettings
+from alchemist.core.weights import find_file
 from alchemist.measures import clip_score, features, scorers
 from alchemist.pools import store
 from alchemist.pools.store import Row, read_index, write_pool
@@ -186,7 +187,7 @@ def test_the_predictor_is_five_linear_layers_and_reads_its_file(tmp_path):
     ]  # fmt: skip
     other = {"vision_model.embeddings.class_embedding": torch.ones(1024)}
     save_file({**predictor.state_dict(), **other}, tmp_path / "model.safetensors")
-    read = aesthetic.read_predictor(tmp_path / "model.safetensors")
+    read = aesthetic.read_predictor(find_file(str(tmp_path), "key", "model.safetensors"))
     assert not read.training
     x = torch.nn.functional.normalize(torch.randn(9, 768, generator=torch.Generator().manual_seed(0)), dim=1)
     figures = read(x)

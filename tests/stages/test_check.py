@@ -1,5 +1,6 @@
 """`python -m stages.check` tells what is wrong with params.yaml before DVC is started, in one sentence."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,22 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, before: str, after: str, told
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {told}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_the_families_beside_are_those_of_the_pipeline(tmp_path: Path, missing: bool) -> None:
+    """DVC stumbles over one that is missing before any stage, and would run nothing of one more."""
+    pipeline, block = (REPO / "dvc.yaml").read_text(), re.search(r"  others:\n(    .*\n)+", PARAMS)
+    assert block is not None
+    (tmp_path / "dvc.yaml").write_text(pipeline)
+    assert check(tmp_path, PARAMS).returncode == 0
+    if missing:
+        done, told = (
+            check(tmp_path, PARAMS.replace(block[0], "  others: {}\n")),
+            "grid.others.flux is missing;",
+        )
+    else:
+        (tmp_path / "dvc.yaml").write_text(pipeline.replace("grid.others.flux.", "grid."))
+        done, told = check(tmp_path, PARAMS), "grid.others has flux, of which dvc.yaml has no stages;"
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"error: {told}")

@@ -17,9 +17,6 @@ class PoolSettings(Settings):
     format: str = Field(description="what the pool is made of")
     resolution: int = Field(default=32, ge=16, le=1024, multiple_of=4, description="pixels of a side")
     seed: int = Field(default=0, ge=0, description="of everything that is drawn")
-    shard_pairs: int = Field(
-        default=16384, ge=1, description="images a shard file, of pixels that have no other file"
-    )
 
 
 class FromPool(Settings):

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from alchemist.core import devices, files
 from alchemist.core.refusal import Refusal
+from alchemist.core.weights import find
 from alchemist.families.flux.settings import CodecSettings
 from alchemist.models.family import Arrays, Codec
+from alchemist.models.pixels import to_float, to_uint8
 
 CARD = "card.json"
 DECODED_AT_ONCE = 8  # images through an autoencoder, whose widest layers take 2 GiB for each at 512 pixels
@@ -74,11 +76,11 @@ class PixelCodec(FluxCodec):
 
     def tokens(self, inputs: dict[str, Tensor]) -> Tensor:
         """See FluxCodec.tokens."""
-        return pack(F.pixel_unshuffle(_to_float(inputs["pixels"]), FACTOR))
+        return pack(F.pixel_unshuffle(to_float(inputs["pixels"]), FACTOR))
 
     def images(self, tokens: Tensor) -> Tensor:
         """See FluxCodec.images."""
-        return _to_uint8(F.pixel_shuffle(unpack(tokens), FACTOR))
+        return to_uint8(F.pixel_shuffle(unpack(tokens), FACTOR))
 
 
 class LatentCodec(FluxCodec):
@@ -122,14 +124,14 @@ class LatentCodec(FluxCodec):
         parts = []
         for part in unpack(tokens.float()).split(DECODED_AT_ONCE):
             decoded = self.autoencoder.decode((part / self.scale + self.shift).to(kind), return_dict=False)[0]
-            parts.append(_to_uint8(decoded.float()))
+            parts.append(to_uint8(decoded.float()))
         return torch.cat(parts)
 
     def _latents(self, images: NDArray[np.uint8]) -> list[Tensor]:
         device, kind = devices.of(self.autoencoder), next(self.autoencoder.parameters()).dtype
         parts = []
         for start in range(0, len(images), DECODED_AT_ONCE):
-            pixels = _to_float(devices.put(images[start : start + DECODED_AT_ONCE], device)).to(kind)
+            pixels = to_float(devices.put(images[start : start + DECODED_AT_ONCE], device)).to(kind)
             middle = self.autoencoder.encode(pixels, return_dict=False)[0].mode()
             parts.append((middle.float() - self.shift) * self.scale)
         return parts
@@ -160,16 +162,9 @@ def check_fit(codec: FluxCodec, settings: CodecSettings, resolution: int) -> Non
 def _fetch(settings: CodecSettings) -> Any:
     from diffusers import AutoencoderKL
 
-    try:
-        return AutoencoderKL.from_pretrained(
-            settings.weights, subfolder=settings.subfolder, use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
-        raise Refusal(
-            f"codecs.flux.weights is {settings.weights!r}, from which no autoencoder can be had "
-            f"({str(error).splitlines()[0].rstrip('.')}); a folder of one is legal, or a repository of "
-            "a hub that is in reach and whose licence is accepted."
-        ) from None
+    assert settings.weights is not None
+    files = [str(Path(settings.subfolder) / name) for name in ("*.json", "*.safetensors")]
+    return find(settings.weights, "codecs.flux.weights", files).pretrained(AutoencoderKL, settings.subfolder)
 
 
 def open_codec(folder: Path, device: torch.device) -> FluxCodec:
@@ -185,13 +180,3 @@ def open_codec(folder: Path, device: torch.device) -> FluxCodec:
     autoencoder = AutoencoderKL.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     digest = files.sha256(next(folder.glob("*.safetensors")))
     return LatentCodec(autoencoder, card["resolution"], digest).to(device)
-
-
-def _to_float(images: Tensor) -> Tensor:
-    """uint8 (B, R, R, 3) to float (B, 3, R, R) in [-1, 1]."""
-    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def _to_uint8(images: Tensor) -> Tensor:
-    """float (B, 3, R, R) in [-1, 1] to uint8."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

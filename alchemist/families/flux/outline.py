@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from alchemist.core import hub
+from alchemist.core import weights
 from alchemist.families.flux.codec import FluxCodec, LatentCodec, PixelCodec, check_fit
 from alchemist.families.flux.generator import FluxGenerator, FluxTrunk
 from alchemist.families.flux.settings import PRETRAINED, CodecSettings, FluxSettings
@@ -65,7 +65,7 @@ def _autoencoder(codec: CodecSettings) -> Any:
     from diffusers import AutoencoderKL
 
     assert codec.weights is not None
-    found = hub.here(codec.weights, str(Path(codec.subfolder) / "config.json"))
+    found = weights.here(codec.weights, str(Path(codec.subfolder) / "config.json"))
     with META:
         if found is None:
             return AutoencoderKL(**PUBLISHED)

@@ -1,17 +1,17 @@
 """A FLUX transformer's trained weights: of diffusers, of the published file, or of a cell's checkpoint."""
 
-import tempfile
 from pathlib import Path
 
 import torch
+from diffusers.loaders.single_file_utils import convert_flux_transformer_checkpoint_to_diffusers
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from torch import Tensor
 
-from alchemist.core.refusal import Refusal
+from alchemist.core.weights import Weights, find, quiet
 from alchemist.families.flux.settings import FluxSettings
 
 CELL = "network."  # before the keys of a cell's checkpoint
+BESIDE = "model.diffusion_model."  # before those of a published file that holds other networks too
 PUBLISHED = "double_blocks.0.img_attn.qkv.weight"  # in every single file of the published layout
 
 
@@ -23,51 +23,27 @@ def load(network: FluxTransformer2DModel, settings: FluxSettings) -> FluxTransfo
     """
     assert settings.weights is not None
     kind = torch.bfloat16 if settings.frozen_type == "bf16" else torch.float32
-    file = Path(settings.weights)
-    try:
-        if file.suffix != ".safetensors":
-            loaded = FluxTransformer2DModel.from_pretrained(
-                settings.weights, subfolder=settings.subfolder or None, torch_dtype=kind, use_safetensors=True
-            )
-        elif _is_published(file):
-            loaded = from_published(file, network, kind)
-        else:
-            named = {name.removeprefix(CELL): value for name, value in load_file(file).items()}
-            network.load_state_dict(named, assign=True)
-            loaded = network.to(kind)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        said = " ".join(str(error).split())[:200].rstrip(".")
-        raise Refusal(
-            f"weights is {settings.weights!r}, which no network of this size can be had from ({said}); legal "
-            "are a folder or a repository of diffusers that is in reach and whose licence is accepted, and a "
-            ".safetensors file of the published layout or of a cell's checkpoint."
-        ) from None
-    _same_shapes(loaded, network, settings.weights)
-    return loaded
+    files = [str(Path(settings.subfolder) / name) for name in ("*.json", "*.safetensors")]
+    found = find(settings.weights, "weights", files)
+    if found.path.is_dir():
+        loaded: FluxTransformer2DModel = found.pretrained(
+            FluxTransformer2DModel, settings.subfolder, torch_dtype=kind
+        )
+        found.fits(loaded.state_dict(), network.state_dict())
+    else:
+        stored = found.tensors()
+        if any(name.removeprefix(BESIDE) == PUBLISHED for name in stored):
+            stored = converted(stored, found)
+        with quiet():  # diffusers tells of each cast
+            network = network.to(kind)
+        loaded = found.fill(network, {name.removeprefix(CELL): value for name, value in stored.items()})
+    return loaded.requires_grad_()  # whoever adapts it freezes it
 
 
-def from_published(file: Path, network: FluxTransformer2DModel, kind: torch.dtype) -> FluxTransformer2DModel:
-    """The network of a single file in the published layout, by diffusers' own converter.
+def converted(stored: dict[str, Tensor], found: Weights) -> dict[str, Tensor]:
+    """The tensors of the published layout by diffusers' names, and those that its converter leaves.
 
-    The converter takes its config from the repository of FLUX.1-dev, of 19 + 38 blocks, unless it is given
-    one: that of `network`.
+    It fixes the width, 3,072.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        network.save_config(folder)
-        return FluxTransformer2DModel.from_single_file(str(file), config=folder, torch_dtype=kind)
-
-
-def _is_published(file: Path) -> bool:
-    with safe_open(file, "pt") as opened:
-        return any(key.removeprefix("model.diffusion_model.") == PUBLISHED for key in opened.keys())  # noqa: SIM118
-
-
-def _same_shapes(loaded: FluxTransformer2DModel, wanted: FluxTransformer2DModel, weights: str) -> None:
-    """Raises Refusal for the first parameter that is missing, left or of another shape."""
-    ours, theirs = ({n: tuple(p.shape) for n, p in m.named_parameters()} for m in (wanted, loaded))
-    for name in {**ours, **theirs}:
-        if ours.get(name) != theirs.get(name):
-            raise Refusal(
-                f"weights is {weights!r}, where {name} has the shape {theirs.get(name, 'none')}; the "
-                f"block of models asks for {ours.get(name, 'none')}."
-            )
+    with found.reading(found.path.name):
+        return {**convert_flux_transformer_checkpoint_to_diffusers(stored), **stored}

@@ -1,14 +1,13 @@
 """The published tokenizer's checkpoint (`vae_ch160v4096z32.pth` of FoundationVision/var, MIT) to a folder."""
 
-import pickle
 import re
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from alchemist.core import hub
 from alchemist.core.refusal import Refusal
+from alchemist.core.weights import Weights, find_file
 from alchemist.families.star import tokenizer
 from alchemist.families.star.published import KIND, LEVELS, SCALES, PublishedConfig, PublishedTokenizer
 
@@ -34,7 +33,6 @@ NAMES = (
     (r"\.end\.0\.", ".norm_out."),
     (r"\.end\.2\.", ".conv_out."),
 )
-GARBLED = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)  # what foreign bytes end in
 USAGE = "quantize.ema_vocab_hit_SV"  # how often each code was used in training; no part of the networks
 
 
@@ -47,48 +45,12 @@ def published_name(name: str) -> str:
     return name
 
 
-def read(weights: str, where: str) -> dict[str, Tensor]:
-    """The tensors of the checkpoint at a path, in a folder or on the hub, by their published names.
-
-    Raises Refusal, which names the key `where`, where there is none, or what is there is no such file.
-    """
-    found = hub.folder(weights, [FILE], where)
-    path = found if found.is_file() else found / FILE
-    if not path.is_file():
-        raise Refusal(f"{where} is {weights!r}, which holds no {FILE}.")
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, pickle.UnpicklingError, *GARBLED):
-        raise Refusal(
-            f"{where} is {weights!r}; {path.name} is no checkpoint of torch with tensors alone."
-        ) from None
-    if not isinstance(stored, dict) or not all(isinstance(value, Tensor) for value in stored.values()):
-        raise Refusal(f"{where} is {weights!r}; {path.name} should hold tensors by their names.")
-    return stored
-
-
-def converted(stored: dict[str, Tensor], config: PublishedConfig, where: str) -> PublishedTokenizer:
+def converted(stored: dict[str, Tensor], config: PublishedConfig, found: Weights) -> PublishedTokenizer:
     """The tokenizer of a checkpoint's tensors. Raises Refusal with the first that is missing, too many, or of
     another shape."""
     with torch.device("meta"):
         model = PublishedTokenizer(config)
-    left = {name: value for name, value in stored.items() if name != USAGE}
-    state = {}
-    for name, wanted in model.state_dict().items():
-        theirs = published_name(name)
-        if theirs not in left:
-            raise Refusal(f"{where} is a checkpoint without {theirs}, which a tokenizer of that layout has.")
-        value = left.pop(theirs)
-        if value.shape != wanted.shape:
-            raise Refusal(
-                f"{where} is a checkpoint whose {theirs} has the shape {tuple(value.shape)}; "
-                f"{tuple(wanted.shape)} is legal."
-            )
-        state[name] = value.float()
-    for theirs in left:
-        raise Refusal(f"{where} is a checkpoint with {theirs}, which no tokenizer of that layout has.")
-    model.load_state_dict(state, assign=True)
-    return model.eval().requires_grad_(False)
+    return found.fill(model, stored, (USAGE,), published_name)
 
 
 def write(weights: str, resolution: int, folder: Path, pool: str, where: str) -> None:
@@ -103,5 +65,6 @@ def write(weights: str, resolution: int, folder: Path, pool: str, where: str) ->
             f"{', '.join(str(side) for side in SCALES)} pixels."
         )
     config = PublishedConfig(resolution, SCALES[resolution])
-    model = converted(read(weights, where), config, where)
+    found = find_file(weights, where, FILE)
+    model = converted(found.tensors(), config, found)
     tokenizer.save(model, folder, kind=KIND, weights=weights)

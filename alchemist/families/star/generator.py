@@ -9,11 +9,12 @@ from torch import Tensor
 
 from alchemist.core import devices, files, stateless
 from alchemist.families.star import published, sampling, tokenizer
-from alchemist.families.star.pyramid import Pyramid, to_float
+from alchemist.families.star.pyramid import Pyramid
 from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.families.star.transformer import Star, no_decay
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.family import Arrays, Codec, Generator, Trunk
+from alchemist.models.pixels import to_float
 
 RECONSTRUCTED_AT_ONCE = 250
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from alchemist.models.pixels import to_uint8
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -88,13 +90,3 @@ class Pyramid(nn.Module, ABC):
             total = total + self.codes_of(k, index)
             inputs.append(self.next_input(k + 1, total))
         return torch.cat(inputs, 1)
-
-
-def to_float(images: Tensor) -> Tensor:
-    """uint8 (B, R, R, 3) to float (B, 3, R, R) in [-1, 1]."""
-    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """float (B, 3, R, R) in [-1, 1] to uint8 (B, 3, R, R)."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

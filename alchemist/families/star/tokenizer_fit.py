@@ -12,9 +12,9 @@ from torch import Tensor
 from alchemist.core import devices, stateless
 from alchemist.core.scratch import Scratch
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
-from alchemist.families.star.pyramid import to_float
 from alchemist.families.star.settings import FitSettings
 from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
+from alchemist.models.pixels import to_float
 
 WARMUP_STEPS = 100  # steps without quantisation, before k-means starts the codebooks
 MEMORY = 0.99  # of the codebooks' running counts and sums, a step

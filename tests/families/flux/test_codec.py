@@ -1,5 +1,6 @@
 """Packing as diffusers packs, pixels without loss, an autoencoder's latents, and what is refused."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from conftest import random_text
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 from flux_helpers import TINY, images, stirred
+from safetensors.torch import load_file, save_file
 
 from alchemist.core.refusal import Refusal
 from alchemist.families.flux import flow
@@ -113,7 +115,7 @@ def test_samples_are_those_of_the_pipeline(autoencoder: Path, tmp_path: Path, sh
 
 
 def test_what_cannot_be_had_is_refused_in_a_sentence(autoencoder: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"codecs.flux.weights is '.*nowhere', from which no autoencoder"):
+    with pytest.raises(Refusal, match=r"codecs.flux.weights is '.*nowhere', which does not exist"):
         write_codec(tmp_path, CodecSettings(kind="latents", weights=str(autoencoder / "nowhere")), 16)
     with pytest.raises(Refusal, match="a multiple of 4 is legal"):
         write_codec(tmp_path, CodecSettings(kind="latents", weights=str(autoencoder)), 18)
@@ -121,6 +123,26 @@ def test_what_cannot_be_had_is_refused_in_a_sentence(autoencoder: Path, tmp_path
         open_codec(autoencoder, CPU)
     with pytest.raises(ValueError, match="weights should be named"):
         CodecSettings(kind="latents")
+
+
+def test_an_autoencoder_that_is_not_whole_is_refused(autoencoder: Path, tmp_path: Path) -> None:
+    """Its library would fill what is missing with random values, and only warn."""
+    shutil.copytree(autoencoder, tmp_path / "model")
+    file = tmp_path / "model/vae/diffusion_pytorch_model.safetensors"
+    stored = load_file(file)
+    settings = CodecSettings(kind="latents", weights=str(tmp_path / "model"))
+    bias = "encoder.conv_in.bias"
+    for changed, words in (
+        ({bias: torch.zeros(9)}, rf"whose vae has {bias} of the shape \(9,\), which is \(8,\) by its config"),
+        ({}, rf"whose vae lacks {bias}"),
+    ):
+        save_file({name: value for name, value in stored.items() if name != bias} | changed, file)
+        with pytest.raises(Refusal, match=rf"^codecs\.flux\.weights is .*{words}"):
+            write_codec(tmp_path / "codec", settings, 16)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(Refusal, match=r"^codecs\.flux\.weights is .*whose vae cannot be read: "):
+        write_codec(tmp_path / "codec", settings, 16)
+    assert not (tmp_path / "codec").exists()
 
 
 def test_a_folder_that_was_changed_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from flux_helpers import SIDE, TINY, pairs, stirred
 from safetensors.torch import save_file
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.weights import Weights
 from alchemist.families.flux import pretrained
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.flux.generator import FluxGenerator
@@ -92,8 +93,21 @@ def test_a_published_file_is_loaded_with_the_config_of_the_settings(tmp_path: Pa
     more = few.model_copy(update={"single_blocks": 2})
     with META:
         network = transformer(more, 64)
-    with pytest.raises(Refusal, match="weights is"):
+    with pytest.raises(Refusal, match=r"weights is .* lacks single_transformer_blocks\.1\."):
         pretrained.load(network, more)
+
+
+def test_a_published_file_with_a_tensor_too_few_or_too_many_is_refused() -> None:
+    found, given = Weights("weights", "x", Path("flux.safetensors")), published(1, 1)
+    more = {f"model.diffusion_model.{name}": value for name, value in given.items()}
+    kept = pretrained.converted(more | {"odd.bias": torch.zeros(1)}, found)
+    with META:
+        network = transformer(MINI.model_copy(update={"double_blocks": 1, "single_blocks": 1}), 64)
+    with pytest.raises(Refusal, match=r"holds odd\.bias, which that network does not have"):
+        found.fits(kept, network.state_dict())
+    del given["time_in.in_layer.bias"]
+    with pytest.raises(Refusal, match=r"weights is 'x', .*: it lacks 'time_in\.in_layer\.bias'\.$"):
+        pretrained.converted(given, found)
 
 
 def test_a_folder_of_diffusers_and_a_cells_checkpoint_give_the_same_model(tmp_path: Path) -> None:

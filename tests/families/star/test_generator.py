@@ -16,10 +16,10 @@ from alchemist.families.star.generator import (
     open_codec,
     softmax_errors,
 )
-from alchemist.families.star.pyramid import to_float
 from alchemist.families.star.settings import StarLaw
 from alchemist.families.star.tokenizer import Tokenizer, save
 from alchemist.models.batch import Batch, Chance
+from alchemist.models.pixels import to_float
 
 
 def pairs(codes: Tokenizer, count: int, length: int = 5, seed: int = 0) -> Batch:

@@ -13,9 +13,9 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.families.star import tokenizer, tokenizer_fit
 from alchemist.families.star.generator import StarCodec
-from alchemist.families.star.pyramid import to_float
 from alchemist.families.star.settings import FitSettings
 from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
+from alchemist.models.pixels import to_float
 from alchemist.pools.emoji import compose
 
 
