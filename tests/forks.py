@@ -8,6 +8,8 @@ What a stage loads by itself is tested where it is started by a Python of its ow
 """
 
 import contextlib
+import gc
+import multiprocessing
 import os
 import runpy
 import socket
@@ -21,6 +23,7 @@ LOADED = (
     "typer", "tqdm", "transformers.models.bert.modeling_bert", "accelerate", "open_clip", "timm",
     "cleanfid.features", "cv2", "matplotlib.figure", "jinja2",
 )  # fmt: skip
+FORK = multiprocessing.get_context("fork")
 # Asks for a run, and lends its standard streams for it.
 CLIENT = """#!{python} -IS
 import os, socket, sys
@@ -61,16 +64,12 @@ def serve(address: str) -> None:
         client, _ = listener.accept()
         with client:
             asked, streams, _, _ = socket.recv_fds(client, 2**20, 3)
-            child = os.fork()
-            if not child:
-                listener.close()
-                client.close()
-                become(asked.decode().split("\0"), streams)
-                return
+            run = FORK.Process(target=become, args=(asked.decode().split("\0"), streams))
+            run.start()
             for stream in streams:
                 os.close(stream)
-            _, status = os.waitpid(child, 0)
-            client.send(str(os.waitstatus_to_exitcode(status)).encode())
+            run.join()
+            client.send(str(run.exitcode).encode())
 
 
 def become(words: list[str], streams: list[int]) -> None:
@@ -79,7 +78,6 @@ def become(words: list[str], streams: list[int]) -> None:
     assert flag == "-m"
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
-        os.close(stream)
     os.chdir(folder)
     options = int(count) - 3
     os.environ.clear()
@@ -98,4 +96,6 @@ if __name__ == "__main__":
     # The forks load the code of their own folders.
     for name in [name for name in sys.modules if name.split(".")[0] == "alchemist"]:
         del sys.modules[name]
+    gc.collect()
+    gc.freeze()  # or each fork copies what it looks through
     serve(sys.argv[1])

@@ -75,7 +75,7 @@ def _images(count: int) -> np.ndarray:
 
 
 FIT = FitSettings(
-    images=6400, pairs=64, batch=32, learning_rate=2e-3, perceptual=0.0, codes=64, width=32, seed=0
+    images=3200, pairs=64, batch=16, learning_rate=2e-3, perceptual=0.0, codes=64, width=32, seed=0
 )
 
 
@@ -91,7 +91,7 @@ def _fit(folder: Path, images: np.ndarray, stop: int | None = None) -> Tokenizer
 def test_fit_learns_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     images = _images(64)
     whole = _fit(tmp_path / "a", images)
-    _fit(tmp_path / "b", images, stop=3200)
+    _fit(tmp_path / "b", images, stop=1600)
     resumed = _fit(tmp_path / "b", images)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
