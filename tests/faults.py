@@ -130,7 +130,8 @@ FAULTS = [
           "hidden.float() if self.settings.float32_head else hidden", "hidden",
           "tests/families/star/test_transformer.py"),
     Fault("the last weights for every checkpoint", EVALUATE,
-          "ema-{point['images']:09d}", "ema-{ran['points'][-1]['images']:09d}", TEST_EVALUATE),
+          'course.checkpoint(point["images"])', 'course.checkpoint(ran["points"][-1]["images"])',
+          TEST_EVALUATE),
     Fault("the last names for every checkpoint", EVALUATE,
           'point["names"]', 'ran["points"][-1]["names"]', TEST_EVALUATE),
     Fault("prompts scored with the captions of references", "stages/floors.py",
@@ -164,8 +165,14 @@ FAULTS = [
           "settings.direction * measure", "measure", "tests/stages/test_heuristic.py"),
     Fault("all but plain pairs called informative", f"{KINDS}/oracle.py",
           'planted == "informative"', 'planted != "plain"', "tests/stages/test_oracle.py"),
-    Fault("the bill of the first checkpoint", TRAIN,
-          "flops * points[-1].images", "flops * points[0].images", TEST_TRAIN),
+    Fault("the bill of the first checkpoint", "alchemist/models/course.py",
+          "each * self.stops[-1]", "each * self.stops[0]", TEST_TRAIN),
+    # --- what is adapted
+    Fault("pretrained on the pool", "stages/pretrain.py",
+          "data.pretraining()", "data.pool()", "tests/test_stages_adapted.py"),
+    Fault("adapters on random weights", "alchemist/families/flux/generator.py",
+          "self.network = pretrained.load(self.network, settings)", "initialise(self.network, seed)",
+          "tests/test_stages_adapted.py"),
 ]  # fmt: skip
 
 

@@ -166,7 +166,7 @@ class Copy:
         for name in ("alchemist", "stages"):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.params: dict[str, Any] = files.read_json(grid.folder / "data/params.json")
-        del self.params["sources"]  # which check adds
+        del self.params["sources"], self.params["budgets"]  # which check adds
 
     def add(self, file: str, text: str, table: str = "", line: str = "") -> None:
         """One file, and one line in one table, before the others."""
