@@ -7,8 +7,6 @@ Nothing stands in for weights that are not here or do not fit: whoever asks for 
 import logging
 import pickle
 import re
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from alchemist.core import hub
 from alchemist.core.refusal import Refusal
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -149,8 +148,7 @@ def find(asked: str, key: str, files: list[str]) -> Weights:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     host = str(urlsplit(constants.ENDPOINT).hostname)
-    reached = not constants.HF_HUB_OFFLINE and answers(constants.ENDPOINT)
-    with hub_offline(not reached):  # its cache is asked all the same
+    with hub.asked(constants.ENDPOINT) as reached:
         try:
             fetched = snapshot_download(asked, allow_patterns=files, ignore_patterns=["*.fp16.*"])
             return Weights(key, asked, Path(fetched))
@@ -192,30 +190,6 @@ def here(asked: str, file: str) -> Path | None:
 def is_name(asked: str) -> bool:
     """Whether they are named as a repository of the hub is, OWNER/NAME, and not as a file."""
     return _NAME.fullmatch(asked) is not None and not asked.endswith(_FILES)
-
-
-def answers(address: str) -> bool:
-    """Whether a host can be reached; the hub's client would try for a minute."""
-    try:
-        with urllib.request.urlopen(address, timeout=10):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-
-
-@contextmanager
-def hub_offline(on: bool) -> Iterator[None]:
-    """The hub's client asks its cache alone."""
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or on
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 @contextmanager
