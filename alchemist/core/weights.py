@@ -54,8 +54,7 @@ class Weights:
                 f"whose {what} cannot be read as tensors alone; safetensors or a state dict of torch is legal"
             ) from None
         except _GARBLED as error:
-            told = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".:")
-            told = f"it lacks {told}" if isinstance(error, KeyError) else told
+            told = f"it lacks {error}" if isinstance(error, KeyError) else _sentence(error)
             raise self.refusal(f"whose {what} cannot be read: {told}") from None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -125,6 +124,11 @@ class Weights:
         return network.eval().requires_grad_(False)
 
 
+def _sentence(error: BaseException) -> str:
+    """The first of what a library says."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).partition(". ")[0].rstrip(".:")
+
+
 def _shaped(name: str, stored: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     return f"{name} of the shape {tuple(stored)}, which is {tuple(wanted)}"
 
@@ -157,7 +161,7 @@ def find(asked: str, key: str, files: list[str]) -> Weights:
         except RepositoryNotFoundError:
             said = f"which is neither a path here nor a repository of {host}"
         except (OSError, ValueError) as error:
-            told = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
+            told = _sentence(error.__cause__ or error)
             why = f"does not give it ({told})" if reached else "is out of reach: go online once"
             said = f"which is not here, and {host} {why}"
     raise Refusal(f"{key} is {asked!r}, {said}; or set it to a path.")
