@@ -96,7 +96,7 @@ def parse_params(text: str, path: Path) -> Any:
 
 
 def check_others(given: Any, pipeline: Path) -> None:
-    """Compares the families of `grid.others` in sound params with those that DVC's file, if any, reads.
+    """Compares the families of sound params' `grid.others` with those that DVC's file, if any, reads.
 
     Raises Refusal for one that is missing, over which DVC would stumble, and for one of which it would run
     nothing.

@@ -121,7 +121,7 @@ FAULTS = [
     Fault("the pooled vector of the next caption", "alchemist/models/text.py",
           "found[i] = one[: len(pieces[i])], vector", "found[i - 1] = one[: len(pieces[i])], vector",
           "tests/models/test_text.py"),
-    Fault("a tower with weights that were never stored", "alchemist/models/text_towers.py",
+    Fault("a tower with weights that were never stored", "alchemist/core/weights.py",
           'sorted(about["missing_keys"])', "[]", "tests/models/test_text.py"),
     Fault("phi of tied scales by rounding up", "alchemist/families/star/published.py",
           "10: (0, 0, 1, 1, 1, 2, 2, 3, 3, 3)", "10: (0, 0, 1, 1, 1, 2, 2, 2, 3, 3)",

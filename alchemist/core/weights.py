@@ -7,8 +7,6 @@ Nothing stands in for weights that are not here or do not fit: whoever asks for 
 import logging
 import pickle
 import re
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from alchemist.core import hub
 from alchemist.core.refusal import Refusal
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -55,8 +54,7 @@ class Weights:
                 f"whose {what} cannot be read as tensors alone; safetensors or a state dict of torch is legal"
             ) from None
         except _GARBLED as error:
-            told = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".:")
-            told = f"it lacks {told}" if isinstance(error, KeyError) else told
+            told = f"it lacks {error}" if isinstance(error, KeyError) else _sentence(error)
             raise self.refusal(f"whose {what} cannot be read: {told}") from None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -126,6 +124,11 @@ class Weights:
         return network.eval().requires_grad_(False)
 
 
+def _sentence(error: BaseException) -> str:
+    """The first of what a library says."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).partition(". ")[0].rstrip(".:")
+
+
 def _shaped(name: str, stored: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     return f"{name} of the shape {tuple(stored)}, which is {tuple(wanted)}"
 
@@ -149,8 +152,7 @@ def find(asked: str, key: str, files: list[str]) -> Weights:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     host = str(urlsplit(constants.ENDPOINT).hostname)
-    reached = not constants.HF_HUB_OFFLINE and answers(constants.ENDPOINT)
-    with hub_offline(not reached):  # its cache is asked all the same
+    with hub.asked(constants.ENDPOINT) as reached:
         try:
             fetched = snapshot_download(asked, allow_patterns=files, ignore_patterns=["*.fp16.*"])
             return Weights(key, asked, Path(fetched))
@@ -159,7 +161,7 @@ def find(asked: str, key: str, files: list[str]) -> Weights:
         except RepositoryNotFoundError:
             said = f"which is neither a path here nor a repository of {host}"
         except (OSError, ValueError) as error:
-            told = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
+            told = _sentence(error.__cause__ or error)
             why = f"does not give it ({told})" if reached else "is out of reach: go online once"
             said = f"which is not here, and {host} {why}"
     raise Refusal(f"{key} is {asked!r}, {said}; or set it to a path.")
@@ -192,30 +194,6 @@ def here(asked: str, file: str) -> Path | None:
 def is_name(asked: str) -> bool:
     """Whether they are named as a repository of the hub is, OWNER/NAME, and not as a file."""
     return _NAME.fullmatch(asked) is not None and not asked.endswith(_FILES)
-
-
-def answers(address: str) -> bool:
-    """Whether a host can be reached; the hub's client would try for a minute."""
-    try:
-        with urllib.request.urlopen(address, timeout=10):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-
-
-@contextmanager
-def hub_offline(on: bool) -> Iterator[None]:
-    """The hub's client asks its cache alone."""
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or on
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 @contextmanager

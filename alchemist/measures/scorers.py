@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alchemist.core import devices, files, stateless, weights
+from alchemist.core import devices, files, hub, stateless, weights
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import LIT, ScorerSettings
 from alchemist.measures.clip_score import Scorer, of_captions, of_images, trunk
@@ -188,8 +188,7 @@ def load_published(name: str, device: torch.device = CPU, place: str | None = No
         found.fill(model, found.tensors(), _SIZES)
         return Scorer(model.to(device), preprocess, pieces, False, device, files.sha256(found.path))
     host = "huggingface.co" if card.get("hf_hub") else str(urlsplit(card.get("url", "")).hostname)
-    # Without a network the hub's client would try for a minute; its cache is asked all the same.
-    with weights.quiet(), weights.hub_offline(not weights.answers(f"https://{host}")):
+    with weights.quiet(), hub.asked(f"https://{host}"):
         try:
             download_pretrained(card)
         except OSError:

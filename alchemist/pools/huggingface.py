@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from alchemist.core import hub
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import MISSING_IMAGE, Found, as_extra, check_kept, id_text
@@ -105,7 +106,8 @@ def _opened(pool: HuggingFacePool) -> "Dataset":
         if on_disk:
             data = datasets.load_from_disk(pool.path)
         else:
-            data = datasets.load_dataset(pool.path, pool.config, split=pool.split, revision=pool.revision)
+            with hub.asked(datasets.config.HF_ENDPOINT):
+                data = datasets.load_dataset(pool.path, pool.config, split=pool.split, revision=pool.revision)
     except Exception as error:  # of many libraries: of the hub, of its files, of Arrow
         told = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         source = "is no data set that save_to_disk wrote" if on_disk else "the hub does not give"

@@ -1,0 +1,30 @@
+"""The Hugging Face hub: out of reach, its clients would try for a minute and tell of each try."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def asked(address: str) -> Iterator[bool]:
+    """Whether the host answers; where it does not, or may not be asked, only the cache of the hub is."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    reached = not before and _answers(address)
+    constants.HF_HUB_OFFLINE = not reached
+    try:
+        yield reached
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
