@@ -88,6 +88,7 @@ def become(words: list[str], streams: list[int]) -> None:
 
 
 if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[1])  # until a fork has the folder that it runs in
     from alchemist.core import process
 
     process.prepare()

@@ -116,7 +116,10 @@ class _Column:
                 if self.first + len(self.values) == self.broken:
                     raise Unreadable(f"{self.path} cannot be read from row {self.broken} on")
                 self._step()
-            return image_bytes(self.values[row - self.first])
+            value = image_bytes(self.values[row - self.first])
+            if row == self.starts[-1] - 1:  # the pass is over: the next file has the memory of its pages
+                self.batches, self.values, self.group = iter(()), (), -1
+            return value
 
     def _step(self) -> None:
         """The next batch of the row group."""

@@ -109,3 +109,16 @@ def test_a_files_rows_are_not_held_once_they_are_read(tmp_path):
         assert len(fetch(found.image)) == 65_536
         peak = max(peak, pa.total_allocated_bytes() - before)
     assert peak < 8 * 2**20
+
+
+def test_a_file_whose_last_row_was_read_holds_none_and_is_read_again(tmp_path):
+    images = [bytes([row]) * 65_536 for row in range(64)]
+    table = pa.table({"image": images, "caption": [str(row) for row in range(64)]})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False, compression="none")
+    del table
+    before = pa.total_allocated_bytes()
+    places = [found.image for found in parquet.read(user_pool(tmp_path, "parquet"))]
+    for _ in range(2):
+        assert [fetch(place) for place in places] == images
+        assert pa.total_allocated_bytes() - before < 2**18
+    assert fetch(places[-1]) == images[-1]
