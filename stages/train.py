@@ -57,9 +57,8 @@ def run(
         torch=torch.__version__,
     )
     # On pairs of the pool, which are the same in every arm.
-    flops = training.forward_flops(
-        generator.losses, data.batch(pool.numbers[: settings.chunk or settings.batch]).to(device), training=True
-    )
+    some = data.batch(pool.numbers[: settings.chunk or settings.batch]).to(device)
+    flops = training.forward_flops(generator.losses, some, training=True)
     with (
         Scratch(scratch, mark) as state,
         tqdm(total=points[-1].images, unit="img", desc=out.name, mininterval=1) as bar,

@@ -24,7 +24,7 @@ class Return:
 def returns(of: Estimates) -> list[Return]:
     """Of every rater of the grid that trains a proxy and orders a subset, for every ratio and model."""
     params, out = of.params, list[Return]()
-    grid, roles, train = params.grid, params.roles, of.scale.train
+    grid, roles = params.grid, params.roles
     for name, ratio, model in grid.runs():
         rater = params.selections[name].rater
         if LISTS[params.raters[rater].kind] != "raters" or (rater, ratio, model) in {
@@ -37,7 +37,7 @@ def returns(of: Estimates) -> list[Return]:
         once, each, _ = of.rating(rater, proxy, trunk)
         if (rating := once + each * of.pairs.pool) > 0:
             image = 3 * of.forward(model)
-            ends = {n: point.images for point in points(train, ratio) for n in point.names}
+            ends = {n: point.images for point in points(of.train_of(model)[1], ratio) for n in point.names}
             full, subset = image * ends["equal_images"], image * ends["equal_epochs"]
             runs = break_even(rating, full, subset)
             out.append(Return(rater, ratio, model, rating, full, subset, runs))
