@@ -73,7 +73,7 @@ def ours(
 
 def plain(folder: Path, upper: float) -> Callable[[], object]:
     """The published steps, on batches read alike."""
-    run = _run(folder)
+    run = _run(folder, given.params()["roles"]["proxy"], _budget())
     roles, device = given.params()["roles"], devices.chosen("cpu")
     tokenizer = material.codec().tokenizer
     proxy = PlainStar(material.size(roles["proxy"]), tokenizer, TEXT_WIDTH)

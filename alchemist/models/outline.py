@@ -156,6 +156,16 @@ def alive_bytes(run: Callable[[], object], others: Iterable[Tensor], fused: bool
     return alive.most
 
 
+def passed(run: Callable[[], object], others: Iterable[Tensor]) -> tuple[float, int]:
+    """`pass_flops` and `alive_bytes` of whatever is run, at once and without a gradient."""
+    with (
+        torch.no_grad(), _fused_attention() as products, _Alive(others) as alive,
+        FlopCounterMode(display=False) as counter,
+    ):  # fmt: skip
+        run()
+    return float(counter.get_total_flops() + sum(products)), alive.most
+
+
 @dataclass(frozen=True)
 class Fixed:
     """A network that nothing trains, at one length of its input: what a pass of one input takes."""
@@ -170,11 +180,9 @@ class Fixed:
 def fixed(network: nn.Module, run: Callable[[int], Tensor], inputs: int = PROBE) -> Fixed:
     """Counts of a network on `meta`, whose pass over as many inputs is `run`, at `inputs` at once."""
     shapes = list[torch.Size]()
-    flops = pass_flops(lambda: shapes.append(run(inputs).shape)) / inputs
-    with torch.no_grad():
-        alive = alive_bytes(lambda: run(inputs), held(network)) / inputs
+    flops, alive = passed(lambda: shapes.append(run(inputs).shape), held(network))
     count = sum(p.numel() for p in network.parameters())
-    return Fixed(count, held_bytes(network), flops, alive, shapes[0][-1])
+    return Fixed(count, held_bytes(network), flops / inputs, alive / inputs, shapes[0][-1])
 
 
 class _Attention(torch.autograd.Function):
@@ -193,12 +201,20 @@ class _Attention(torch.autograd.Function):
 
 
 @contextlib.contextmanager
-def _fused_attention() -> Iterator[None]:
+def _fused_attention() -> Iterator[list[int]]:
+    """Gives the FLOPs of its two products, call by call, which no counter sees."""
+    products: list[int] = []
+
+    def fused(*given: Any, **_: Any) -> Any:
+        q, k, v = given[:3]
+        products.append(2 * q.numel() // q.shape[-1] * k.shape[-2] * (q.shape[-1] + v.shape[-1]))
+        return _Attention.apply(q, k, v)
+
     # By the name in its module: a mode of torch functions is off while a backward pass recomputes blocks.
     own = F.scaled_dot_product_attention
-    F.scaled_dot_product_attention = lambda q, k, v, *_, **__: _Attention.apply(q, k, v)
+    F.scaled_dot_product_attention = fused
     try:
-        yield
+        yield products
     finally:
         F.scaled_dot_product_attention = own
 

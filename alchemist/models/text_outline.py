@@ -68,7 +68,7 @@ def t5(weights: str, subfolder: str, pieces: int) -> Fixed:
     from transformers import T5Config, T5EncoderModel
 
     with META:
-        network = T5EncoderModel(_config(T5Config, weights, subfolder, published=T5_XXL))
+        network: nn.Module = T5EncoderModel(_config(T5Config, weights, subfolder, published=T5_XXL))
     return _counted(network.to(torch.bfloat16), pieces)
 
 

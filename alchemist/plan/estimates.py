@@ -4,8 +4,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.settings.rater import SeededRater
 from alchemist.core.settings.scale import ScaleSettings
@@ -29,8 +27,8 @@ class Estimates:
         self.params, self.pairs, self.assets = params, pairs, assets
         self.scale: ScaleSettings = params.scales[params.scale]
         for name in (
-            "outline", "generator", "size", "forward", "trained", "sampling", "drawing", "rating", "encoding",
-            "features", "scorer",
+            "outline", "generator", "size", "forward", "trained", "sampling", "drawing", "_drawn", "rating",
+            "encoding", "features", "scorer",
         ):  # fmt: skip
             setattr(self, name, cache(getattr(self, name)))  # of this object alone
 
@@ -84,9 +82,7 @@ class Estimates:
 
     def sampling(self, model: str) -> float:
         """FLOPs of an image that a trained model draws and its codec decodes, and of its own pair's loss."""
-        settings, network, text = self.params.models[model], self.generator(model), self.batch(model).text
-        law = self.scale.sample[settings.family]
-        flops = counts.pass_flops(lambda: network.sample(text, text, Chance.run(0, 0, PROBE), law)) / PROBE
+        flops, network = self._drawn(model)[0], self.generator(model)
         if network.likelihood is not None:
             flops += counts.loss_flops(network, self.batch(model), training=False)
         return flops
@@ -95,18 +91,23 @@ class Estimates:
         """Most bytes of measuring it: its weights and its codec's, and what draws or measures a batch."""
         settings, count = self.params.models[model], self.scale.evaluate.batch
         outline, network = self.outline(settings.family), self.generator(model)
-        text, law = self.batch(model, count).text, self.scale.sample[settings.family]
         weights = counts.weight_bytes(network, outline.frozen_bytes(settings)) + counts.held_bytes(
             outline.codec
         )
-        with torch.no_grad():
-            most = counts.alive_bytes(
-                lambda: network.sample(text, text, Chance.run(0, 0, count), law),
-                [*network.parameters(), *network.buffers(), *counts.held(outline.codec)],
-            )
         fixed = [*self.features(), self.scorer()[0]]
         weights += sum(one.weight_bytes for one in fixed)
-        return cost.passing(weights, max(most / count, *(one.alive for one in fixed)), count)
+        return cost.passing(weights, max(self._drawn(model)[1], *(one.alive for one in fixed)), count)
+
+    def _drawn(self, model: str) -> tuple[float, float]:
+        """FLOPs of an image that a model draws and its codec decodes, and bytes alive, a batch at once."""
+        settings, count = self.params.models[model], self.scale.evaluate.batch
+        network, codec = self.generator(model), self.outline(settings.family).codec
+        text, law = self.batch(model, count).text, self.scale.sample[settings.family]
+        flops, most = counts.passed(
+            lambda: network.sample(text, text, Chance.run(0, 0, count), law),
+            [*counts.held(network), *counts.held(codec)],
+        )
+        return flops / count, most / count
 
     def features(self) -> list[Fixed]:
         """The networks that `evaluate` takes features by, that of `features` first."""
@@ -131,11 +132,10 @@ class Estimates:
         text, count = of_family(self.scale.encode.text, family), self.scale.encode.batch
         pooled = pooled if text.kind != "minilm" else 0  # whose pooled vector is the mean of the states
         towers = text_outline.towers(text)
-        flops = counts.pass_flops(lambda: outline.encode(PROBE)) / PROBE + sum(one.flops for one in towers)
-        with torch.no_grad():
-            most = counts.alive_bytes(lambda: outline.encode(count), counts.held(outline.codec)) / count
+        flops, most = counts.passed(lambda: outline.encode(count), counts.held(outline.codec))
         weights = counts.held_bytes(outline.codec) + sum(one.weight_bytes for one in towers)
-        peak = cost.passing(weights, max(most, *(one.alive for one in towers)), count)
+        peak = cost.passing(weights, max(most / count, *(one.alive for one in towers)), count)
+        flops = flops / count + sum(one.flops for one in towers)
         return flops, cost.encoded_bytes(1, array, text.pieces, width, pooled), peak
 
     def recoding(self, family: str) -> tuple[float, cost.Peak]:
@@ -146,12 +146,10 @@ class Estimates:
             outline.encode(images)
             outline.decode(images)
 
-        with torch.no_grad():
-            most = counts.alive_bytes(lambda: through(count), counts.held(outline.codec)) / count
+        flops, most = counts.passed(lambda: through(count), counts.held(outline.codec))
         fixed = [self.features()[0], *self.scorer()]
         weights = counts.held_bytes(outline.codec) + sum(one.weight_bytes for one in fixed)
-        flops = counts.pass_flops(lambda: through(PROBE)) / PROBE
-        return flops, cost.passing(weights, max(most, *(one.alive for one in fixed)), count)
+        return flops / count, cost.passing(weights, max(most / count, *(one.alive for one in fixed)), count)
 
     def rating(self, rater: str, proxy: str, trunk: str) -> tuple[float, float, cost.Peak | None]:
         """FLOPs of training a rater and of rating a pair with it, and most bytes of the training, if any."""
