@@ -1,6 +1,12 @@
-"""FLUX's training step beside a plain float32 loop over the same model of diffusers."""
+"""FLUX's training step beside a plain float32 loop over the same model of diffusers.
 
+python -m benchmarks flux
+python -m benchmarks.flux compile 5    # and with `compile: true` of the model, beside itself without
+"""
+
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,10 +36,11 @@ def _size() -> FluxSettings:
     return parse(FluxSettings, given.params()["models"][MODEL], MODEL)
 
 
-def ours(folder: Path) -> Callable[[], object]:
+def ours(folder: Path, compiled: bool = False) -> Callable[[], object]:
     """Steps of `alchemist.models.training`, with what the loop does around each."""
     data, _ = material.opened(folder)
-    return material.our_steps(data, FluxGenerator(_size(), PixelCodec(SIDE), 0), BATCH, STEPS)
+    size = _size().model_copy(update={"compile": compiled})
+    return material.our_steps(data, FluxGenerator(size, PixelCodec(SIDE), 0), BATCH, STEPS)
 
 
 def plain(folder: Path, encodes: bool) -> Callable[[], object]:
@@ -106,12 +113,36 @@ def _text(
     return states, states.sum(1) / words["attention_mask"].sum(1, keepdim=True)
 
 
+def _write(folder: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (material.PAIRS, SIDE, SIDE, 3), dtype=np.uint8)
+    material.write(folder, PixelCodec(SIDE).encode(images))
+
+
+def compiled(repeats: int) -> Ratio:
+    """Images a second with torch.compile beside those without; compilation is in turns that do not count."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write(folder)
+        contestants = {
+            "compiled": Contestant(ours, folder, True, ours=True),
+            "plain": Contestant(ours, folder, False, ours=True),
+        }
+        first = contestants["compiled"].turn() - contestants["plain"].turn()
+        seconds = medians(contestants, repeats)
+    rate = {name: STEPS * BATCH / each for name, each in seconds.items()}
+    words = (
+        f"images/s at {MODEL}, batch {BATCH}: {rate['compiled']:.0f} over {rate['plain']:.0f}; the first "
+        f"{STEPS} steps take {first:.0f} s more, all of it {time.perf_counter() - began:.0f} s"
+    )
+    return Ratio("training FLUX compiled", rate["compiled"] / rate["plain"], "", words)
+
+
 def ratios(repeats: int) -> list[Ratio]:
     """Images a second beside both loops."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        images = np.random.default_rng(0).integers(0, 256, (material.PAIRS, SIDE, SIDE, 3), dtype=np.uint8)
-        material.write(folder, PixelCodec(SIDE).encode(images))
+        _write(folder)
         seconds = medians(
             {
                 "ours": Contestant(ours, folder, ours=True),
@@ -129,3 +160,8 @@ def ratios(repeats: int) -> list[Ratio]:
         words = f"images/s at {MODEL}, batch {BATCH}: {rate['ours']:.0f} over {rate[yardstick]:.0f}"
         found.append(Ratio(f"training FLUX beside {what}", rate["ours"] / rate[yardstick], goal, words))
     return found
+
+
+if __name__ == "__main__":
+    one = compiled(int(sys.argv[2]))
+    print(f"{one.name}: {one.value:.2f} ({one.words})")

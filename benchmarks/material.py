@@ -63,9 +63,12 @@ def write(folder: Path, arrays: Arrays) -> None:
     (folder / "captions.json").write_text(json.dumps(captions))
 
 
-def our_steps(data: Encoded, generator: Generator, batch: int, steps: int) -> Callable[[], object]:
+def our_steps(
+    data: Encoded, generator: Generator, batch: int, steps: int, chunk: int | None = None
+) -> Callable[[], object]:
     """A turn of `steps` of `alchemist.models.training`, with what the loop does around each."""
-    settings = parse(TrainSettings, given.params()["scales"]["tiny"]["train"], "train")
+    values = given.params()["scales"]["tiny"]["train"]
+    settings = parse(TrainSettings, {**values, "chunk": chunk}, "train")
     device = devices.chosen("cpu")
     average = Average(generator, settings.ema_images)
     adam = optimiser(generator, generator, settings.learning_rate, settings.weight_decay)

@@ -2,6 +2,7 @@
 
     python -m benchmarks memory
     python -m benchmarks.memory sizes 10000 160000 [FORMAT …]    # of what reads your files, sizes of your own
+    python -m benchmarks.memory chunks m 64 8         # a step of model m in chunks of 8 beside whole batches
 
 The stages run as they are, each in a process of its own, on a person's pairs of random 32 px images:
 all stages on parquet, those that read the person's files on a folder and on tars too.
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -29,8 +31,9 @@ import numpy as np
 from PIL import Image
 
 from alchemist.core import files, stateless
+from alchemist.families.star.generator import StarGenerator
 from alchemist.params.sources import passed_on
-from benchmarks import given
+from benchmarks import given, material, rating
 from benchmarks.ratio import Ratio
 
 SIZES = (3_000, 12_000)
@@ -113,10 +116,43 @@ def run(stage: str, folder: Path) -> float:
         arguments[name] = Path(options[name]) if is_path else options[name]
     with contextlib.chdir(folder), contextlib.redirect_stdout(sys.stderr):
         work(**arguments)
+    return max(_own_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 2**10
+
+
+def _own_peak() -> int:
     # The kernel's ru_maxrss of this process begins at the peak of the one that started it.
     own = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert own is not None
-    return max(int(own[1]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 2**10
+    return int(own[1])
+
+
+def turn(what: str, folder: Path, model: str, batch: int, chunk: int | None) -> str:
+    """Peak MiB of this process over some steps of training, or of a rater with credit eq. 9, and their ms a
+    pair of the pool."""
+    if what == "train":
+        data, _ = material.opened(folder)
+        network = StarGenerator(material.size(model), material.codec(), 0)
+        steps, run = 1, material.our_steps(data, network, batch, 1, chunk)
+    else:
+        steps, run = rating.STEPS, rating.ours(folder, "penalty", 0.7, model, batch=batch, chunk=chunk)
+    times = []
+    for _ in range(4):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return f"{_own_peak() / 2**10:.0f} MiB, {min(times[1:]) / steps / batch * 1e3:.1f} ms"
+
+
+def chunks(model: str, batch: int, chunk: int) -> Iterator[str]:
+    """What whole batches and chunks take, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        material.write(Path(folder), material.tokens())
+        for what in ("train", "rate"):
+            for size in ("0", str(chunk)):
+                command = [sys.executable, "-m", "benchmarks.memory", what, folder, model, str(batch), size]
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+                how = f"in chunks of {size}" if size != "0" else "whole"
+                yield f"{what} {model}, batch {batch}, {how}: {done.stdout.strip()} a pair"
 
 
 def peak(stage: str, folder: Path, repeats: int) -> float:
@@ -150,5 +186,11 @@ if __name__ == "__main__":
         asked = int(sys.argv[2]), int(sys.argv[3])
         for ratio in ratios(1, asked, every=False, formats=sys.argv[4:] or FORMATS):
             print(f"{ratio.name}: {ratio.value:.3f} ({ratio.words})", flush=True)
+    elif sys.argv[1] == "chunks":
+        for line in chunks(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])):
+            print(line, flush=True)
+    elif len(sys.argv) > 4:
+        how, place, model, batch, size = sys.argv[1:]
+        print(turn(how, Path(place), model, int(batch), int(size) or None))
     else:
         print(run(sys.argv[1], Path(sys.argv[2])))

@@ -36,24 +36,27 @@ def _settings(credit: str) -> MetaRater:
     return parse(MetaRater, {"kind": "meta", "credit": credit, **CREDITS[credit]}, credit)
 
 
-def _budget() -> RateSettings:
-    return parse(RateSettings, given.params()["scales"]["tiny"]["rate"], "rate")
+def _budget(**values: object) -> RateSettings:
+    return parse(RateSettings, {**given.params()["scales"]["tiny"]["rate"], **values}, "rate")
 
 
-def _run(folder: Path) -> Plain:
+def _run(folder: Path, proxy: str, budget: RateSettings) -> Plain:
     """A run on the pairs of a folder, of which the steps alone are taken."""
     data, _ = material.opened(folder)
-    size = material.size(given.params()["roles"]["proxy"])
+    size = material.size(proxy)
     return Plain(
         lambda seed: StarGenerator(size, material.codec(), seed), data, data.pool(), data.validation(), 0,
-        _budget(), Scratch(folder, "rating"), lambda n, words: None, lambda n: None,
+        budget, Scratch(folder, "rating"), lambda n, words: None, lambda n: None,
     )  # fmt: skip
 
 
-def ours(folder: Path, credit: str, upper: float) -> Callable[[], object]:
-    """Windows of our steps, with the batches that they take; proxy and trunk as params.yaml has them."""
+def ours(
+    folder: Path, credit: str, upper: float, proxy: str | None = None, **values: object
+) -> Callable[[], object]:
+    """Windows of our steps, with the batches that they take; proxy, trunk and budget as params.yaml has them,
+    but for another proxy and other values."""
     settings, device, roles = _settings(credit), devices.chosen("cpu"), given.params()["roles"]
-    run = _run(folder)
+    run = _run(folder, proxy or roles["proxy"], _budget(**values))
     rater = Rater(StarTrunk(material.size(roles["rater"]), material.codec(), 0), 0)
     state = steps.start(run.proxy(0), rater, settings, run.budget)
     width, number = settings.unroll_steps or 1, 0
@@ -70,7 +73,7 @@ def ours(folder: Path, credit: str, upper: float) -> Callable[[], object]:
 
 def plain(folder: Path, upper: float) -> Callable[[], object]:
     """The published steps, on batches read alike."""
-    run = _run(folder)
+    run = _run(folder, given.params()["roles"]["proxy"], _budget())
     roles, device = given.params()["roles"], devices.chosen("cpu")
     tokenizer = material.codec().tokenizer
     proxy = PlainStar(material.size(roles["proxy"]), tokenizer, TEXT_WIDTH)

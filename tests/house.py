@@ -30,7 +30,7 @@ ARROWS = {  # which rooms a room may import from
     "measures": {"core", "settings", "models"},
     "raters": {"core", "settings", "models", "measures", "pools"},
     "report": {"core", "settings", "analysis", "pools", "pruning", "raters"},
-    "plan": {"core", "settings", "params", "analysis", "pools", "pruning", "models", "raters"},
+    "plan": {"core", "settings", "params", "analysis", "pools", "pruning", "models", "measures", "raters"},
 }
 # A room within core: every stage reads settings, and one dep for both keeps dvc.lock short.
 SETTINGS, SETTING = ["core", "settings"], re.compile(r"^core\.settings\b")

@@ -45,7 +45,9 @@ class Outline:
     trunk: Callable[[Any], Trunk]
     text_widths: Callable[[Any], tuple[int, int]]  # numbers of a word piece's state, of a pooled vector
     frozen_bytes: Callable[[Any], int]  # of a parameter that training does not move
+    codec: nn.Module
     encode: Callable[[int], object]  # a pass of the image codec over as many images
+    decode: Callable[[int], object]  # and back, to as many
 
     def batch(self, settings: Any, count: int, pieces: int) -> Batch:
         """`count` pairs with captions of as many word pieces, without values."""
@@ -95,6 +97,27 @@ def size(network: Generator) -> Size:
     )
 
 
+def held(network: nn.Module) -> list[Tensor]:
+    """What a network holds: parameters and buffers."""
+    return [*network.parameters(), *network.buffers()]
+
+
+def held_bytes(network: nn.Module) -> int:
+    """Bytes of a network's parameters, in the types that they have."""
+    return sum(p.numel() * p.element_size() for p in network.parameters())
+
+
+def weight_bytes(network: nn.Module, frozen: int) -> int:
+    """Bytes of a network's parameters in float32, or `frozen` bytes each of those that nothing moves."""
+    return sum(p.numel() * (4 if p.requires_grad else frozen) for p in network.parameters())
+
+
+def batch_bytes(batch: Batch) -> int:
+    """Bytes of a batch on a device."""
+    tensors = [*batch.inputs.values(), batch.text.states, batch.text.mask, batch.text.pooled]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
 def loss_flops(generator: Generator, batch: Batch, training: bool) -> float:
     """FLOPs a pair of a forward pass of the losses; `train_flops` of a cell is thrice that, an image."""
     return forward_flops(generator.losses, batch, training)
@@ -120,11 +143,46 @@ def activation_bytes(network: nn.Module, loss: Callable[[], Tensor], pairs: int)
         parameter.grad = torch.zeros_like(parameter)
     gradients = (parameter.grad for parameter in moved if parameter.grad is not None)
     others = [*network.parameters(), *network.buffers(), *gradients]
-    with _fused_attention(), _Alive(others) as alive:
-        loss().backward()
+    most = alive_bytes(lambda: loss().backward(), others)
     for parameter in moved:
         parameter.grad = None
-    return alive.most / pairs
+    return most / pairs
+
+
+def alive_bytes(run: Callable[[], object], others: Iterable[Tensor], fused: bool = True) -> int:
+    """The most bytes of what `run` makes alive at once, beside `others`; `fused`: no logits are kept."""
+    with _fused_attention() if fused else contextlib.nullcontext(), _Alive(others) as alive:
+        run()
+    return alive.most
+
+
+def passed(run: Callable[[], object], others: Iterable[Tensor]) -> tuple[float, int]:
+    """`pass_flops` and `alive_bytes` of whatever is run, at once and without a gradient."""
+    with (
+        torch.no_grad(), _fused_attention() as products, _Alive(others) as alive,
+        FlopCounterMode(display=False) as counter,
+    ):  # fmt: skip
+        run()
+    return float(counter.get_total_flops() + sum(products)), alive.most
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A network that nothing trains, at one length of its input: what a pass of one input takes."""
+
+    parameters: int
+    weight_bytes: int  # of all parameters
+    flops: float  # an input
+    alive: float  # bytes an input, beside the weights
+    width: int  # numbers of what it gives of an input, the last of their shape
+
+
+def fixed(network: nn.Module, run: Callable[[int], Tensor], inputs: int = PROBE) -> Fixed:
+    """Counts of a network on `meta`, whose pass over as many inputs is `run`, at `inputs` at once."""
+    shapes = list[torch.Size]()
+    flops, alive = passed(lambda: shapes.append(run(inputs).shape), held(network))
+    count = sum(p.numel() for p in network.parameters())
+    return Fixed(count, held_bytes(network), flops / inputs, alive / inputs, shapes[0][-1])
 
 
 class _Attention(torch.autograd.Function):
@@ -143,12 +201,20 @@ class _Attention(torch.autograd.Function):
 
 
 @contextlib.contextmanager
-def _fused_attention() -> Iterator[None]:
+def _fused_attention() -> Iterator[list[int]]:
+    """Gives the FLOPs of its two products, call by call, which no counter sees."""
+    products: list[int] = []
+
+    def fused(*given: Any, **_: Any) -> Any:
+        q, k, v = given[:3]
+        products.append(2 * q.numel() // q.shape[-1] * k.shape[-2] * (q.shape[-1] + v.shape[-1]))
+        return _Attention.apply(q, k, v)
+
     # By the name in its module: a mode of torch functions is off while a backward pass recomputes blocks.
     own = F.scaled_dot_product_attention
-    F.scaled_dot_product_attention = lambda q, k, v, **_: _Attention.apply(q, k, v)
+    F.scaled_dot_product_attention = fused
     try:
-        yield
+        yield products
     finally:
         F.scaled_dot_product_attention = own
 

@@ -99,10 +99,15 @@ def _downloads(params: Params) -> list[str]:
 
 
 def _memory(work: list[Work], card: CardSettings) -> list[str]:
-    """Training that does not fit the card."""
-    return [
-        f"{one.what} takes about {one.memory / GIB:.1f} GiB at its peak; {card.name} has "
-        f"{card.memory_gib:g} GiB: it wants a smaller batch or more cards."
-        for one in work
-        if one.memory is not None and one.memory > card.memory_gib * GIB
-    ]
+    """Work that does not fit the card, and what of its settings would."""
+    found = []
+    for one in work:
+        if one.memory is None or one.fit is None or one.memory <= card.memory_gib * GIB:
+            continue
+        now = "null" if one.fit.value is None else one.fit.value
+        advice = f"at most {one.fit.most} fits" if one.fit.most else "no value fits: it wants a larger card"
+        found.append(
+            f"{one.what} takes about {one.memory / GIB:.1f} GiB at its peak; {card.name} has "
+            f"{card.memory_gib:g} GiB. {one.fit.key} is {now}; {advice}."
+        )
+    return found

@@ -91,8 +91,8 @@ def _work(plan: Plan) -> list[str]:
     out.append(f"{'all':<{WHAT}}{'':>6}{'':>14}{'':>11}{_spent(flops, card)}{_bytes(disk):>8}")
     words = (
         f"Hours are those of one {card.name} at {card.utilisation:.0%} of {card.tflops:g} TFLOP/s of bf16; "
-        "-: not counted (processors, fixed networks). Captions are counted at their full length, encoders of "
-        "captions and feature networks not at all."
+        "-: not counted (processors). Captions are counted at their full length; memory is that of the cell "
+        "that takes most."
     )
     return [*out, *_wrapped(words, ""), ""]
 

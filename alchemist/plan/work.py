@@ -3,16 +3,29 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from alchemist.core.settings.evaluation import LIT
 from alchemist.models.training import points
-from alchemist.plan import cost
+from alchemist.plan import cost, networks
 from alchemist.plan.estimates import Estimates
 from alchemist.plan.jobs import Job
 from alchemist.pruning.laws import kept_count
 
+AESTHETIC = "ViT-L-14/openai"  # whose embeddings the predictor of the kind aesthetic reads
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A key of params.yaml that says how many go through at once, its value in force, and the most that fit
+    the card."""
+
+    key: str
+    value: int | None
+    most: int
+
 
 @dataclass(frozen=True)
 class Work:
-    """Of all cells of one kind. None: not counted, as what runs on the CPU or through fixed networks."""
+    """Of all cells of one kind. None: not counted, as what runs on the CPU."""
 
     what: str
     cells: int
@@ -21,8 +34,10 @@ class Work:
     flops: float | None
     disk: float  # bytes of what they leave
     memory: float | None  # peak bytes of one of them
+    fit: Fit | None = None  # of those that take most
 
     def __add__(self, other: "Work") -> "Work":
+        larger = other if (other.memory or 0) > (self.memory or 0) else self
         return Work(
             self.what,
             self.cells + other.cells,
@@ -30,7 +45,8 @@ class Work:
             None if self.steps is None or other.steps is None else self.steps + other.steps,
             None if self.flops is None or other.flops is None else self.flops + other.flops,
             self.disk + other.disk,
-            max((one for one in (self.memory, other.memory) if one is not None), default=None),
+            larger.memory,
+            larger.fit,
         )
 
 
@@ -51,20 +67,77 @@ def _prepare(job: Job, of: Estimates) -> Work:
     return Work("prepare the pool", 1, of.pairs.total, None, None, disk, None)
 
 
+def _fit(of: Estimates, key: str, value: int | None, peak: cost.Peak) -> Fit:
+    return Fit(key, value, peak.most(of.params.plan.card.memory_gib * cost.GIB))
+
+
 def _encode(job: Job, of: Estimates) -> Work:
     family, pairs = job.options["--family"], of.pairs.encoded
-    flops, disk = of.encoding(family)
-    return Work(f"encode images, {family}", 1, pairs, None, pairs * flops, pairs * disk, None)
+    flops, disk, peak = of.encoding(family)
+    fit = _fit(of, f"scales.{of.params.scale}.encode.batch", of.scale.encode.batch, peak)
+    return Work(f"encode, {family}", 1, pairs, None, pairs * flops, pairs * disk, peak.bytes, fit)
+
+
+def _scorer(job: Job, of: Estimates) -> Work:
+    """Features of the evaluation split, and of LiT both locked networks on the split that it learns from."""
+    settings, asked, measured = of.scale.scorer, of.scale.evaluate, of.pairs.evaluation
+    taken, (images, words) = of.features(), of.scorer()
+    flops, seen, steps = measured * sum(one.flops for one in taken), measured, None
+    if asked.clip == LIT:
+        seen, steps = measured + of.pairs.scorer, settings.steps
+        flops += of.pairs.scorer * (images.flops + words.flops)
+        # Two projections and a table of products of a batch with itself, forward and back.
+        products = settings.embed_dim * (images.width + words.width + settings.batch)
+        flops += 3 * 2 * settings.steps * settings.batch * products
+    every = [*taken, images, words]
+    peak = cost.passing(sum(one.weight_bytes for one in every), max(one.alive for one in every), asked.batch)
+    disk = measured * sum(one.width for one in taken) * cost.FEATURE_BYTES
+    fit = _fit(of, f"scales.{of.params.scale}.evaluate.batch", asked.batch, peak)
+    return Work("scorer and features", 1, seen, steps, flops, disk, peak.bytes, fit)
+
+
+def _floors(job: Job, of: Estimates) -> Work:
+    """Prompts and references through the codec, features of them, and the scorer on the prompts' sides."""
+    family, asked, every = job.options["--family"], of.scale.evaluate, of.pairs.evaluation
+    through, peak = of.recoding(family)
+    features, (images, words) = of.features(), of.scorer()
+    count = asked.images + (every if asked.references == "all" else every - asked.images)
+    flops = count * (through + features[0].flops) + asked.images * (2 * images.flops + words.flops)
+    width = features[0].width + sum(one.width for one in features)  # as coded, and those of the real ones
+    disk = (count - asked.images) * width * cost.FEATURE_BYTES
+    fit = _fit(of, f"scales.{of.params.scale}.evaluate.batch", asked.batch, peak)
+    return Work(f"floors, {family}", 1, count, None, flops, disk, peak.bytes, fit)
+
+
+def _embedding(job: Job, of: Estimates) -> Work:
+    """Ratings by the networks of the evaluation, or by a CLIP of its own."""
+    name, pairs = job.options["--rater"], of.pairs.pool
+    kind = of.params.raters[name].kind
+    if kind == "semdedup":
+        used = [of.features()[0]]
+    else:
+        used = list(of.scorer()) if kind == "clip_score" else [networks.scorer(AESTHETIC, 0)[0]]
+    batch = of.scale.evaluate.batch
+    peak = cost.passing(sum(one.weight_bytes for one in used), max(one.alive for one in used), batch)
+    flops, fit = (
+        sum(one.flops for one in used),
+        _fit(of, f"scales.{of.params.scale}.evaluate.batch", batch, peak),
+    )
+    return Work(f"rate by {name}", 1, pairs, None, pairs * flops, pairs * cost.RATING_BYTES, peak.bytes, fit)
 
 
 def _rate(job: Job, of: Estimates) -> Work:
     name, proxy = job.options["--rater"], job.options["--proxy"]
     budget, pairs = of.scale.rate, of.pairs.pool
-    train, score, memory = of.rating(name, proxy, job.options["--trunk"])
+    train, score, peak = of.rating(name, proxy, job.options["--trunk"])
     trains = train > 0
     images = (budget.images if trains else 0) + (pairs if score else 0)
     steps = budget.images // budget.batch if trains else 0
-    return Work(f"rate by {name}", 1, images, steps, train + score * pairs, pairs * cost.RATING_BYTES, memory)
+    fit = None if peak is None else _fit(of, f"scales.{of.params.scale}.rate.chunk", budget.chunk, peak)
+    return Work(
+        f"rate by {name}", 1, images, steps, train + score * pairs, pairs * cost.RATING_BYTES,
+        None if peak is None else peak.bytes, fit,
+    )  # fmt: skip
 
 
 def _prune(job: Job, of: Estimates) -> Work:
@@ -75,6 +148,7 @@ def _prune(job: Job, of: Estimates) -> Work:
 def _pretrain(job: Job, of: Estimates) -> Work:
     model, settings = of.whole(job.options["--model"]), of.scale.pretrain
     assert settings is not None  # stage check refuses
+    peak = of.training(model, settings)
     return Work(
         f"pretrain {job.options['--model']}",
         1,
@@ -82,13 +156,15 @@ def _pretrain(job: Job, of: Estimates) -> Work:
         settings.images // settings.batch,
         3 * of.forward(model) * settings.images,
         of.size(model).checkpoint_bytes,
-        cost.training_bytes(of.trained(model), settings.batch, settings.precision, average=True),
+        peak.bytes,
+        _fit(of, f"scales.{of.params.scale}.pretrain.chunk", settings.chunk, peak),
     )
 
 
 def _train(job: Job, of: Estimates) -> Work:
-    model, settings = job.model, of.scale.budget(job.model)
-    stops = points(settings, job.ratio)
+    model = job.model
+    key, settings = of.train_of(model)
+    stops, peak = points(settings, job.ratio), of.training(model, settings)
     images = stops[-1].images
     return Work(
         f"train {model}",
@@ -97,19 +173,27 @@ def _train(job: Job, of: Estimates) -> Work:
         images // settings.batch,
         3 * of.forward(model) * images,  # a backward pass costs twice a forward pass
         len(stops) * of.size(model).checkpoint_bytes,
-        cost.training_bytes(of.trained(model), settings.batch, settings.precision, average=True),
+        peak.bytes,
+        _fit(of, f"{key}.chunk", settings.chunk, peak),
     )
 
 
 def _evaluate(job: Job, of: Estimates) -> Work:
-    model = job.model
-    images = len(points(of.scale.budget(model), job.ratio)) * of.scale.evaluate.images
-    return Work(f"draw images, {model}", 1, images, None, images * of.sampling(model), 0.0, None)
+    """Images of every checkpoint, their features and scores, and the loss of their prompts' pairs."""
+    model, asked = job.model, of.scale.evaluate
+    images = len(points(of.scale.budget(model), job.ratio)) * asked.images
+    each = of.sampling(model) + sum(one.flops for one in (*of.features(), of.scorer()[0]))
+    peak = of.drawing(model)
+    fit = _fit(of, f"scales.{of.params.scale}.evaluate.batch", asked.batch, peak)
+    return Work(f"evaluate {model}", 1, images, None, images * each, 0.0, peak.bytes, fit)
 
 
 KINDS: dict[str, Callable[[Job, Estimates], Work]] = {
     "prepare": _prepare,
     "encode": _encode,
+    "scorer": _scorer,
+    "floors": _floors,
+    "embedding": _embedding,
     "rate": _rate,
     "prune": _prune,
     "pretrain": _pretrain,

@@ -1,6 +1,7 @@
 """What a rater will cost, of settings alone: the counts of `meta_bill` and `proxy`, on torch's `meta`."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -9,11 +10,13 @@ from alchemist.core.settings.budget import RateSettings
 from alchemist.core.settings.rater import SeededRater
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.family import Generator
-from alchemist.models.outline import loss_flops
+from alchemist.models.outline import META, alive_bytes, loss_flops
 from alchemist.models.training import forward_flops
 from alchemist.raters import steps
 from alchemist.raters.kinds.meta import MetaRater
-from alchemist.raters.network import Rater
+from alchemist.raters.network import Rater, Weights
+
+MANY = 64  # pairs of a pass whose bytes are more than those of parameters
 
 
 def network(trunk: Callable[[], object]) -> Rater:
@@ -49,6 +52,54 @@ def score_flops(settings: SeededRater, pairs: Batch, proxy: Generator, rater: Ra
     return passes * loss_flops(proxy, pairs, training=False) if passes else 0.0
 
 
+def copies(settings: MetaRater) -> float:
+    """Bytes a parameter of the proxy that training a rater holds beside the proxy's own and its optimiser's.
+
+    `reference`: a second model in training. Exact credits: parameters and gradients of each inner step, with
+    Adam's moments if they are unrolled; the adjoint of three parts, its direction, and the Hessian's product.
+    """
+    if settings.credit == "reference":
+        return 4 + 4 + 8
+    if settings.credit == "alignment":
+        return 4 + 4 + 3 * 4 + 4
+    if settings.credit == "unrolled":
+        return (settings.unroll_steps or 1) * (4 + 4 + 8) + 3 * 4 + 4 + 4
+    return 0.0
+
+
+def exact_bytes(
+    settings: MetaRater, budget: RateSettings, pairs: Callable[[int], Batch], proxy: Generator, rater: Rater
+) -> float:
+    """Bytes a pair, in float32, that are alive at once in the passes of exact credits; 0 of the others.
+
+    `pairs` makes a batch of so many. Forward mode holds every activation's tangent beside it, and runs on
+    plain attention, which keeps its logits.
+    """
+    if settings.credit not in ("alignment", "unrolled"):
+        return 0.0
+    wide = 1 if settings.credit == "alignment" else 2  # which has the costliest pass
+    most = []
+    for count in (MANY, 2 * MANY):
+        state = steps.start(proxy, rater, settings, budget)
+        window = _window(pairs(count), 0.5, 0, wide)
+        shares = torch.full((count,), 1 / count, device=META)
+        if settings.credit == "unrolled":
+            steps.proxy_step(state, window[0], shares, budget)  # Adam's moments
+        weights = [Weights(shares, shares, shares.sum())] * wide
+        run = partial(steps.exact_credits, state, window, weights, settings, budget.precision)
+        most.append(alive_bytes(run, [], fused=False))
+    return (most[1] - most[0]) / MANY
+
+
+def _window(pairs: Batch, upper: float, first: int, wide: int) -> list[steps.Step]:
+    """Steps number `first` and on, all on the same pairs."""
+    count, window = len(pairs), []
+    for step in range(first, first + wide):
+        chance = Chance.run(0, 2 * step * count, 2 * count, training=True)
+        window.append(steps.Step(pairs, pairs, upper, chance, chance[:count]))
+    return window
+
+
 def _step_flops(
     settings: MetaRater, budget: RateSettings, pairs: Batch, proxy: Generator, rater: Rater
 ) -> float:
@@ -58,10 +109,7 @@ def _step_flops(
     upper = min(settings.upper_weight, 1 - settings.upper_decay)  # below 1, as after the first epoch
     counted = []
     for number in range(2):
-        window = []
-        for step in range(number * wide, (number + 1) * wide):
-            chance = Chance.run(0, 2 * step * count, 2 * count, training=True)
-            window.append(steps.Step(pairs, pairs, upper, chance, chance[:count]))
+        window = _window(pairs, upper, number * wide, wide)
         with FlopCounterMode(display=False) as counter:
             steps.meta_window(state, window, settings, budget)
         counted.append(counter.get_total_flops())

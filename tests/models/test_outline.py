@@ -55,7 +55,7 @@ def test_a_network_of_linear_layers_costs_two_operations_a_weight() -> None:
     net: Any = Linear()
     outline = Outline(
         {"pixels": Stored((4, 4, 3), 1, torch.float32)}, lambda s: net, lambda s: net, lambda s: (7, 5),
-        lambda s: 4, lambda n: None,
+        lambda s: 4, net, lambda n: None, lambda n: None,
     )  # fmt: skip
     batch = outline.batch(None, 6, 9)
     assert batch.text.states.shape == (6, 9, 7)

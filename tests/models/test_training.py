@@ -10,7 +10,11 @@ from conftest import CPU, TINY
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
+from alchemist.core.settings import parse
 from alchemist.core.settings.budget import TrainSettings
+from alchemist.families.flux.codec import PixelCodec
+from alchemist.families.flux.generator import FluxGenerator
+from alchemist.families.flux.settings import FluxSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models import training
 from alchemist.models.batch import Chance
@@ -170,6 +174,19 @@ def test_a_step_descends_the_mean_loss_of_its_batch(data: Encoded, codec: StarCo
     moved = torch.cat([p.detach().flatten() for p in generator.parameters()]) - before
     assert float(moved.norm()) == pytest.approx(0.01, rel=1e-3)
     assert float(generator.losses(batch, chance).mean().detach()) < wanted
+
+
+def test_a_compiled_network_goes_on_from_the_state_of_a_plain_one() -> None:
+    """Compiling renames nothing, and the averaged copy is a plain network."""
+    plain_size = parse(FluxSettings, {"family": "flux", "double_blocks": 1, "single_blocks": 1, "heads": 2,
+                                      "head_width": 32, "rope": [8, 12, 12]}, "models.x")  # fmt: skip
+    plain = FluxGenerator(plain_size, PixelCodec(16), 0)
+    compiled = FluxGenerator(plain_size.model_copy(update={"compile": True}), PixelCodec(16), 1)
+    assert compiled.network.transformer_blocks[0]._compiled_call_impl is not None
+    training.put_back(compiled, training.moved(plain))
+    for name, value in compiled.weights().items():
+        assert torch.equal(value, plain.weights()[name])
+    assert training.copied(compiled).network.transformer_blocks[0]._compiled_call_impl is None
 
 
 def test_weights_do_not_depend_on_the_number_of_threads(data: Encoded, codec: StarCodec) -> None:

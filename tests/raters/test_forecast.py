@@ -11,7 +11,9 @@ from rater_helpers import BUDGET, CREDITS, new_rater, of_credit, run_of
 
 from alchemist.core.scratch import Scratch
 from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
+from alchemist.models.batch import Batch, Chance, Text
 from alchemist.models.encoded import Encoded, Writer
+from alchemist.models.outline import activation_bytes, alive_bytes
 from alchemist.models.training import forward_flops
 from alchemist.raters import forecast, meta_bill
 from alchemist.raters.kinds.loss import LossRater
@@ -76,3 +78,41 @@ def test_a_carried_rater_trains_nothing(codec: StarCodec, data: Encoded) -> None
     assert forecast.train_flops(settings, BUDGET, pairs, lambda: model, lambda: rater) == 0
     features = forward_flops(rater.features, pairs, training=False)
     assert forecast.score_flops(settings, pairs, model, rater) == features
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+def test_exact_credits_hold_tangents_and_logits_and_others_nothing(credit: str) -> None:
+    """More than twice what a plain pass keeps: every activation has its tangent."""
+    settings, codec_there = of_credit(credit), StarCodec(tiny_tokenizer()).to(META)
+    model = StarGenerator(TINY, codec_there, 0).to(META)
+    rater = forecast.network(lambda: StarTrunk(TINY, codec_there, 0).to(META))
+
+    def pairs(count: int) -> Batch:
+        states = torch.empty(count, PIECES, 384, device=META)
+        text = Text(states, torch.ones(count, PIECES, dtype=torch.bool, device=META), states[:, 0])
+        length = codec_there.tokenizer.config.tokens
+        return Batch({"tokens": torch.zeros(count, length, dtype=torch.int64, device=META)}, text)
+
+    found = forecast.exact_bytes(settings, BUDGET, pairs, model, rater)
+    if credit in ("penalty", "reference"):
+        assert found == 0
+        return
+    count = 2 * forecast.MANY
+
+    def loss() -> torch.Tensor:
+        return model.losses(pairs(count), Chance.run(0, 0, count, training=True)).mean()
+
+    with torch.no_grad():
+        forward = alive_bytes(loss, [*model.parameters()]) / count
+    plain = activation_bytes(model, loss, count)
+    assert found > 2 * forward
+    if credit == "unrolled":
+        assert found > 1.5 * plain, "forward over reverse"
+
+
+def test_copies_of_the_proxy_are_those_of_the_inner_steps() -> None:
+    found = [forecast.copies(of_credit(credit)) for credit in CREDITS]
+    assert found[:2] == [0, 16], "a reference model in training has weight, gradient and two moments"
+    three, four = found[3], forecast.copies(of_credit("unrolled", unroll_steps=4))
+    assert four - three == 16, "a step more: parameters, gradient, moments"
+    assert found[2] < three

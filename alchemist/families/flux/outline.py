@@ -51,13 +51,18 @@ def outline(codec: CodecSettings, resolution: int, assets: Path) -> Outline:
             return None
         return frozen.autoencoder.encode(torch.empty(count, 3, resolution, resolution, device=META))
 
+    def decode(count: int) -> object:
+        return frozen.images(torch.empty(count, *frozen.shape, device=META))
+
     return Outline(
         arrays,
         generator,
         trunk,
         lambda settings: (settings.text_width, settings.pooled_width),
         lambda settings: 2 if settings.frozen_type == "bf16" else 4,
+        frozen,
         encode,
+        decode,
     )
 
 

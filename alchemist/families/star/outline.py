@@ -32,13 +32,18 @@ def outline(codec: TokenizerSettings, resolution: int, assets: Path) -> Outline:
     def encode(count: int) -> object:
         return frozen.tokenizer.encode(torch.empty(count, 3, resolution, resolution, device=META))
 
+    def decode(count: int) -> object:
+        return frozen.tokenizer.decode(torch.zeros(count, sizes.tokens, dtype=torch.int64, device=META))
+
     return Outline(
         {"tokens": Stored((sizes.tokens,), 2, torch.int64)},
         generator,
         trunk,
         lambda settings: (settings.text_width, settings.text_width),
         lambda settings: 4,
+        frozen,
         encode,
+        decode,
     )
 
 
