@@ -57,7 +57,8 @@ def run(
     real = features.read(scorer, "features", settings.networks)
     scores = figures.measured(images(rows), [], size, judge, captions).scores
     after = figures.measured(map(through, images(rows)), [by], size, judge, captions)
-    coded = figures.measured(map(through, images(beside)), [by], size)
+    # Where every pair is a prompt and a reference, they are one set of images.
+    coded = after if rows.equals(beside) else figures.measured(map(through, images(beside)), [by], size)
     whole = Measured(real, np.empty(0))
     side = Side(replace(whole.part(prompts), scores=scores), after)
     other = Side(whole.part(references), coded)

@@ -64,12 +64,16 @@ def _table(
         groups.append(len(rows))
         for i, row in enumerate(found[ALL, point]):
             cells = [figure_cell(found[name, point][i], metric, names) for name in (ALL, *sizes)]
-            rows.append([arm_name(row.selection, row.ratio), words, *cells])
+            rows.append([arm_name(row.selection, row.ratio), _on_one_line(words), *cells])
     groups.append(len(rows))
     first = material.first_of(study.grid.family_of(model))
     floors = [first["floors"], *(first["category_floors"][name] for name in sizes)]
     scale, digits = shown(metric, names)
     values = [floor.get(names[metric]) for floor in floors]
     told = [number(None if value is None else scale * value, digits) for value in values]
-    rows.append(["real images against real", "", *told])
+    rows.append([_on_one_line("real images"), "", *told])
     return Table(head, rows, left=2, groups=groups[1:])
+
+
+def _on_one_line(words: str) -> str:
+    return words.replace(" ", "\N{NO-BREAK SPACE}")

@@ -38,10 +38,10 @@ def test_every_arm_has_its_figures_of_each_category(copy: Path, monkeypatch: pyt
     assert "full equal epochs 10.00 21.00 31.00" in clip
     assert "full equal images 10.00 21.00 31.00" in clip
     assert re.search(r"topk, 50 % equal epochs \S+ \S+ 20\.50 0\.00 30\.50 0\.00", clip)
-    assert "real images against real 79.00 25.00 25.00 25.00" in clip
+    assert "real images 79.00 25.00 25.00 25.00" in clip
     # A distance of the categories alone that have it, and the words that it is biased.
     assert "by category selection at all images 6, 6 art 3,000, 3,001 full" in fd
-    assert "real images against real 33.1 11.0" in fd
+    assert "real images 33.1 11.0" in fd
     assert "all images 6, 6 food <b> 40, 50 full" in kid
     assert re.search(r"full equal images \S+ 1\.0", kid)
     assert DASH not in clip + fd

@@ -53,6 +53,30 @@ def test_every_floor_is_of_the_prompts_own_images_and_captions(grid: Grid) -> No
     assert np.diff(sorted(expected[name] for name in expected if name.startswith("fd"))).min() > 0.1
 
 
+def test_where_every_pair_is_prompt_and_reference_both_are_all_pairs(grid: Grid) -> None:
+    """As the paper measures by MJHQ-30K: the floor of the distance is 0, before and after the codec."""
+    path = grid.folder / "data/params.json"
+    before = path.read_bytes()
+    params, pairs = files.read_json(path), grid.index("evaluation")
+    params["scales"]["tiny"]["evaluate"] |= {"references": "all", "images": len(pairs)}
+    files.write_json(path, params)
+    try:
+        grid("floors", family_name="star", pool="data/pool", codec="data/codec", scorer="data/scorer",
+             scale="tiny", out="data/whole")  # fmt: skip
+    finally:
+        path.write_bytes(before)
+    listed = [
+        list(pd.read_parquet(grid.folder / f"data/whole/{x}.parquet")["id"])
+        for x in ("prompts", "references")
+    ]
+    assert listed == [list(pairs["id"])] * 2
+    coded = grid.features_of(grid.codec.reconstruct(grid.images(pairs)))
+    assert np.allclose(np.load(grid.folder / "data/whole/coded.npy"), coded, atol=1e-3)
+    floors = files.read_json(grid.folder / "data/whole/card.json")["floors"]
+    assert abs(floors["fd_lite0"]) < 1e-6 > abs(floors["fd_lite0_coded"])
+    assert floors["fd_reconstruction"] > 1
+
+
 def test_prompts_and_references_keep_their_category(grid: Grid) -> None:
     for name, rows in zip(("prompts", "references"), grid.sides(), strict=True):
         kept = pd.read_parquet(grid.folder / f"data/floors/{name}.parquet")
