@@ -25,12 +25,13 @@ def noise(chance: Chance, draws: int, shape: tuple[int, ...]) -> Floats:
 def sigmas(settings: FluxSettings, chance: Chance) -> Floats:
     """Shares of noise (draws, B) in (0, 1).
 
-    In training one a pair, from `density`, a function of (seed, position). Else `scored_sigmas`: the middles
-    of as many strata of equal chance, the same for every pair, so that losses are compared at equal sigmas.
-    A draw of its own for each pair would sort pairs by their sigma.
+    In training one a pair, from `density`, a function of (seed, position // `sigma_block`). Else
+    `scored_sigmas`: the middles of as many strata of equal chance, the same for every pair, so that losses
+    are compared at equal sigmas. A draw of its own for each pair would sort pairs by their sigma.
     """
     if chance.training:
-        share = stateless.uniforms(stateless.key("sigma", chance.seed), chance.positions)[None]
+        blocks = chance.positions // settings.sigma_block
+        share = stateless.uniforms(stateless.key("sigma", chance.seed), blocks)[None]
     else:
         middles = (np.arange(settings.scored_sigmas) + 0.5) / settings.scored_sigmas
         share = np.broadcast_to(middles[:, None], (settings.scored_sigmas, len(chance)))

@@ -53,6 +53,11 @@ class FluxSettings(ModelSettings):
     shift: float = Field(
         default=1.0, gt=0, description="in training sigma becomes shift sigma / (1 + (shift - 1) sigma)"
     )
+    sigma_block: int = Field(
+        default=1,
+        ge=1,
+        description="neighbouring image numbers of a run that share their sigmas in training",
+    )
     scored_sigmas: int = Field(
         default=4,
         ge=1,

@@ -45,6 +45,18 @@ def test_sigmas_of_training_are_of_the_density(values: dict[str, object], law: o
     assert np.array_equal(drawn[:, 100:200], flow.sigmas(of(**values), chance[100:200]))
 
 
+def test_a_block_shares_its_sigma_wherever_a_batch_begins() -> None:
+    settings = of(sigma_block=8)
+    whole = flow.sigmas(settings, Chance.run(3, 0, 64, training=True))
+    blocks = whole.reshape(8, 8)
+    assert (blocks == blocks[:, :1]).all()
+    assert len(np.unique(blocks[:, 0])) == 8
+    for first, count in ((0, 3), (5, 16), (21, 43)):
+        part = flow.sigmas(settings, Chance.run(3, first, count, training=True))
+        assert np.array_equal(part, whole[:, first : first + count])
+    assert not np.array_equal(flow.sigmas(settings, Chance.run(4, 0, 64, training=True)), whole)
+
+
 def test_sigmas_of_scoring_are_the_strata_of_the_density_and_the_same_for_every_pair() -> None:
     found = flow.sigmas(of(scored_sigmas=4), Chance(0, np.array([7, 8, 9])))
     assert found.shape == (4, 3)

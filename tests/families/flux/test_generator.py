@@ -42,6 +42,19 @@ def test_scoring_is_the_mean_over_strata_that_training_would_draw() -> None:
     assert torch.allclose(found, expected, rtol=1e-5)
 
 
+def test_the_mean_training_loss_is_that_of_a_sigma_a_pair_where_blocks_share_one() -> None:
+    batch, draws, block = pairs(1), 1024, 4
+    many = Batch({"pixels": batch.inputs["pixels"].expand(draws, -1, -1, -1)}, _rows(batch, [0] * draws))
+    plain, shared = (
+        stirred(TINY.model_copy(update={"sigma_block": size}))
+        .losses(many, Chance.run(seed, 0, draws, training=True))
+        .detach()
+        for seed, size in ((0, 1), (1, block))
+    )
+    error = float(((1 + block) * plain.var() / draws) ** 0.5)  # a block is worth one draw of sigma
+    assert abs(float(plain.mean() - shared.mean())) < 3 * error < 0.1 * float(plain.mean())
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_a_row_depends_on_its_pair_and_its_chance_alone(training: bool) -> None:
     generator, batch = stirred(), pairs(6)
