@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alchemist.core import hub
 from alchemist.core.settings.text import ClipText, MiniLmText, T5ClipText, TextSettings
+from alchemist.core.weights import here
 from alchemist.models.outline import META, Fixed, fixed
 
 PIECES = 77  # places of a CLIP tower
@@ -73,7 +73,7 @@ def t5(weights: str, subfolder: str, pieces: int) -> Fixed:
 
 
 def _config(kind: Any, weights: str, subfolder: str, published: dict[str, Any]) -> Any:
-    found = hub.here(weights, str(Path(subfolder) / "config.json"))
+    found = here(weights, str(Path(subfolder) / "config.json"))
     return kind(**published) if found is None else kind.from_pretrained(str(found))
 
 

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alchemist.core import weights
 from alchemist.core.settings.evaluation import LIT, Further
-from alchemist.measures import published, weights
+from alchemist.measures import published
 from alchemist.models import text_outline
 from alchemist.models.outline import META, Fixed, fixed
 
