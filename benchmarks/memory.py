@@ -136,7 +136,7 @@ def turn(what: str, folder: Path, model: str, batch: int, chunk: int | None) -> 
     else:
         steps, run = rating.STEPS, rating.ours(folder, "penalty", 0.7, model, batch=batch, chunk=chunk)
     times = []
-    for _ in range(4):
+    for _ in range(3):
         began = time.perf_counter()
         run()
         times.append(time.perf_counter() - began)
