@@ -88,13 +88,17 @@ def _absent(where: str, weights: str, file: str, terms: dict[str, str]) -> list[
 
 
 def _downloads(params: Params) -> list[str]:
-    """What the evaluation fetches when it first runs."""
+    """What the evaluation's networks want: files that are not here, and what is fetched when they first run."""
     settings, where = params.scales[params.scale].evaluate, f"scales.{params.scale}.evaluate"
-    found, once = list[str](), "whose weights are downloaded unless they were before"
-    if settings.features == "inception":
-        found.append(f"{where}.features is inception, {once}.")
-    if settings.clip != LIT:
-        found.append(f"{where}.clip is {settings.clip}, {once}.")
+    asked = {"inception" if name.startswith("inception") else name for name in settings.networks} - {"lite0"}
+    found = []
+    for name in sorted(asked | ({"clip"} if settings.clip != LIT else set())):
+        weights = getattr(settings.weights, name)
+        if weights is None or (published.is_name(weights) and not Path(weights).exists()):
+            of = "those of its release" if weights is None else repr(weights)
+            found.append(f"{where}.weights.{name}: {of} are downloaded unless they were before.")
+        elif not Path(weights).expanduser().exists():
+            found.append(f"{where}.weights.{name} is {weights!r}, which does not exist.")
     return found
 
 

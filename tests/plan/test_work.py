@@ -126,7 +126,10 @@ def test_what_is_missing_is_told() -> None:
     params = paper()
     params["plan"] = {"card": {"memory_gib": 10.0}}
     params["raters"]["alchemist"] |= {"weights": "nobody"}
-    params["scales"]["tiny"]["evaluate"] |= {"features": "inception"}
+    params["scales"]["tiny"]["evaluate"] |= {
+        "features": "inception", "further": ["cmmd", "dinov2_vitb14"],
+        "weights": {"dinov2_vitb14": __file__, "cmmd": "gone.safetensors"},
+    }  # fmt: skip
     found = missing(check(params), work([FULL], estimates()), ASSETS)
     said = "\n".join(found)
     for words in (
@@ -134,11 +137,12 @@ def test_what_is_missing_is_told() -> None:
         "codecs.star.weights is 'FoundationVision/var'", "; MIT.",
         "encode.text.star.weights is 'nobody/sd-2-1'", "text_encoder/config.json is not in the cache",
         "assets/raters/nobody/0.safetensors, which is missing",
-        "features is inception",
+        "evaluate.weights.inception: those of its release are downloaded",
+        "evaluate.weights.cmmd is 'gone.safetensors', which does not exist",
         "train star_300m takes about", "has 10 GiB. scales.tiny.train.chunk is null; at most", "fits.",
     ):  # fmt: skip
         assert words in said
-    assert len(found) == 6
+    assert len(found) == 7  # DINOv2 is here
 
 
 def test_gated_licences_are_named() -> None:
