@@ -88,7 +88,7 @@ def _absent(where: str, weights: str, file: str, terms: dict[str, str]) -> list[
 
 
 def _downloads(params: Params) -> list[str]:
-    """What the evaluation's networks want: files that are not here, and what is fetched when they first run."""
+    """Files that the networks of the evaluation want, and what is fetched when they first run."""
     settings, where = params.scales[params.scale].evaluate, f"scales.{params.scale}.evaluate"
     asked = {"inception" if name.startswith("inception") else name for name in settings.networks} - {"lite0"}
     found = []
