@@ -46,6 +46,7 @@ def run(
     images = -(-settings.images // settings.batch) * settings.batch  # whole batches
     mark = fingerprint(
         script=files.sha256(Path(__file__)),
+        model=model,
         size=size.model_dump(),
         settings=settings.model_dump(),
         data=files.sha256(encoded / files.MANIFEST),

@@ -26,5 +26,5 @@ def _answers(address: str) -> bool:
             return True
     except urllib.error.HTTPError:
         return True
-    except OSError:
+    except (OSError, ValueError):  # the latter of an address that is none
         return False

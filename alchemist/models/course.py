@@ -69,9 +69,10 @@ class Course:
 
     def flops(self) -> float:
         """FLOPs of all of it, counted on pairs of the pool, which are the same whatever is trained on."""
-        batch = self.data.batch(self.data.pool().numbers[: self.settings.chunk or self.settings.batch])
+        batch = self.data.batch(self.data.pool().numbers[: self.settings.batch])
+        some = batch[: self.settings.chunk or self.settings.batch]  # as long as the batch's longest caption
         each = training.forward_flops(
-            self.generator.losses, batch.to(devices.of(self.generator)), training=True
+            self.generator.losses, some.to(devices.of(self.generator)), training=True
         )
         return 3.0 * each * self.stops[-1]  # a backward pass costs twice a forward pass
 

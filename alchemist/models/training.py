@@ -281,7 +281,7 @@ def _check_finite(losses: list[Tensor], settings: TrainSettings, seen: int) -> N
     """Asked now and then, since every question waits for the device; still tells the first bad step."""
     if losses and not (finite := torch.isfinite(torch.stack(losses))).all():
         good = seen - (len(losses) - int(finite.int().argmin())) * settings.batch
-        raise Refusal(diverged("train.learning_rate", settings.learning_rate, good))
+        raise Refusal(diverged("the learning rate", settings.learning_rate, good))
 
 
 @torch.no_grad()

@@ -149,12 +149,13 @@ def _pretrain(job: Job, of: Estimates) -> Work:
     model, settings = of.whole(job.options["--model"]), of.scale.pretrain
     assert settings is not None  # stage check refuses
     peak = of.training(model, settings)
+    images = -(-settings.images // settings.batch) * settings.batch  # whole batches
     return Work(
         f"pretrain {job.options['--model']}",
         1,
-        settings.images,
-        settings.images // settings.batch,
-        3 * of.forward(model) * settings.images,
+        images,
+        images // settings.batch,
+        3 * of.forward(model) * images,
         of.size(model).checkpoint_bytes,
         peak.bytes,
         _fit(of, f"scales.{of.params.scale}.pretrain.chunk", settings.chunk, peak),

@@ -81,7 +81,7 @@ def trained(
         proxy, run.data, rows, train_settings(budget), run.seed, stops, run.scratch, at_stop, run.trained
     )
     # A backward pass costs twice a forward pass.
-    return proxy, log, 3 * pass_flops(run, proxy, budget.chunk or budget.batch, training=True) * stops[-1]
+    return proxy, log, 3 * pass_flops(run, proxy, budget.batch, training=True, chunk=budget.chunk) * stops[-1]
 
 
 def stop_at(budget: RateSettings, share: float) -> int:
@@ -89,9 +89,10 @@ def stop_at(budget: RateSettings, share: float) -> int:
     return max(1, round(share * (budget.images // budget.batch))) * budget.batch
 
 
-def pass_flops(run: Plain, proxy: Generator, count: int, training: bool) -> float:
-    """FLOPs of a forward pass, a pair: counted on the pool's first `count` pairs."""
-    return forward_flops(proxy.losses, first(run, count)[0].to(devices.of(proxy)), training)
+def pass_flops(run: Plain, proxy: Generator, count: int, training: bool, chunk: int | None = None) -> float:
+    """FLOPs of a forward pass, a pair: counted on the pool's first `count` pairs, or on a chunk of them."""
+    some = first(run, count)[0][: chunk or count]
+    return forward_flops(proxy.losses, some.to(devices.of(proxy)), training)
 
 
 def first(run: Plain, count: int) -> tuple[Batch, Chance]:

@@ -18,6 +18,7 @@ from alchemist.families.flux.settings import FluxSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models import training
 from alchemist.models.batch import Chance
+from alchemist.models.course import Course
 from alchemist.models.encoded import Encoded, PoolRows
 
 SETTINGS = TrainSettings(
@@ -227,7 +228,7 @@ def test_a_loss_that_is_no_number_is_told_with_the_images_before_it(
         generator.star.embed.weight.fill_(float("nan"))
     with (
         Scratch(tmp_path, "mark") as scratch,
-        pytest.raises(Refusal, match=r"not finite after 0 images; train\.learning_rate is 0\.003"),
+        pytest.raises(Refusal, match=r"not finite after 0 images; the learning rate is 0\.003"),
     ):
         training.train(
             generator, data, data.pool(), SETTINGS, 5, [160], scratch,
@@ -242,3 +243,14 @@ def test_flops_are_those_of_one_pair_whatever_the_batch(data: Encoded, codec: St
         for count in (1, 4)
     )
     assert one == four > 2 * sum(p.numel() for n, p in generator.named_parameters() if "qkv" in n)
+
+
+def test_the_bill_does_not_depend_on_the_chunk(data: Encoded, codec: StarCodec) -> None:
+    bills = [
+        Course(
+            StarGenerator(TINY, codec, 0), data, data.pool(),
+            SETTINGS.model_copy(update={"chunk": chunk}), 0, [160],
+        ).flops()
+        for chunk in (None, 1, 3)
+    ]  # fmt: skip
+    assert bills[0] == pytest.approx(bills[1], rel=1e-9) == pytest.approx(bills[2], rel=1e-9)

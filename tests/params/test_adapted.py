@@ -55,6 +55,8 @@ def test_an_adapted_model_is_a_further_model_of_its_family() -> None:
          "network is trained on that split; it should be a share or {pool: NAME}."),
         ({"pools__emoji_neutral__pretraining": {"pairs": 20}},
          "scales.tiny.pretrain.batch is 32; at most pools.emoji_neutral.pretraining.pairs (20) is legal."),
+        ({"scales__tiny__pretrain": {"checkpoints": [0.5]}},
+         "scales.tiny.pretrain.checkpoints is [0.5]; it should be left out"),
         ({"scales__tiny__pretrain": None}, "scales.tiny.pretrain is missing; the grid adapts flux_adapted,"),
         ({"scales__tiny__pretrain__batch": 0}, "scales.tiny.pretrain.batch is 0; it should be a "),
         ({"scales__tiny__train_of": {"flux_adpated": {}}}, "scales.tiny.train_of.flux_adpated is not a known "

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings, parse
 from alchemist.core.settings.budget import EncodeSettings, RateSettings, TrainSettings
 from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
@@ -42,6 +43,11 @@ def scale_settings(value: Any, where: str) -> ScaleSettings:
     Its `train_of` has whole budgets.
     """
     scale = parse(ScaleSettings, value, where)
+    if isinstance(part := value.get("pretrain"), dict) and "checkpoints" in part:
+        raise Refusal(
+            f"{where}.pretrain.checkpoints is {part['checkpoints']!r}; it should be left out: the end "
+            "of that training alone is kept."
+        )
     own = {}
     for name, part in scale.train_of.items():
         key = f"{where}.train_of.{name}"
