@@ -16,7 +16,6 @@ from pool_helpers import NO_SPLITS, encoded, outcomes, picture, user_pool
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.params.sources import passed_on
 from alchemist.pools import base, store
 from alchemist.pools.image import decode
 from alchemist.pools.place import Span
@@ -232,7 +231,7 @@ def test_a_data_set_is_read_by_its_name_at_a_revision(hub, tmp_path):
         "format": "huggingface", "path": "owner/name", "revision": "v1", "split": "test", "resolution": 16,
         "columns": {"caption": "text"}, "splits": NO_SPLITS,
     }  # fmt: skip
-    files.write_json(tmp_path / "data/params.json", passed_on({"pools": {"mine": block}}))
+    files.write_json(tmp_path / "data/params.json", {"pools": {"mine": block}, "sources": {"mine": {}}})
     command = [sys.executable, "-m", "stages.prepare", "--pool", "mine", "--out", "data/pool"]
     command += ["--truth-out", "data/truth", "--time-out", "data/time.json"]
     # A process of its own: where the library keeps what it downloads is read when it is imported.

@@ -6,14 +6,17 @@ from PIL import Image
 from pool_helpers import emoji_pool, some_rows, write_pair
 
 from alchemist.core import files
-from alchemist.params.sources import passed_on
+from alchemist.params.sources import sources
 from alchemist.pools.read import rows
 from alchemist.pools.store import images, read_extra, read_index, usable
 from alchemist.pools.truth import read_labels, read_truth
 
 
 def run_stage(folder, pool, block, **others):
-    files.write_json(folder / "data/params.json", passed_on({"pools": {pool: block, **others}}))
+    files.write_json(
+        folder / "data/params.json",
+        {"pools": (all_of := {pool: block, **others}), "sources": sources(all_of)},
+    )
     command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
     command += ["--truth-out", "data/truth", "--time-out", "data/timings/prepare.json"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
