@@ -13,9 +13,11 @@ from alchemist.models import text_outline
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.family import Generator
 from alchemist.models.outline import PROBE, Fixed, Outline, Size
+from alchemist.models.training import forward_flops
 from alchemist.params.whole import Params
 from alchemist.plan import cost, networks
 from alchemist.plan.pairs import Pairs
+from alchemist.plan.remembered import Remembered
 from alchemist.raters import forecast
 from alchemist.raters.kinds.meta import MetaRater
 
@@ -26,6 +28,7 @@ class Estimates:
     def __init__(self, params: Params, pairs: Pairs, assets: Path) -> None:
         self.params, self.pairs, self.assets = params, pairs, assets
         self.scale: ScaleSettings = params.scales[params.scale]
+        self.remembered = Remembered()  # the mode to ask in, for speed alone
         # The network of a model that adapts one, under a name that no block can have.
         self.models = {
             **params.models,
@@ -175,9 +178,14 @@ class Estimates:
         def fresh_rater() -> Any:
             return forecast.network(lambda: outline.trunk(of_trunk))
 
+        whole = budget.model_copy(update={"chunk": None})  # the fewest passes
         train = forecast.train_flops(
-            settings, budget, self.batch(proxy, budget.batch), fresh_proxy, fresh_rater
+            settings, whole, self.batch(proxy, budget.batch), fresh_proxy, fresh_rater
         )
+        if train and isinstance(settings, MetaRater) and (budget.chunk or budget.batch) < budget.batch:
+            # In chunks the trunk passes forward once more, in the steps that train the rater.
+            again = forward_flops(fresh_rater().features, self.batch(proxy), training=True)
+            train += (1 - (settings.reference_warmup or 0.0)) * again * budget.images
         score = forecast.score_flops(settings, self.batch(proxy), self.generator(proxy), fresh_rater())
         if train == 0:
             return train, score, None

@@ -34,9 +34,9 @@ def returns(of: Estimates) -> list[Return]:
         family = grid.rated_by(rater)
         other = grid.others.get(family) if family is not None else None
         proxy, trunk = (roles.proxy, roles.rater) if other is None else (other.proxy, other.rater)
-        once, each, _ = of.rating(rater, proxy, trunk)
+        with of.remembered:
+            (once, each, _), image = of.rating(rater, proxy, trunk), 3 * of.forward(model)
         if (rating := once + each * of.pairs.pool) > 0:
-            image = 3 * of.forward(model)
             ends = {n: point.images for point in points(of.scale.budget(model), ratio) for n in point.names}
             full, subset = image * ends["equal_images"], image * ends["equal_epochs"]
             runs = break_even(rating, full, subset)

@@ -55,7 +55,8 @@ def work(jobs: list[Job], estimates: Estimates) -> list[Work]:
     found: dict[str, Work] = {}
     for job in jobs:
         if job.state != "done" and (make := KINDS.get(job.script)) is not None:
-            one = make(job, estimates)
+            with estimates.remembered:
+                one = make(job, estimates)
             found[one.what] = found[one.what] + one if one.what in found else one
     return list(found.values())
 
