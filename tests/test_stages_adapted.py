@@ -8,13 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import networkx
 import pytest
 import torch
-from dvc.repo import Repo
 from report_helpers import part, text
 from safetensors.torch import load_file, save_file
-from test_stages_families import run
 from workspace import Workspace, small_params
 
 from alchemist.core import files
@@ -63,12 +60,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The folder in which every stage of the grid ran, and its commands."""
     space = Workspace(tmp_path_factory.mktemp("space"))
     space.write(adapting())
-    with Repo(str(space.folder)) as repo:
-        commands = [stage.cmd for stage in networkx.dfs_postorder_nodes(repo.index.graph)]
-    with contextlib.chdir(space.folder), pytest.MonkeyPatch.context() as patch:
-        for command in commands:
-            run(command, patch)
-    return space.folder, commands
+    return space.folder, space.stages_here()
 
 
 def below(folder: Path) -> Path:

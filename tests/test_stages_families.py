@@ -1,18 +1,13 @@
 """A grid of two families of models, by the commands that DVC has for it, in one process."""
 
-import contextlib
-import importlib
 import re
 import shlex
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import networkx
 import pandas as pd
 import pytest
-from dvc.repo import Repo
 from report_helpers import part, text
 from workspace import Workspace, small_params
 
@@ -42,22 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The folder in which every stage of the grid ran, in an order that DVC may take; its commands."""
     space = Workspace(tmp_path_factory.mktemp("space"))
     space.write(two_families())
-    with Repo(str(space.folder)) as repo:
-        commands = [stage.cmd for stage in networkx.dfs_postorder_nodes(repo.index.graph)]
-    with contextlib.chdir(space.folder), pytest.MonkeyPatch.context() as patch:
-        for command in commands:
-            run(command, patch)
-    return space.folder, commands
-
-
-def run(command: str, patch: pytest.MonkeyPatch) -> None:
-    """`python -m stages.NAME …` as its script would run it."""
-    python, flag, name, *options = shlex.split(command)
-    assert (python, flag) == ("python", "-m")
-    patch.setattr(sys, "argv", [name, *options])
-    with pytest.raises(SystemExit) as ended:
-        importlib.import_module("stages").stage(importlib.import_module(name).run)
-    assert not ended.value.code, command
+    return space.folder, space.stages_here()
 
 
 def test_every_stage_of_a_family_reads_its_own_folders(made: tuple[Path, list[str]]) -> None:

@@ -1,13 +1,18 @@
 """A copy of the repo in which `dvc repro` runs a tiny grid of the real networks, without git."""
 
+import contextlib
+import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import networkx
+import pytest
 import yaml
 from tiny import REPO, tiny_params
 
@@ -68,3 +73,24 @@ class Workspace:
         done = self.run("repro")
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return re.findall(r"Running stage '([^']+)'", done.stdout)
+
+    def stages_here(self) -> list[str]:
+        """Runs the command of every stage within this process, in an order that DVC may take; gives them."""
+        from dvc.repo import Repo  # a second to load, which few tests need
+
+        with Repo(str(self.folder)) as repo:
+            commands = [stage.cmd for stage in networkx.dfs_postorder_nodes(repo.index.graph)]
+        with contextlib.chdir(self.folder), pytest.MonkeyPatch.context() as patch:
+            for command in commands:
+                as_script(command, patch)
+        return commands
+
+
+def as_script(command: str, patch: pytest.MonkeyPatch) -> None:
+    """`python -m stages.NAME …` as its script would run it."""
+    python, flag, name, *options = shlex.split(command)
+    assert (python, flag) == ("python", "-m")
+    patch.setattr(sys, "argv", [name, *options])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module("stages").stage(importlib.import_module(name).run)
+    assert not ended.value.code, command
