@@ -94,10 +94,12 @@ def _downloads(params: Params) -> list[str]:
     found = []
     for name in sorted(asked | ({"clip"} if settings.clip != LIT else set())):
         weights = getattr(settings.weights, name)
-        if weights is None or (published.is_name(weights) and not Path(weights).exists()):
+        if weights is not None and Path(weights).expanduser().exists():
+            continue
+        if weights is None or published.is_name(weights):
             of = "those of its release" if weights is None else repr(weights)
             found.append(f"{where}.weights.{name}: {of} are downloaded unless they were before.")
-        elif not Path(weights).expanduser().exists():
+        else:
             found.append(f"{where}.weights.{name} is {weights!r}, which does not exist.")
     return found
 
