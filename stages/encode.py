@@ -60,7 +60,7 @@ def run(
 
 
 def numbered(pool: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The rows to encode: id, split and the caption's number; and the distinct captions, "" first.
+    """The rows to encode: id, split, caption's number, lent, cluster; and the distinct captions, "" first.
 
     The index is streamed, since captions are most of it.
     """
@@ -70,8 +70,8 @@ def numbered(pool: Path) -> tuple[pd.DataFrame, list[str]]:
     captions = ["", *sorted(found - {""})]
     number = {caption: i for i, caption in enumerate(captions)}
     rows = [
-        part[["id", "split"]].assign(text=part["caption"].map(number).astype("int64"))
-        for part in store.parts(pool, SPLITS, PART, ["id", "caption"])
+        part[["id", "split", "lent", "cluster"]].assign(text=part["caption"].map(number).astype("int64"))
+        for part in store.parts(pool, SPLITS, PART, ["id", "caption", "lent", "cluster"])
     ]
     return pd.concat(rows, ignore_index=True), captions
 

@@ -86,6 +86,8 @@ def data(tmp_path_factory: pytest.TempPathFactory, codes: Tokenizer) -> Encoded:
             "id": [f"pair-{i:03d}" for i in range(count)],
             "split": ["pool"] * 80 + ["meta_val"] * 20 + ["evaluation"] * 20,
             "text": rng.integers(1, 12, count),
+            "lent": False,
+            "cluster": 0,
         }
     )
     states = [rng.normal(size=(2 + i % 4, 384)).astype(np.float16) for i in range(12)]

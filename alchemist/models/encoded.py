@@ -64,7 +64,7 @@ def divided(count: int, prompts: int, shared: bool = False) -> tuple[slice, slic
 
 
 class Encoded:
-    """A folder that `Writer` left. Row numbers are positions in `rows` (id, split, text)."""
+    """A folder that `Writer` left. Row numbers are positions in `rows` (id, split, text, lent, cluster)."""
 
     def __init__(self, folder: Path) -> None:
         """Opens a folder. Raises Refusal where a file is not the one that was written."""
@@ -220,8 +220,10 @@ class Writer:
             np.save(_shard(self.folder, "pooled", shard), np.stack(pooled))
 
     def rows(self, table: pd.DataFrame) -> None:
-        """What the pairs are: id, split, and the number of their caption."""
-        table[["id", "split", "text"]].to_parquet(self.folder / "rows.parquet", index=False)
+        """What the pairs are: id, split, number of the caption, and `lent` and `cluster` of the index."""
+        table[["id", "split", "text", "lent", "cluster"]].to_parquet(
+            self.folder / "rows.parquet", index=False
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

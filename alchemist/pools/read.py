@@ -148,7 +148,7 @@ def _split_rows(pool: UserPool, source: str, taken: dict[str, tuple[str, UserPoo
         counts[reason or split] += 1
         yield Row(
             record.id, record.caption, split, record.group, image, reason, None, record.pixels, name,
-            record.extra, record.labels,
+            record.extra, record.labels, name == source and split != "pool",
         )  # fmt: skip
     for split in SPLITS:
         if not counts[split] and (split == "pool" or split in taken or shares[split] > 0):

@@ -54,6 +54,7 @@ class Row:
     source: str = ""  # the block of `pools:` that the pair is of
     extra: Mapping[str, Extra] = field(default_factory=dict)
     labels: Mapping[str, Extra] = field(default_factory=dict)  # kept with planted truth
+    lent: bool = False  # a person's own pair that a share put in another split than pool: rated all the same
 
 
 def pixel_hash(image: NDArray[np.uint8]) -> bytes:

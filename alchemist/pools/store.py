@@ -43,6 +43,8 @@ _SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("id", "caption", "split", "group", "status", "reason")),
         ("source", _WORD),
+        ("lent", pa.bool_()),
+        ("cluster", pa.uint64()),
         ("pixels", pa.uint64()),
         ("place", _WORD),
         ("file", pa.string()),
@@ -55,7 +57,7 @@ _SCHEMA = pa.schema(
 _NOWHERE: dict[str, Any] = {
     "pixels": 0, "place": "", "file": "", "column": "", "offset": -1, "size": -1, "crc": 0,
 }  # fmt: skip
-_FACTS = ("id", "caption", "split", "group", "reason", "source")
+_FACTS = ("id", "caption", "split", "group", "reason", "source", "lent")
 
 
 def write_pool(
@@ -93,7 +95,8 @@ def write_pool(
         for pair in rows:
             here = counts.setdefault(pair.source, {split: Counter() for split in SPLITS})
             here[pair.split][pair.reason or "ok"] += 1
-            ids.append(stateless.key(pair.id))
+            own = stateless.key(pair.id)
+            ids.append(own)
             # Of a repeat the hash says what it repeats.
             place = {**_NOWHERE, "pixels": _word(pair.pixels)}
             if not pair.reason:
@@ -103,7 +106,7 @@ def write_pool(
                 codes.append(SPLITS.index(pair.split))
             if pair.kind is not None:
                 truth.append((pair.id, pair.kind))
-            fact = {name: getattr(pair, name) for name in _FACTS}
+            fact = {name: getattr(pair, name) for name in _FACTS} | {"cluster": own}
             index.append({**fact, **place, "status": "rejected" if pair.reason else "ok"})
             if pair.extra:
                 extra.append(pair.source, {"id": pair.id, **pair.extra})
@@ -189,10 +192,11 @@ def _assert_disjoint(hashes: "array[int]", codes: "array[int]", what: str) -> No
 
 
 def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """One row a pair: id, caption, split, group, status, reason, source, pixels, and `PLACE`; as written.
+    """One row a pair: id, caption, split, group, status, reason, source, lent, cluster, pixels, and `PLACE`.
 
-    `pixels` is the beginning of the hash of the decoded image, 0 where none was decoded. Of all columns, or
-    of those asked for: captions take most of the memory. Raises Refusal where the folder holds no pool.
+    `cluster` is equal for copies of one another and else the pair's own. `pixels` is the beginning of the
+    hash of the decoded image, 0 where none was decoded. As written; of all columns, or of those asked for:
+    captions take most of the memory. Raises Refusal where the folder holds no pool.
     """
     if not (folder / INDEX).is_file():
         raise Refusal(f"{folder / INDEX} is missing; run the stage prepare.")

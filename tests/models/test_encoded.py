@@ -17,7 +17,9 @@ from alchemist.models.encoded import Encoded, EvaluationRows, PoolRows, Validati
 
 
 def test_a_batch_holds_its_rows_and_the_empty_caption_where_dropped(tmp_path: Path) -> None:
-    rows = pd.DataFrame({"id": ["a", "b", "c"], "split": "pool", "text": [2, 1, 2]})
+    rows = pd.DataFrame(
+        {"id": ["a", "b", "c"], "split": "pool", "text": [2, 1, 2], "lent": False, "cluster": 0}
+    )
     tokens = np.arange(15, dtype=np.uint16).reshape(3, 5)
     states = [np.full((n, 4), value, np.float16) for n, value in ((1, 7), (3, 1), (2, 2))]
     store = write_encoded(tmp_path, rows, tokens, states)
@@ -114,7 +116,13 @@ def table() -> pd.DataFrame:
     rng = stateless.generator("sharded")
     split = ["pool"] * 15 + ["meta_val"] * 4 + ["evaluation"] * 4
     return pd.DataFrame(
-        {"id": [f"p{i}" for i in range(COUNT)], "split": split, "text": rng.integers(0, 9, COUNT)}
+        {
+            "id": [f"p{i}" for i in range(COUNT)],
+            "split": split,
+            "text": rng.integers(0, 9, COUNT),
+            "lent": False,
+            "cluster": 0,
+        }
     )
 
 

@@ -76,7 +76,17 @@ class Bench:
         split = ["pool"] * 24 + ["meta_val"] * 12 + ["evaluation"] * 12
         ids = [f"pair-{i}" for i in range(count)]
         with Writer(folder) as writer:
-            writer.rows(pd.DataFrame({"id": ids, "split": split, "text": rng.integers(1, 6, count)}))
+            writer.rows(
+                pd.DataFrame(
+                    {
+                        "id": ids,
+                        "split": split,
+                        "text": rng.integers(1, 6, count),
+                        "lent": False,
+                        "cluster": 0,
+                    }
+                )
+            )
             writer.append(case.codec().encode(images))
             writer.captions((rng.normal(size=(2 + i % 3, 384)).astype(np.float16), None) for i in range(6))
         self.data = Encoded(folder)

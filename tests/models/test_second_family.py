@@ -82,7 +82,11 @@ def data(tmp_path_factory: pytest.TempPathFactory, case: Case) -> Encoded:
     splits = ["pool"] * 30 + ["meta_val"] * 14 + ["evaluation"] * 16
     ids = [f"pair-{i}" for i in range(60)]
     with Writer(folder, 13 * 384) as writer:
-        writer.rows(pd.DataFrame({"id": ids, "split": splits, "text": rng.integers(1, 9, 60)}))
+        writer.rows(
+            pd.DataFrame(
+                {"id": ids, "split": splits, "text": rng.integers(1, 9, 60), "lent": False, "cluster": 0}
+            )
+        )
         writer.append(case.codec.encode(second_family.images(60)))
         writer.captions((rng.normal(size=(2 + i % 3, 384)).astype(np.float16), None) for i in range(9))
     return Encoded(folder)

@@ -164,7 +164,7 @@ def test_encoded_captions_keep_width_and_pooled_vector(towers: Path, tmp_path: P
 
     states = found(clip(towers), CAPTIONS)
     with Writer(tmp_path) as writer:
-        writer.rows(pd.DataFrame({"id": ["a"], "split": ["pool"], "text": [2]}))
+        writer.rows(pd.DataFrame({"id": ["a"], "split": ["pool"], "text": [2], "lent": False, "cluster": 0}))
         writer.append({"x": np.zeros((1, 2), dtype=np.uint8)})
         writer.captions(iter(states))
     text_of = Encoded(tmp_path).text(np.arange(6))

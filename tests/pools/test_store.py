@@ -41,7 +41,8 @@ def test_images_come_back_by_row_in_any_order(tmp_path):
     write_pool(tmp_path, iter(pairs), 16, 7, {})
     index = read_index(tmp_path)
     assert list(index.columns) == [
-        "id", "caption", "split", "group", "status", "reason", "source", "pixels", *PLACE[2:],
+        "id", "caption", "split", "group", "status", "reason", "source", "lent", "cluster", "pixels",
+        *PLACE[2:],
     ]  # fmt: skip
     assert list(index["id"]) == [pair.id for pair in pairs]
     ok = index[index["status"] == "ok"]

@@ -32,7 +32,11 @@ def data(codec: StarCodec, tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     rng = np.random.default_rng(0)
     with Writer(folder) as writer:
         split = ["pool"] * 64 + ["meta_val"] * 32
-        writer.rows(pd.DataFrame({"id": [f"{i}" for i in range(96)], "split": split, "text": 1}))
+        writer.rows(
+            pd.DataFrame(
+                {"id": [f"{i}" for i in range(96)], "split": split, "text": 1, "lent": False, "cluster": 0}
+            )
+        )
         writer.append(codec.encode(rng.integers(0, 256, (96, 16, 16, 3), dtype=np.uint8)))
         writer.captions((np.ones((PIECES, 384), dtype=np.float16), None) for _ in range(2))
     return Encoded(folder)

@@ -119,6 +119,7 @@ def _shuffled(folder: Path, config: TokenizerConfig) -> tuple[Encoded, np.ndarra
     states = [np.zeros((2, 384), np.float16), *rng.normal(size=(2, 2, 384)).astype(np.float16)]
     split = ["pool"] * 3000 + ["meta_val"] * 1000
     rows = pd.DataFrame({"id": np.arange(4000).astype(str), "split": split, "text": 1 + (kind ^ shuffled)})
+    rows = rows.assign(lent=False, cluster=0)
     folder.mkdir()
     return write_encoded(folder, rows, tokens.astype(np.uint16), states), shuffled[:3000]
 

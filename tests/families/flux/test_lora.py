@@ -124,7 +124,17 @@ def test_a_killed_run_of_adapters_ends_where_an_unbroken_one_does(base: Path, tm
     folder = tmp_path / "encoded"
     folder.mkdir()
     with Writer(folder) as writer:
-        writer.rows(pd.DataFrame({"id": list("abcdefghijkl"), "split": "pool", "text": [1, 2, 3] * 4}))
+        writer.rows(
+            pd.DataFrame(
+                {
+                    "id": list("abcdefghijkl"),
+                    "split": "pool",
+                    "text": [1, 2, 3] * 4,
+                    "lent": False,
+                    "cluster": 0,
+                }
+            )
+        )
         writer.append(PixelCodec(SIDE).encode(images(12).numpy()))
         writer.captions((np.full((2 + i, 384), i, dtype=np.float16), None) for i in range(4))
     data = Encoded(folder)
