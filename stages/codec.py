@@ -68,6 +68,7 @@ def run(
                 scratch,
                 device,
                 tick,
+                bar.write,
             )
             told = family.load(family_name).make_codec(settings, made, draft)
     print(f"wrote {out}: {told}")

@@ -12,12 +12,15 @@ import pyarrow.parquet as pq
 import typer
 from tqdm import tqdm
 
+from alchemist.analysis.codec_verdict import verdict
 from alchemist.core import devices, files
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.given import block, section
+from alchemist.core.settings.model import classes
 from alchemist.measures import clip_score, features, figures, scorers
 from alchemist.measures.figures import Images, Measured, Side
+from alchemist.measures.reconstruction import Reconstruction
 from alchemist.models import family
 from alchemist.models.encoded import divided
 from alchemist.pools import store
@@ -44,7 +47,7 @@ def run(
     judge = scorers.load_scorer(settings.clip, scorer, device, place=settings.weights.clip)
     noted = files.read_json(scorer / "card.json").get("weights", {})
     features.compare({by.name: by.digest, "clip": judge.digest}, noted, scorer)
-    through = family.load(family_name).codec(codec, device).reconstruct
+    through = Reconstruction(family.load(family_name).codec(codec, device).reconstruct)
     prompts, references = divided(len(measured), settings.images, settings.references == "all")
     rows, beside = measured.iloc[prompts], measured.iloc[references]
     captions, size = list(rows["caption"]), settings.batch
@@ -62,7 +65,7 @@ def run(
     whole = Measured(real, np.empty(0))
     side = Side(replace(whole.part(prompts), scores=scores), after)
     other = Side(whole.part(references), coded)
-    found = figures.floors(side, other, settings)
+    found = figures.floors(side, other, settings) | {"psnr_reconstruction": through.psnr}
     card: dict[str, object] = {"floors": found}
     if "category" in measured:
         sides = rows["category"].to_numpy(str), beside["category"].to_numpy(str)
@@ -79,6 +82,7 @@ def run(
         files.write_manifest(draft)
     floor = found[settings.fd_name]
     print(f"wrote {out}: {len(beside)} references, {settings.fd_name} of real images {floor:.1f}")
+    print(verdict(found, settings.fd_name, classes(family_name).CODEC.remedy))
 
 
 def with_category(pool: Path, rows: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,7 @@ class Package:
 
 
 def registry() -> str:
-    """The registry that npm would ask here, by its environment variable or its settings, or the public one."""
+    """The registry that npm would ask here, by environment variable or settings, or the public one."""
     named = os.environ.get("NPM_CONFIG_REGISTRY", "")
     npm = shutil.which("npm")
     if not named and npm is not None:

@@ -135,12 +135,16 @@ class Side:
 
 
 def floors(prompts: Side, references: Side, settings: EvaluateSettings) -> dict[str, float]:
-    """What a perfect generator would score, and one that only the codec limits, at the same n."""
+    """What a perfect generator would score, and one that only the codec limits, at the same n.
+
+    `fd_spread` is the yardstick: what one picture at the mean of all features would score, n times.
+    """
     first = settings.features
     beside = References.of(references.real.features, references.coded.features[first])
     out = {
         f"{settings.fd_name}_coded": frechet_distance(prompts.coded.features[first], beside.coded),
         "fd_reconstruction": frechet_distance(prompts.coded.features[first], beside.moments[first]),
+        "fd_spread": float(np.trace(beside.moments[first].covariance)),
         settings.clip_name: float(prompts.real.scores.mean()),
         f"{settings.clip_name}_reconstruction": float(prompts.coded.scores.mean()),
     }

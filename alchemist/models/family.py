@@ -109,6 +109,7 @@ class CodecSource:
     scratch: Path
     device: torch.device
     tick: Callable[[int, int, str], object]  # images seen, of how many, a few words
+    tell: Callable[[str], object]  # what is about to begin
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The page's first paragraphs: what was run and what came out, by rules that the figures decide."""
 
+from alchemist.analysis.codec_verdict import verdict
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import metric_name, of_model, shown
 from alchemist.analysis.results import results
 from alchemist.analysis.statistics import Contrast
 from alchemist.analysis.words import POINTS, TIMES, capital, number, percent, several
+from alchemist.core.settings.model import classes
 from alchemist.report.material import Material
 from alchemist.report.words import SAMPLERS, contrast_text, figure, interval_text, share_text
 
@@ -192,8 +194,9 @@ def _codec_part(material: Material, family: str) -> str:
     which = f" of the family {family}" if len(material.families) > 1 else ""
     return (
         f"At this n, real images against real ones score {real}, and {rebuilt} once they have passed the "
-        f"image codec{which}; {'its' if which else 'the'} cells end between {low} and {high}."
-    )
+        f"image codec{which}; {'its' if which else 'the'} cells end between {low} and {high}. "
+        f"{verdict(floors, material.names['fd'], classes(family).CODEC.remedy)}"
+    ).strip()
 
 
 def _resolution(material: Material) -> str:

@@ -40,6 +40,13 @@ def test_every_floor_is_of_the_prompts_own_images_and_captions(grid: Grid) -> No
         "fd_lite0": frechet_distance(real, other),
         "fd_lite0_coded": frechet_distance(after, other_after),
         "fd_reconstruction": frechet_distance(after, other),
+        "fd_spread": np.square(other - other.mean(0)).sum() / (len(other) - 1),
+        "psnr_reconstruction": np.mean(
+            [
+                10 * np.log10(255**2 / np.square(grid.codec.reconstruct(x) - x.astype(float)).mean((1, 2, 3)))
+                for x in (images, grid.images(references))
+            ]
+        ),
         "kid_lite0": kid,
         "clip_lit": grid.clip(images, prompts["caption"]).mean(),
         "clip_lit_reconstruction": grid.clip(coded, prompts["caption"]).mean(),
@@ -50,7 +57,7 @@ def test_every_floor_is_of_the_prompts_own_images_and_captions(grid: Grid) -> No
         assert np.isclose(found[name], value, rtol=1e-4, atol=1e-4), name
     # What another side or another caption would give is farther off than that.
     assert abs(expected["clip_lit"] - grid.clip(images, references["caption"]).mean()) > 0.01
-    assert np.diff(sorted(expected[name] for name in expected if name.startswith("fd"))).min() > 0.1
+    assert np.diff(sorted(value for name, value in expected.items() if name.startswith("fd"))).min() > 0.1
 
 
 def test_where_every_pair_is_prompt_and_reference_both_are_all_pairs(grid: Grid) -> None:

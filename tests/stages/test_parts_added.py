@@ -132,7 +132,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from alchemist.core.settings import Settings
-from alchemist.core.settings.model import ModelSettings
+from alchemist.core.settings.model import FamilyCodec, ModelSettings
 
 
 class FlowSettings(ModelSettings):
@@ -150,7 +150,7 @@ class FlowLaw(Settings):
     guidance: float = Field(default=1.0, ge=0, description="classifier-free guidance; 1 is none")
 
 
-class FlowCodec(Settings):
+class FlowCodec(FamilyCodec):
     """How images are encoded: as they are."""
 
 

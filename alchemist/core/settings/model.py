@@ -37,6 +37,13 @@ class ModelSettings(Settings):
         raise NotImplementedError
 
 
+class FamilyCodec(Settings):
+    """Which image codec a family has; its family has the fields."""
+
+    # What to do where its reconstructions are too far from the images, as part of a sentence.
+    remedy: ClassVar[str] = "another codec may do better, and one that keeps pixels loses nothing"
+
+
 def families() -> list[str]:
     """Names of the families that there are."""
     return sorted(path.parent.name for path in FAMILIES.glob("*/settings.py"))

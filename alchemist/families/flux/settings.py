@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from alchemist.core.settings import Settings
-from alchemist.core.settings.model import ModelSettings
+from alchemist.core.settings.model import FamilyCodec, ModelSettings
 
 PRETRAINED = "pretrained"  # for weights: those that the stage pretrain leaves
 
@@ -134,9 +134,10 @@ class FluxLaw(Settings):
     )
 
 
-class CodecSettings(Settings):
+class CodecSettings(FamilyCodec):
     """`codecs.flux`: what images become before the transformer sees them."""
 
+    remedy: ClassVar[str] = "codecs.flux.kind: pixels loses nothing, at resolutions that it can be trained at"
     kind: Literal["pixels", "latents"] = Field(
         default="pixels", description="pixels as they are, or latents of a frozen autoencoder"
     )

@@ -79,12 +79,6 @@ class Codebooks:
             self.model.codebooks[k] = self.sums[k] / self.counts[k].clamp_min(1e-5)[:, None]
 
 
-def psnr(images: NDArray[np.uint8], reconstructed: NDArray[np.uint8]) -> float:
-    """Mean over images (N, R, R, 3) of their reconstructions' peak signal-to-noise ratio, in dB."""
-    squares = np.square(reconstructed.astype(np.float64) - images).mean((1, 2, 3)).clip(1e-3)
-    return float((10 * np.log10(255**2 / squares)).mean())
-
-
 def fit(
     config: TokenizerConfig,
     fit_config: FitSettings,
@@ -109,7 +103,7 @@ def fit(
         model.load_state_dict(under(saved[0], "model"))
         books.counts, books.sums = (saved[0][name].to(device) for name in ("counts", "sums"))
         load_optimiser(optimiser, saved[0], "adam")
-    steps = fit_config.images // fit_config.batch
+    steps = fit_config.seen(len(images)) // fit_config.batch
     per_epoch = len(images) // fit_config.batch
     order = stateless.epoch_order(fit_config.seed, first // per_epoch, len(images))
     for step in range(first, steps):

@@ -186,7 +186,7 @@ def source(folder: Path, side: int) -> CodecSource:
     def never(*given: object) -> Any:
         raise AssertionError(given)
 
-    return CodecSource("pools.x", side, "digest", folder, never, never, folder / "scratch", CPU, never)
+    return CodecSource("pools.x", side, "digest", folder, never, never, folder / "scratch", CPU, never, never)
 
 
 def test_the_family_makes_the_folder_of_the_kind_that_is_asked_for(at_96: None, tmp_path: Path) -> None:

@@ -59,3 +59,11 @@ def test_a_fit_that_cannot_be_is_refused(changes: dict[str, Any], words: str) ->
     assert parse(FitSettings, FIT, "tokenizer.fit").codes == 64
     with pytest.raises(Refusal, match=words):
         parse(FitSettings, {**FIT, **changes}, "tokenizer.fit")
+
+
+def test_a_fit_sees_as_many_images_as_the_pool_has_thirty_times_over() -> None:
+    free = FitSettings()
+    assert free.seen(3749) == 112_470
+    assert free.seen(60_000) == free.seen(20_000) == 500_000, "what was fitted so far was fitted by it"
+    assert free.seen(70) == 200 * free.batch, "codes start after 100 steps"
+    assert FitSettings(images=100_000).seen(70) == FitSettings(images=100_000).seen(60_000) == 100_000
