@@ -33,7 +33,7 @@ def run(
 
     Where the folder holds the same already, nothing is done.
     """
-    asked = {
+    asked: dict[str, object] = {
         "format": layout.value,
         "order": order.value,
         "side": side,
