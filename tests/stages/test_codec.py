@@ -48,13 +48,22 @@ def test_the_tokenizer_of_the_repo_is_copied_byte_by_byte(grid: Grid) -> None:
     assert all((made / name).read_bytes() == (asset / name).read_bytes() for name in names)
 
 
-def test_a_tokenizer_is_fitted_to_the_pool_and_leaves_no_state(grid: Grid) -> None:
+def test_a_tokenizer_is_fitted_to_the_pool_and_leaves_no_state(
+    grid: Grid, capsys: pytest.CaptureFixture[str]
+) -> None:
     fit = {"images": 200, "batch": 1, "pairs": 64, "perceptual": 0.0, "codes": 4, "width": 8}
     star = {"asset": "none", "refit": True, "fit": fit | {"seed": 3}}
     made = make(grid, "star", {"codecs": {"star": star}})
     card = files.read_json(made / "card.json")
     assert card["config"]["codes"] == 4
     assert card["fit"]["seed"] == 3
+    assert (card["fit"]["pairs"], card["fit"]["images"]) == (64, 200)
+    told = capsys.readouterr().out
+    assert (
+        "fitting a tokenizer to 64 images, 200 seen with repeats (codecs.star.fit.images): about 1 min"
+        in told
+    )
+    assert told.index("fitting") < told.index("wrote")
     images = grid.images(grid.index("evaluation"))
     coded = family.load("star").codec(made, torch.device("cpu")).reconstruct(images)
     error = ((images.astype(float) - coded) ** 2).mean(axis=(1, 2, 3))

@@ -59,8 +59,8 @@ def _fit(settings: TokenizerSettings, source: CodecSource, folder: Path) -> str:
     budget = fit.seen(len(images))
     minutes = math.ceil(budget / RATE / 60)
     source.tell(
-        f"a fit on {len(images):,} images, {budget:,} seen: some {minutes} minutes of one CPU core "
-        "(codecs.star.fit.images)"
+        f"fitting a tokenizer to {len(images):,} images, {budget:,} seen with repeats "
+        f"(codecs.star.fit.images): about {minutes} min on one CPU core"
     )
     with Scratch(source.scratch, mark) as state:
         distance = Perceptual().to(source.device) if fit.perceptual else None
