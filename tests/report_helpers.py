@@ -89,7 +89,8 @@ def score(
         "checkpoints": checkpoints, "n": 6, "reference_n": 6,
         "floors": {
             "fd_lite0": 33.1, "fd_lite0_coded": 30.2, "fd_reconstruction": 88.8, "kid_lite0": 0.0001,
-            "clip_lit": 79.0, "clip_lit_reconstruction": 71.25, "fd_spread": 200.0, "psnr_reconstruction": 21.5,
+            "clip_lit": 79.0, "clip_lit_reconstruction": 71.25, "fd_spread": 200.0,
+            "psnr_reconstruction": 21.5,
         },
         "names": {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}, "likelihood": likelihood,
         "grid_prompts": [f"prompt {i} of <b>all</b>" for i in range(6)],
