@@ -1,7 +1,9 @@
 """Packages of npm's registry, fetched as one file each and held against the digest that is expected."""
 
 import base64
+import contextlib
 import hashlib
+import http.client
 import os
 import shutil
 import subprocess
@@ -34,10 +36,10 @@ def registry() -> str:
     named = os.environ.get("NPM_CONFIG_REGISTRY", "")
     npm = shutil.which("npm")
     if not named and npm is not None:
-        asked = subprocess.run(
-            [npm, "config", "get", "registry"], capture_output=True, text=True, check=False, timeout=60
-        )
-        named = asked.stdout.strip() if not asked.returncode else ""
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # an npm that fails has no say
+            command = [npm, "config", "get", "registry"]
+            asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+            named = asked.stdout.strip()
     return named or PUBLIC
 
 
@@ -50,7 +52,7 @@ def fetched(package: Package, base: str) -> bytes:
     try:
         with urllib.request.urlopen(f"{base.rstrip('/')}/{package.file}", timeout=60) as answer:
             content: bytes = answer.read(MOST)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise Refusal(
             f"{package.name} {package.version} cannot be fetched from the npm registry ({_told(error)}); "
             "--registry names another one."
