@@ -22,6 +22,7 @@ class Pairs:
     scorer: int
     source: str
     pretraining: int = 0
+    clean: int = 0
 
     @property
     def encoded(self) -> int:
@@ -31,7 +32,7 @@ class Pairs:
     @property
     def total(self) -> int:
         """All of them."""
-        return self.encoded + self.scorer
+        return self.encoded + self.scorer + self.clean
 
 
 def prepared(folder: Path) -> Pairs:

@@ -25,7 +25,7 @@ from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.pools.image import decode
 from alchemist.pools.place import Cell, Place, Span, Unreadable, read_each
-from alchemist.pools.row import SPLITS, Located, Row, crc, pixel_hash
+from alchemist.pools.row import RARE, SPLITS, Located, Row, crc, pixel_hash
 from alchemist.pools.shards import ByteShards, PixelShards
 from alchemist.pools.table import Table, Tables, read_tables
 
@@ -133,11 +133,11 @@ def write_pool(
 
 
 def _plain(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
-    """Counts of every split; of the last, which most pools do not have, where there is one."""
+    """Counts of every split; of those that most pools do not have, where there is one."""
     return {
         split: dict(sorted(counted.items()))
         for split, counted in counts.items()
-        if counted or split != "pretraining"
+        if counted or split not in RARE
     }
 
 
