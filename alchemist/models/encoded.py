@@ -38,6 +38,10 @@ class PoolRows(Rows):
     """Pairs that are rated, pruned and trained on."""
 
 
+class RatedRows(Rows):
+    """Pairs that are rated: the split pool, and a person's own pairs that a share lent to another split."""
+
+
 class ValidationRows(Rows):
     """Pairs of the meta-validation split, on which a rater's proxy is validated."""
 
@@ -81,6 +85,11 @@ class Encoded:
     def pool(self) -> PoolRows:
         """All pairs of the split that is pruned."""
         return PoolRows(np.flatnonzero(self._splits == "pool"))
+
+    def rated(self) -> RatedRows:
+        """All pairs that are rated, those of the split pool first, in the order of `pool`."""
+        is_lent = self.rows["lent"].to_numpy() & (self._splits != "pool")
+        return RatedRows(np.concatenate([self.pool().numbers, np.flatnonzero(is_lent)]))
 
     def validation(self) -> ValidationRows:
         """All pairs of the meta-validation split."""

@@ -7,9 +7,14 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
 
 LIT = "lit"
+ENOUGH = (
+    1000  # prompts where their number is left open: the figures of every scale but the paper's are of so many
+)
+LEAST = 4  # prompts, two subsets of two each for the kernel distance
 Distances = Literal["lite0", "inception", "inception_clean", "dinov2_vitl14", "dinov2_vitb14"]
 Further = Literal["lite0", "inception", "inception_clean", "dinov2_vitl14", "dinov2_vitb14", "cmmd"]
 # How a network, with the resizing that belongs to it, is named in a figure.
@@ -62,8 +67,11 @@ class EvaluateSettings(Settings):
     carries the name of its feature network, since values of two networks have nothing in common.
     """
 
-    images: int = Field(
-        default=1000, ge=2, description="generated images, one a prompt; small n biases the distance upwards"
+    images: int | None = Field(
+        default=None,
+        ge=2,
+        description="generated images, one a prompt; small n biases the distance upwards; null: half of the "
+        "evaluation pairs (all of them with references: all), at most 1000",
     )
     references: Literal["rest", "all"] = Field(
         default="rest",
@@ -98,9 +106,17 @@ class EvaluateSettings(Settings):
     )
     kid_subsets: int = Field(default=20, ge=2, description="subsets of the kernel distance")
     kid_subset_size: int = Field(
-        default=500, ge=2, description="images of a subset; below `images`, or the standard deviation is 0"
+        default=500,
+        ge=2,
+        description="images of a subset; below `images`, or the standard deviation is 0; where that is null "
+        "at most half of the prompts are taken",
     )
-    grid: int = Field(default=32, ge=1, description="prompts of the sample grid, at most `images`")
+    grid: int = Field(
+        default=32,
+        ge=1,
+        description="prompts of the sample grid, at most `images`; all where that is null "
+        "and there are fewer",
+    )
 
     @field_validator("clip")
     @classmethod
@@ -112,7 +128,7 @@ class EvaluateSettings(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> "EvaluateSettings":
-        if self.kid_subset_size > self.images or self.grid > self.images:
+        if self.images is not None and max(self.kid_subset_size, self.grid) > self.images:
             raise ValueError(f"kid_subset_size and grid should be at most images ({self.images})")
         if len(set(self.networks)) < len(self.networks):
             raise ValueError(
@@ -123,6 +139,29 @@ class EvaluateSettings(Settings):
     def most(self, pairs: int) -> int:
         """The most `images` that an evaluation split of so many pairs allows."""
         return pairs if self.references == "all" else pairs // 2
+
+    def fitted(self, pairs: int, where: str = "evaluate") -> "EvaluateSettings":
+        """The settings of the block at `where` for an evaluation split of so many pairs: `images` a number.
+
+        Raises Refusal where the split has too few pairs for what is asked, or for any prompts at all.
+        """
+        most = self.most(pairs)
+        if self.images is None and most < LEAST:
+            need = LEAST if self.references == "all" else 2 * LEAST
+            raise Refusal(
+                f"{where}.images is null, and the evaluation split has {pairs} pairs; at least {need} are "
+                "needed to measure on."
+            )
+        if self.images is not None and self.images > most:
+            raise Refusal(
+                f"{where}.images is {self.images}; the evaluation split has {pairs} pairs, so at most {most} "
+                "is legal."
+            )
+        if self.images is not None:
+            return self
+        images = min(ENOUGH, most)
+        subset, grid = min(self.kid_subset_size, images // 2), min(self.grid, images)
+        return self.model_copy(update={"images": images, "kid_subset_size": subset, "grid": grid})
 
     @property
     def networks(self) -> tuple[Further, ...]:
