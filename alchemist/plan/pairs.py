@@ -27,12 +27,12 @@ class Pairs:
     @property
     def encoded(self) -> int:
         """Those that the stage encode reads."""
-        return self.pool + self.meta_val + self.evaluation + self.pretraining
+        return self.pool + self.meta_val + self.evaluation + self.pretraining + self.clean
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.encoded + self.scorer + self.clean
+        return self.encoded + self.scorer
 
 
 def prepared(folder: Path) -> Pairs:

@@ -282,10 +282,19 @@ def parts(folder: Path, splits: tuple[str, ...], size: int, columns: list[str]) 
         yield pd.concat(waiting, ignore_index=True)
 
 
-def rows(folder: Path, split: str, columns: list[str]) -> pd.DataFrame:
-    """Some columns and `split` of all usable rows of a split, which is smaller than the pool beside it."""
-    found = list(parts(folder, (split,), _ROWS, columns))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["split", *columns])
+def rows(folder: Path, splits: tuple[str, ...], columns: list[str]) -> pd.DataFrame:
+    """Some columns (`id` too) and `split` of all usable rows of splits that are small beside the pool.
+
+    In the order of a hash of their ids; their labels number them in the order of the files, see `forward`.
+    """
+    found = list(parts(folder, splits, _ROWS, columns))
+    table = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["split", *columns])
+    return table.iloc[stateless.id_order(table["id"])]
+
+
+def forward(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Places of rows of `rows` in the order of the files, in which images are read fastest."""
+    return np.argsort(rows.index.to_numpy(), kind="stable")
 
 
 def _located(folder: Path, roots: Mapping[str, Path], row: Any) -> Place:

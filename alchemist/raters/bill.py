@@ -10,9 +10,10 @@ from alchemist.core import files
 
 
 def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike) -> None:
-    """The table id, rating of N pairs; higher is kept first."""
+    """The table id, rating of N pairs, by id; higher is kept first."""
+    table = pd.DataFrame({"id": ids, "rating": ratings})
     with files.whole(out) as draft:
-        pd.DataFrame({"id": ids, "rating": ratings}).to_parquet(draft, index=False)
+        table.sort_values("id", kind="stable").to_parquet(draft, index=False)
 
 
 def clocked(seconds: float, scoring: float, logged: float) -> float:
