@@ -72,6 +72,12 @@ def _fit(of: Estimates, key: str, value: int | None, peak: cost.Peak) -> Fit:
     return Fit(key, value, peak.most(of.params.plan.card.memory_gib * cost.GIB))
 
 
+def _prompts(of: Estimates) -> int:
+    """Images of a checkpoint. Raises Refusal where the evaluation split has too few pairs."""
+    where = f"scales.{of.params.scale}.evaluate"
+    return of.scale.evaluate.fitted(of.pairs.evaluation, where).prompts
+
+
 def _encode(job: Job, of: Estimates) -> Work:
     family, pairs = job.options["--family"], of.pairs.encoded
     flops, disk, peak = of.encoding(family)
@@ -102,10 +108,11 @@ def _floors(job: Job, of: Estimates) -> Work:
     family, asked, every = job.options["--family"], of.scale.evaluate, of.pairs.evaluation
     through, peak = of.recoding(family)
     features, (images, words) = of.features(), of.scorer()
-    count = asked.images + (every if asked.references == "all" else every - asked.images)
-    flops = count * (through + features[0].flops) + asked.images * (2 * images.flops + words.flops)
+    prompts = _prompts(of)
+    count = prompts + (every if asked.references == "all" else every - prompts)
+    flops = count * (through + features[0].flops) + prompts * (2 * images.flops + words.flops)
     width = features[0].width + sum(one.width for one in features)  # as coded, and those of the real ones
-    disk = (count - asked.images) * width * cost.FEATURE_BYTES
+    disk = (count - prompts) * width * cost.FEATURE_BYTES
     fit = _fit(of, f"scales.{of.params.scale}.evaluate.batch", asked.batch, peak)
     return Work(f"floors, {family}", 1, count, None, flops, disk, peak.bytes, fit)
 
@@ -183,7 +190,7 @@ def _train(job: Job, of: Estimates) -> Work:
 def _evaluate(job: Job, of: Estimates) -> Work:
     """Images of every checkpoint, their features and scores, and the loss of their prompts' pairs."""
     model, asked = job.model, of.scale.evaluate
-    images = len(points(of.scale.budget(model), job.ratio)) * asked.images
+    images = len(points(of.scale.budget(model), job.ratio)) * _prompts(of)
     each = of.sampling(model) + sum(one.flops for one in (*of.features(), of.scorer()[0]))
     peak = of.drawing(model)
     fit = _fit(of, f"scales.{of.params.scale}.evaluate.batch", asked.batch, peak)

@@ -213,6 +213,15 @@ def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
     return index[(index["split"] == split) & (index["status"] == "ok")]
 
 
+def rated(index: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are rated: usable ones of the split pool, then those lent to other splits.
+
+    The index has the columns split, status and lent.
+    """
+    lent = index[index["lent"] & (index["split"] != "pool") & (index["status"] == "ok")]
+    return pd.concat([usable(index, "pool"), lent])
+
+
 def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     """Images (n, resolution, resolution, 3) of n rows of the index, in their order; repeats allowed.
 
@@ -251,14 +260,16 @@ def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     return out
 
 
-def batches(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[NDArray[np.uint8]]:
-    """The images of all usable pairs of some splits, in the order of the index, `size` at a time.
+def batches(
+    folder: Path, splits: tuple[str, ...], size: int, lent: bool = False
+) -> Iterator[NDArray[np.uint8]]:
+    """The images of the rows that `parts` gives, in the order of the index, `size` at a time.
 
     The index is streamed too, and the next images are read while the last are in use.
     """
     with ThreadPoolExecutor(1) as reader:
         ahead: Future[NDArray[np.uint8]] | None = None
-        for rows in parts(folder, splits, size, PLACE):
+        for rows in parts(folder, splits, size, PLACE, lent):
             following = reader.submit(images, folder, rows)
             if ahead is not None:
                 yield ahead.result()
@@ -267,13 +278,20 @@ def batches(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[NDArra
             yield ahead.result()
 
 
-def parts(folder: Path, splits: tuple[str, ...], size: int, columns: list[str]) -> Iterator[pd.DataFrame]:
-    """Some columns and `split` of the usable rows of some splits, `size` at a time; last what is left."""
+def parts(
+    folder: Path, splits: tuple[str, ...], size: int, columns: list[str], lent: bool = False
+) -> Iterator[pd.DataFrame]:
+    """Some columns and `split` of the usable rows of some splits, `size` at a time; last what is left.
+
+    `lent`: those of other splits too that a person's own pool lent there.
+    """
+    read = list(dict.fromkeys(["split", "status", "lent", *columns]))
     waiting: list[pd.DataFrame] = []
     with pq.ParquetFile(folder / INDEX) as index:
-        for batch in index.iter_batches(size, columns=["split", "status", *columns]):
+        for batch in index.iter_batches(size, columns=read):
             rows = batch.to_pandas()
-            waiting.append(rows[(rows["status"] == "ok") & rows["split"].isin(splits)])
+            asked = rows["split"].isin(splits) | (rows["lent"] & lent)
+            waiting.append(rows[(rows["status"] == "ok") & asked])
             if sum(map(len, waiting)) >= size:
                 whole = pd.concat(waiting, ignore_index=True)
                 yield whole.iloc[:size]

@@ -9,9 +9,12 @@ from numpy.typing import ArrayLike
 from alchemist.core import files
 
 
-def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike) -> None:
-    """The table id, rating of N pairs, by id; higher is kept first."""
-    table = pd.DataFrame({"id": ids, "rating": ratings})
+def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike, lent: ArrayLike) -> None:
+    """The table id, rating, lent of N pairs, by id; a higher rating is kept first.
+
+    `lent`: a person's own pair that a share put in another split than pool, so that no cell trains on it.
+    """
+    table = pd.DataFrame({"id": ids, "rating": ratings, "lent": lent})
     with files.whole(out) as draft:
         table.sort_values("id", kind="stable").to_parquet(draft, index=False)
 

@@ -170,6 +170,12 @@ class EvaluateSettings(Settings):
         return self.model_copy(update={"images": images, "kid_subset_size": subset, "grid": grid})
 
     @property
+    def prompts(self) -> int:
+        """`images` of settings that are `fitted`."""
+        assert self.images is not None
+        return self.images
+
+    @property
     def networks(self) -> tuple[Further, ...]:
         """All networks that features are taken of, that of `features` first."""
         return (self.features, *self.further)
