@@ -44,7 +44,7 @@ WORDS = "red blue old small bird house boat tree moon dog ball hat beside above 
 def settings() -> tuple[Any, EvaluateSettings]:
     """params.yaml, and the evaluation of its scale tiny."""
     params = given.params()
-    return params, EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
+    return params, EvaluateSettings(**params["scales"]["tiny"]["evaluate"]).fitted(2 * REFERENCES)
 
 
 def prepare(folder: Path) -> None:
@@ -52,7 +52,7 @@ def prepare(folder: Path) -> None:
     params, evaluate = settings()
     codec = open_codec(Path("assets/codecs") / params["codecs"]["star"]["asset"], CPU)
     config, rng = codec.tokenizer.config, stateless.generator("benchmark evaluation")
-    total = REFERENCES + evaluate.images
+    total = REFERENCES + evaluate.prompts
     captions = [" ".join(rng.choice(WORDS.split(), rng.integers(4, 12))) + f" {i}" for i in range(total)]
     (folder / "captions.json").write_text(json.dumps(captions[REFERENCES:]))
     tokens = rng.integers(0, config.codes, (total, config.tokens)).astype(np.uint16)

@@ -84,7 +84,7 @@ def run(
     }
     card: dict[str, object] = {"floors": found[settings.decides]}
     if len(views) > 1:
-        card["reference_floors"] = found
+        card["reference_floors"] = {name: view.sizes() | found[name] for name, view in views.items()}
     decides = views[settings.decides]
     if "category" in measured:
         ours, theirs = side.real.part(decides.prompts), other.real.part(decides.references)

@@ -35,6 +35,12 @@ class View:
         """Numbers of prompts and of references."""
         return {"n": int(self.prompts.sum()), "reference_n": int(self.references.sum())}
 
+    def same(self, other: "View") -> bool:
+        """Whether both count the same pairs."""
+        return np.array_equal(self.prompts, other.prompts) and np.array_equal(
+            self.references, other.references
+        )
+
     def fits(self) -> bool:
         """Whether it is enough to measure on."""
         return bool(min(self.prompts.sum(), self.references.sum()) >= TWO)
@@ -51,7 +57,7 @@ def sides(
     """The rows (id, split, cluster, …) that are prompts and those that are references, a bool column a view.
 
     `rows`: all usable ones of `SPLITS`, in the order of a hash of their ids, of which the last are prompts.
-    Views that are the same as the one that decides, and others too small to measure on, have no column.
+    Views that are the same as another, and those too small to measure on, have no column.
     Raises Refusal where a split or the deciding view is too small, naming `where`, or has no pair at all.
     """
     asked = settings.fitted(drawn(rows), where).images
@@ -66,12 +72,12 @@ def sides(
     deciding = found[settings.decides]
     if not deciding.fits():
         raise Refusal(_too_small(deciding, settings, where))
+    kept = {settings.decides: deciding}
     for name, view in found.items():
-        same = all(
-            np.array_equal(*both) for both in zip(vars(view).values(), vars(deciding).values(), strict=True)
-        )
-        if name == settings.decides or (view.fits() and not same):
-            mine, theirs = mine.assign(**{name: view.prompts}), theirs.assign(**{name: view.references})
+        if view.fits() and not any(view.same(other) for other in kept.values()):
+            kept[name] = view
+    for name, view in kept.items():
+        mine, theirs = mine.assign(**{name: view.prompts}), theirs.assign(**{name: view.references})
     return mine, theirs
 
 

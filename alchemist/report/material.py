@@ -56,9 +56,14 @@ class Material:
 
     @property
     def names(self) -> dict[str, str]:
-        """Full names of the figures by short ones."""
+        """Full names of the figures by short ones, and `silent` where CLIP-Score says nothing."""
         names: dict[str, str] = self.first["names"]
-        return names
+        return names | ({"silent": self.silent} if self.silent else {})
+
+    @property
+    def silent(self) -> str:
+        """The sentence that the scorer cannot tell captions apart; empty where it can."""
+        return str(self.first.get("clip_silent", ""))
 
     @property
     def metrics(self) -> tuple[str, ...]:
