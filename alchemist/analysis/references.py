@@ -20,9 +20,10 @@ Arm = tuple[str, float]
 
 
 def references(score: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Prompts and references of each view of a cell's scores, the deciding one first; empty for most pools."""
+    """Prompts and references of each view of a cell's scores, the deciding one first; none for most pools."""
     found = score["checkpoints"][-1].get("references", {})
-    return {name: (held["n"], held["reference_n"]) for name, held in found.items()}
+    ordered = sorted(found, key=lambda name: (name != score["decides"], list(WORDS).index(name)))
+    return {name: (found[name]["n"], found[name]["reference_n"]) for name in ordered}
 
 
 def of_reference(scores: Scores, name: str) -> dict[str, dict[str, Any]]:

@@ -88,6 +88,6 @@ def _differs(found: Found, metric: str, decides: str, other: str) -> str:
     named = "; ".join(f"{arm_name(*a)} before {arm_name(*b)}" for a, b in pairs[:TOLD])
     more = f"; and {len(pairs) - TOLD} more" if len(pairs) > TOLD else ""
     return (
-        f"{capital(WORDS[other])}: {len(pairs)} of {several(count, 'pair')} of arms stand the other way round "
-        f"at equal images, as by the one that decides {named}{more}."
+        f"{capital(WORDS[other])}: {len(pairs)} of {several(count, 'pair')} of arms stand the other way "
+        f"round at equal images. By the one that decides: {named}{more}."
     )
