@@ -35,11 +35,12 @@ def run(
     device = devices.chosen(device_setting(section("device")))
     files.check_manifest(pool)
     measured = store.rows(pool, "evaluation", store.PLACE)
-    if evaluate.images > (most := evaluate.most(len(measured))):
+    if evaluate.clip == LIT and store.rows(pool, "scorer", ["id"]).empty:
         raise Refusal(
-            f"scales.{scale}.evaluate.images is {evaluate.images}; the evaluation split has "
-            f"{len(measured)} pairs, so at most {most} is legal."
+            f"scales.{scale}.evaluate.clip is {LIT}, which is fitted on the split scorer, and {pool} has "
+            "no pair in it (splits.scorer is 0); set it to a share or {pool: NAME}, or clip to a published model."
         )
+    evaluate.fitted(len(measured), f"scales.{scale}.evaluate")
     # All that is published is fetched here, so that no cell has to, and what is not here ends it at once.
     networks = features.extractors(evaluate, device)
     digests: dict[str, str] = {by.name: by.digest for by in networks if by.digest}

@@ -94,8 +94,9 @@ def _scorer(job: Job, of: Estimates) -> Work:
         seen, steps = measured + of.pairs.scorer, settings.steps
         flops += of.pairs.scorer * (images.flops + words.flops)
         # Two projections and a table of products of a batch with itself, forward and back.
-        products = settings.embed_dim * (images.width + words.width + settings.batch)
-        flops += 3 * 2 * settings.steps * settings.batch * products
+        batch = settings.taken(of.pairs.scorer, f"scales.{of.params.scale}.scorer")
+        products = settings.embed_dim * (images.width + words.width + batch)
+        flops += 3 * 2 * settings.steps * batch * products
     every = [*taken, images, words]
     peak = cost.passing(sum(one.weight_bytes for one in every), max(one.alive for one in every), asked.batch)
     disk = measured * sum(one.width for one in taken) * cost.FEATURE_BYTES
