@@ -18,7 +18,7 @@ from alchemist.models import encoded, family, text
 from alchemist.pools import store
 from stages import stage
 
-SPLITS = ("pool", "meta_val", "evaluation", "pretraining")
+SPLITS = ("pool", "meta_val", "evaluation", "pretraining", "clean")
 PART = 8192  # rows of the index that are in memory at once
 
 

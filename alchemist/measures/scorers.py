@@ -38,12 +38,14 @@ def fit_lit(
     captions: list[str],
     settings: ScorerSettings,
     device: torch.device = CPU,
+    order: NDArray[np.int64] | None = None,
 ) -> Scorer:
     """A LiT scorer of image-caption pairs; a function of its arguments.
 
-    Images come in batches (B, R, R, 3); the captions are of all of them. The features of both locked networks
-    are computed once, as images pass by, and kept. The loss is CLIP's symmetric cross-entropy, without pairs
-    that are no negatives because their captions are equal.
+    Images come in batches (B, R, R, 3); the captions are of all of them, in the same order, or else image i
+    is of caption `order[i]`: in which order images are read changes nothing. The features of both locked
+    networks are computed once, as images pass by, and kept. The loss is CLIP's symmetric cross-entropy,
+    without pairs that are no negatives because their captions are equal.
     """
     batch = settings.taken(len(captions))
     scorer = _lit(settings.embed_dim, settings.image_size, device, captions=True, pretrained=True)
@@ -60,7 +62,10 @@ def fit_lit(
     of = torch.tensor([number[caption] for caption in captions])
     with torch.no_grad():
         passed = [of_images(scorer, images, AT_ONCE, lambda x: trunk(scorer, x)) for images in batches]
-        pictures = torch.cat(passed).to(device)
+        pictures = torch.cat(passed)
+        if order is not None:
+            pictures = pictures[torch.from_numpy(np.argsort(order))]
+        pictures = pictures.to(device)
         words = of_captions(scorer, unique, 64, pooled)[of].to(device)
     of = of.to(device)
 

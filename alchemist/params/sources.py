@@ -9,7 +9,7 @@ from typing import Any
 
 from alchemist.params.inherit import inherited
 
-SPLITS = ("meta_validation", "evaluation", "scorer", "pretraining")
+SPLITS = ("meta_validation", "evaluation", "scorer", "pretraining", "clean")
 
 
 def passed_on(params: dict[str, Any]) -> dict[str, Any]:

@@ -22,11 +22,12 @@ class Pairs:
     scorer: int
     source: str
     pretraining: int = 0
+    clean: int = 0
 
     @property
     def encoded(self) -> int:
         """Those that the stage encode reads."""
-        return self.pool + self.meta_val + self.evaluation + self.pretraining
+        return self.pool + self.meta_val + self.evaluation + self.pretraining + self.clean
 
     @property
     def total(self) -> int:

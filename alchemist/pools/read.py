@@ -151,7 +151,7 @@ def _split_rows(pool: UserPool, source: str, taken: dict[str, tuple[str, UserPoo
             record.extra, record.labels, name == source and split != "pool",
         )  # fmt: skip
     for split in SPLITS:
-        if not counts[split] and (split == "pool" or split in taken or shares[split] > 0):
+        if not counts[split] and (split == "pool" or split in taken or shares.get(split, 0) > 0):
             told = ", ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no pairs"
             where = taken[split][1].path if split in taken else pool.path
             raise Refusal(

@@ -25,7 +25,7 @@ from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.pools.image import decode
 from alchemist.pools.place import Cell, Place, Span, Unreadable, read_each
-from alchemist.pools.row import SPLITS, Located, Row, crc, pixel_hash
+from alchemist.pools.row import RARE, SPLITS, Located, Row, crc, pixel_hash
 from alchemist.pools.shards import ByteShards, PixelShards
 from alchemist.pools.table import Table, Tables, read_tables
 
@@ -133,11 +133,11 @@ def write_pool(
 
 
 def _plain(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
-    """Counts of every split; of the last, which most pools do not have, where there is one."""
+    """Counts of every split; of those that most pools do not have, where there is one."""
     return {
         split: dict(sorted(counted.items()))
         for split, counted in counts.items()
-        if counted or split != "pretraining"
+        if counted or split not in RARE
     }
 
 
@@ -300,10 +300,19 @@ def parts(
         yield pd.concat(waiting, ignore_index=True)
 
 
-def rows(folder: Path, split: str, columns: list[str]) -> pd.DataFrame:
-    """Some columns and `split` of all usable rows of a split, which is smaller than the pool beside it."""
-    found = list(parts(folder, (split,), _ROWS, columns))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["split", *columns])
+def rows(folder: Path, splits: tuple[str, ...], columns: list[str]) -> pd.DataFrame:
+    """Some columns (`id` too) and `split` of all usable rows of splits that are small beside the pool.
+
+    In the order of a hash of their ids; their labels number them in the order of the files, see `forward`.
+    """
+    found = list(parts(folder, splits, _ROWS, columns))
+    table = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["split", *columns])
+    return table.iloc[stateless.id_order(table["id"])]
+
+
+def forward(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Places of rows of `rows` in the order of the files, in which images are read fastest."""
+    return np.argsort(rows.index.to_numpy(), kind="stable")
 
 
 def _located(folder: Path, roots: Mapping[str, Path], row: Any) -> Place:

@@ -48,9 +48,10 @@ def over_rows(
 
 
 def group_members(pool: PoolRows, count: int, seed: int) -> NDArray[np.int64]:
-    """Row numbers of the reference group: a draw from the pool that depends on the seed alone."""
+    """Row numbers of the reference group: a draw from the pool that depends on the seed and the ids alone."""
     count = min(count, len(pool))
-    return np.sort(stateless.generator("reference", seed).choice(pool.numbers, count, replace=False))
+    places = stateless.generator("reference", seed).choice(len(pool), count, replace=False)
+    return pool.numbers[np.sort(places)]
 
 
 def pooled_features(

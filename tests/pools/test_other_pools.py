@@ -53,6 +53,19 @@ def test_a_split_is_all_of_another_pool_whatever_its_own_splits(tmp_path):
     assert expected(other, {"more": other}) == 40
 
 
+def test_a_clean_split_is_another_pool_and_never_a_share(tmp_path):
+    write_tar(tmp_path / "mine/a.tar", members(0, 12))
+    parquet(tmp_path / "other/a.parquet", range(100, 105))
+    pool = with_others(tmp_path / "mine", clean={"pool": "other"})
+    got = found(pool, other=user_pool(tmp_path / "other", "parquet"))
+    assert Counter((row.source, row.split, row.lent) for row in got) == {
+        ("other", "clean", False): 5, ("mine", "pool", False): 12,
+    }  # fmt: skip
+    assert "clean" not in with_others(tmp_path / "mine").model_dump()["splits"]
+    with pytest.raises(Refusal, match=r"splits\.clean"):
+        with_others(tmp_path / "mine", clean=0.1)
+
+
 def test_shares_lie_side_by_side_in_one_order(tmp_path):
     write_tar(tmp_path / "a.tar", members(0, 60))
     got = found(with_others(tmp_path, meta_validation=0.2, evaluation=0.3, scorer=0.1))

@@ -16,6 +16,7 @@ ENOUGH = (
 )
 STEP = 256  # pairs a step of the scorer where that is left open
 LEAST = 4  # prompts, two subsets of two each for the kernel distance
+References = Literal["once", "as_is", "clean"]
 Distances = Literal["lite0", "inception", "inception_clean", "dinov2_vitl14", "dinov2_vitb14"]
 Further = Literal["lite0", "inception", "inception_clean", "dinov2_vitl14", "dinov2_vitb14", "cmmd"]
 # How a network, with the resizing that belongs to it, is named in a figure.
@@ -78,6 +79,11 @@ class EvaluateSettings(Settings):
         default="rest",
         description="real images that they are compared with: the evaluation pairs that are no prompts, "
         "or all, those of the prompts too (MJHQ-30K: 30,000 of both)",
+    )
+    decides: References = Field(
+        default="once",
+        description="prompts and references whose figures are compared, those of the others stand beside: "
+        "once (each cluster of copies counted once), as_is (as drawn from the pool) or clean (that split)",
     )
     batch: int = Field(
         default=50, ge=1, description="images at once; no figure depends on it; 25 to 50 is fastest"
@@ -216,6 +222,13 @@ class ScorerSettings(Settings):
     )
     learning_rate: float = Field(default=0.003, gt=0, description="of AdamW, at its peak")
     seed: int = Field(default=0, ge=0, description="of the start, the batches and the held-out tenth")
+    tells: float = Field(
+        default=0.75,
+        ge=0.5,
+        lt=1,
+        description="how often a held-out image should be nearer to its own caption than to another's, twice "
+        "the standard error off; else CLIP-Score is said to say nothing; .5 are guesses, and 1 is certainty",
+    )
 
     def taken(self, pairs: int, where: str = "scorer") -> int:
         """Pairs a step of the block at `where` where it is fitted on so many. Raises Refusal if too few."""

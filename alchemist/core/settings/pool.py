@@ -51,6 +51,12 @@ class SplitSettings(Settings):
         description="share on which networks are trained that cells then adapt, or {pool: NAME}",
     )
 
+    clean: FromPool | None = Field(
+        default=None,
+        exclude_if=lambda held: held is None,
+        description="{pool: NAME}, pairs without copies or faults: a further reference; no share is one",
+    )
+
     @model_validator(mode="after")
     def _leave_a_pool(self) -> "SplitSettings":
         total = sum(self.shares().values())
@@ -67,13 +73,14 @@ class SplitSettings(Settings):
         found = {name: value.pool for name, value in self._named() if isinstance(value, FromPool)}
         return dict(sorted(found.items(), key=lambda item: item[0] != "evaluation"))
 
-    def _named(self) -> list[tuple[str, float | FromPool]]:
+    def _named(self) -> list[tuple[str, float | FromPool | None]]:
         # In this order the shares lie side by side when a group's split is drawn.
         return [
             ("meta_val", self.meta_validation),
             ("evaluation", self.evaluation),
             ("scorer", self.scorer),
             ("pretraining", self.pretraining),
+            ("clean", self.clean),
         ]
 
 
