@@ -32,11 +32,16 @@ class Counts:
 def counted(card: dict[str, Any]) -> Counts:
     """The counts of a pool by its card.json."""
     ok = {split: by.get("ok", 0) for split, by in card["counts"].items()}
+    rated = ok["pool"] + sum(lent(card).values())
+    return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated)
+
+
+def lent(card: dict[str, Any]) -> dict[str, int]:
+    """Of every split how many of its usable pairs are a person's own, which are rated too."""
+    if not issubclass(FORMATS[card["settings"]["format"]], UserPool):
+        return {}
     own = card["sources"].get(card["pool"], {})
-    lent = 0
-    if issubclass(FORMATS[card["settings"]["format"]], UserPool):
-        lent = sum(by.get("ok", 0) for split, by in own.items() if split != "pool")
-    return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], ok["pool"] + lent)
+    return {split: by.get("ok", 0) for split, by in own.items() if split != "pool"}
 
 
 def composed(pool: EmojiPool) -> Counts:
