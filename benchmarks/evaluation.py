@@ -24,7 +24,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from alchemist.core import stateless
-from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
+from alchemist.core.settings.evaluation import ENOUGH, EvaluateSettings, ScorerSettings
 from alchemist.families.star.generator import StarGenerator, open_codec
 from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import clip_score, features, figures, scorers
@@ -44,7 +44,8 @@ WORDS = "red blue old small bird house boat tree moon dog ball hat beside above 
 def settings() -> tuple[Any, EvaluateSettings]:
     """params.yaml, and the evaluation of its scale tiny."""
     params = given.params()
-    return params, EvaluateSettings(**params["scales"]["tiny"]["evaluate"]).fitted(2 * REFERENCES)
+    settings = EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
+    return params, settings.fitted(2 * ENOUGH)
 
 
 def prepare(folder: Path) -> None:

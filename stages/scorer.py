@@ -38,6 +38,11 @@ def run(
     files.check_manifest(pool)
     measured = store.rows(pool, references.SPLITS, [*references.COLUMNS, *store.PLACE])
     references.sides(measured, evaluate, where)  # what is too small for what is asked is told here
+    if evaluate.clip == LIT and store.rows(pool, ("scorer",), ["id"]).empty:
+        raise Refusal(
+            f"scales.{scale}.evaluate.clip is {LIT}, which is fitted on the split scorer, and {pool} has no "
+            "pair in it (splits.scorer is 0); set it to a share or {pool: NAME}, or take a published model."
+        )
     # All that is published is fetched here, so that no cell has to, and what is not here ends it at once.
     networks = features.extractors(evaluate, device)
     digests: dict[str, str] = {by.name: by.digest for by in networks if by.digest}

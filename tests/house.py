@@ -16,7 +16,7 @@ from pipeline import families, paths, script, stages, trees
 
 from alchemist.pools.store import PLACE
 
-LIGHT = ("check", "prepare", "heuristic", "oracle", "prune", "report")  # stages that need no torch
+LIGHT = ("check", "prepare", "heuristic", "oracle", "prune", "report", "sizes")  # stages that need no torch
 TRUTH_READERS = {"oracle", "report"}
 ARROWS = {  # which rooms a room may import from
     "core": set[str](),

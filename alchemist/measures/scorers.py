@@ -47,11 +47,7 @@ def fit_lit(
     networks are computed once, as images pass by, and kept. The loss is CLIP's symmetric cross-entropy,
     without pairs that are no negatives because their captions are equal.
     """
-    if len(captions) < settings.batch:
-        raise Refusal(
-            f"the scorer has {len(captions)} pairs to train on; scorer.batch is {settings.batch} "
-            "and should be at most that."
-        )
+    batch = settings.taken(len(captions))
     scorer = _lit(settings.embed_dim, settings.image_size, device, captions=True, pretrained=True)
     visual, text = scorer.model.visual, scorer.model.text
     visual.trunk.load_state_dict(lite0().state_dict())
@@ -86,12 +82,12 @@ def fit_lit(
         ],
         betas=(0.9, 0.98),
     )
-    own = torch.arange(settings.batch, device=device)
+    own = torch.arange(batch, device=device)
     for step in range(settings.steps):
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings.steps)
         rng = stateless.generator("lit", settings.seed, step)
-        rows = devices.put(rng.choice(len(captions), settings.batch, replace=False), device)
+        rows = devices.put(rng.choice(len(captions), batch, replace=False), device)
         a = F.normalize(pictures[rows] @ projections[0].T, dim=1)
         b = F.normalize(words[rows] @ projections[1].T, dim=1)
         same = (of[rows][:, None] == of[rows]).fill_diagonal_(False)

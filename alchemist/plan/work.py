@@ -94,8 +94,9 @@ def _scorer(job: Job, of: Estimates) -> Work:
         seen, steps = measured + of.pairs.scorer, settings.steps
         flops += of.pairs.scorer * (images.flops + words.flops)
         # Two projections and a table of products of a batch with itself, forward and back.
-        products = settings.embed_dim * (images.width + words.width + settings.batch)
-        flops += 3 * 2 * settings.steps * settings.batch * products
+        batch = settings.taken(of.pairs.scorer, f"scales.{of.params.scale}.scorer")
+        products = settings.embed_dim * (images.width + words.width + batch)
+        flops += 3 * 2 * settings.steps * batch * products
     every = [*taken, images, words]
     peak = cost.passing(sum(one.weight_bytes for one in every), max(one.alive for one in every), asked.batch)
     disk = measured * sum(one.width for one in taken) * cost.FEATURE_BYTES
@@ -119,7 +120,7 @@ def _floors(job: Job, of: Estimates) -> Work:
 
 def _embedding(job: Job, of: Estimates) -> Work:
     """Ratings by the networks of the evaluation, or by a CLIP of its own."""
-    name, pairs = job.options["--rater"], of.pairs.pool
+    name, pairs = job.options["--rater"], of.pairs.rated
     kind = of.params.raters[name].kind
     if kind == "semdedup":
         used = [of.features()[0]]
@@ -136,7 +137,7 @@ def _embedding(job: Job, of: Estimates) -> Work:
 
 def _rate(job: Job, of: Estimates) -> Work:
     name, proxy = job.options["--rater"], job.options["--proxy"]
-    budget, pairs = of.scale.rate, of.pairs.pool
+    budget, pairs = of.scale.rate, of.pairs.rated
     train, score, peak = of.rating(name, proxy, job.options["--trunk"])
     trains = train > 0
     images = (budget.images if trains else 0) + (pairs if score else 0)
@@ -149,7 +150,7 @@ def _rate(job: Job, of: Estimates) -> Work:
 
 
 def _prune(job: Job, of: Estimates) -> Work:
-    kept = kept_count(of.pairs.pool, float(job.options["--ratio"])) * len(of.params.grid.seeds)
+    kept = kept_count(of.pairs.rated, float(job.options["--ratio"])) * len(of.params.grid.seeds)
     return Work("prune", 1, kept, None, None, kept * cost.RATING_BYTES, None)
 
 

@@ -10,7 +10,7 @@ from alchemist.core import files
 
 
 def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike, lent: ArrayLike) -> None:
-    """The table id, rating, lent of N pairs, by id; a higher rating is kept first.
+    """The table id, rating, lent of N pairs, by id; higher is kept first.
 
     `lent`: a person's own pair that a share put in another split than pool, so that no cell trains on it.
     """

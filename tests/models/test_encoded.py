@@ -94,6 +94,17 @@ def test_rows_of_a_split_stand_in_an_order_of_their_ids_and_not_of_the_files(tmp
     assert sum(a < b for a, b in pairwise(pool)) < 25, "no order of the ids' texts is left"
 
 
+def test_rated_rows_are_those_of_the_pool_and_lent_ones_of_every_other_split(tmp_path: Path) -> None:
+    splits = ["scorer", "pool", "meta_val", "pool", "meta_val", "pretraining"]
+    lent = [True, False, True, False, False, True]
+    rows = pd.DataFrame({"id": list("abcdef"), "split": splits, "text": 1, "lent": lent, "cluster": 0})
+    tokens = np.zeros((6, 1), np.uint16)
+    store = write_encoded(tmp_path, rows, tokens, [np.zeros((1, 4), np.float16)] * 2)
+    numbers = store.rated().numbers
+    assert list(numbers[:2]) == list(store.pool().numbers)
+    assert sorted(numbers) == [0, 1, 2, 3, 5]
+
+
 def test_a_subset_is_the_rows_of_its_ids_in_their_order(data: Encoded) -> None:
     ids = pd.Series(["pair-041", "pair-003", "pair-079"])
     rows = data.subset(ids)

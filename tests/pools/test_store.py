@@ -10,7 +10,7 @@ from pool_helpers import emoji_pool, some_rows
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.pools.read import rows
-from alchemist.pools.store import PLACE, images, read_extra, read_index, write_pool
+from alchemist.pools.store import PLACE, batches, images, parts, rated, read_extra, read_index, write_pool
 from alchemist.pools.truth import read_labels, read_truth
 
 SMALL = {
@@ -211,3 +211,21 @@ def test_the_store_depends_on_no_source_of_pairs():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = {name.removeprefix("alchemist.pools").lstrip(".") for name in done.stdout.split()}
     assert found == {"", "base", "image", "place", "row", "seen", "shards", "store", "table"}
+
+
+def test_lent_pairs_are_rated_and_read_with_their_splits_and_others_are_not(tmp_path):
+    """Usable ones alone, and images stand in the order of their rows."""
+    splits = ["scorer", "pool", "scorer", "meta_val", "meta_val", "evaluation", "scorer", "pool"]
+    lent = [True, False, False, True, False, True, True, False]
+    given = zip(some_rows(8), splits, lent, strict=True)
+    pairs = [replace(pair, split=split, lent=is_lent) for pair, split, is_lent in given]
+    pairs[6] = rejected(pairs[6])
+    write_pool(tmp_path, iter(pairs), 16, 7, {})
+    ids = [pair.id for pair in pairs]
+    assert list(rated(read_index(tmp_path))["id"]) == [ids[i] for i in (1, 7, 0, 3, 5)]
+    asked = (("pool", "meta_val"), 3)
+    for is_asked, wanted in ((False, [1, 3, 4, 7]), (True, [0, 1, 3, 4, 5, 7])):
+        found = pd.concat(parts(tmp_path, *asked, ["id"], lent=is_asked))
+        assert list(found["id"]) == [ids[i] for i in wanted]
+        pixels = np.concatenate([*batches(tmp_path, *asked, lent=is_asked)])
+        assert np.array_equal(pixels, np.stack([pairs[i].image for i in wanted]))

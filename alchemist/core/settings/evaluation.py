@@ -14,6 +14,7 @@ LIT = "lit"
 ENOUGH = (
     1000  # prompts where their number is left open: the figures of every scale but the paper's are of so many
 )
+STEP = 256  # pairs a step of the scorer where that is left open
 LEAST = 4  # prompts, two subsets of two each for the kernel distance
 References = Literal["once", "as_is", "clean"]
 Distances = Literal["lite0", "inception", "inception_clean", "dinov2_vitl14", "dinov2_vitb14"]
@@ -214,7 +215,11 @@ class ScorerSettings(Settings):
     image_size: int = Field(default=64, ge=32, description="pixels of a side that the image network sees")
     embed_dim: int = Field(default=128, ge=2, description="shared dimensions of images and captions")
     steps: int = Field(default=600, ge=1, description="optimiser steps")
-    batch: int = Field(default=256, ge=2, description="pairs a step")
+    batch: int | None = Field(
+        default=None,
+        ge=2,
+        description="pairs a step, at most half of the split; null: half of those fitted on, at most 256",
+    )
     learning_rate: float = Field(default=0.003, gt=0, description="of AdamW, at its peak")
     seed: int = Field(default=0, ge=0, description="of the start, the batches and the held-out tenth")
     tells: float = Field(
@@ -224,3 +229,13 @@ class ScorerSettings(Settings):
         description="how often a held-out image should be nearer to its own caption than to another's, twice "
         "the standard error off; else CLIP-Score is said to say nothing; .5 are guesses, and 1 is certainty",
     )
+
+    def taken(self, pairs: int, where: str = "scorer") -> int:
+        """Pairs a step of the block at `where` where it is fitted on so many. Raises Refusal if too few."""
+        if self.batch is None and pairs < 4:
+            raise Refusal(f"{where}.batch is null, and there are {pairs} pairs to fit on; 4 are the least.")
+        if self.batch is not None and self.batch > pairs:
+            raise Refusal(
+                f"{where}.batch is {self.batch}, and there are {pairs} pairs to fit on, which is the most."
+            )
+        return self.batch or min(STEP, pairs // 2)

@@ -61,6 +61,11 @@ class MetaRater(SeededRater):
     epochs: int = Field(
         default=10, ge=1, description="equal parts of the run, between which the weight falls"
     )
+    least_validation: int = Field(
+        default=50,
+        ge=1,
+        description="pairs that the meta-validation split should have; fewer are refused (docs/own_pairs.md)",
+    )
     weights: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
