@@ -33,7 +33,7 @@ def run(
     evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
     settings = block(ScorerSettings, f"scales.{scale}.scorer")
     device = devices.chosen(device_setting(section("device")))
-    files.check_manifest(pool)
+    store.check(pool)
     measured = store.rows(pool, "evaluation", store.PLACE)
     if evaluate.images > (most := evaluate.most(len(measured))):
         raise Refusal(
