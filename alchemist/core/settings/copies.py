@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alchemist.core.settings import Settings
 
@@ -40,3 +40,12 @@ class CopiesSettings(Settings):
     seed: int = Field(
         default=0, ge=0, description="of the projection of features and of the order in which pairs lead"
     )
+
+    @model_validator(mode="after")
+    def _other_is_stricter(self) -> "CopiesSettings":
+        if self.threshold_other is not None and self.threshold_other < self.threshold:
+            raise ValueError(
+                f"threshold_other should be at least threshold ({self.threshold}), or null, and it is "
+                f"{self.threshold_other}"
+            )
+        return self
