@@ -82,11 +82,8 @@ def _found(
         return 0.0, copies.equal_pixels(pairs)
     with FlopCounterMode(display=False) as counter:
         vectors = _features(read, len(pairs.key), settings, device, folder)
-    words = [near.caption_hashes(rows["caption"]) for rows in store.parts(read, SPLITS, PART, ["caption"])]
     with tqdm(total=len(pairs.key), unit=" pairs", desc="clusters") as bar:
-        found = near.clusters(
-            vectors, np.concatenate(words), pairs.pixels, pairs.ranked(), settings, bar.update
-        )
+        found = near.clusters(vectors, pairs.words, pairs.pixels, pairs.ranked(), settings, bar.update)
     return float(counter.get_total_flops()), found
 
 

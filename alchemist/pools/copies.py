@@ -2,7 +2,7 @@
 
 Nothing here depends on the order of a person's files. Which pairs are near copies of one another is found
 elsewhere, by features of their pictures; this module is told it as one row's number for each row. Arrays are
-of the usable pairs alone, in the order of the index, (N,): some 60 bytes a pair.
+of the usable pairs alone, in the order of the index, (N,): some 70 bytes a pair.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings.copies import CopiesSettings
 from alchemist.core.siphash import hashes
 from alchemist.core.stateless import id_uniforms
+from alchemist.pools import captions
 from alchemist.pools.base import DUPLICATE, NEAR, NEAR_SPLIT, OTHER_GROUP, OTHER_SPLIT
 from alchemist.pools.row import SPLITS
 from alchemist.pools.store import INDEX
@@ -43,6 +44,7 @@ class Pairs:
     split: NDArray[np.uint8]  # the place in SPLITS
     group: Hashes
     caption: Hashes
+    words: Hashes  # of the caption without what makes no difference (`captions.normalised`)
     pixels: Hashes
     own: int  # the code of the pool's own pairs in `source`
 
@@ -80,13 +82,14 @@ def read(folder: Path, sources: Sequence[str], seed: int) -> Pairs:
                     rows["split"].map(splits).to_numpy(np.uint8),
                     hashes(rows["group"]),
                     hashes(rows["caption"]),
+                    captions.hashes(rows["caption"]),
                     rows["pixels"].to_numpy(np.uint64),
                 ]
             )
-    key, place, source, split, group, caption, pixels = map(np.concatenate, zip(*parts, strict=True))
+    key, place, source, split, group, caption, words, pixels = map(np.concatenate, zip(*parts, strict=True))
     order = np.empty(len(key), np.int64)
     order[np.lexsort((key, place, source))] = np.arange(len(key))
-    return Pairs(key, order, source, split, group, caption, pixels, len(sources) - 1)
+    return Pairs(key, order, source, split, group, caption, words, pixels, len(sources) - 1)
 
 
 def equal_pixels(pairs: Pairs) -> Numbers:
@@ -215,16 +218,16 @@ def _facts(
     pairs: Pairs, mine: NDArray[np.bool_], copies: NDArray[np.bool_], leader: Numbers
 ) -> dict[str, Any]:
     """How many of the pool's own pairs are copies of another, and how many have a caption of their own."""
-    _, captions = np.unique(pairs.caption[mine], return_counts=True)
+    _, counts = np.unique(pairs.words[mine], return_counts=True)
     count = int(mine.sum())
     return {
         "pairs": count,
         "copies": int(copies.sum()),
         "share": float(copies.sum() / max(1, count)),
         "clusters": len(np.unique(leader[copies])),
-        "captions": len(captions),
-        "captions_repeated": float((captions > 1).sum() / max(1, len(captions))),
-        "pairs_of_own_caption": float((captions == 1).sum() / max(1, count)),
+        "captions": len(counts),
+        "captions_repeated": float((counts > 1).sum() / max(1, len(counts))),
+        "pairs_of_own_caption": float((counts == 1).sum() / max(1, count)),
     }
 
 
