@@ -224,7 +224,9 @@ def test_vectors_are_of_one_picture_each_and_copies_lie_together(pool, tmp_path)
     assert np.diag(cosine[:30, 30:]).min() > 0.95
     assert np.abs(cosine[:30, :30][~np.eye(30, dtype=bool)]).max() < 0.9
     copies.embed(pool, index[::-1], settings, torch.device("cpu"), tmp_path / "b.npy", ticks.append)
-    assert np.load(tmp_path / "b.npy")[::-1].astype(np.float64) == pytest.approx(found.astype(np.float64), abs=0.01)
+    assert np.load(tmp_path / "b.npy")[::-1].astype(np.float64) == pytest.approx(
+        found.astype(np.float64), abs=0.01
+    )
     again = CopiesSettings(feature_size=32, seed=1)
     copies.embed(pool, index, again, torch.device("cpu"), tmp_path / "c.npy", ticks.append)
     assert np.abs(np.load(tmp_path / "c.npy") - found).max() > 0.1
