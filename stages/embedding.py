@@ -37,7 +37,7 @@ def run(
         )
     evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
     device = devices.chosen(device_setting(section("device")))
-    files.check_manifest(pool)
+    store.check(pool)
     rows = store.rated(store.read_index(pool))
     with (
         tqdm(total=len(rows), unit="img", desc=rater, mininterval=1) as bar,

@@ -36,7 +36,7 @@ def run(
     """
     settings = block(EncodeSettings, f"scales.{scale}.encode")
     device = devices.chosen(device_setting(section("device")))
-    files.check_manifest(pool)
+    store.check(pool)
     chosen = family.load(family_name)
     images = chosen.codec(codec, device)
     where = f"scales.{scale}.encode.text"

@@ -40,8 +40,8 @@ def run(
     where = f"scales.{scale}.evaluate"
     settings = block(EvaluateSettings, where)
     device = devices.chosen(device_setting(section("device")))
-    for folder in (pool, scorer):
-        files.check_manifest(folder)
+    store.check(pool)
+    files.check_manifest(scorer)
     columns = ["caption", *references.COLUMNS, *store.PLACE]
     measured = with_category(pool, store.rows(pool, references.SPLITS, columns))
     settings = settings.fitted(references.drawn(measured), where)

@@ -32,7 +32,7 @@ def run(
             f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.heuristics are "
             f"{', '.join(pixels.MEASURES)}."
         )
-    files.check_manifest(pool)
+    store.check(pool)
     index = store.read_index(pool, ["split", "status", "lent", *store.PLACE])
     usable = store.rated(index)
     begun = time.perf_counter()

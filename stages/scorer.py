@@ -35,7 +35,7 @@ def run(
     evaluate = block(EvaluateSettings, where)
     settings = block(ScorerSettings, f"scales.{scale}.scorer")
     device = devices.chosen(device_setting(section("device")))
-    files.check_manifest(pool)
+    store.check(pool)
     measured = store.rows(pool, references.SPLITS, [*references.COLUMNS, *store.PLACE])
     references.sides(measured, evaluate, where)  # what is too small for what is asked is told here
     if evaluate.clip == LIT and store.rows(pool, ("scorer",), ["id"]).empty:

@@ -72,7 +72,7 @@ def sides(
     deciding = found[settings.decides]
     if not deciding.fits():
         raise Refusal(_too_small(deciding, settings, where))
-    kept = {settings.decides: deciding}
+    kept: dict[str, View] = {settings.decides: deciding}
     for name, view in found.items():
         if view.fits() and not any(view.same(other) for other in kept.values()):
             kept[name] = view

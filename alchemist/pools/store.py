@@ -35,7 +35,7 @@ EXTRA = "extra.parquet"  # by id, beside the index, which it would bloat
 TRUTH = "truth.parquet"
 LABELS = "labels.parquet"
 # Columns that `images` reads. `source` is the block of `pools:` that a pair is of; `file` is relative to its
-# path, or to the pool's own folder where `place` is pixels or bytes.
+# path, or to the folder that `shards` gives where `place` is pixels or bytes.
 PLACE = ["id", "source", "place", "file", "column", "offset", "size", "crc"]
 _ROWS = 8192  # of the index, in memory at once
 _WORD = pa.dictionary(pa.int32(), pa.string())  # few values, many rows
@@ -74,8 +74,8 @@ def write_pool(
     Pixels are (resolution, resolution, 3), `shard_pairs` of them a file; 0 where no row has pixels. `roots`
     has the folder of each source whose images stay where they lie. What was planted and labels go to
     `truth_folder`, which raters and trainers do not get; None: beside the pool.
-    Memory grows by 25 bytes a pair while writing and as much again in the closing checks, plus planted truth.
-    Asserts that ids are unique and that splits share no group and no pixels.
+    Memory grows by 8 bytes a pair while writing and as much again in the closing check, plus planted truth.
+    Asserts that ids are unique.
     """
     roots = roots or {}
     counts: dict[str, dict[str, Counter[str]]] = {}  # by source and split
@@ -83,7 +83,6 @@ def write_pool(
     # Hashes, since the names themselves would take ten times the memory: two of a million have the same
     # with a chance of 5e-8.
     ids = array("Q")
-    groups, pixels, codes = array("Q"), array("Q"), array("B")  # of usable pairs
     side = truth_folder or folder
     with (
         PixelShards(folder, resolution, shard_pairs) as shards,
@@ -101,9 +100,6 @@ def write_pool(
             place = {**_NOWHERE, "pixels": _word(pair.pixels)}
             if not pair.reason:
                 place = _place(pair, shards, kept, roots)
-                groups.append(stateless.key(pair.group))
-                pixels.append(place["pixels"])
-                codes.append(SPLITS.index(pair.split))
             if pair.kind is not None:
                 truth.append((pair.id, pair.kind))
             fact = {name: getattr(pair, name) for name in _FACTS} | {"cluster": own}
@@ -113,14 +109,19 @@ def write_pool(
             if pair.labels:
                 labels.append(pair.source, {"id": pair.id, **pair.labels})
     _assert_unique(ids)
-    _assert_disjoint(groups, codes, "a group lies")
-    _assert_disjoint(pixels, codes, "the same pixels lie")
+    about = {"resolution": resolution, "roots": {name: str(root) for name, root in roots.items()}}
+    card = write_card(folder, {**facts, **about}, counts)
+    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(side / TRUTH, index=False)
+    return card
 
+
+def write_card(
+    folder: Path, facts: Mapping[str, Any], counts: Mapping[str, Mapping[str, Counter[str]]]
+) -> dict[str, Any]:
+    """Writes and returns the card, `facts` and the counts by source and split, and the folder's manifest."""
     whole = {split: sum((here[split] for here in counts.values()), Counter()) for split in SPLITS}
     card = {
         **facts,
-        "resolution": resolution,
-        "roots": {name: str(root) for name, root in roots.items()},
         "counts": _plain(whole),
         "sources": {name: _plain(here) for name, here in counts.items()},
         "pairs": sum(counted.total() for counted in whole.values()),
@@ -128,7 +129,6 @@ def write_pool(
     }
     files.write_json(folder / CARD, card)
     files.write_manifest(folder)
-    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(side / TRUTH, index=False)
     return card
 
 
@@ -182,15 +182,6 @@ def _assert_unique(hashes: "array[int]") -> None:
     assert (ordered[1:] != ordered[:-1]).all(), "an id comes twice"
 
 
-def _assert_disjoint(hashes: "array[int]", codes: "array[int]", what: str) -> None:
-    """No hash with two codes of splits."""
-    ordered = np.frombuffer(hashes, dtype=np.uint64)
-    order = np.argsort(ordered, kind="stable")
-    ordered, splits = ordered[order], np.frombuffer(codes, dtype=np.uint8)[order]
-    crossed = (ordered[1:] == ordered[:-1]) & (splits[1:] != splits[:-1])
-    assert not crossed.any(), f"{what} in two splits"
-
-
 def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """One row a pair: id, caption, split, group, status, reason, source, lent, cluster, pixels, and `PLACE`.
 
@@ -201,6 +192,18 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     if not (folder / INDEX).is_file():
         raise Refusal(f"{folder / INDEX} is missing; run the stage prepare.")
     return pd.read_parquet(folder / INDEX, columns=columns)
+
+
+def check(folder: Path) -> None:
+    """Raises Refusal where a file of the pool, or of the folder that its images lie in, is not as written."""
+    files.check_manifest(folder)
+    if (side := shards(folder, files.read_json(folder / CARD))) != folder:
+        files.check_manifest(side)
+
+
+def shards(folder: Path, card: Mapping[str, Any]) -> Path:
+    """Where images without files of their own lie: in the pool's folder, or beside it as its card says."""
+    return folder / card["shards"] if "shards" in card else folder
 
 
 def read_extra(folder: Path) -> pd.DataFrame:
@@ -233,6 +236,7 @@ def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     if (kinds == "").any():
         raise ValueError(f"{rows['id'][kinds == ''].iloc[0]!r} was rejected and has no image")
     card = files.read_json(folder / CARD)
+    folder = shards(folder, card)
     side, offsets = card["resolution"], rows["offset"].to_numpy()
     out = np.empty((len(rows), side, side, 3), dtype=np.uint8)
     pixels = kinds == "pixels"

@@ -154,20 +154,10 @@ def test_a_pool_of_which_nothing_else_is_known_has_no_further_tables(tmp_path):
         assert (list(table), len(table)) == (["id"], 0)
 
 
-@pytest.mark.parametrize("fault", ["id", "group", "pixels"])
-def test_splits_that_overlap_stop_the_writer(tmp_path, fault):
-    a, b = next(some_rows(1)), next(some_rows(1, "evaluation", 1))
-    change = {"id": {"id": a.id}, "group": {"group": a.group}, "pixels": {"image": a.image}}[fault]
-    (tmp_path / "good").mkdir()
-    write_pool(tmp_path / "good", [a, b], 16, 7, {})
-    (tmp_path / "bad").mkdir()
-    with pytest.raises(AssertionError):
-        write_pool(tmp_path / "bad", [a, replace(b, **change)], 16, 7, {})
-
-
-def test_one_split_may_repeat_groups_and_pixels(tmp_path):
+def test_an_id_that_comes_twice_stops_the_writer(tmp_path):
     a, b = some_rows(2)
-    write_pool(tmp_path, [a, replace(b, group=a.group, image=a.image)], 16, 7, {})
+    with pytest.raises(AssertionError):
+        write_pool(tmp_path, [a, replace(b, id=a.id)], 16, 7, {})
 
 
 def test_missing_tables_are_refused(tmp_path):

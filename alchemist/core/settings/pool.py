@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from alchemist.core.settings import Settings
+from alchemist.core.settings.copies import CopiesSettings
 
 
 class PoolSettings(Settings):
@@ -96,6 +97,15 @@ class UserPool(PoolSettings):
     )
     seed: int = Field(default=0, ge=0, description="of the split")
     splits: SplitSettings = Field(default=SplitSettings(), description="what is held out")
+    copies: CopiesSettings = Field(
+        default=CopiesSettings(), description="what is a copy of another pair, and what becomes of it"
+    )
+    sample: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the pool's own groups that is read, drawn by a hash of each: a pilot's part",
+    )
     pairs: int | None = Field(
         default=None, ge=1, description="how many it holds, for a plan where its files are not here"
     )
