@@ -27,7 +27,7 @@ ARROWS = {  # which rooms a room may import from
     "families": {"core", "settings", "models"},  # and none from another family
     "pruning": {"core", "settings"},
     "analysis": {"core", "settings", "raters"},  # what a block of raters says, not how it rates
-    "measures": {"core", "settings", "models"},
+    "measures": {"core", "settings", "models", "pools"},
     "raters": {"core", "settings", "models", "measures", "pools"},
     "report": {"core", "settings", "analysis", "pools", "pruning", "raters"},
     "plan": {"core", "settings", "params", "analysis", "pools", "pruning", "models", "measures", "raters"},
@@ -191,6 +191,6 @@ def truth_complaints(root: Path) -> list[str]:
 
 def index_complaints(folder: Path) -> list[str]:
     """The index has the columns of the contract and no other."""
-    legal = {"caption", "split", "group", "status", "reason", "pixels", *PLACE}
+    legal = {"caption", "split", "group", "status", "reason", "lent", "cluster", "pixels", *PLACE}
     columns = set(pd.read_parquet(folder / "index.parquet").columns)
     return [f"index.parquet: column {name}" for name in sorted(columns ^ legal)]

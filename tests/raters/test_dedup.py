@@ -167,7 +167,9 @@ def test_features_are_streamed_into_a_file(pool, tmp_path):
     rows = read_index(pool)
     by = features.extractor("lite0", 64)
     ticks = []
-    vectors.write(pool, rows, partial(features.extract, by=by, batch=25), 25, tmp_path / "out.npy", ticks.append)
+    vectors.write(
+        pool, rows, partial(features.extract, by=by, batch=25), 25, tmp_path / "out.npy", ticks.append
+    )
     assert ticks == [25, 25, 10]
     found = np.load(tmp_path / "out.npy")
     assert found.dtype == np.float16
