@@ -30,7 +30,7 @@ BLOCK = 1024  # pairs that are compared among themselves
 CANDIDATES = 8  # nearest leaders asked of the index
 CELLS = 4  # for one pair, times the root of their number
 EXACT = 4096  # pairs up to which the index has one cell
-PROBES = 16  # cells that are searched
+PROBES = 24  # cells that are searched
 GRID = 2048.0  # a value of a vector is a multiple of 1 / GRID
 DIGITS = 6  # of a cosine
 
@@ -101,7 +101,7 @@ def clusters(
 
     A function of the set of rows, and the same on any number of threads: vectors are rounded to a grid on
     which sums of products are exact in float32, so that no order of summation shows. What the index does not
-    find is a copy that is kept. Memory: 2 d + 60 bytes a row.
+    find is a copy that is kept. Memory: some 500 bytes a row of 128 values.
     """
     first = _first_of_equal(pixels, order)
     rows = order[first[order] == order]
