@@ -28,9 +28,9 @@ THUMB_SHARE = 2 / 3  # of the squared length
 BATCH = 50  # pictures
 BLOCK = 1024  # pairs that are compared among themselves
 CANDIDATES = 8  # nearest leaders asked of the index
-CELLS = 4  # for one pair, times the root of their number
+CELLS = 2  # times the root of the number of pairs
 EXACT = 4096  # pairs up to which the index has one cell
-PROBES = 24  # cells that are searched
+PROBES = 32  # cells that are searched
 GRID = 2048.0  # a value of a vector is a multiple of 1 / GRID
 DIGITS = 6  # of a cosine
 
