@@ -47,9 +47,14 @@ def card_of(params: Params, others: dict[str, Any]) -> dict[str, Any] | None:
     """The card of the pool in force, where it was read; None where it was not, or by other settings."""
     path = POOL / store.CARD
     card: dict[str, Any] = files.read_json(path) if path.is_file() else {}
-    settings = {name: params.pools[name].model_dump() for name in (params.pool, *others)}
-    read = {card.get("pool"): card.get("settings")} | {
-        name: other["settings"] for name, other in card.get("others", {}).items()
+    read = {card.get("pool"): card.get("settings", {})}
+    read |= {name: other["settings"] for name, other in card.get("others", {}).items()}
+    # What a card leaves out decides nothing of what was read.
+    settings = {
+        name: {
+            key: value for key, value in params.pools[name].model_dump().items() if key in read.get(name, {})
+        }
+        for name in (params.pool, *others)
     }
     return card if files.json_text(settings) == files.json_text(read) else None
 
