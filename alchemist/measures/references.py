@@ -109,7 +109,12 @@ def _too_small(view: View, settings: EvaluateSettings, where: str) -> str:
 
 
 def views(prompts: pd.DataFrame, references: pd.DataFrame, decides: str) -> Mapping[str, View]:
-    """The views that tables as `sides` gives them hold, the one that decides first."""
+    """The views that tables as `sides` gives them hold, the one that decides first.
+
+    Raises Refusal where that one is not among them.
+    """
+    if decides not in prompts:
+        raise Refusal(f"the floors hold no prompts of evaluate.decides {decides}; run dvc repro.")
     names = [name for name in VIEWS if name in prompts and name != decides]
     return {
         name: View(prompts[name].to_numpy(bool), references[name].to_numpy(bool))
