@@ -3,14 +3,15 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.pool import UserPool
 from alchemist.params.whole import Params
+from alchemist.pools import store
 from alchemist.pools.emoji import EmojiPool
-from alchemist.pools.read import FORMATS
 from alchemist.pruning.laws import kept_count
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.kinds.reference_loss import ReferenceLossRater
@@ -30,20 +31,13 @@ class Counts:
     clean: int = 0
 
 
-def counted(card: dict[str, Any]) -> Counts:
-    """The counts of a pool by its card.json."""
-    ok = {split: by.get("ok", 0) for split, by in card["counts"].items()}
-    rated = ok["pool"] + sum(lent(card).values())
+def counted(folder: Path) -> Counts:
+    """The counts of a pool's folder."""
+    counts, lent = files.read_json(folder / store.CARD)["counts"], store.lent(folder)
+    ok = {split: by.get("ok", 0) for split, by in counts.items()}
+    rated = ok["pool"] + sum(lent.values())
     clean = ok.get("clean", 0)
     return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated, clean)
-
-
-def lent(card: dict[str, Any]) -> dict[str, int]:
-    """Of every split how many of its usable pairs are a person's own, which are rated too."""
-    if not issubclass(FORMATS[card["settings"]["format"]], UserPool):
-        return {}
-    own = card["sources"].get(card["pool"], {})
-    return {split: by.get("ok", 0) for split, by in own.items() if split != "pool"}
 
 
 def composed(pool: EmojiPool) -> Counts:
