@@ -28,6 +28,7 @@ class Counts:
     evaluation: int
     scorer: int
     rated: int
+    clean: int = 0
 
 
 def counted(folder: Path) -> Counts:
@@ -35,7 +36,8 @@ def counted(folder: Path) -> Counts:
     counts, lent = files.read_json(folder / store.CARD)["counts"], store.lent(folder)
     ok = {split: by.get("ok", 0) for split, by in counts.items()}
     rated = ok["pool"] + sum(lent.values())
-    return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated)
+    clean = ok.get("clean", 0)
+    return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated, clean)
 
 
 def composed(pool: EmojiPool) -> Counts:
@@ -51,7 +53,7 @@ def told(params: Params, counts: Counts) -> list[str]:
         f"{counts.pool:,} pairs in the split pool, {counts.rated:,} pairs rated",
         *_kept(params, counts),
         *_validation(params, counts),
-        _evaluation(params, counts.evaluation),
+        _evaluation(params, counts.evaluation, counts.clean),
         _scorer(params, counts.scorer),
         *_fits(params),
     ]
@@ -115,14 +117,16 @@ def _would_do(params: Params, counts: Counts, least: int) -> str:
     return f"{key}.splits.meta_validation {share:g} would do"
 
 
-def _evaluation(params: Params, pairs: int) -> str:
+def _evaluation(params: Params, pairs: int, clean: int) -> str:
     """Prompts and references of the evaluation."""
     if not pairs:
         return "no evaluation pairs: no cell can be measured; `dvc repro prune` ends with the ids"
-    settings = params.scales[params.scale].evaluate
-    prompts = settings.fitted(pairs, f"scales.{params.scale}.evaluate").prompts
-    beside = pairs if settings.references == "all" else pairs - prompts
-    return f"{prompts:,} prompts and {beside:,} references of {pairs:,} evaluation pairs"
+    where = f"scales.{params.scale}.evaluate"
+    settings = params.scales[params.scale].evaluate.fitted(pairs, where)
+    beside = pairs if settings.references == "all" else pairs - settings.prompts
+    told = f"{settings.prompts:,} prompts and {beside:,} references of {pairs:,} evaluation pairs"
+    more = settings.of_clean(clean, where)
+    return told + (f"; {more:,} prompts of {clean:,} clean ones" if clean else "")
 
 
 def _scorer(params: Params, pairs: int) -> str:

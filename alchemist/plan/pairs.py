@@ -32,6 +32,11 @@ class Pairs:
         return self.pool + self.lent
 
     @property
+    def measured(self) -> int:
+        """Those that generators are measured on."""
+        return self.evaluation + self.clean
+
+    @property
     def encoded(self) -> int:
         """Those that the stage encode reads."""
         read = self.pool + self.meta_val + self.evaluation + self.pretraining + self.clean

@@ -1,5 +1,6 @@
 """Sizes by the counts of a pool: what is told, and what is refused with the largest legal value."""
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,12 @@ def test_lent_pairs_are_counted_among_the_rated_where_they_are_usable(tmp_path: 
     index = pd.DataFrame(rows, columns=["split", "status", "lent"])
     index.to_parquet(tmp_path / "index.parquet", index=False)
     assert sizes.counted(tmp_path) == Counts(pool=2, meta_val=3, evaluation=1, scorer=0, rated=4)
+
+
+def test_a_clean_split_is_told_and_has_to_be_there_where_it_decides() -> None:
+    clean = dataclasses.replace(ART, clean=40)
+    assert "20 prompts of 40 clean ones" in told(clean)
+    with pytest.raises(Refusal, match="the split clean has 7 usable pairs; at least 8 are needed"):
+        told(dataclasses.replace(ART, clean=7))
+    with pytest.raises(Refusal, match=r"evaluate\.decides is clean, but no pool is named as splits\.clean"):
+        told(ART, scales__tiny__evaluate={"decides": "clean"})
