@@ -34,6 +34,8 @@ def test_files_are_counted_where_they_are(tmp_path: Path) -> None:
         (tmp_path / f"{number}.png").write_bytes(b"")
     found = planned("mine", pools(tmp_path, pairs=7))
     assert found == Pairs(28, 4, 8, 0, f"counted in {tmp_path}")
+    part = planned("mine", pools(tmp_path, sample=0.5))
+    assert (part.pool, part.meta_val, part.evaluation) == (14, 2, 4)
 
 
 @pytest.mark.parametrize(("form", "why"), [("folder", "not there"), ("webdataset", "reading")])
