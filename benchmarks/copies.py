@@ -117,15 +117,21 @@ def planted(folder: Path, split: str, most: int) -> None:
         made = np.stack([KINDS[kind](images[i], chance) for kind, i in zip(kinds, origin, strict=True)])
         strange = chance.integers(0, len(rows), count)
         for told, theirs in (("of the original", origin), ("of another pair", strange)):
-            every = np.concatenate([images, made]), [*texts, *(texts[i] for i in theirs)]
-            _found(*every, np.concatenate([np.arange(len(rows)), origin]), ["", *[""] * (len(rows) - 1), *kinds],
-                   f"{share:.0%} planted, with the caption {told}")  # fmt: skip
+            _found(
+                np.concatenate([images, made]),
+                [*texts, *(texts[i] for i in theirs)],
+                np.concatenate([np.arange(len(rows)), origin]),
+                [""] * len(rows) + kinds,
+                f"{share:.0%} planted, with the caption {told}",
+            )
 
 
 def _found(images: Picture, texts: list[str], origin: Ints, kinds: list[str], what: str) -> None:
     """Prints recall by kind, and precision, at several thresholds."""
     ids = [f"pair-{i}" for i in range(len(images))]
-    pairs = [Row(i, text, "pool", i, image, "", None) for i, text, image in zip(ids, texts, images, strict=True)]
+    pairs = [
+        Row(i, text, "pool", i, image, "", None) for i, text, image in zip(ids, texts, images, strict=True)
+    ]
     with tempfile.TemporaryDirectory() as drafts:
         folder, file = Path(drafts) / "pool", Path(drafts) / "vectors.npy"
         folder.mkdir()
@@ -135,7 +141,11 @@ def _found(images: Picture, texts: list[str], origin: Ints, kinds: list[str], wh
         copies.embed(folder, index, CopiesSettings(), devices.chosen("cpu"), file, lambda n: None)
         speed = len(images) / (time.perf_counter() - begun)
         print(f"{what}; {speed:.0f} images/s", flush=True)
-        print(f"{'same, other':<14}" + "".join(f"{kind:>11}" for kind in (*KINDS, "in all")) + f"{'precision':>11}{'own':>7}")
+        print(
+            f"{'same, other':<14}"
+            + "".join(f"{kind:>11}" for kind in (*KINDS, "in all"))
+            + f"{'precision':>11}{'own':>7}"
+        )
         for same, other in THRESHOLDS:
             settings = CopiesSettings(threshold=same, threshold_other=other)
             order = np.argsort(stateless.id_uniforms(ids, "copies", settings.seed))
@@ -161,7 +171,10 @@ def _told(leader: Ints, origin: Ints, kinds: NDArray[np.str_], what: str) -> Non
     about = joined["planted"].to_numpy() | (kinds[mate] != "")
     precision = right[about].mean() if about.any() else 1.0
     own = (~about).sum() / (kinds == "").sum()
-    print(f"{what:<14}" + "".join(f"{value:>11.2f}" for value in recall) + f"{precision:>11.3f}{own:>7.3f}", flush=True)
+    print(
+        f"{what:<14}" + "".join(f"{value:>11.2f}" for value in recall) + f"{precision:>11.3f}{own:>7.3f}",
+        flush=True,
+    )
 
 
 def pairs(count: int) -> None:
@@ -231,7 +244,9 @@ def _missed(file: Path, of: Ints, leader: Ints, order: Ints, settings: CopiesSet
 
 def main() -> None:
     """Prints one of the two."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["planted", "pairs"])
     parser.add_argument("--pool", type=Path, default=Path("data/pool"))
     parser.add_argument("--split", default="evaluation")
