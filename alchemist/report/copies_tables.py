@@ -24,7 +24,8 @@ def copies_tables(material: Material) -> dict[str, Any] | None:
         if asked["find"]
         else "Near copies were not looked for; pairs with equal pixels are copies."
     )
-    done = f"Copies beyond {asked['keep']} a cluster were dropped" if facts["dropped"] else "Copies were kept"
+    kept = f"Of each cluster in the split pool {number(asked['keep'])} stayed"
+    done = kept if facts["dropped"] else "No near copy was dropped"
     figures = [
         ["usable pairs of its own, exact duplicates left out", number(facts["pairs"])],
         ["copies of another pair", f"{number(facts['copies'])}, {_percent(facts['share'])}"],
