@@ -38,12 +38,13 @@ from benchmarks.ratio import Ratio
 
 SIZES = (3_000, 12_000)
 FORMATS = ("parquet", "webdataset", "folder")
-READING = ("prepare", "encode")  # stages that read a person's files whole
+READING = ("prepare", "copies", "encode")  # stages that read a person's files whole
 CAPTIONS = 200
 ASSETS = Path("assets").resolve()
 # What each stage is given; paths lie in the folder of its pool.
 GIVEN: dict[str, dict[str, Any]] = {
-    "prepare": {"pool": "mine", "out": "pool", "truth_out": "truth"},
+    "prepare": {"pool": "mine", "out": "read", "truth_out": "truth"},
+    "copies": {"pool": "mine", "read": "read", "out": "pool"},
     "encode": {"pool": "pool", "out": "encoded"},
     "heuristic": {"rater": "clarity", "pool": "pool", "out": "ratings/clarity/all.parquet"},
     "rate": {"rater": "loss", "proxy_name": "xs", "trunk": "xs", "out": "ratings/loss/0.parquet"},

@@ -22,7 +22,7 @@ from alchemist.pools.read import check_splits, pool_settings
 from alchemist.pools.row import SPLITS
 from stages import stage
 
-PART = 16_384  # pairs whose features are taken at once: what a killed run loses of them
+PART = 4096  # pairs whose features are taken at once: what a killed run loses of them
 
 
 def run(

@@ -38,7 +38,7 @@ def run(
     params = check(given)
     check_others(given, ROOT / "dvc.yaml")
     found = jobs(ROOT, text, passed_on(given))
-    ready = any(job.script == "prepare" and job.state == "done" for job in found)
+    ready = any(job.script == "copies" and job.state == "done" for job in found)
     pairs = prepared(POOL) if ready and POOL.is_dir() else planned(params.pool, params.pools)
     estimates = Estimates(params, pairs, ASSETS / "codecs")
     taken = work(found, estimates)

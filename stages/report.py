@@ -19,6 +19,7 @@ from alchemist.core.settings.grid import GridSettings
 from alchemist.core.settings.model import model_settings
 from alchemist.core.settings.scale import scale_settings
 from alchemist.pools import store
+from alchemist.pools.copies import FACTS
 from alchemist.pools.read import pool_settings
 from alchemist.pools.truth import read_labels, read_truth
 from alchemist.pruning.samplers import selection_settings
@@ -28,7 +29,7 @@ from alchemist.report.material import Material, read_logs, read_ratings, read_su
 from stages import stage
 
 # Stages before any rating whose times are read; the last two once a family.
-CLOCKED, CLOCKED_BY_FAMILY = ("prepare", "scorer"), ("codec", "encode")
+CLOCKED, CLOCKED_BY_FAMILY = ("prepare", "copies", "scorer"), ("codec", "encode")
 
 
 def run(
@@ -59,6 +60,8 @@ def run(
     )
     store.check(pool)
     index = store.read_index(pool)
+    copies = read(pool / FACTS)
+    copied = index[index["id"].isin([name for one in copies.get("largest", ()) for name in one["ids"]])]
     index = index[index["split"] == "pool"].reset_index(drop=True)
     ids = index.loc[index["status"] == "ok", "id"]
     truth_rows = read_truth(truth).set_index("id")["kind"]
@@ -112,6 +115,8 @@ def run(
         ),
         confidence=wanted.confidence,
         elsewhere=elsewhere,
+        copies=copies,
+        copied=copied,
         labels=read_labels(truth),
     )
     html, figures = page.render(material)

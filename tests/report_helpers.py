@@ -19,6 +19,7 @@ from alchemist.core.settings.grid import GridSettings
 from alchemist.core.settings.rater import table_name
 from alchemist.params.inherit import inherited
 from alchemist.pools import read, store
+from alchemist.pools.copies import FACTS
 from alchemist.pools.emoji import EmojiPool
 from alchemist.pools.read import pool_settings
 from alchemist.pools.store import Row, write_pool
@@ -128,6 +129,7 @@ def build(
         facts = {"pool": "emoji", "licence": read.licence(pool)}
         write_pool(draft, [*composed, *broken], pool.resolution, pool.shard_pairs, facts)
         (draft / store.TRUTH).replace(truth / store.TRUTH)
+        files.write_json(draft / FACTS, {"looked": False})
     ids = [row.id for row in composed if row.split == "pool"]
     informative = np.array([row.kind == "informative" for row in composed if row.split == "pool"])
     rng = np.random.default_rng(0)

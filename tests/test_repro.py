@@ -11,8 +11,8 @@ import pytest
 REPO = Path(__file__).parents[1]
 CELLS = [f"{arm}-0.5-xs-{seed}" for arm in ("random", "alchemist") for seed in range(3)]
 NAMES = [
-    "check", "prepare", "codec@star", "codec@flux", "encode@star", "encode@flux", "scorer", "floors@star",
-    "floors@flux", *(f"rate_flux@alchemist_flux-{seed}" for seed in range(3)),
+    "check", "prepare", "copies", "codec@star", "codec@flux", "encode@star", "encode@flux", "scorer",
+    "floors@star", "floors@flux", *(f"rate_flux@alchemist_flux-{seed}" for seed in range(3)),
     *(f"rate@alchemist-{seed}" for seed in range(3)), "heuristic@clarity",
     "prune@random-0.5", "prune@alchemist-0.5", "prune_ablation@clarity-0.3",
     *(f"train@{cell}" for cell in CELLS), "train_full@xs-0", "train_transfer@random-0.5-s-0",

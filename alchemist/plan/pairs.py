@@ -71,6 +71,7 @@ def planned(name: str, pools: dict[str, PoolSettings]) -> Pairs:
         return Pairs(pool.pairs, *held_out, "as its settings say", pool.pretraining.pairs)
     assert isinstance(pool, UserPool)  # there are no others in the table
     total, source = _count(name, pool)
+    total = round(pool.sample * total)
     held = {split: round(share * total) for split, share in pool.splits.shares().items()}
     own, scorer = sum(held.values()), held.get("scorer", 0)
     for split, other in pool.splits.others().items():  # a split that is another pool

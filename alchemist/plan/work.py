@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from alchemist.core.settings.evaluation import LIT
+from alchemist.core.settings.pool import UserPool
+from alchemist.measures.copies import BATCH
 from alchemist.models.training import points
 from alchemist.plan import cost, networks
 from alchemist.plan.estimates import Estimates
@@ -66,6 +68,16 @@ def _prepare(job: Job, of: Estimates) -> Work:
     pixels = 3 * pool.resolution**2 if pool.format == "emoji" else 0  # others' files stay where they are
     disk = of.pairs.total * (pixels + cost.INDEX_BYTES)
     return Work("prepare the pool", 1, of.pairs.total, None, None, disk, None)
+
+
+def _copies(job: Job, of: Estimates) -> Work:
+    """Features of every picture of a person's files; of a composed pool none."""
+    pool, disk = of.params.pools[of.params.pool], float(of.pairs.total * cost.INDEX_BYTES)
+    if not (isinstance(pool, UserPool) and pool.copies.find):
+        return Work("find copies", 1, 0, None, 0.0, disk, None)
+    network = networks.lite0(pool.copies.feature_size)
+    peak = cost.passing(network.weight_bytes, network.alive, BATCH)
+    return Work("find copies", 1, of.pairs.total, None, of.pairs.total * network.flops, disk, peak.bytes)
 
 
 def _fit(of: Estimates, key: str, value: int | None, peak: cost.Peak) -> Fit:
@@ -201,6 +213,7 @@ def _evaluate(job: Job, of: Estimates) -> Work:
 
 KINDS: dict[str, Callable[[Job, Estimates], Work]] = {
     "prepare": _prepare,
+    "copies": _copies,
     "encode": _encode,
     "scorer": _scorer,
     "floors": _floors,

@@ -2,7 +2,7 @@
 
 Nothing here depends on the order of a person's files. Which pairs are near copies of one another is found
 elsewhere, by features of their pictures; this module is told it as one row's number for each row. Arrays are
-of the usable pairs alone, in the order of the index, (N,): some 70 bytes a pair.
+of the usable pairs alone, in the order of the index, (N,): 240 bytes a pair at their peak.
 """
 
 from collections.abc import Sequence

@@ -42,6 +42,8 @@ class Material:
     verdicts: list[Verdict]
     confidence: float  # of every interval
     elsewhere: pd.DataFrame | None  # tidy tables of other pools, with the columns pool and scale
+    copies: dict[str, Any]  # what the stage copies found
+    copied: pd.DataFrame  # rows of the index of the pairs of the largest clusters
     labels: pd.DataFrame | None = None  # what people said of pairs, with the column id
 
     @property

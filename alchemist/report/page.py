@@ -7,8 +7,10 @@ import jinja2
 from alchemist.analysis.metrics import hundredfold
 from alchemist.analysis.results import summary
 from alchemist.analysis.words import percent
+from alchemist.pools.copies import SHOWN
 from alchemist.report.agreement_tables import agreement_tables
 from alchemist.report.category_tables import category_tables
+from alchemist.report.copies_tables import copies_tables
 from alchemist.report.cost_tables import cost_tables
 from alchemist.report.curves import curves, rater_training
 from alchemist.report.facts import facts, flat
@@ -56,10 +58,12 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "prompts": material.first.get("grid_prompts", []),
         "sheets": sheets(material),
         "rating": rater_training(material, figures),
+        "copies": copies_tables(material),
         "ledger": ledger_table(accounts),
         "splits": split_table(material.pool_card),
         "provenance": facts(material),
         "example_count": EXAMPLES,
+        "copied_count": SHOWN,
         "params": list(flat(material.params)),
         "codec": list(flat(material.codec)),
         "licence": licences(material.pool_card),

@@ -36,6 +36,8 @@ def test_files_are_counted_where_they_are(tmp_path: Path) -> None:
     found = planned("mine", pools(tmp_path, pairs=7))
     assert found == Pairs(28, 4, 8, 0, f"counted in {tmp_path}", lent=12)
     assert found.rated == found.encoded == found.total == 40
+    part = planned("mine", pools(tmp_path, sample=0.5))
+    assert (part.pool, part.meta_val, part.evaluation) == (14, 2, 4)
 
 
 @pytest.mark.parametrize(("form", "why"), [("folder", "not there"), ("webdataset", "reading")])

@@ -14,9 +14,12 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings.copies import CopiesSettings
 from alchemist.core.stateless import id_uniforms, key
 from alchemist.pools import base, copies
+from alchemist.pools import folder as folder_format
+from alchemist.pools.base import Found
+from alchemist.pools.image import decode
 from alchemist.pools.read import rows
 from alchemist.pools.row import SPLITS
-from alchemist.pools.store import images, read_extra, usable
+from alchemist.pools.store import check, images, read_extra, usable
 
 THIRDS = {"meta_validation": 0.25, "evaluation": 0.25, "scorer": 0.25}
 POOL, EVALUATION = SPLITS.index("pool"), SPLITS.index("evaluation")
@@ -218,6 +221,28 @@ def test_a_composed_pool_passes_through_unchanged_and_tells_of_no_copies(tmp_pat
     assert cards[0] == cards[1]
     assert facts_of(tmp_path) == {"looked": False}
     assert (images(final, index) == images(read, index)).all()
+
+
+def test_images_without_files_of_their_own_stay_where_they_were_read_and_are_checked_there(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "mine").mkdir()
+    contents = [encoded(picture(i)) for i in range(6)]
+    found = [Found(f"x{i}", f"words {i}", content) for i, content in enumerate(contents)]
+    monkeypatch.setattr(folder_format, "read", lambda _: iter(found))
+    index = settled(tmp_path, user_pool("mine"))
+    final = tmp_path / "data/pool"
+    assert set(index["place"]) == {"bytes"}
+    assert not list(final.glob("bytes*"))
+    assert all(
+        (image == decode(content, 16)[0]).all()
+        for image, content in zip(images(final, index), contents, strict=True)
+    )
+    check(final)
+    shard = tmp_path / "data/read/bytes-00000.bin"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(Refusal, match=r"read/bytes-00000\.bin is not the file"):
+        check(final)
 
 
 def test_what_else_is_known_of_pairs_comes_along(tmp_path):

@@ -8,6 +8,7 @@ from report_helpers import PAIRS, part, run, text
 from alchemist.analysis.words import DASH
 from alchemist.core.refusal import Refusal
 from alchemist.pools import store
+from alchemist.pools.row import RARE, SPLITS
 from alchemist.report.ledger import ledger, licences, merged, split_table
 
 
@@ -61,20 +62,17 @@ def test_a_subset_that_does_not_fit_is_refused(
 
 def test_the_pool_of_the_report_is_the_split_that_is_pruned(world: Path) -> None:
     index = store.read_index(world / "data" / "pool")
-    assert set(index["split"]) == {*store.SPLITS} - {
-        "pretraining"
-    }  # so that a report that counted all would fail
+    # So that a report that counted all would fail.
+    assert set(index["split"]) == {*SPLITS} - {*RARE}
 
 
 def card(**sources: dict[str, dict[str, int]]) -> dict[str, Any]:
-    whole: dict[str, dict[str, int]] = {split: {} for split in store.SPLITS}
+    whole: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
     for counts in sources.values():
         for split, found in counts.items():
             for outcome, count in found.items():
                 whole[split][outcome] = whole[split].get(outcome, 0) + count
-    full = {
-        name: {split: counts.get(split, {}) for split in store.SPLITS} for name, counts in sources.items()
-    }
+    full = {name: {split: counts.get(split, {}) for split in SPLITS} for name, counts in sources.items()}
     return {"pool": "mine", "licence": "ours", "sources": full, "counts": whole}
 
 
@@ -82,7 +80,7 @@ def test_splits_are_counted_by_source_where_there_are_several() -> None:
     mine = {"pool": {"ok": 5, "empty caption": 2, "exact duplicate": 1}, "scorer": {"ok": 1}}
     alone = split_table(card(mine=mine))
     assert alone.head == ["split", "usable", "rejected"]
-    assert [row[0] for row in alone.rows] == list(store.SPLITS)
+    assert [row[0] for row in alone.rows] == list(SPLITS)
     both = card(other={"evaluation": {"ok": 9, "missing image": 1}}, mine=mine)
     table = split_table(both)
     assert table.head == ["pool", "split", "usable", "rejected"]

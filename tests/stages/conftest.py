@@ -12,8 +12,9 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
     made = Grid(tmp_path_factory.mktemp("grid"))
     sys.path.insert(0, str(REPO))
     made(
-        "prepare", pool="emoji", out="data/pool", truth_out="data/truth", time_out="data/timings/prepare.json"
+        "prepare", pool="emoji", out="data/read", truth_out="data/truth", time_out="data/timings/prepare.json"
     )
+    made("copies", pool="emoji", read="data/read", out="data/pool", time_out="data/timings/copies.json")
     made.reject()
     made("codec", family_name="star", pool_name="emoji", pool="data/pool", assets=REPO / "assets/codecs",
          out="data/codec", scratch=".scratch", time_out="data/timings/codec.json")  # fmt: skip

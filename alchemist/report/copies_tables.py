@@ -1,0 +1,63 @@
+"""The section on copies: how much of the pool repeats itself, what was done, and the largest clusters."""
+
+from typing import Any
+
+from alchemist.analysis.words import number
+from alchemist.pools import store
+from alchemist.report import figures as draw
+from alchemist.report.elements import Table
+from alchemist.report.material import Material
+
+LETTERS = 90  # of a caption
+
+
+def copies_tables(material: Material) -> dict[str, Any] | None:
+    """Words, figures and pictures; None for a composed pool, whose copies are planted and not looked for."""
+    facts, rows = material.copies, material.copied
+    if not facts["looked"]:
+        return None
+    asked = facts["settings"]
+    other = asked["threshold_other"]
+    rule = (
+        f"Two pairs of one caption are near copies from a cosine of {asked['threshold']:g} of their "
+        f"pictures' features on, two of other captions {'never' if other is None else f'from {other:g} on'}."
+        if asked["find"]
+        else "Near copies were not looked for; pairs with equal pixels are copies."
+    )
+    kept = f"Of each cluster in the split pool {number(asked['keep'])} stayed"
+    done = kept if facts["dropped"] else "No near copy was dropped"
+    figures = [
+        ["usable pairs of its own, exact duplicates left out", number(facts["pairs"])],
+        ["copies of another pair", f"{number(facts['copies'])}, {_percent(facts['share'])}"],
+        ["clusters of several", number(facts["clusters"])],
+        ["distinct captions", number(facts["captions"])],
+        ["captions that stand more than once", _percent(facts["captions_repeated"])],
+        ["pairs with a caption of their own", _percent(facts["pairs_of_own_caption"])],
+        ["pairs moved to the split of the first of their cluster", number(facts["moved"])],
+        *([f"left out: {reason}", number(count)] for reason, count in facts["left_out"].items()),
+    ]
+    rows = rows.set_index("id")
+    uris = [draw.picture(image) for image in store.images(material.pool, rows.reset_index())]
+    shown = dict(zip(rows.index, zip(uris, rows["status"], strict=True), strict=True))
+    clusters = [
+        {
+            "size": number(one["size"]),
+            "split": one["split"],
+            "pairs": [
+                {"uri": shown[name][0], "caption": shortened(caption), "stays": shown[name][1] == "ok"}
+                for name, caption in zip(one["ids"], one["captions"], strict=True)
+            ],
+        }
+        for one in facts["largest"]
+    ]
+    words = f"{rule} A cluster lies in one split. {done}: {facts['why']}."
+    return {"words": words, "figures": Table(["of the pool", ""], figures), "clusters": clusters}
+
+
+def _percent(share: float) -> str:
+    return f"{number(100 * share, 1)} %"
+
+
+def shortened(caption: str) -> str:
+    """A caption that fits below a small picture."""
+    return caption if len(caption) <= LETTERS else f"{caption[:LETTERS].rstrip()} …"
