@@ -24,6 +24,7 @@ NAMES = (
     "random",
     "clip_score",
     "semdedup",
+    "cluster_balance",
     "aesthetic",
     "clarity",
     "frequency",

@@ -7,6 +7,7 @@ import jinja2
 from alchemist.analysis.metrics import hundredfold
 from alchemist.analysis.results import summary
 from alchemist.analysis.words import percent
+from alchemist.report.advice import advice_part
 from alchemist.report.agreement_tables import agreement_tables
 from alchemist.report.category_tables import category_tables
 from alchemist.report.cost_tables import cost_tables
@@ -19,6 +20,7 @@ from alchemist.report.paper import paper_parts
 from alchemist.report.pictures import EXAMPLES, example_rows, sheets
 from alchemist.report.preference_table import preference_table
 from alchemist.report.result_tables import result_tables
+from alchemist.report.sign_tables import sign_tables
 from alchemist.report.story import caveats, story
 from alchemist.report.verdict_tables import contrast_table, left_out, verdict_tables
 
@@ -33,6 +35,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "caveats": caveats(material),
         "seeds": len(material.study.grid.seeds),
         "confidence": percent(material.confidence),
+        "advice": advice_part(material),
         "results": result_tables(material),
         "categories": category_tables(material),
         "names": material.names,
@@ -53,6 +56,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "prompts": material.first.get("grid_prompts", []),
         "sheets": sheets(material),
         "rating": rater_training(material, figures),
+        "signs": sign_tables(material),
         "ledger": ledger_table(accounts),
         "splits": split_table(material.pool_card),
         "provenance": facts(material),
