@@ -214,12 +214,11 @@ def test_out_of_reach_the_predictor_is_one_sentence(offline):
     assert aesthetic.REPOSITORY in str(told.value)
 
 
-def test_the_best_of_a_balanced_rating_are_an_equal_share_of_every_cluster(tmp_path, cloud):
+def test_the_best_of_a_balanced_rating_are_an_equal_share_of_every_cluster(tmp_path):
     """Three clusters of 150, 100 and 12: the least is kept whole, and the two others share what is left."""
-    vectors = np.concatenate([cloud[:100], cloud[:50] + 0.01, cloud[100:200], cloud[200:212]])
-    ids = names(len(vectors))
-    rating = balance(stored(tmp_path, vectors), ids, 3, 0)
     cluster = np.repeat([0, 1, 2], [150, 100, 12])
+    vectors = np.eye(3, 20)[cluster] + 0.02 * stateless.generator("near").normal(size=(262, 20))
+    rating = balance(stored(tmp_path, vectors), names(262), 3, 0)
     for count, expected in ((30, [10, 10, 10]), (112, [50, 50, 12]), (252, [140, 100, 12])):
         kept = np.argsort(-rating, kind="stable")[:count]
         assert np.abs(np.bincount(cluster[kept], minlength=3) - expected).max() <= 1
