@@ -91,8 +91,8 @@ def told(found: Sequence[Accuracy]) -> str:
     named = sum(a.winner for a in found)
     places = ", ".join(str(a.place) for a in found)
     return (
-        f"{mean:.2f} [{low:.2f}, {high:.2f}] of {first.pairs} pairs of {first.arms} arms{clear}; winner named "
-        f"by {named} of {len(found)} pilots (its place in the longer run: {places})"
+        f"{mean:.2f} [{low:.2f}, {high:.2f}] of {first.pairs} pairs of {first.arms} arms{clear}; "
+        f"winner named by {named} of {len(found)} pilots (its place in the longer run: {places})"
     )
 
 

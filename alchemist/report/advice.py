@@ -97,7 +97,7 @@ def _price(take: Beside) -> str:
         if rating.flops == 0:
             return " Its rating takes next to nothing."
         share = number(rating.flops / training.flops, 2)
-        return f" Its rating takes {number(rating.tflop, 1)} TFLOP, {share} of one such training run."
+        return f" Its rating takes {number(rating.tflop, 1)} TFLOP, {share} times one such training run."
     return f" Its rating takes {number(rating.seconds)} s, a training run {number(training.seconds)} s."
 
 
