@@ -23,7 +23,9 @@ RECORDER = """#!/bin/sh
 printf '%s\\n' "$@" END >> asked
 echo edited > params.yaml
 mkdir -p reports/figures
-for name in index.html table.csv contrasts.csv verdicts.csv summary.json advice.json; do echo made > reports/$name; done
+for name in index.html table.csv contrasts.csv verdicts.csv summary.json advice.json; do
+  echo made > reports/$name
+done
 """
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from alchemist.analysis.advice import Advice, Arm, Beside, Gap, advise
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import better, metric_name, shown
-from alchemist.analysis.words import capital, number, percent, several
+from alchemist.analysis.words import number, percent, several
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
 from alchemist.report.words import share_text
@@ -49,16 +49,17 @@ def sentences(material: Material, found: Advice) -> list[str]:
     )
     if found.take is None:
         return [f"No advice. {found.why}", where]
-    cells = [_take(material, found, found.take), *_level(found)]
+    cells = _take(material, found, found.take)
     for word, said in (
-        ("better", "Better than what they stand beside"),
-        ("worse", "Worse"),
-        ("both", "Better in one figure and worse in another"),
-        ("open", "Not told apart from what they stand beside"),
+        ("better", "Better than {}"),
+        ("worse", "Worse than {}"),
+        ("both", "Better in one figure and worse in another than {}"),
+        ("open", "Not told apart from {}"),
     ):
-        arms = [one.arm for one in found.arms if one.word == word]
-        if arms:
-            cells.append(f"{said}: {_several(arms)}.")
+        for against in dict.fromkeys(one.against for one in found.arms):
+            arms = [one.arm for one in found.arms if (one.word, one.against) == (word, against)]
+            if arms:
+                cells.append(f"{said.format(arm_words(against))}: {_several(arms)}.")
     least = " and ".join(
         f"{_figure(material, name, half)} in {metric_name(name, material.names)}"
         for name, half in found.resolves.items()
@@ -70,25 +71,28 @@ def sentences(material: Material, found: Advice) -> list[str]:
     return [*cells, where]
 
 
-def _take(material: Material, found: Advice, take: Beside) -> str:
-    """The first sentence."""
-    name, others = take.arm[0], [one for one in found.arms if one.word == "better"]
-    if name in (FULL, material.roles.random):
-        what = "Keep everything" if name == FULL else f"Take {arm_words(take.arm)}"
-        why = (
-            f"{_several([one.arm for one in others])} did better than a random subset, but not so much that "
-            "it could be told from this"
-            if others
-            else "no selection was told to be better than a random subset of its size"
-        )
-        same = [arm for arm in found.level if arm != take.arm and arm[0] in (FULL, material.roles.random)]
-        also = f" {capital(_several(same))} did as well, as far as this run can tell." if same else ""
-        return f"{what}: {why}, and it costs no rating.{also}"
-    gaps = " and ".join(
+def _take(material: Material, found: Advice, take: Beside) -> list[str]:
+    """What to take and why, and what could be taken as well."""
+    free = (FULL, material.roles.random)
+    beside = f"beside {arm_words(take.against)} its " + " and ".join(
         f"{metric_name(figure, material.names)} is {_told(material, figure, gap)}"
         for figure, gap in take.gaps.items()
     )
-    return f"Take {arm_words(take.arm)}: beside {arm_words(take.against)} its {gaps}.{_price(take)}"
+    others = [arm for arm in found.level if arm != take.arm]
+    if take.arm[0] not in free:
+        said = [f"Take {arm_words(take.arm)}: {beside}.{_price(take)}"]
+        return said + ([f"As good, at a higher cost of rating: {_several(others)}."] if others else [])
+    what = "Keep everything" if take.arm[0] == FULL else f"Take {arm_words(take.arm)}"
+    rated, same = [a for a in others if a[0] not in free], [a for a in others if a[0] in free]
+    if rated:
+        why = f"{_several(rated)} cannot be told from it, and it costs no rating"
+    elif take.word == "better":
+        why = beside
+    else:
+        why = "no selection is better, that this run could tell, than a random subset of its size"
+    return [f"{what}: {why}."] + (
+        [f"As good, as far as this run can tell: {_several(same)}."] if same else []
+    )
 
 
 def _price(take: Beside) -> str:
@@ -99,14 +103,6 @@ def _price(take: Beside) -> str:
         share = number(rating.flops / training.flops, 2)
         return f" Its rating takes {number(rating.tflop, 1)} TFLOP, {share} times one such training run."
     return f" Its rating takes {number(rating.seconds)} s, a training run {number(training.seconds)} s."
-
-
-def _level(found: Advice) -> list[str]:
-    """What could be taken as well."""
-    others = found.level[1:]
-    if not others or found.take is None:
-        return []
-    return [f"Not told from the best of them, so that it was taken for its cost: {_several(others)}."]
 
 
 def arm_words(arm: Arm) -> str:

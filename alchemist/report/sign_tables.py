@@ -19,11 +19,11 @@ Group = dict[tuple[str, str], list[Sign]]  # by what the sign is of, and its nam
 def sign_tables(material: Material) -> dict[str, Any]:
     """Signs that warn in sentences, every sign's figures, and the measurements behind them."""
     found = signs_of(material)
-    rows = [[of, LAWS[name].what, *_figures(signs), _word(signs)] for (of, name), signs in found.items()]
-    shown = list(dict.fromkeys(name for _, name in found))
+    rows = [[of, LAWS[name].what, _word(signs), *_figures(signs)] for (of, name), signs in found.items()]
+    shown = [name for name in LAWS if name in {name for _, name in found}]
     return {
         "warnings": [_warning(of, signs) for (of, _), signs in found.items() if any(s.warns for s in signs)],
-        "table": Table(["Of", "Sign", "Value", "Bound", "Fires", ""], rows, left=2),
+        "table": Table(["Of", "Sign", "", "Value", "Bound", "Fires"], rows, left=3),
         "evidence": Table(
             ["Sign", "When it fires", "What was measured"],
             [
@@ -37,7 +37,10 @@ def sign_tables(material: Material) -> dict[str, Any]:
 
 
 def signs_of(material: Material) -> Group:
-    """Every sign, of one rating by seed as its rating.json has it, then of several and of what is kept."""
+    """Every sign by what it is of: those of one rating by seed, as its rating.json has them, and all others.
+
+    Raters come first, then the pool and what is kept of it.
+    """
     found: Group = defaultdict(list)
     for rater, by_seed in material.bills.logs.items():
         once = not seeded(material.study.raters[rater])  # one rating, which stands under every seed
@@ -51,7 +54,8 @@ def signs_of(material: Material) -> Group:
     for seen in [*across, *of_copies(clusters, material.subsets, bounds)]:
         of = seen.of if seen.ratio is None else arm_name(seen.of, seen.ratio)
         found[of, seen.sign.name].append(seen.sign)
-    return dict(found)
+    order = [*material.study.raters, *dict.fromkeys(of for of, _ in found)]
+    return dict(sorted(found.items(), key=lambda item: order.index(item[0][0])))
 
 
 def bounds_of(material: Material) -> SignSettings:
@@ -72,7 +76,7 @@ def _figures(signs: list[Sign]) -> list[str]:
 def _word(signs: list[Sign]) -> str:
     if any(one.warns for one in signs):
         return Markup("<b>warning</b>")
-    return "a figure: nothing measured says that it matters" if any(one.fires for one in signs) else ""
+    return "a figure: not known to matter" if any(one.fires for one in signs) else ""
 
 
 def _warning(of: str, signs: list[Sign]) -> str:
