@@ -116,6 +116,12 @@ EVIDENCE: dict[str, Evidence] = dict.fromkeys(LAWS, Evidence(False, NOTHING)) | 
         "Speaks against it: on 6,898 clip-art pairs 335 validation pairs seen 19 times gave what 1,702 seen "
         "3.8 times gave; two seeds.",
     ),
+    "gate_zero": Evidence(
+        False,
+        "Half measured: on emoji the rater alchemist_literal, whose gate is 1e-19, stops learning and leaves "
+        "chaotic pairs at the mean percentile 80, where alchemist has 93 (LOG.md, one seed); no target says "
+        "what that costs.",
+    ),
     "gate_one": Evidence(
         False,
         "Speaks against it: on emoji the gate of alchemist stands at 1 in every seed, and its half beats a "
