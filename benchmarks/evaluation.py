@@ -24,12 +24,12 @@ from PIL import Image
 from torch.nn import functional as F
 
 from alchemist.core import stateless
-from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
+from alchemist.core.settings.evaluation import ENOUGH, EvaluateSettings, ScorerSettings
 from alchemist.families.star.generator import StarGenerator, open_codec
 from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import clip_score, features, figures, scorers
 from alchemist.measures import generator as measure
-from alchemist.models.encoded import Encoded, Writer
+from alchemist.models.encoded import Encoded, EvaluationRows, Writer
 from alchemist.models.text import minilm
 from benchmarks import given
 from benchmarks.contest import Contestant
@@ -44,7 +44,8 @@ WORDS = "red blue old small bird house boat tree moon dog ball hat beside above 
 def settings() -> tuple[Any, EvaluateSettings]:
     """params.yaml, and the evaluation of its scale tiny."""
     params = given.params()
-    return params, EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
+    settings = EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
+    return params, settings.fitted(2 * ENOUGH)
 
 
 def prepare(folder: Path) -> None:
@@ -52,11 +53,12 @@ def prepare(folder: Path) -> None:
     params, evaluate = settings()
     codec = open_codec(Path("assets/codecs") / params["codecs"]["star"]["asset"], CPU)
     config, rng = codec.tokenizer.config, stateless.generator("benchmark evaluation")
-    total = REFERENCES + evaluate.images
+    total = REFERENCES + evaluate.prompts
     captions = [" ".join(rng.choice(WORDS.split(), rng.integers(4, 12))) + f" {i}" for i in range(total)]
     (folder / "captions.json").write_text(json.dumps(captions[REFERENCES:]))
     tokens = rng.integers(0, config.codes, (total, config.tokens)).astype(np.uint16)
     rows = pd.DataFrame({"id": [f"pair-{i:06d}" for i in range(total)], "split": "evaluation"})
+    rows = rows.assign(lent=False, cluster=np.arange(total, dtype=np.uint64))
     (folder / "encoded").mkdir()
     with Writer(folder / "encoded") as writer:
         writer.rows(rows.assign(text=1 + np.arange(total)))
@@ -76,12 +78,17 @@ def prepare(folder: Path) -> None:
         Encoded(folder / "encoded"),
         StarGenerator(StarSettings(**params["models"]["xs"]), codec, 0),
     )
-    rows_of, law = data.evaluation(evaluate.images), StarLaw(**params["scales"]["tiny"]["sample"]["star"])
+    rows_of, law = asked(data), StarLaw(**params["scales"]["tiny"]["sample"]["star"])
     drawn = measure.generate(generator.eval(), data, rows_of, law, evaluate, lambda n: None)
     for name, side in (("real", [images]), ("drawn", drawn)):
         (folder / name).mkdir()
         for i, image in enumerate(np.concatenate([*side])):
             Image.fromarray(image).save(folder / name / f"{i:05d}.png")
+
+
+def asked(data: Encoded) -> EvaluationRows:
+    """The prompts, which come after the references."""
+    return data.evaluation(data.rows["id"].iloc[REFERENCES:])
 
 
 def cell(folder: Path) -> Callable[[], float]:
@@ -91,7 +98,7 @@ def cell(folder: Path) -> Callable[[], float]:
     generator = StarGenerator(StarSettings(**params["models"]["xs"]), codec, 0).eval()
     law = StarLaw(**params["scales"]["tiny"]["sample"]["star"])
     data, captions = Encoded(folder / "encoded"), json.loads((folder / "captions.json").read_text())
-    rows, real = data.evaluation(evaluate.images), np.load(folder / "real.npy")
+    rows, real = asked(data), np.load(folder / "real.npy")
     references = figures.References.of({"lite0": real}, real)
     by = features.extractor("lite0", evaluate.feature_size)
     judge = scorers.load_lit(folder / "scorer", captions=False)
@@ -101,7 +108,7 @@ def cell(folder: Path) -> Callable[[], float]:
         drawn = measure.generate(generator, data, rows, law, evaluate, lambda n: None)
         kept = figures.measured(drawn, [by], evaluate.batch, judge, captions)
         found = figures.figures(kept, references, evaluate)
-        measure.held_out_loss(generator, data, rows, evaluate.batch)
+        measure.held_out_losses(generator, data, rows, evaluate.batch)
         return found[evaluate.fd_name]
 
     return work

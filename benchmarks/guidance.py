@@ -52,7 +52,7 @@ def main() -> None:
     generator = chosen.generator(size, codec, 0).to(device).eval()
     generator.load_weights(load_file(max(asked.cell.glob("ema-*.safetensors"))))
     numbers = data.validation().numbers
-    rows = EvaluationRows(numbers, prompts=numbers, references=numbers)
+    rows = EvaluationRows(numbers)
     ids = data.rows["id"].iloc[numbers]
     index = pd.read_parquet(asked.data / "pool/index.parquet").set_index("id", drop=False)
     real = store.images(asked.data / "pool", index.loc[ids])

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def by_images(case: str, folder: Path) -> tuple[float, float]:
 def by_networks(case: str, folder: Path, light: bool) -> float:
     """Seconds of a rater on pretrained networks; LiT is hardly trained, which costs the same."""
     from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
-    from alchemist.measures import features, scorers
+    from alchemist.measures import features, scorers, vectors
     from alchemist.raters import dedup
     from alchemist.raters.embedding import cosines
 
@@ -108,9 +109,10 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
     by = features.extractor("lite0", 32 if light else evaluate.feature_size)
     with tempfile.TemporaryDirectory() as drafts:
         started = time.perf_counter()
-        vectors = Path(drafts) / "features.npy"
-        dedup.embed(folder, index, by, evaluate.batch, vectors, lambda n: None)
-        dedup.novelty(vectors, list(index["id"]), None, "hard", 0)
+        file, batch = Path(drafts) / "features.npy", evaluate.batch
+        extract = partial(features.extract, by=by, batch=batch)
+        vectors.write(folder, index, extract, batch, file, lambda n: None)
+        dedup.novelty(file, list(index["id"]), None, "hard", 0)
         return time.perf_counter() - started
 
 

@@ -45,8 +45,8 @@ def _run(folder: Path, proxy: str, budget: RateSettings) -> Plain:
     data, _ = material.opened(folder)
     size = material.size(proxy)
     return Plain(
-        lambda seed: StarGenerator(size, material.codec(), seed), data, data.pool(), data.validation(), 0,
-        budget, Scratch(folder, "rating"), lambda n, words: None, lambda n: None,
+        lambda seed: StarGenerator(size, material.codec(), seed), data, data.pool(), data.validation(),
+        data.pool(), 0, budget, Scratch(folder, "rating"), lambda n, words: None, lambda n: None,
     )  # fmt: skip
 
 

@@ -1,15 +1,21 @@
 """Refuses a wrong params.yaml before any other stage runs, and passes it on as JSON."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.params import sizes
 from alchemist.params.check import check
 from alchemist.params.sources import passed_on
+from alchemist.params.whole import Params
+from alchemist.pools import store
 from stages import stage
 from stages.params_file import check_others, read_params
+
+POOL = Path("data/pool")
 
 
 def run(
@@ -28,8 +34,24 @@ def run(
     check_others(given, pipeline)
     cells = (len(sound.grid.whole()) + len(sound.grid.runs())) * len(sound.grid.seeds)
     print(f"{params} is sound: pool {sound.pool}, scale {sound.scale}, {cells} cells")
+    if (card := card_of(sound, passed_on(given)["sources"][sound.pool])) is not None:
+        try:
+            print("\n".join(sizes.told(sound, sizes.counted(card))))
+        except Refusal as refused:  # by stage sizes too, unless the pool has other files by then
+            print(f"of the pool as it was read: {refused}")
     if out is not None:
         files.write_json(out, passed_on(given))
+
+
+def card_of(params: Params, others: dict[str, Any]) -> dict[str, Any] | None:
+    """The card of the pool in force, where it was read; None where it was not, or by other settings."""
+    path = POOL / store.CARD
+    card: dict[str, Any] = files.read_json(path) if path.is_file() else {}
+    settings = {name: params.pools[name].model_dump() for name in (params.pool, *others)}
+    read = {card.get("pool"): card.get("settings")} | {
+        name: other["settings"] for name, other in card.get("others", {}).items()
+    }
+    return card if files.json_text(settings) == files.json_text(read) else None
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def run(
         return store.images(pool, usable.iloc[chosen])
 
     def held_out() -> NDArray[np.uint8]:
-        return store.images(pool, store.usable(store.read_index(pool), "evaluation"))
+        usable = store.usable(store.read_index(pool), "evaluation")
+        return store.images(pool, usable.iloc[stateless.id_order(usable["id"])])
 
     with tqdm(unit="img", desc=f"codec of {family_name}", mininterval=2, delay=1e-9) as bar:
 

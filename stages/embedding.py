@@ -28,7 +28,7 @@ def run(
     log_out: Annotated[Path, typer.Option(help="folder to write what was rated into")],
     time_out: Annotated[Path, typer.Option(help="JSON to write what the rating took to")],
 ) -> dict[str, Any]:
-    """Rates the usable pairs of the pool by the networks that measure the generators."""
+    """Rates the usable pairs of the pool, lent ones too, by the networks that measure the generators."""
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     if not isinstance(settings, EmbeddingRater):
         legal = ", ".join(name for name, place in LISTS.items() if place == EmbeddingRater.named_in)
@@ -37,8 +37,8 @@ def run(
         )
     evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
     device = devices.chosen(device_setting(section("device")))
-    files.check_manifest(pool)
-    rows = store.usable(store.read_index(pool), "pool")
+    store.check(pool)
+    rows = store.rated(store.read_index(pool))
     with (
         tqdm(total=len(rows), unit="img", desc=rater, mininterval=1) as bar,
         files.whole_folder(log_out) as drafts,
@@ -48,7 +48,8 @@ def run(
             rater, pool, rows, scorer, evaluate, device, drafts, tick, devices.clock(device)
         )
         measure = KINDS[settings.kind].rate(embedding, settings)
-        bill.write_table(out, rows["id"].to_numpy(), settings.direction * measure)
+        ids, lent = rows["id"].to_numpy(), rows["lent"].to_numpy()
+        bill.write_table(out, ids, settings.direction * measure, lent)
         spent = bill.fixed_bill(rater, settings.kind, len(rows), embedding.flops())
         files.write_json(drafts / "rating.json", spent)
     print(f"wrote {out} and {log_out}")

@@ -18,7 +18,7 @@ from alchemist.models import encoded, family, text
 from alchemist.pools import store
 from stages import stage
 
-SPLITS = ("pool", "meta_val", "evaluation", "pretraining")
+SPLITS = ("pool", "meta_val", "evaluation", "pretraining", "clean")
 PART = 8192  # rows of the index that are in memory at once
 
 
@@ -30,10 +30,13 @@ def run(
     out: Annotated[Path, typer.Option(help="folder to write")],
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds and FLOPs to")],
 ) -> dict[str, float]:
-    """Encodes the usable pairs of all splits but the scorer's, which reads pixels."""
+    """Encodes the usable pairs that are rated, or that a network trains on or is measured by.
+
+    Of the scorer's split, which reads pixels, those alone that are lent to it, since they are rated.
+    """
     settings = block(EncodeSettings, f"scales.{scale}.encode")
     device = devices.chosen(device_setting(section("device")))
-    files.check_manifest(pool)
+    store.check(pool)
     chosen = family.load(family_name)
     images = chosen.codec(codec, device)
     where = f"scales.{scale}.encode.text"
@@ -49,7 +52,7 @@ def run(
         writer.rows(rows)
         with tqdm(total=len(rows), unit="img", desc="images") as bar:
             tick = threads.steering(bar.update, device)
-            for pixels in store.batches(pool, SPLITS, settings.batch):
+            for pixels in store.batches(pool, SPLITS, settings.batch, lent=True):
                 writer.append(images.encode(pixels))
                 tick(len(pixels))
         with tqdm(total=len(captions), unit="caption", desc="captions") as bar:
@@ -65,13 +68,13 @@ def numbered(pool: Path) -> tuple[pd.DataFrame, list[str]]:
     The index is streamed, since captions are most of it.
     """
     found: set[str] = set()
-    for part in store.parts(pool, SPLITS, PART, ["caption"]):
+    for part in store.parts(pool, SPLITS, PART, ["caption"], lent=True):
         found.update(part["caption"])
     captions = ["", *sorted(found - {""})]
     number = {caption: i for i, caption in enumerate(captions)}
     rows = [
         part[["id", "split", "lent", "cluster"]].assign(text=part["caption"].map(number).astype("int64"))
-        for part in store.parts(pool, SPLITS, PART, ["id", "caption", "lent", "cluster"])
+        for part in store.parts(pool, SPLITS, PART, ["id", "caption", "lent", "cluster"], lent=True)
     ]
     return pd.concat(rows, ignore_index=True), captions
 

@@ -18,7 +18,7 @@ from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.given import block, section
 from alchemist.core.settings.model import classes, model_settings
-from alchemist.measures import clip_score, features, figures, scorers
+from alchemist.measures import clip_score, features, figures, references, scorers
 from alchemist.measures import generator as measure
 from alchemist.measures.figures import Images, References
 from alchemist.models import course, family
@@ -40,7 +40,7 @@ def run(
         Path | None, typer.Option(help="folder that stage pretrain wrote, where the cell adapted its network")
     ] = None,
 ) -> dict[str, Any]:
-    """Measures one cell: images of the prompts, beside the reference images of the same split."""
+    """Measures one cell: images of the prompts, beside the reference images of the same splits."""
     settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
     law = block(classes(family_name).LAW, f"scales.{scale}.sample.{family_name}")
     device = devices.chosen(device_setting(section("device")))
@@ -53,15 +53,15 @@ def run(
     if ran.get("pretrained") != pretrained:
         raise Refusal(f"{cell} adapted other weights than {start} holds; run dvc repro.")
     data = Encoded(encoded)
-    rows = data.evaluation(settings.images, settings.references == "all")
+    settings = settings.fitted(references.drawn(data.rows), f"scales.{scale}.evaluate")
     asked = pd.read_parquet(floors / "prompts.parquet")
     captions = asked["caption"].tolist()
     beside = pd.read_parquet(floors / "references.parquet")
-    for side, theirs in ((rows.prompts, asked), (rows.references, beside)):
-        if list(data.rows["id"].iloc[side]) != list(theirs["id"]):
-            raise Refusal(f"{floors} holds other prompts or references than {encoded}; run dvc repro.")
-    real = features.read(floors, "real", settings.networks)
-    references = References.of(real, np.load(floors / "coded.npy"))
+    rows = data.evaluation(asked["id"])
+    views = references.views(asked, beside, settings.decides)
+    decides = views[settings.decides]
+    real, coded = features.read(floors, "real", settings.networks), np.load(floors / "coded.npy")
+    compared = {name: References.of(real, coded, view.references) for name, view in views.items()}
     networks = features.extractors(settings, device)
     judge = scorers.load_scorer(
         settings.clip, floors / "scorer", device, captions=False, place=settings.weights.clip
@@ -75,7 +75,7 @@ def run(
     checkpoints = []
     pictures: list[Images] = []  # of the sample grid
     elapsed = devices.clock(device)
-    with tqdm(total=len(ran["points"]) * settings.images, unit="img", desc=out.stem, mininterval=1) as bar:
+    with tqdm(total=len(ran["points"]) * len(rows), unit="img", desc=out.stem, mininterval=1) as bar:
         tick = threads.steering(bar.update, device)
         for point in ran["points"]:
             generator.load_weights(load_file(cell / course.checkpoint(point["images"])))
@@ -84,12 +84,25 @@ def run(
             of_images = figures.measured(
                 kept(drawn, pictures, settings.grid), networks, settings.batch, judge, captions
             )
-            found: dict[str, Any] = figures.figures(of_images, references, settings)
-            if "category" in asked:
-                sides = asked["category"].to_numpy(str), beside["category"].to_numpy(str)
-                found["categories"] = figures.by_category(of_images, real, *sides, settings)
+            by_view: dict[str, dict[str, Any]] = {
+                name: figures.figures(of_images.part(view.prompts), compared[name], settings)
+                for name, view in views.items()
+            }
             if generator.likelihood is not None:
-                found["nll"] = measure.held_out_loss(generator, data, rows, settings.batch)
+                losses = measure.held_out_losses(generator, data, rows, settings.batch)
+                for name, view in views.items():
+                    by_view[name]["nll"] = float(losses[view.prompts].mean())
+            found = dict(by_view[settings.decides])
+            if "category" in asked:
+                sides = (
+                    asked["category"].to_numpy(str)[decides.prompts],
+                    beside["category"].to_numpy(str)[decides.references],
+                )
+                found["categories"] = figures.by_category(
+                    of_images.part(decides.prompts), compared[settings.decides].real, *sides, settings
+                )
+            if len(views) > 1:
+                found["references"] = {name: view.sizes() | by_view[name] for name, view in views.items()}
             checkpoints.append(
                 {
                     "images": point["images"],
@@ -109,8 +122,8 @@ def run(
                 "checkpoints": checkpoints,
                 **files.read_json(floors / "card.json"),
                 "likelihood": generator.likelihood,
-                "n": settings.images,
-                "reference_n": len(beside),
+                **decides.sizes(),
+                **({"decides": settings.decides} if len(views) > 1 else {}),
                 "names": settings.names,
                 "grid_prompts": captions[: settings.grid],
             },

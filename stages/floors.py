@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,20 +9,23 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import typer
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from alchemist.core import devices, files
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.given import block, section
-from alchemist.measures import clip_score, features, figures, scorers
+from alchemist.measures import clip_score, features, figures, references, scorers
+from alchemist.measures.clip_score import Scorer
+from alchemist.measures.features import Extractor
 from alchemist.measures.figures import Images, Measured, Side
 from alchemist.models import family
-from alchemist.models.encoded import divided
 from alchemist.pools import store
 from stages import stage
 
-COLUMNS = ["id", "caption", "category"]  # of prompts and references; the last where the pool has it
+# Of prompts and references; the category where the pool has it, and of views those that there are.
+COLUMNS = ["id", "caption", "category", *references.VIEWS]
 
 
 def run(
@@ -35,38 +37,64 @@ def run(
     out: Annotated[Path, typer.Option(help="folder to write")],
 ) -> None:
     """Takes the features of the coded evaluation images, and the floors of every figure."""
-    settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
+    where = f"scales.{scale}.evaluate"
+    settings = block(EvaluateSettings, where)
     device = devices.chosen(device_setting(section("device")))
-    for folder in (pool, scorer):
-        files.check_manifest(folder)
-    measured = with_category(pool, store.rows(pool, "evaluation", ["caption", *store.PLACE]))
+    store.check(pool)
+    files.check_manifest(scorer)
+    columns = ["caption", *references.COLUMNS, *store.PLACE]
+    measured = with_category(pool, store.rows(pool, references.SPLITS, columns))
+    settings = settings.fitted(references.drawn(measured), where)
+    rows, beside = references.sides(measured, settings, where)
     by = features.extractor(settings.features, settings.feature_size, device, settings.weights)
     judge = scorers.load_scorer(settings.clip, scorer, device, place=settings.weights.clip)
     noted = files.read_json(scorer / "card.json").get("weights", {})
     features.compare({by.name: by.digest, "clip": judge.digest}, noted, scorer)
     through = family.load(family_name).codec(codec, device).reconstruct
-    prompts, references = divided(len(measured), settings.images, settings.references == "all")
-    rows, beside = measured.iloc[prompts], measured.iloc[references]
-    captions, size = list(rows["caption"]), settings.batch
-    words = clip_score.embed_captions(judge, captions, size)
+    size = settings.batch
+    words = clip_score.embed_captions(judge, list(rows["caption"]), size)  # all at once, and kept
 
     def images(part: pd.DataFrame) -> Iterator[Images]:
         for at in tqdm(range(0, len(part), size), unit="batch", desc="floors", mininterval=1):
             yield store.images(pool, part.iloc[at : at + size])
 
+    def seen(part: pd.DataFrame, coded: bool, networks: list[Extractor], judge: Scorer | None) -> Measured:
+        """What is measured of pairs, whose images are read in the order of the files."""
+        order = store.forward(part)
+        ahead = part.iloc[order]
+        pictures = map(through, images(ahead)) if coded else images(ahead)
+        found = figures.measured(pictures, networks, size, judge, list(ahead["caption"]))
+        return found.part(np.argsort(order))
+
     real = features.read(scorer, "features", settings.networks)
-    scores = figures.measured(images(rows), [], size, judge, captions).scores
-    after = figures.measured(map(through, images(rows)), [by], size, judge, captions)
+    scores = seen(rows, False, [], judge).scores
+    after = seen(rows, True, [by], judge)
     # Where every pair is a prompt and a reference, they are one set of images.
-    coded = after if rows.equals(beside) else figures.measured(map(through, images(beside)), [by], size)
-    whole = Measured(real, np.empty(0))
-    side = Side(replace(whole.part(prompts), scores=scores), after)
-    other = Side(whole.part(references), coded)
-    found = figures.floors(side, other, settings)
-    card: dict[str, object] = {"floors": found}
+    coded = after if rows.equals(beside) else seen(beside, True, [by], None)
+
+    def of(part: pd.DataFrame, scores: NDArray[np.float64]) -> Measured:
+        at = measured.index.get_indexer(part.index)
+        return Measured({name: found[at] for name, found in real.items()}, scores)
+
+    side, other = Side(of(rows, scores), after), Side(of(beside, np.empty(0)), coded)
+    views = references.views(rows, beside, settings.decides)
+    found = {
+        name: figures.floors(side.part(view.prompts), other.part(view.references), settings)
+        for name, view in views.items()
+    }
+    card: dict[str, object] = {"floors": found[settings.decides]}
+    if len(views) > 1:
+        card["reference_floors"] = {name: view.sizes() | found[name] for name, view in views.items()}
+    decides = views[settings.decides]
     if "category" in measured:
-        sides = rows["category"].to_numpy(str), beside["category"].to_numpy(str)
-        card["category_floors"] = figures.by_category(side.real, other.real.features, *sides, settings)
+        ours, theirs = side.real.part(decides.prompts), other.real.part(decides.references)
+        sides = (
+            rows["category"].to_numpy(str)[decides.prompts],
+            beside["category"].to_numpy(str)[decides.references],
+        )
+        card["category_floors"] = figures.by_category(ours, theirs.features, *sides, settings)
+    if silent := files.read_json(scorer / "card.json").get("silent"):
+        card["clip_silent"] = silent
     with files.whole_folder(out) as draft:
         # What a cell is measured by lies in one folder.
         shutil.copytree(scorer, draft / "scorer", ignore=shutil.ignore_patterns("features*.npy"))
@@ -77,8 +105,11 @@ def run(
             part.filter(COLUMNS).to_parquet(draft / f"{name}.parquet", index=False)
         files.write_json(draft / "card.json", card)
         files.write_manifest(draft)
-    floor = found[settings.fd_name]
-    print(f"wrote {out}: {len(beside)} references, {settings.fd_name} of real images {floor:.1f}")
+    told = ", ".join(
+        f"{name} {view.prompts.sum()} and {view.references.sum()} ({found[name][settings.fd_name]:.1f})"
+        for name, view in views.items()
+    )
+    print(f"wrote {out}: prompts and references ({settings.fd_name} of real images): {told}")
 
 
 def with_category(pool: Path, rows: pd.DataFrame) -> pd.DataFrame:

@@ -25,22 +25,23 @@ def run(
     log_out: Annotated[Path, typer.Option(help="folder to write what was rated into")],
     time_out: Annotated[Path, typer.Option(help="JSON to write what the rating took to")],
 ) -> dict[str, Any]:
-    """Rates the usable pairs of the pool; all cores take part."""
+    """Rates the usable pairs of the pool, lent ones too; all cores take part."""
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     if not isinstance(settings, HeuristicRater):
         raise Refusal(
             f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.heuristics are "
             f"{', '.join(pixels.MEASURES)}."
         )
-    files.check_manifest(pool)
-    index = store.read_index(pool, ["split", "status", *store.PLACE])
-    usable = store.usable(index, "pool")
+    store.check(pool)
+    index = store.read_index(pool, ["split", "status", "lent", *store.PLACE])
+    usable = store.rated(index)
     begun = time.perf_counter()
     with tqdm(total=len(usable), unit="img", desc=rater, mininterval=1) as bar:
         measure = pixels.score_pool(pool, usable, settings.kind, os.cpu_count() or 1, bar.update)
     taken = time.perf_counter() - begun
     with files.whole_folder(log_out) as drafts:
-        bill.write_table(out, usable["id"].to_numpy(), settings.direction * measure)
+        ids, lent = usable["id"].to_numpy(), usable["lent"].to_numpy()
+        bill.write_table(out, ids, settings.direction * measure, lent)
         files.write_json(drafts / "rating.json", bill.fixed_bill(rater, settings.kind, len(usable), 0))
     print(f"wrote {out} and {log_out}")
     return {"score_seconds": taken}

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from alchemist.core.files import whole
 from alchemist.core.refusal import Refusal
+from alchemist.pools import store
 from alchemist.pools.truth import read_truth
 from alchemist.raters.table import KINDS
 from stages import stage
@@ -25,15 +25,14 @@ def run(
             f"{pool} has no planted truth, so nothing can be rated by it; "
             "take oracle out of the grid, or choose a planted pool."
         )
-    index = pd.read_parquet(pool / "index.parquet", columns=["id", "split", "status"])
-    usable = index.loc[(index["split"] == "pool") & (index["status"] == "ok"), ["id"]]
+    usable = store.rated(store.read_index(pool, ["id", "split", "status", "lent"]))[["id", "lent"]]
     rated = usable.merge(planted, on="id", how="left", validate="one_to_one")
     if rated["kind"].isna().any():
         missing = rated.loc[rated["kind"].isna(), "id"].iloc[0]
         raise Refusal(f"{pool} has no planted kind for id {missing!r}; run the stage prepare again.")
     rated["rating"] = KINDS["oracle"].rate(rated["kind"])
     with whole(out) as draft:
-        rated[["id", "rating"]].to_parquet(draft, index=False)
+        rated[["id", "rating", "lent"]].to_parquet(draft, index=False)
     typer.echo(f"oracle rates {int(rated['rating'].sum()):,} of {len(rated):,} pairs informative")
 
 

@@ -15,6 +15,8 @@ from alchemist.pools.read import expected, licence, pool_settings, roots, rows
 from alchemist.pools.store import write_pool
 from stages import stage
 
+LATER = {"copies"}  # of a pool's settings: the stage of that name reads it
+
 
 def run(
     pool: Annotated[str, typer.Option(help="a block of pools: in params.yaml", metavar="NAME")],
@@ -23,14 +25,16 @@ def run(
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
 ) -> None:
     """Writes the pool's index and card as one folder, and what was planted or labelled as another."""
-    settings = pool_settings(section(f"pools.{pool}"), f"pools.{pool}")
     blocks = section(f"sources.{pool}")
     others = {name: pool_settings(value, f"pools.{name}") for name, value in blocks.items()}
+    settings = others.pop(pool)
     facts = {
         "pool": pool,
         "licence": licence(settings),
-        "settings": settings.model_dump(),
-        "others": {k: {"licence": licence(v), "settings": v.model_dump()} for k, v in others.items()},
+        "settings": settings.model_dump(exclude=LATER),
+        "others": {
+            k: {"licence": licence(v), "settings": v.model_dump(exclude=LATER)} for k, v in others.items()
+        },
     }
     found = rows(settings, os.cpu_count() or 1, pool, others)
     progress = tqdm(found, desc="prepare", unit=" pairs", total=expected(settings, others))

@@ -1,4 +1,8 @@
-"""Keeps a part of a rated pool by the law of one selection, once a seed: python -m stages.prune."""
+"""Keeps a part of a rated pool by the law of one selection, once a seed: python -m stages.prune.
+
+Two tables a seed: SEED.parquet, of the split pool, is what cells train on, so that none is trained on pairs
+that it is measured by; ids-SEED.parquet, of every rated pair, are the ids worth training on.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,23 +19,33 @@ from stages import stage
 
 
 def run(
-    ratings: Annotated[Path, typer.Option(help="folder of the raters' tables: id and rating, higher first")],
+    ratings: Annotated[
+        Path, typer.Option(help="folder of the raters' tables: id, rating (higher first) and lent")
+    ],
     selection: Annotated[str, typer.Option(help="name of the block in `selections`")],
     ratio: Annotated[float, typer.Option(help="share to keep, larger than 0 and at most 1")],
-    out: Annotated[Path, typer.Option(help="folder of the kept ids, sorted: SEED.parquet")],
+    out: Annotated[
+        Path, typer.Option(help="folder of the kept ids, sorted: SEED.parquet and ids-SEED.parquet")
+    ],
 ) -> None:
-    """Keeps round(ratio * N) ids of each seed's rating table by the law of a selection."""
+    """Keeps round(ratio * N) ids by the law of a selection: of all rated pairs, and of the split pool."""
     settings = selection_settings(section(f"selections.{selection}"), f"selections.{selection}")
     with whole_folder(out) as folder:
         for seed in section("grid.seeds"):
-            table = pd.read_parquet(table_of(ratings / settings.rater, seed), columns=["id", "rating"])
+            table = pd.read_parquet(
+                table_of(ratings / settings.rater, seed), columns=["id", "rating", "lent"]
+            )
             # The draw differs with the seed even where the rating does not.
-            chosen = select(table, ratio, settings.model_copy(update={"seed": settings.seed + seed}))
-            with whole(folder / f"{seed}.parquet") as draft:
-                chosen.to_frame("id").to_parquet(draft, index=False)
+            law = settings.model_copy(update={"seed": settings.seed + seed})
+            pool = table[~table["lent"]]
+            kept = {"": select(pool, ratio, law), "ids-": select(table, ratio, law)}
+            for name, ids in kept.items():
+                with whole(folder / f"{name}{seed}.parquet") as draft:
+                    ids.to_frame("id").to_parquet(draft, index=False)
             typer.echo(
-                f"{selection} keeps {len(chosen):,} of {len(table):,} pairs for seed {seed} "
-                f"({settings.sampler} on {settings.rater})"
+                f"{selection} keeps {len(kept['ids-']):,} of {len(table):,} rated pairs for seed {seed} "
+                f"({settings.sampler} on {settings.rater}); cells train on {len(kept['']):,} of the "
+                f"{len(pool):,} in the split pool"
             )
 
 

@@ -38,7 +38,7 @@ def run(
     time_out: Annotated[Path, typer.Option(help="JSON to write what the rating took to")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
 ) -> dict[str, Any]:
-    """Rates the pool. Killed, it goes on when the same command runs again."""
+    """Rates the pool, lent pairs too. Killed, it goes on when the same command runs again."""
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     if not isinstance(settings, SeededRater):
         raise Refusal(
@@ -53,7 +53,8 @@ def run(
     device = devices.chosen(device_setting(section("device")))
     data = Encoded(encoded)
     pool = data.pool()
-    ids = data.rows["id"].iloc[pool.numbers]
+    rated = data.rows.iloc[data.rated().numbers]
+    ids = rated["id"]
     chosen = family.load(family_name)
     images = chosen.codec(encoded / CODEC, device)
     mark = fingerprint(
@@ -78,7 +79,7 @@ def run(
         Scratch(scratch, mark) as state,
         tqdm(total=budget.images, unit="img", desc=f"{rater}, seed {seed}", mininterval=1, delay=1e-9) as bar,
         tqdm(
-            total=len(pool) * settings.passes(), unit="img", desc="score", mininterval=1, delay=1e-9
+            total=len(ids) * settings.passes(), unit="img", desc="score", mininterval=1, delay=1e-9
         ) as scored,
         files.whole_folder(log_out) as drafts,
     ):
@@ -91,13 +92,13 @@ def run(
 
         print(f"{rater}, seed {seed}: {len(ids)} pairs; state in {state.folder}")
         rating = Run(
-            new_proxy, data, pool, data.validation(), seed, budget, state, tick, tick_scored,
+            new_proxy, data, pool, data.validation(), data.rated(), seed, budget, state, tick, tick_scored,
             name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
             assets=assets, drafts=drafts,
         )  # fmt: skip
         found = KINDS[settings.kind].rate(rating, settings)
         noted = signs.signs(settings, budget, found.log, found.rating, len(rating.validation))
-        bill.write_table(out, ids.to_numpy(), found.rating)
+        bill.write_table(out, ids.to_numpy(), found.rating, rated["lent"].to_numpy())
         logged = [row.pop("seconds") for row in found.log]
         seconds = bill.clocked(
             elapsed() - found.uncounted_seconds, found.score_seconds, logged[-1] if logged else 0.0

@@ -58,7 +58,7 @@ def run(
         {n: selection_settings(v, f"selections.{n}") for n, v in section("selections").items()},
         {n: rater_settings(v, f"raters.{n}") for n, v in section("raters").items()},
     )
-    files.check_manifest(pool)
+    store.check(pool)
     index = store.read_index(pool)
     index = index[index["split"] == "pool"].reset_index(drop=True)
     ids = index.loc[index["status"] == "ok", "id"]

@@ -11,6 +11,7 @@ import typer
 from tqdm import tqdm
 
 from alchemist.core import devices, files
+from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.settings.device import device_setting
@@ -41,6 +42,11 @@ def run(
     settings = block(TrainSettings, f"budgets.{model}")  # by stage check, of the scale in force
     device = devices.chosen(device_setting(section("device")))
     data = Encoded(encoded)
+    if not (data.rows["split"] == "evaluation").any():
+        raise Refusal(
+            f"{encoded} has no evaluation pair, because splits.evaluation of the pool is 0, so no cell can "
+            "be measured; `dvc repro prune` ends with the ids, or set it to a share or {pool: NAME}."
+        )
     pool = data.pool()
     rows = pool if subset is None else data.subset(pd.read_parquet(subset)["id"])
     chosen = family.load(family_name)

@@ -16,7 +16,7 @@ from pipeline import families, paths, script, stages, trees
 
 from alchemist.pools.store import PLACE
 
-LIGHT = ("check", "prepare", "heuristic", "oracle", "prune", "report")  # stages that need no torch
+LIGHT = ("check", "prepare", "heuristic", "oracle", "prune", "report", "sizes")  # stages that need no torch
 TRUTH_READERS = {"oracle", "report"}
 ARROWS = {  # which rooms a room may import from
     "core": set[str](),
@@ -191,6 +191,6 @@ def truth_complaints(root: Path) -> list[str]:
 
 def index_complaints(folder: Path) -> list[str]:
     """The index has the columns of the contract and no other."""
-    legal = {"caption", "split", "group", "status", "reason", "pixels", *PLACE}
+    legal = {"caption", "split", "group", "status", "reason", "lent", "cluster", "pixels", *PLACE}
     columns = set(pd.read_parquet(folder / "index.parquet").columns)
     return [f"index.parquet: column {name}" for name in sorted(columns ^ legal)]

@@ -1,5 +1,6 @@
 """Small pools of every format, and what becomes of their pairs."""
 
+import contextlib
 import io
 import tarfile
 import zlib
@@ -8,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from alchemist.core import files
 from alchemist.core.stateless import generator
+from alchemist.params.sources import sources
 from alchemist.pools.read import pool_settings, records
-from alchemist.pools.store import Row
+from alchemist.pools.store import Row, read_index
 
 NO_SPLITS = {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0}
 
@@ -23,9 +26,24 @@ def user_pool(path, source="folder", **changes):
         "resolution": 16,
         "seed": 0,
         "splits": NO_SPLITS,
+        "copies": {"find": False},  # equal pixels alone: no network is loaded
         "licence": "ours",
     }
     return pool_settings({**block, **changes}, "pools.mine")
+
+
+def settled(folder, pool, **others):
+    """The index that the stages prepare and copies leave in data/pool of a folder, for the pool `mine`."""
+    from stages import copies, prepare  # torch, which most tests of pools do without
+
+    pools = {name: one.model_dump() for name, one in {"mine": pool, **others}.items()}
+    params = {"pools": pools, "sources": sources(pools), "device": "cpu"}
+    files.write_json(folder / "data/params.json", params)
+    with contextlib.chdir(folder):
+        clock = Path("data/time.json")
+        prepare.run("mine", Path("data/read"), Path("data/truth"), clock)
+        copies.run("mine", Path("data/read"), Path("data/pool"), clock)
+    return read_index(folder / "data/pool")
 
 
 def emoji_pool(**changes):

@@ -86,7 +86,9 @@ def run_of(
 ) -> Plain:
     """A run on all pairs of a store; without `scratch` one that is asked for its steps alone."""
     scratch = scratch or Scratch(Path("nowhere"), "m")
-    return Plain(proxy, data, data.pool(), data.validation(), seed, budget, scratch, trained, scored)
+    return Plain(
+        proxy, data, data.pool(), data.validation(), data.rated(), seed, budget, scratch, trained, scored
+    )
 
 
 def train_rater(

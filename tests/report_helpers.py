@@ -135,7 +135,7 @@ def build(
         if not path.is_file():
             ratings = rng.normal(0.3 * informative, 1)
             ratings = informative.astype(float) if rater.kind == "oracle" else ratings
-            table = pd.DataFrame({"id": ids, "rating": ratings}).sample(frac=1, random_state=1)
+            table = pd.DataFrame({"id": ids, "rating": ratings, "lent": False}).sample(frac=1, random_state=1)
             path.parent.mkdir(parents=True, exist_ok=True)
             table.to_parquet(path)
             if rater.kind != "oracle":

@@ -76,7 +76,7 @@ class Grid:
         files.write_manifest(path.parent)
 
     def rate(self, rater: str, seed: int = SEED) -> "pd.Series[float]":
-        """Ratings by id, of the stage rate."""
+        """Ratings by id, of the stage rate, in the order of `index`."""
         out = f"data/ratings/{rater}/{seed}.parquet"
         if not (self.folder / out).is_file():
             self(
@@ -86,7 +86,9 @@ class Grid:
                 scratch=".scratch",
             )  # fmt: skip
         table: pd.Series[float] = pd.read_parquet(self.folder / out).set_index("id")["rating"]
-        return table
+        ids = self.index("pool")["id"]
+        assert list(table.index) == sorted(ids), "each usable pair once, by id"
+        return table.reindex(ids)
 
     def subset(self, count: int = 60) -> "pd.Series[str]":
         """Ids of the pool that stand neither first nor last in it, in a file for the stage train."""
@@ -120,9 +122,11 @@ class Grid:
     # What the tests know by themselves: which pairs there are, and fresh networks.
 
     def index(self, split: str) -> pd.DataFrame:
-        """The usable pairs of a split, in the order of the pool."""
+        """The usable pairs of a split, in the order in which they count, that of a hash of their ids."""
         index = pd.read_parquet(self.folder / "data/pool/index.parquet")
-        return index[(index["status"] == "ok") & (index["split"] == split)].reset_index(drop=True)
+        index = index[(index["status"] == "ok") & (index["split"] == split)]
+        places = stateless.id_uniforms(index["id"], "order")
+        return index.iloc[np.argsort(places)].reset_index(drop=True)
 
     def categories(self, rows: pd.DataFrame) -> list[str]:
         """Of pairs, looked up one by one; "" where the table has none."""

@@ -139,6 +139,6 @@ def test_torch_is_found_behind_another_module(tmp_path: Path) -> None:
 
 
 def test_a_kind_column_is_found(tmp_path: Path) -> None:
-    columns = ["caption", "split", "group", "status", "reason", "pixels", *PLACE]
+    columns = ["caption", "split", "group", "status", "reason", "lent", "cluster", "pixels", *PLACE]
     pd.DataFrame({name: ["x"] for name in [*columns, "kind"]}).to_parquet(tmp_path / "index.parquet")
     assert index_complaints(tmp_path) == ["index.parquet: column kind"]

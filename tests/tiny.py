@@ -28,6 +28,9 @@ def tiny_params() -> dict[str, Any]:
         "pairs": 150, "meta_validation": {"pairs": 40, "source": "mixture"}, "evaluation": {"pairs": 48},
         "scorer": {"pairs": 80},
     }  # fmt: skip
+    for rater in params["raters"].values():
+        if rater["kind"] == "meta":
+            rater["least_validation"] = 40  # what there is
     scale = params["scales"]["tiny"]
     scale["scorer"] |= {"steps": 5, "batch": 16}
     scale["rate"] |= {"images": 96, "reference_group": 15}

@@ -100,11 +100,13 @@ def columns(names: Mapping[str, str], likelihood: str | None) -> dict[str, str]:
 
 
 def metric_name(name: str, names: Mapping[str, str]) -> str:
-    """A metric with its network, as it heads a column."""
+    """A metric with its network, as it heads a column; `names` may hold `silent`, see `Material.names`."""
     network = metric(names["fd"]).word if is_metric(names["fd"]) else names["fd"]
     clip = {"clip_lit": "CLIP-Score (LiT)"}.get(
         names["clip"], f"CLIP-Score ({names['clip'].removeprefix('clip_')})"
     )
+    if "silent" in names:
+        clip += ", which says nothing here"
     return {
         "fd": network,
         "fd_coded": f"{network}, references through the image codec",

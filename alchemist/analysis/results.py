@@ -17,8 +17,8 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 
 # What cells must have in common so that their figures can be compared; and those of one family besides.
-COMMON = ("names", "n", "reference_n")
-OF_A_FAMILY = ("floors", "category_floors", "likelihood")  # the second of some pools alone
+COMMON = ("names", "n", "reference_n", "decides")  # the last of pools with several references alone
+OF_A_FAMILY = ("floors", "category_floors", "reference_floors", "likelihood")  # two of some pools alone
 
 
 def read_scores(folder: Path, study: Study) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,8 @@ from torch.nn import functional as F
 from alchemist.core import devices, stateless
 from alchemist.core.refusal import Refusal
 
+OTHERS = 100  # pairs whose captions stand beside an image's own
+
 
 @dataclass
 class Scorer:
@@ -147,21 +149,35 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def figures(
+@dataclass(frozen=True)
+class Examination:
+    """What a scorer says of n held-out pairs."""
+
+    means: dict[str, float]  # mean scores of pairs, and of what is no pair
+    auc: float  # how often an image is nearer to its own caption than to another's; .5 by guessing
+    auc_se: float  # standard error over images
+
+    @property
+    def sure(self) -> float:
+        """What `auc` is at least, but for a chance of one in forty."""
+        return self.auc - 2 * self.auc_se
+
+
+def examine(
     scorer: Scorer, batches: Iterable[NDArray[np.uint8]], captions: list[str], seed: int, batch: int
-) -> dict[str, float]:
-    """Mean scores of pairs, of other pairs' captions, and of blurred, noise and white images.
+) -> Examination:
+    """Mean scores of pairs, of other pairs' captions, and of blurred, noise and white images; and the AUC.
 
     Images come in batches (B, R, R, 3); the captions are of all of them.
     """
-    embed_captions(
-        scorer, captions, batch
-    )  # all at once: whom a caption goes with depends on no batch of images
+    # All at once: whom a caption goes with depends on no batch of images.
+    words = embed_captions(scorer, captions, batch)
     turn = captions[1:] + captions[:1]
     noise = stateless.generator("scorer noise", seed)
     scores: dict[str, list[NDArray[np.float64]]] = {}
-    start = 0
+    start, pictures = 0, []
     for images in batches:
+        pictures.append(embed_images(scorer, images, batch))
         beside = slice(start, start := start + len(images))
         cases = {
             "real": (images, captions),
@@ -170,9 +186,32 @@ def figures(
             "noise": (noise.integers(0, 256, images.shape, dtype=np.uint8), captions),
             "white": (np.full_like(images, 255), captions),
         }
-        for name, (pictures, words) in cases.items():
-            scores.setdefault(name, []).append(score(scorer, pictures, words[beside], batch))
-    return {name: float(np.concatenate(parts).mean()) for name, parts in scores.items()}
+        for name, (shown, told) in cases.items():
+            scores.setdefault(name, []).append(score(scorer, shown, told[beside], batch))
+    means = {name: float(np.concatenate(parts).mean()) for name, parts in scores.items()}
+    return Examination(means, *told_apart(torch.cat(pictures), words, captions))
+
+
+def told_apart(pictures: Tensor, words: Tensor, captions: list[str]) -> tuple[float, float]:
+    """How often images (n, d) are nearer to their own captions (n, d) than to others, and the standard error.
+
+    Beside the captions of the next `OTHERS` pairs; equal texts are left out, equal cosines count one half.
+    The share is first taken for each image. Guesses give .5, and so do pairs of one caption.
+    """
+    pictures, words = pictures.double(), words.double()
+    own = (pictures * words).sum(dim=1)
+    number = {caption: i for i, caption in enumerate(captions)}
+    text = torch.tensor([number[caption] for caption in captions])
+    wins, beside = torch.zeros(len(own)).double(), torch.zeros(len(own)).double()
+    for step in range(1, min(len(captions), OTHERS + 1)):
+        theirs = (pictures * words.roll(-step, 0)).sum(dim=1)
+        other = text != text.roll(-step)
+        wins += torch.where(other, (own > theirs).double() + 0.5 * (own == theirs).double(), 0.0)
+        beside += other
+    shares = devices.host((wins / beside)[beside > 0])
+    if not len(shares):
+        return 0.5, 0.0
+    return float(shares.mean()), float(shares.std(ddof=1) / len(shares) ** 0.5) if len(shares) > 1 else 0.5
 
 
 def _blurred(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -26,8 +26,8 @@ class Measured:
     features: dict[Further, Features]  # (n, d)
     scores: NDArray[np.float64]  # (n,); empty where no scorer was asked
 
-    def part(self, rows: slice | NDArray[np.bool_]) -> "Measured":
-        """That of some of the images."""
+    def part(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Measured":
+        """That of some of the images, or in another order."""
         some = {name: found[rows] for name, found in self.features.items()}
         return Measured(some, self.scores[rows] if len(self.scores) else self.scores)
 
@@ -63,9 +63,13 @@ class References:
     coded: Moments  # after the family's codec, on the network `features`
 
     @classmethod
-    def of(cls, real: dict[Further, Features], coded: Features) -> "References":
-        """Those of features, whose moments are computed once."""
-        return cls(real, {n: moments(rows) for n, rows in real.items() if n != "cmmd"}, moments(coded))
+    def of(
+        cls, real: dict[Further, Features], coded: Features, rows: NDArray[np.bool_] | None = None
+    ) -> "References":
+        """Those of features, or of some rows of them; moments are computed once."""
+        if rows is not None:
+            real, coded = {name: found[rows] for name, found in real.items()}, coded[rows]
+        return cls(real, {n: moments(found) for n, found in real.items() if n != "cmmd"}, moments(coded))
 
 
 def figures(found: Measured, references: References, settings: EvaluateSettings) -> dict[str, float]:
@@ -87,7 +91,10 @@ def _to_real(
     real = references.real[network]
     if network == "cmmd":
         return {"cmmd": cmmd(rows, real)}
-    kid, spread = kernel_distance(rows, real, settings.kid_subsets, settings.kid_subset_size, settings.seed)
+    fewest, size = min(len(rows), len(real)), settings.kid_subset_size
+    # Of a view that is smaller than a subset, halves: else all subsets were the same.
+    size = size if size <= fewest else max(2, fewest // 2)
+    kid, spread = kernel_distance(rows, real, settings.kid_subsets, size, settings.seed)
     return {
         fd_name(network): frechet_distance(rows, references.moments[network]),
         kid_name(network): kid,
@@ -132,6 +139,10 @@ class Side:
 
     real: Measured
     coded: Measured
+
+    def part(self, rows: NDArray[np.bool_]) -> "Side":
+        """Those of some of the pairs."""
+        return Side(self.real.part(rows), self.coded.part(rows))
 
 
 def floors(prompts: Side, references: Side, settings: EvaluateSettings) -> dict[str, float]:

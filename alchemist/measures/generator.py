@@ -26,8 +26,8 @@ def generate(
 ) -> Iterator[Images]:
     """One image a prompt, in batches (B, R, R, 3); prompt number i has the noise of (settings.seed, i)."""
     device = devices.of(generator)
-    for start in range(0, len(rows.prompts), settings.batch):
-        chosen = rows.prompts[start : start + settings.batch]
+    for start in range(0, len(rows), settings.batch):
+        chosen = rows.numbers[start : start + settings.batch]
         captions = data.batch(chosen).text
         null = data.null(len(chosen), captions.states.shape[1])
         chance = Chance.run(settings.seed, start, len(chosen))
@@ -38,14 +38,16 @@ def generate(
 
 
 @torch.no_grad()
-def held_out_loss(generator: Generator, data: Encoded, rows: EvaluationRows, batch: int) -> float:
-    """Mean loss of the prompts' own pairs, float32: the NLL of a family whose losses are likelihoods.
+def held_out_losses(
+    generator: Generator, data: Encoded, rows: EvaluationRows, batch: int
+) -> NDArray[np.float64]:
+    """Losses (n,) of the prompts' own pairs, float32: their mean is the NLL where they are likelihoods.
 
-    Its unit is `generator.likelihood`. The chance of a pair is (0, a hash of its id).
+    Their unit is `generator.likelihood`. The chance of a pair is (0, a hash of its id).
     """
     device, losses = devices.of(generator), []
-    for start in range(0, len(rows.prompts), batch):
-        chosen = rows.prompts[start : start + batch]
+    for start in range(0, len(rows), batch):
+        chosen = rows.numbers[start : start + batch]
         with devices.passes(device):
             losses.append(generator.losses(data.batch(chosen).to(device), Chance(0, data.positions(chosen))))
-    return float(torch.cat(losses).double().mean())
+    return devices.host(torch.cat(losses).double())

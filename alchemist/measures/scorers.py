@@ -38,18 +38,16 @@ def fit_lit(
     captions: list[str],
     settings: ScorerSettings,
     device: torch.device = CPU,
+    order: NDArray[np.int64] | None = None,
 ) -> Scorer:
     """A LiT scorer of image-caption pairs; a function of its arguments.
 
-    Images come in batches (B, R, R, 3); the captions are of all of them. The features of both locked networks
-    are computed once, as images pass by, and kept. The loss is CLIP's symmetric cross-entropy, without pairs
-    that are no negatives because their captions are equal.
+    Images come in batches (B, R, R, 3); the captions are of all of them, in the same order, or else image i
+    is of caption `order[i]`: in which order images are read changes nothing. The features of both locked
+    networks are computed once, as images pass by, and kept. The loss is CLIP's symmetric cross-entropy,
+    without pairs that are no negatives because their captions are equal.
     """
-    if len(captions) < settings.batch:
-        raise Refusal(
-            f"the scorer has {len(captions)} pairs to train on; scorer.batch is {settings.batch} "
-            "and should be at most that."
-        )
+    batch = settings.taken(len(captions))
     scorer = _lit(settings.embed_dim, settings.image_size, device, captions=True, pretrained=True)
     visual, text = scorer.model.visual, scorer.model.text
     visual.trunk.load_state_dict(lite0().state_dict())
@@ -64,7 +62,10 @@ def fit_lit(
     of = torch.tensor([number[caption] for caption in captions])
     with torch.no_grad():
         passed = [of_images(scorer, images, AT_ONCE, lambda x: trunk(scorer, x)) for images in batches]
-        pictures = torch.cat(passed).to(device)
+        pictures = torch.cat(passed)
+        if order is not None:
+            pictures = pictures[torch.from_numpy(np.argsort(order))]
+        pictures = pictures.to(device)
         words = of_captions(scorer, unique, 64, pooled)[of].to(device)
     of = of.to(device)
 
@@ -81,12 +82,12 @@ def fit_lit(
         ],
         betas=(0.9, 0.98),
     )
-    own = torch.arange(settings.batch, device=device)
+    own = torch.arange(batch, device=device)
     for step in range(settings.steps):
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings.steps)
         rng = stateless.generator("lit", settings.seed, step)
-        rows = devices.put(rng.choice(len(captions), settings.batch, replace=False), device)
+        rows = devices.put(rng.choice(len(captions), batch, replace=False), device)
         a = F.normalize(pictures[rows] @ projections[0].T, dim=1)
         b = F.normalize(words[rows] @ projections[1].T, dim=1)
         same = (of[rows][:, None] == of[rows]).fill_diagonal_(False)

@@ -1,11 +1,13 @@
 """Encoded pairs on disk: named arrays of images and states of captions, in shards, random access by row.
 
-Rows are numbered in the order of `rows.parquet`; row i lies in shard i // `rows_per_shard`. Arrays are
-mapped, not read, and written a shard at a time, so that memory does not grow with the pool.
+Rows are numbered in the order of `rows.parquet`; row i lies in shard i // `rows_per_shard`. That is the order
+of a person's files, which means nothing: row numbers of a split come in the order of a hash of the ids.
+Arrays are mapped, not read, and written a shard at a time, so that memory does not grow with the pool.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,6 +40,10 @@ class PoolRows(Rows):
     """Pairs that are rated, pruned and trained on."""
 
 
+class RatedRows(Rows):
+    """Pairs that are rated: the split pool, and a person's own pairs that a share lent to another split."""
+
+
 class ValidationRows(Rows):
     """Pairs of the meta-validation split, on which a rater's proxy is validated."""
 
@@ -46,21 +52,8 @@ class PretrainingRows(Rows):
     """Pairs of the neutral split, on which networks are trained that cells then adapt."""
 
 
-@dataclass(frozen=True)
 class EvaluationRows(Rows):
-    """Pairs of the evaluation split: the prompts, whose images are generated, and the reference images."""
-
-    prompts: NDArray[np.int64]
-    references: NDArray[np.int64]
-
-
-def divided(count: int, prompts: int, shared: bool = False) -> tuple[slice, slice]:
-    """Which of `count` evaluation pairs are prompts (the last ones) and which are references.
-
-    The references are the rest or, `shared`, all, those of the prompts too.
-    """
-    rest = slice(None, count - prompts)
-    return slice(count - prompts, None), slice(None) if shared else rest
+    """Pairs that a generator is measured on: the prompts, whose images are generated."""
 
 
 class Encoded:
@@ -78,34 +71,48 @@ class Encoded:
         self._offsets = np.load(folder / "text_offsets.npy")
         self._caption_shards = np.asarray(self.manifest["caption_shards"])  # first caption of each
 
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        return stateless.id_order(self.rows["id"])
+
+    def _split(self, name: str) -> NDArray[np.int64]:
+        return self._order[self._splits[self._order] == name]
+
     def pool(self) -> PoolRows:
         """All pairs of the split that is pruned."""
-        return PoolRows(np.flatnonzero(self._splits == "pool"))
+        return PoolRows(self._split("pool"))
+
+    def rated(self) -> RatedRows:
+        """All pairs that are rated, those of the split pool first, in the order of `pool`."""
+        is_lent = self.rows["lent"].to_numpy() & (self._splits != "pool")
+        return RatedRows(np.concatenate([self.pool().numbers, self._order[is_lent[self._order]]]))
 
     def validation(self) -> ValidationRows:
         """All pairs of the meta-validation split."""
-        return ValidationRows(np.flatnonzero(self._splits == "meta_val"))
+        return ValidationRows(self._split("meta_val"))
 
     def pretraining(self) -> PretrainingRows:
         """All pairs of the neutral split; none of most pools."""
-        return PretrainingRows(np.flatnonzero(self._splits == "pretraining"))
+        return PretrainingRows(self._split("pretraining"))
 
-    def evaluation(self, prompts: int, shared: bool = False) -> EvaluationRows:
-        """The evaluation split, divided into prompts and references, see `divided`."""
-        numbers = np.flatnonzero(self._splits == "evaluation")
-        asked, rest = divided(len(numbers), prompts, shared)
-        return EvaluationRows(numbers, numbers[asked], numbers[rest])
+    def evaluation(self, ids: "pd.Series[str]") -> EvaluationRows:
+        """Prompts of the splits evaluation and clean, in the order given. Raises Refusal for any other id."""
+        return EvaluationRows(self._found(ids, ("evaluation", "clean"), "list of prompts"))
 
     def subset(self, ids: "pd.Series[str]") -> PoolRows:
-        """Pairs of the pool, in the order of their ids. Raises Refusal for an id that is not in the pool."""
-        found = pd.Index(self.rows["id"]).get_indexer(pd.Index(ids))
-        strange = (found < 0) | (self._splits[found] != "pool")
+        """Pairs of the pool, in the order given. Raises Refusal for an id that is not in the pool."""
+        return PoolRows(self._found(ids, ("pool",), "subset"))
+
+    def _found(self, ids: "pd.Series[str]", splits: tuple[str, ...], what: str) -> NDArray[np.int64]:
+        """Row numbers of ids."""
+        found: NDArray[np.int64] = pd.Index(self.rows["id"]).get_indexer(pd.Index(ids))
+        strange = (found < 0) | ~np.logical_or.reduce([self._splits[found] == split for split in splits])
         if strange.any():
             raise Refusal(
-                f"the subset holds id {ids.iloc[int(np.argmax(strange))]!r}, which is not among the encoded "
-                "pairs of the split pool; run dvc repro."
+                f"the {what} holds id {ids.iloc[int(np.argmax(strange))]!r}, which is not among the encoded "
+                f"pairs of the split {' or '.join(splits)}; run dvc repro."
             )
-        return PoolRows(found)
+        return found
 
     def positions(self, numbers: NDArray[np.integer]) -> NDArray[np.int64]:
         """A hash of the ids of pairs, (B,): where their randomness comes from when they are scored."""

@@ -10,6 +10,7 @@ from alchemist.core.settings.grid import GridSettings
 from alchemist.core.settings.pool import UserPool
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.selection import SelectionSettings
+from alchemist.params import sizes
 from alchemist.params.adapted import check_adapted
 from alchemist.params.families import check_families, models_named, rater_lists
 from alchemist.params.whole import Params, read
@@ -197,37 +198,27 @@ def _fits(params: Params) -> None:
             f"{where}.rate.images is {scale.rate.images}; at least rate.batch ({scale.rate.batch}) is legal."
         )
     if isinstance(pool, EmojiPool):
-        if scale.evaluate.images > (most := scale.evaluate.most(pool.evaluation.pairs)):
-            share = "all" if scale.evaluate.references == "all" else "half"
-            raise Refusal(
-                f"{where}.evaluate.images is {scale.evaluate.images}; at most {share} of "
-                f"pools.{params.pool}.evaluation.pairs ({most}) is legal."
-            )
-        for _, ratio in params.grid.arms():
-            if round(ratio * pool.pairs) < 1:
-                raise Refusal(f"grid.ratios holds {ratio}; of {pool.pairs} pairs that keeps none.")
-        if scale.evaluate.clip == LIT and pool.scorer.pairs < 2 * scale.scorer.batch:
-            raise Refusal(
-                f"{where}.scorer.batch is {scale.scorer.batch}; at most half of "
-                f"pools.{params.pool}.scorer.pairs ({pool.scorer.pairs // 2}) is legal."
-            )
+        sizes.told(params, sizes.composed(pool))
     elif isinstance(pool, UserPool):
         _splits_fit(params, pool)
 
 
 def _splits_fit(params: Params, pool: UserPool) -> None:
-    """No split of a person's pool is empty that the grid needs."""
-    scale, key = params.scales[params.scale], f"pools.{params.pool}.splits"
-    words = "it should be a share or {pool: NAME}"
-    if pool.splits.evaluation == 0:
-        raise Refusal(
-            f"{key}.evaluation is 0, and the cells of the grid are measured on that split; {words}."
-        )
-    if pool.splits.scorer == 0 and scale.evaluate.clip == LIT:
-        raise Refusal(
-            f"{key}.scorer is 0, and scales.{params.scale}.evaluate.clip is {LIT}, which is fitted on that "
-            f"split; {words}, or clip a published model."
-        )
+    """No split of a person's pool is empty that a rating needs.
+
+    Without an evaluation split, or without the scorer's, the ids are all that there is: stages train and
+    scorer tell who asks for more.
+    """
+    key, words = f"pools.{params.pool}.splits", "it should be a share or {pool: NAME}"
+    for name, is_needed in (
+        ("evaluation", True),
+        ("scorer", params.scales[params.scale].evaluate.clip == LIT),
+    ):
+        if params.grid.embeddings and is_needed and getattr(pool.splits, name) == 0:
+            raise Refusal(
+                f"{key}.{name} is 0; grid.embeddings holds {params.grid.embeddings[0]}, which rates by the "
+                f"networks of stage scorer, and that needs this split; {words}."
+            )
     if pool.splits.meta_validation == 0:
         for name in params.grid.rated():
             if isinstance(params.raters[name], MetaRater | ReferenceLossRater):

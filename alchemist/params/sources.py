@@ -1,7 +1,7 @@
 """What the other stages read of params.yaml: every block whole, what a pool is made of, what a model spends.
 
-Stage prepare then depends on the blocks that its pool names, a cell on the budget of its model, and neither
-on any other.
+Stage prepare then depends on its pool's block and those that it names, a cell on the budget of its model,
+and neither on any other.
 """
 
 from collections.abc import Iterable
@@ -9,13 +9,14 @@ from typing import Any
 
 from alchemist.params.inherit import inherited
 
-SPLITS = ("meta_validation", "evaluation", "scorer", "pretraining")
+SPLITS = ("meta_validation", "evaluation", "scorer", "pretraining", "clean")
 
 
 def passed_on(params: dict[str, Any]) -> dict[str, Any]:
     """params.yaml as stage check passes it on, once it is sound.
 
-    With `sources`, blocks of `pools:` by pool and name, and `budgets`, each model's at the scale in force.
+    With `sources`, what reading each pool takes, by pool and block, and `budgets`, each model's at the scale
+    in force.
     """
     whole = inherited(params)
     scale = whole["scales"][whole["scale"]]
@@ -40,8 +41,16 @@ def named(block: Any) -> dict[str, str]:
 
 
 def sources(pools: dict[Any, Any]) -> dict[Any, dict[str, Any]]:
-    """Of every block of `pools:` the blocks that its splits name; {} for most."""
-    return {
-        name: {other: pools[other] for other in named(block).values() if other in pools}
+    """Of every block of `pools:` what reading it takes: itself and the blocks that its splits name.
+
+    Without `copies`, which is in force once all is read: another threshold reads no image anew.
+    """
+    read = {
+        name: {key: value for key, value in block.items() if key != "copies"}
         for name, block in pools.items()
+        if isinstance(block, dict)
+    }
+    return {
+        name: {other: read[other] for other in (name, *named(pools[name]).values()) if other in read}
+        for name in pools
     }

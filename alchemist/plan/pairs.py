@@ -6,6 +6,7 @@ from pathlib import Path
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import PoolSettings, UserPool
+from alchemist.params.sizes import lent
 from alchemist.pools.emoji import EmojiPool
 from alchemist.pools.read import expected
 from alchemist.pools.row import SPLITS
@@ -22,24 +23,36 @@ class Pairs:
     scorer: int
     source: str
     pretraining: int = 0
+    clean: int = 0
+    lent: int = 0  # a person's own pairs in other splits than pool
+    lent_scorer: int = 0  # those of the scorer's
+
+    @property
+    def rated(self) -> int:
+        """Those that every rater rates."""
+        return self.pool + self.lent
 
     @property
     def encoded(self) -> int:
         """Those that the stage encode reads."""
-        return self.pool + self.meta_val + self.evaluation + self.pretraining
+        read = self.pool + self.meta_val + self.evaluation + self.pretraining + self.clean
+        return read + self.lent_scorer
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.encoded + self.scorer
+        return self.encoded - self.lent_scorer + self.scorer
 
 
 def prepared(folder: Path) -> Pairs:
     """Usable pairs of a pool that the stage prepare wrote, by its card."""
-    counts = files.read_json(folder / CARD)["counts"]
+    card = files.read_json(folder / CARD)
+    own = lent(card)
     return Pairs(
-        **{split: counts.get(split, {}).get("ok", 0) for split in SPLITS},
+        **{split: card["counts"].get(split, {}).get("ok", 0) for split in SPLITS},
         source="as prepared",
+        lent=sum(own.values()),
+        lent_scorer=own.get("scorer", 0),
     )
 
 
@@ -55,12 +68,12 @@ def planned(name: str, pools: dict[str, PoolSettings]) -> Pairs:
     assert isinstance(pool, UserPool)  # there are no others in the table
     total, source = _count(name, pool)
     held = {split: round(share * total) for split, share in pool.splits.shares().items()}
-    own = sum(held.values())
+    own, scorer = sum(held.values()), held.get("scorer", 0)
     for split, other in pool.splits.others().items():  # a split that is another pool
         block = pools[other]
         assert isinstance(block, UserPool)  # stage check refuses all else
         held[split] = _count(other, block)[0]
-    return Pairs(total - own, **held, source=source)
+    return Pairs(total - own, **held, source=source, lent=own, lent_scorer=scorer)
 
 
 def _count(name: str, pool: UserPool) -> tuple[int, str]:

@@ -36,7 +36,7 @@ def returns(of: Estimates) -> list[Return]:
         proxy, trunk = (roles.proxy, roles.rater) if other is None else (other.proxy, other.rater)
         with of.remembered:
             (once, each, _), image = of.rating(rater, proxy, trunk), 3 * of.forward(model)
-        if (rating := once + each * of.pairs.pool) > 0:
+        if (rating := once + each * of.pairs.rated) > 0:
             ends = {n: point.images for point in points(of.scale.budget(model), ratio) for n in point.names}
             full, subset = image * ends["equal_images"], image * ends["equal_epochs"]
             runs = break_even(rating, full, subset)

@@ -72,6 +72,12 @@ def _fit(of: Estimates, key: str, value: int | None, peak: cost.Peak) -> Fit:
     return Fit(key, value, peak.most(of.params.plan.card.memory_gib * cost.GIB))
 
 
+def _prompts(of: Estimates) -> int:
+    """Images of a checkpoint. Raises Refusal where the evaluation split has too few pairs."""
+    where = f"scales.{of.params.scale}.evaluate"
+    return of.scale.evaluate.fitted(of.pairs.evaluation, where).prompts
+
+
 def _encode(job: Job, of: Estimates) -> Work:
     family, pairs = job.options["--family"], of.pairs.encoded
     flops, disk, peak = of.encoding(family)
@@ -88,8 +94,9 @@ def _scorer(job: Job, of: Estimates) -> Work:
         seen, steps = measured + of.pairs.scorer, settings.steps
         flops += of.pairs.scorer * (images.flops + words.flops)
         # Two projections and a table of products of a batch with itself, forward and back.
-        products = settings.embed_dim * (images.width + words.width + settings.batch)
-        flops += 3 * 2 * settings.steps * settings.batch * products
+        batch = settings.taken(of.pairs.scorer, f"scales.{of.params.scale}.scorer")
+        products = settings.embed_dim * (images.width + words.width + batch)
+        flops += 3 * 2 * settings.steps * batch * products
     every = [*taken, images, words]
     peak = cost.passing(sum(one.weight_bytes for one in every), max(one.alive for one in every), asked.batch)
     disk = measured * sum(one.width for one in taken) * cost.FEATURE_BYTES
@@ -102,17 +109,18 @@ def _floors(job: Job, of: Estimates) -> Work:
     family, asked, every = job.options["--family"], of.scale.evaluate, of.pairs.evaluation
     through, peak = of.recoding(family)
     features, (images, words) = of.features(), of.scorer()
-    count = asked.images + (every if asked.references == "all" else every - asked.images)
-    flops = count * (through + features[0].flops) + asked.images * (2 * images.flops + words.flops)
+    prompts = _prompts(of)
+    count = prompts + (every if asked.references == "all" else every - prompts)
+    flops = count * (through + features[0].flops) + prompts * (2 * images.flops + words.flops)
     width = features[0].width + sum(one.width for one in features)  # as coded, and those of the real ones
-    disk = (count - asked.images) * width * cost.FEATURE_BYTES
+    disk = (count - prompts) * width * cost.FEATURE_BYTES
     fit = _fit(of, f"scales.{of.params.scale}.evaluate.batch", asked.batch, peak)
     return Work(f"floors, {family}", 1, count, None, flops, disk, peak.bytes, fit)
 
 
 def _embedding(job: Job, of: Estimates) -> Work:
     """Ratings by the networks of the evaluation, or by a CLIP of its own."""
-    name, pairs = job.options["--rater"], of.pairs.pool
+    name, pairs = job.options["--rater"], of.pairs.rated
     kind = of.params.raters[name].kind
     if kind == "semdedup":
         used = [of.features()[0]]
@@ -129,7 +137,7 @@ def _embedding(job: Job, of: Estimates) -> Work:
 
 def _rate(job: Job, of: Estimates) -> Work:
     name, proxy = job.options["--rater"], job.options["--proxy"]
-    budget, pairs = of.scale.rate, of.pairs.pool
+    budget, pairs = of.scale.rate, of.pairs.rated
     train, score, peak = of.rating(name, proxy, job.options["--trunk"])
     trains = train > 0
     images = (budget.images if trains else 0) + (pairs if score else 0)
@@ -142,7 +150,7 @@ def _rate(job: Job, of: Estimates) -> Work:
 
 
 def _prune(job: Job, of: Estimates) -> Work:
-    kept = kept_count(of.pairs.pool, float(job.options["--ratio"])) * len(of.params.grid.seeds)
+    kept = kept_count(of.pairs.rated, float(job.options["--ratio"])) * len(of.params.grid.seeds)
     return Work("prune", 1, kept, None, None, kept * cost.RATING_BYTES, None)
 
 
@@ -183,7 +191,7 @@ def _train(job: Job, of: Estimates) -> Work:
 def _evaluate(job: Job, of: Estimates) -> Work:
     """Images of every checkpoint, their features and scores, and the loss of their prompts' pairs."""
     model, asked = job.model, of.scale.evaluate
-    images = len(points(of.scale.budget(model), job.ratio)) * asked.images
+    images = len(points(of.scale.budget(model), job.ratio)) * _prompts(of)
     each = of.sampling(model) + sum(one.flops for one in (*of.features(), of.scorer()[0]))
     peak = of.drawing(model)
     fit = _fit(of, f"scales.{of.params.scale}.evaluate.batch", asked.batch, peak)

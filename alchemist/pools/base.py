@@ -40,6 +40,9 @@ DUPLICATE_ID = "duplicate id"
 DUPLICATE = "exact duplicate"
 OTHER_SPLIT = "same pixels as a pair of another split"
 OTHER_GROUP = "same group as a pair of another split"
+NEAR_SPLIT = "near copy of a pair of another split"
+NEAR = "near copy"
+UNSAMPLED = "outside the sample"
 
 
 @dataclass(frozen=True)

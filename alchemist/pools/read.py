@@ -3,15 +3,16 @@
 A split may be another pool, all of it.
 
 Readers yield in a stable order and have a few images at a time in memory. A pair that cannot be used
-has a row too, with a reason; nothing is replaced by a neighbour and no pair ends the run. Per pair,
-16-byte hashes of its id, its pixels and its pixels with caption stay in memory to find repeats (some
-100 bytes).
+has a row too, with a reason; nothing is replaced by a neighbour and no pair ends the run. A 16-byte hash
+of each id stays in memory to find repeats (some 35 bytes). Pairs that share pixels or a group with one of
+another split are still among them: which of two stays is no matter of their order, and the stage copies
+decides it (`alchemist.pools.copies`).
 """
 
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -25,16 +26,13 @@ from alchemist.core.settings.pool import PoolSettings, UserPool
 from alchemist.core.stateless import id_uniforms
 from alchemist.pools import emoji
 from alchemist.pools.base import (
-    DUPLICATE,
-    OTHER_GROUP,
-    OTHER_SPLIT,
     UNREADABLE_FILE,
     UNREADABLE_IMAGE,
+    UNSAMPLED,
     Adapter,
     Found,
     Record,
     clean_caption,
-    digest,
     unique,
 )
 from alchemist.pools.image import decode
@@ -121,41 +119,38 @@ def _of(name: str) -> Iterator[None]:
 
 
 def _taken(pool: UserPool, others: Others) -> dict[str, tuple[str, UserPool]]:
-    """The pools that are a split of `pool`, with their names, by the split; at the resolution of `pool`."""
+    """The pools that are a split of `pool`, whole, with their names, by the split; at its resolution."""
     found = {}
     for split, name in pool.splits.others().items():
-        other = others[name].model_copy(update={"resolution": pool.resolution})
+        other = others[name].model_copy(update={"resolution": pool.resolution, "sample": 1.0})
         assert isinstance(other, UserPool)  # stage check refuses all else
         found[split] = name, other
     return found
 
 
 def _split_rows(pool: UserPool, source: str, taken: dict[str, tuple[str, UserPool]]) -> Iterator[Row]:
-    """Splits by a hash of the group, so that a split depends on no other pair; first the pools of `taken`.
-
-    What another pool holds is held out whole: a pair that shares pixels or a group with it is rejected.
-    """
-    shares = pool.splits.shares()
-    pixels, groups = Seen(), Seen()  # with the split that has them
+    """Splits by a hash of the group, so that a split depends on no other pair; first the pools of `taken`."""
     counts: Counter[str] = Counter()
     for name, split, record in _placed(pool, source, taken):
-        image, reason, code = record.image, record.reason, SPLITS.index(split)
-        if image is not None and taken and _elsewhere(groups, record.group, code, name != source):
-            image, reason = None, OTHER_GROUP
-        # Equal pixels in two splits would let a model be judged on what it was trained on.
-        if image is not None and pixels.add(record.pixels, code) not in (None, code):
-            image, reason = None, OTHER_SPLIT
-        counts[reason or split] += 1
+        counts[record.reason or split] += 1
         yield Row(
-            record.id, record.caption, split, record.group, image, reason, None, record.pixels, name,
-            record.extra, record.labels, name == source and split != "pool",
+            record.id, record.caption, split, record.group, record.image, record.reason, None, record.pixels,
+            name, record.extra, record.labels, name == source and split != "pool",
         )  # fmt: skip
+    check_splits(pool, counts, {split: other.path for split, (_, other) in taken.items()})
+
+
+def check_splits(pool: UserPool, counts: Counter[str], paths: Mapping[str, str]) -> None:
+    """Raises Refusal where a split that is asked for has no usable pair.
+
+    `counts` are usable pairs by split and others by reason, `paths` those of the pools that are splits.
+    """
+    shares = pool.splits.shares()
     for split in SPLITS:
-        if not counts[split] and (split == "pool" or split in taken or shares[split] > 0):
+        if not counts[split] and (split == "pool" or split in paths or shares.get(split, 0) > 0):
             told = ", ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no pairs"
-            where = taken[split][1].path if split in taken else pool.path
             raise Refusal(
-                f"The pool at {where} has no usable pair in split {split} ({told}); "
+                f"The pool at {paths.get(split, pool.path)} has no usable pair in split {split} ({told}); "
                 "every split with a positive share or a pool of its own needs one."
             )
 
@@ -179,28 +174,33 @@ def _placed(
             yield source, splits[number], record
 
 
-def _elsewhere(groups: Seen, group: str, code: int, of_another: bool) -> bool:
-    """Whether a pool that is a split has the group; notes it where the pair is of such a pool itself."""
-    name = digest(group.encode())
-    if of_another:
-        return groups.add(name, code) not in (None, code)
-    return name in groups
-
-
 def records(pool: UserPool, ids: Seen | None = None, prefix: str = "") -> Iterator[Record]:
     """The pairs of a person's pool in a stable order, their images decoded once, or with a reason.
 
-    Ids are unique, also among those of `ids`, which were given before; `prefix` stands before each. A pair
-    whose pixels and caption came before is rejected: an exact duplicate.
+    Ids are unique, also among those of `ids`, which were given before; `prefix` stands before each.
     Raises Refusal where the path does not exist or holds nothing of the stated format.
     """
-    seen = Seen()
     named = (_named(pair, pool, prefix) for pair in ADAPTERS[pool.format].read(pool))
-    pairs = ((pair, None if pair.reason else pair.image) for pair in unique(named, ids or Seen()))
-    for record in read_each(pairs, lambda pair, content: _record(pair, content, pool)):
-        if record.image is not None and seen.add(digest(record.pixels + record.caption.encode())) is not None:
-            record = replace(record, image=None, reason=DUPLICATE)  # noqa: PLW2901
-        yield record
+    chosen = _sampled(unique(named, ids or Seen()), pool)
+    pairs = ((pair, None if pair.reason else pair.image) for pair in chosen)
+    yield from read_each(pairs, lambda pair, content: _record(pair, content, pool))
+
+
+def _sampled(pairs: Iterable[Found], pool: UserPool) -> Iterator[Found]:
+    """Rejects what lies outside the pool's sample, group by group, before an image is read."""
+    pairs = iter(pairs)
+    while batch := list(itertools.islice(pairs, BATCH)):
+        if pool.sample < 1:
+            places = id_uniforms([_group(pair) for pair in batch], "sample", pool.seed)
+            batch = [
+                replace(pair, image=None, reason=pair.reason or UNSAMPLED) if out else pair
+                for pair, out in zip(batch, places >= pool.sample, strict=True)
+            ]
+        yield from batch
+
+
+def _group(pair: Found) -> str:
+    return pair.id if pair.group is None else pair.group
 
 
 def _named(pair: Found, pool: UserPool, prefix: str) -> Found:
@@ -214,8 +214,9 @@ def _named(pair: Found, pool: UserPool, prefix: str) -> Found:
 def _record(pair: Found, content: bytes | Unreadable | None, pool: UserPool) -> Record:
     """A pair with what lies at the place of its image."""
     caption, fault = clean_caption(pair.caption)
-    group = pair.id if pair.group is None else pair.group
-    record = Record(pair.id, caption, group, None, pair.reason or fault, extra=pair.extra, labels=pair.labels)
+    record = Record(
+        pair.id, caption, _group(pair), None, pair.reason or fault, extra=pair.extra, labels=pair.labels
+    )
     if record.reason:
         return record
     if isinstance(content, Unreadable):

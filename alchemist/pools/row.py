@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from alchemist.pools.place import Place
 
-SPLITS = ("pool", "meta_val", "evaluation", "scorer", "pretraining")
+SPLITS = ("pool", "meta_val", "evaluation", "scorer", "pretraining", "clean")
+RARE = ("pretraining", "clean")  # splits that most pools do not have
 # What a source says of a pair beside its caption. All pairs of a pool that have any have the same keys, and a
 # key has values of one type: a missing number is NaN, a missing text "".
 Extra = float | int | str

@@ -25,7 +25,7 @@ from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.pools.image import decode
 from alchemist.pools.place import Cell, Place, Span, Unreadable, read_each
-from alchemist.pools.row import SPLITS, Located, Row, crc, pixel_hash
+from alchemist.pools.row import RARE, SPLITS, Located, Row, crc, pixel_hash
 from alchemist.pools.shards import ByteShards, PixelShards
 from alchemist.pools.table import Table, Tables, read_tables
 
@@ -35,7 +35,7 @@ EXTRA = "extra.parquet"  # by id, beside the index, which it would bloat
 TRUTH = "truth.parquet"
 LABELS = "labels.parquet"
 # Columns that `images` reads. `source` is the block of `pools:` that a pair is of; `file` is relative to its
-# path, or to the pool's own folder where `place` is pixels or bytes.
+# path, or to the folder that `shards` gives where `place` is pixels or bytes.
 PLACE = ["id", "source", "place", "file", "column", "offset", "size", "crc"]
 _ROWS = 8192  # of the index, in memory at once
 _WORD = pa.dictionary(pa.int32(), pa.string())  # few values, many rows
@@ -74,8 +74,8 @@ def write_pool(
     Pixels are (resolution, resolution, 3), `shard_pairs` of them a file; 0 where no row has pixels. `roots`
     has the folder of each source whose images stay where they lie. What was planted and labels go to
     `truth_folder`, which raters and trainers do not get; None: beside the pool.
-    Memory grows by 25 bytes a pair while writing and as much again in the closing checks, plus planted truth.
-    Asserts that ids are unique and that splits share no group and no pixels.
+    Memory grows by 8 bytes a pair while writing and as much again in the closing check, plus planted truth.
+    Asserts that ids are unique.
     """
     roots = roots or {}
     counts: dict[str, dict[str, Counter[str]]] = {}  # by source and split
@@ -83,7 +83,6 @@ def write_pool(
     # Hashes, since the names themselves would take ten times the memory: two of a million have the same
     # with a chance of 5e-8.
     ids = array("Q")
-    groups, pixels, codes = array("Q"), array("Q"), array("B")  # of usable pairs
     side = truth_folder or folder
     with (
         PixelShards(folder, resolution, shard_pairs) as shards,
@@ -101,9 +100,6 @@ def write_pool(
             place = {**_NOWHERE, "pixels": _word(pair.pixels)}
             if not pair.reason:
                 place = _place(pair, shards, kept, roots)
-                groups.append(stateless.key(pair.group))
-                pixels.append(place["pixels"])
-                codes.append(SPLITS.index(pair.split))
             if pair.kind is not None:
                 truth.append((pair.id, pair.kind))
             fact = {name: getattr(pair, name) for name in _FACTS} | {"cluster": own}
@@ -113,14 +109,19 @@ def write_pool(
             if pair.labels:
                 labels.append(pair.source, {"id": pair.id, **pair.labels})
     _assert_unique(ids)
-    _assert_disjoint(groups, codes, "a group lies")
-    _assert_disjoint(pixels, codes, "the same pixels lie")
+    about = {"resolution": resolution, "roots": {name: str(root) for name, root in roots.items()}}
+    card = write_card(folder, {**facts, **about}, counts)
+    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(side / TRUTH, index=False)
+    return card
 
+
+def write_card(
+    folder: Path, facts: Mapping[str, Any], counts: Mapping[str, Mapping[str, Counter[str]]]
+) -> dict[str, Any]:
+    """Writes and returns the card, `facts` and the counts by source and split, and the folder's manifest."""
     whole = {split: sum((here[split] for here in counts.values()), Counter()) for split in SPLITS}
     card = {
         **facts,
-        "resolution": resolution,
-        "roots": {name: str(root) for name, root in roots.items()},
         "counts": _plain(whole),
         "sources": {name: _plain(here) for name, here in counts.items()},
         "pairs": sum(counted.total() for counted in whole.values()),
@@ -128,16 +129,15 @@ def write_pool(
     }
     files.write_json(folder / CARD, card)
     files.write_manifest(folder)
-    pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(side / TRUTH, index=False)
     return card
 
 
 def _plain(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
-    """Counts of every split; of the last, which most pools do not have, where there is one."""
+    """Counts of every split; of those that most pools do not have, where there is one."""
     return {
         split: dict(sorted(counted.items()))
         for split, counted in counts.items()
-        if counted or split != "pretraining"
+        if counted or split not in RARE
     }
 
 
@@ -182,15 +182,6 @@ def _assert_unique(hashes: "array[int]") -> None:
     assert (ordered[1:] != ordered[:-1]).all(), "an id comes twice"
 
 
-def _assert_disjoint(hashes: "array[int]", codes: "array[int]", what: str) -> None:
-    """No hash with two codes of splits."""
-    ordered = np.frombuffer(hashes, dtype=np.uint64)
-    order = np.argsort(ordered, kind="stable")
-    ordered, splits = ordered[order], np.frombuffer(codes, dtype=np.uint8)[order]
-    crossed = (ordered[1:] == ordered[:-1]) & (splits[1:] != splits[:-1])
-    assert not crossed.any(), f"{what} in two splits"
-
-
 def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """One row a pair: id, caption, split, group, status, reason, source, lent, cluster, pixels, and `PLACE`.
 
@@ -203,6 +194,18 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     return pd.read_parquet(folder / INDEX, columns=columns)
 
 
+def check(folder: Path) -> None:
+    """Raises Refusal where a file of the pool, or of the folder that its images lie in, is not as written."""
+    files.check_manifest(folder)
+    if (side := shards(folder, files.read_json(folder / CARD))) != folder:
+        files.check_manifest(side)
+
+
+def shards(folder: Path, card: Mapping[str, Any]) -> Path:
+    """Where images without files of their own lie: in the pool's folder, or beside it as its card says."""
+    return folder / card["shards"] if "shards" in card else folder
+
+
 def read_extra(folder: Path) -> pd.DataFrame:
     """What else a source says of pairs: id and the columns that its adapter names; no rows for most pools."""
     return read_tables(folder / EXTRA)
@@ -211,6 +214,15 @@ def read_extra(folder: Path) -> pd.DataFrame:
 def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
     """The rows of a split that have an image, in their order, of an index as `read_index` gives it."""
     return index[(index["split"] == split) & (index["status"] == "ok")]
+
+
+def rated(index: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are rated: usable ones of the split pool, then those lent to other splits.
+
+    The index has the columns split, status and lent.
+    """
+    lent = index[index["lent"] & (index["split"] != "pool") & (index["status"] == "ok")]
+    return pd.concat([usable(index, "pool"), lent])
 
 
 def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
@@ -224,6 +236,7 @@ def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     if (kinds == "").any():
         raise ValueError(f"{rows['id'][kinds == ''].iloc[0]!r} was rejected and has no image")
     card = files.read_json(folder / CARD)
+    folder = shards(folder, card)
     side, offsets = card["resolution"], rows["offset"].to_numpy()
     out = np.empty((len(rows), side, side, 3), dtype=np.uint8)
     pixels = kinds == "pixels"
@@ -251,14 +264,16 @@ def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     return out
 
 
-def batches(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[NDArray[np.uint8]]:
-    """The images of all usable pairs of some splits, in the order of the index, `size` at a time.
+def batches(
+    folder: Path, splits: tuple[str, ...], size: int, lent: bool = False
+) -> Iterator[NDArray[np.uint8]]:
+    """The images of the rows that `parts` gives, in the order of the index, `size` at a time.
 
     The index is streamed too, and the next images are read while the last are in use.
     """
     with ThreadPoolExecutor(1) as reader:
         ahead: Future[NDArray[np.uint8]] | None = None
-        for rows in parts(folder, splits, size, PLACE):
+        for rows in parts(folder, splits, size, PLACE, lent):
             following = reader.submit(images, folder, rows)
             if ahead is not None:
                 yield ahead.result()
@@ -267,13 +282,20 @@ def batches(folder: Path, splits: tuple[str, ...], size: int) -> Iterator[NDArra
             yield ahead.result()
 
 
-def parts(folder: Path, splits: tuple[str, ...], size: int, columns: list[str]) -> Iterator[pd.DataFrame]:
-    """Some columns and `split` of the usable rows of some splits, `size` at a time; last what is left."""
+def parts(
+    folder: Path, splits: tuple[str, ...], size: int, columns: list[str], lent: bool = False
+) -> Iterator[pd.DataFrame]:
+    """Some columns and `split` of the usable rows of some splits, `size` at a time; last what is left.
+
+    `lent`: those of other splits too that a person's own pool lent there.
+    """
+    read = list(dict.fromkeys(["split", "status", "lent", *columns]))
     waiting: list[pd.DataFrame] = []
     with pq.ParquetFile(folder / INDEX) as index:
-        for batch in index.iter_batches(size, columns=["split", "status", *columns]):
+        for batch in index.iter_batches(size, columns=read):
             rows = batch.to_pandas()
-            waiting.append(rows[(rows["status"] == "ok") & rows["split"].isin(splits)])
+            asked = rows["split"].isin(splits) | (rows["lent"] & lent)
+            waiting.append(rows[(rows["status"] == "ok") & asked])
             if sum(map(len, waiting)) >= size:
                 whole = pd.concat(waiting, ignore_index=True)
                 yield whole.iloc[:size]
@@ -282,10 +304,19 @@ def parts(folder: Path, splits: tuple[str, ...], size: int, columns: list[str]) 
         yield pd.concat(waiting, ignore_index=True)
 
 
-def rows(folder: Path, split: str, columns: list[str]) -> pd.DataFrame:
-    """Some columns and `split` of all usable rows of a split, which is smaller than the pool beside it."""
-    found = list(parts(folder, (split,), _ROWS, columns))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["split", *columns])
+def rows(folder: Path, splits: tuple[str, ...], columns: list[str]) -> pd.DataFrame:
+    """Some columns (`id` too) and `split` of all usable rows of splits that are small beside the pool.
+
+    In the order of a hash of their ids; their labels number them in the order of the files, see `forward`.
+    """
+    found = list(parts(folder, splits, _ROWS, columns))
+    table = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["split", *columns])
+    return table.iloc[stateless.id_order(table["id"])]
+
+
+def forward(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Places of rows of `rows` in the order of the files, in which images are read fastest."""
+    return np.argsort(rows.index.to_numpy(), kind="stable")
 
 
 def _located(folder: Path, roots: Mapping[str, Path], row: Any) -> Place:

@@ -9,10 +9,14 @@ from numpy.typing import ArrayLike
 from alchemist.core import files
 
 
-def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike) -> None:
-    """The table id, rating of N pairs; higher is kept first."""
+def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike, lent: ArrayLike) -> None:
+    """The table id, rating, lent of N pairs, by id; higher is kept first.
+
+    `lent`: a person's own pair that a share put in another split than pool, so that no cell trains on it.
+    """
+    table = pd.DataFrame({"id": ids, "rating": ratings, "lent": lent})
     with files.whole(out) as draft:
-        pd.DataFrame({"id": ids, "rating": ratings}).to_parquet(draft, index=False)
+        table.sort_values("id", kind="stable").to_parquet(draft, index=False)
 
 
 def clocked(seconds: float, scoring: float, logged: float) -> float:

@@ -5,61 +5,19 @@ earlier one, kept or not) is above 1 - eps. The rating is 1 less that cosine, so
 least eps are what SemDeDup keeps, and the best K of the ratings are what it keeps at the eps that leaves K.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans  # type: ignore[import-untyped]
 
 from alchemist.core import stateless
-from alchemist.measures import features
-from alchemist.measures.features import Extractor
-from alchemist.pools import store
+from alchemist.measures import vectors
 
 BLOCK = 1024  # rows of embeddings in memory at once, and of a block of cosines
 PASSES = 10  # of k-means over all pairs
 DIGITS = 6  # of a cosine in float32
-
-Floats = NDArray[np.float32]
-
-
-def embed(
-    folder: Path, index: pd.DataFrame, by: Extractor, batch: int, out: Path, tick: Callable[[int], object]
-) -> None:
-    """Writes the features of rows (with `store.PLACE`) of a pool's index, float16 (N, d), as the file `out`.
-
-    Streamed: 2 d bytes a pair on disk, none in memory.
-    """
-    with out.open("wb") as file:
-        for start in range(0, len(index), batch):
-            images = store.images(folder, index.iloc[start : start + batch])
-            # Normalised, so that no value is out of float16's reach.
-            vectors = _unit(features.extract(images, by, batch)).astype(np.float16)
-            if start == 0:
-                header = {
-                    "descr": np.lib.format.dtype_to_descr(vectors.dtype),
-                    "fortran_order": False,
-                    "shape": (len(index), vectors.shape[1]),
-                }
-                np.lib.format.write_array_header_1_0(file, header)
-            file.write(vectors.tobytes())
-            tick(len(images))
-
-
-def _unit(vectors: NDArray[np.floating]) -> Floats:
-    """Rows of length one, float32; a row of zeros stays."""
-    wide: Floats = vectors.astype(np.float32)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    np.divide(wide, lengths, out=wide, where=lengths > 0)
-    return wide
-
-
-def _rows(embeddings: Path, rows: NDArray[np.int64]) -> Floats:
-    # A map of its own each time: pages of a lasting one would pile up in memory.
-    return _unit(np.load(embeddings, mmap_mode="r")[rows])
 
 
 def novelty(
@@ -110,14 +68,14 @@ def _clustered(
     size = max(BLOCK, 3 * clusters)  # the first block has to seed all centroids
     for _ in range(PASSES):
         for start in range(0, len(order), size):
-            means.partial_fit(_rows(embeddings, order[start : start + size]))
-    centroids = _unit(means.cluster_centers_)
+            means.partial_fit(vectors.read(embeddings, order[start : start + size]))
+    centroids = vectors.unit(means.cluster_centers_)
     labels, near = np.empty(len(order), dtype=np.int32), np.empty(len(order))
     for start in range(0, len(order), BLOCK):
         rows = order[start : start + BLOCK]
-        vectors = _rows(embeddings, rows)
-        labels[rows] = means.predict(vectors)
-        near[rows] = np.round(np.einsum("nd,nd->n", vectors, centroids[labels[rows]]), DIGITS)
+        read = vectors.read(embeddings, rows)
+        labels[rows] = means.predict(read)
+        near[rows] = np.round(np.einsum("nd,nd->n", read, centroids[labels[rows]]), DIGITS)
     return labels, near
 
 
@@ -125,10 +83,10 @@ def _novelty(embeddings: Path, members: NDArray[np.int64]) -> NDArray[np.float64
     """1 less the largest cosine of each member with those before it."""
     out = np.empty(len(members))
     for start in range(0, len(members), BLOCK):
-        here = _rows(embeddings, members[start : start + BLOCK])
+        here = vectors.read(embeddings, members[start : start + BLOCK])
         largest = np.tril(here @ here.T, -1).max(axis=1)  # the zeros stand for no copy
         for before in range(0, start, BLOCK):
-            earlier = _rows(embeddings, members[before : before + BLOCK])
+            earlier = vectors.read(embeddings, members[before : before + BLOCK])
             largest = np.maximum(largest, (here @ earlier.T).max(axis=1))
         out[start : start + BLOCK] = 1 - np.clip(largest, 0, 1)
     return np.round(out, DIGITS)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
+from alchemist.core import stateless
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.measures import clip_score
 from alchemist.pools import store
@@ -39,7 +40,7 @@ class Embedding:
         self, trial: Callable[[NDArray[np.uint8], list[str]], object], whole: Callable[[], Floats]
     ) -> Floats:
         """What `whole` gives, clocked. `trial` of one batch before it counts the products, and warms up."""
-        first = self.rows.iloc[: self.evaluate.batch]
+        first = self.rows.iloc[stateless.id_order(self.rows["id"])[: self.evaluate.batch]]
         images, captions = store.images(self.pool, first), list(first["caption"])
         with self.counter:
             trial(images, captions)

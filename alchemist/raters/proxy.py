@@ -14,7 +14,7 @@ from alchemist.core import devices
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import RateSettings, TrainSettings
 from alchemist.models.batch import Batch, Chance
-from alchemist.models.encoded import Encoded, PoolRows, ValidationRows
+from alchemist.models.encoded import Encoded, PoolRows, Rows, ValidationRows
 from alchemist.models.family import Generator, Tick
 from alchemist.models.training import forward_flops, train
 from alchemist.raters import score
@@ -30,6 +30,7 @@ class Plain:
     data: Encoded
     pool: PoolRows
     validation: ValidationRows
+    rated: Rows  # those of the pool, first, and those that a person's pool lent to other splits
     seed: int
     budget: RateSettings
     scratch: Scratch
@@ -39,7 +40,7 @@ class Plain:
 
 @dataclass(frozen=True)
 class Found:
-    """What a rater gives: `rating` (N,) of the pool's pairs, higher first, a log, and what it cost."""
+    """What a rater gives: `rating` (N,) of the rated pairs, higher first, a log, and what it cost."""
 
     rating: Floats
     log: list[dict[str, float]]
@@ -102,8 +103,8 @@ def first(run: Plain, count: int) -> tuple[Batch, Chance]:
 
 def found(run: Plain, proxy: Generator, rating: Floats, log: list[dict[str, float]], train_flops: float,
           passes: int, seconds: float) -> Found:  # fmt: skip
-    """What `passes` forward passes over the pool gave, with their FLOPs."""
-    score_flops = passes * pass_flops(run, proxy, run.budget.score_batch, training=False) * len(run.pool)
+    """What `passes` forward passes over the rated pairs gave, with their FLOPs."""
+    score_flops = passes * pass_flops(run, proxy, run.budget.score_batch, training=False) * len(run.rated)
     return Found(rating, log, train_flops, score_flops, seconds)
 
 
@@ -111,5 +112,5 @@ def caption_losses(run: Plain) -> tuple[Found, Floats, Floats]:
     """A proxy's losses (N,) with the captions and without, and what they cost, rated by the former."""
     proxy, log, flops = trained(run, run.pool)
     elapsed = devices.clock(devices.of(proxy))
-    given, empty = score.caption_losses(proxy, run.data, run.pool, run.budget.score_batch, run.scored)
+    given, empty = score.caption_losses(proxy, run.data, run.rated, run.budget.score_batch, run.scored)
     return found(run, proxy, given, log, flops, 2, elapsed()), given, empty

@@ -15,7 +15,7 @@ class Run(Plain):
     """One rating of the pool, by one block of `raters:` and one seed."""
 
     name: str  # of the block
-    ids: list[str]  # of the pool's pairs, in the order of the ratings
+    ids: list[str]  # of the rated pairs, in the order of the ratings
     network: Callable[[int], Rater]  # a fresh rater of any seed, on its device
     device: torch.device
     elapsed: Callable[[], float]  # seconds, the device's work done

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alchemist.core import devices, stateless
 from alchemist.models.batch import Batch, Chance
-from alchemist.models.encoded import Encoded, PoolRows
+from alchemist.models.encoded import Encoded, PoolRows, Rows
 from alchemist.models.family import Generator, Tick
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Group, Rater, batch_ratings, rate
@@ -48,9 +48,10 @@ def over_rows(
 
 
 def group_members(pool: PoolRows, count: int, seed: int) -> NDArray[np.int64]:
-    """Row numbers of the reference group: a draw from the pool that depends on the seed alone."""
+    """Row numbers of the reference group: a draw from the pool that depends on the seed and the ids alone."""
     count = min(count, len(pool))
-    return np.sort(stateless.generator("reference", seed).choice(pool.numbers, count, replace=False))
+    places = stateless.generator("reference", seed).choice(len(pool), count, replace=False)
+    return pool.numbers[np.sort(places)]
 
 
 def pooled_features(
@@ -76,13 +77,13 @@ def ratings(rater: Rater, features: Tensor, beside: Group | None, settings: Meta
 def rate_pool(
     rater: Rater,
     data: Encoded,
-    pool: PoolRows,
+    rows: Rows,
     beside: Group | None,
     settings: MetaRater,
     batch: int,
     tick: Tick,
 ) -> Floats:
-    """Ratings of the pool's rows, in their order.
+    """Ratings of rows, in their order.
 
     Under rating_mode `batch` they depend on `batch`, on the order of rows and on every neighbour, as
     published; the last batch, where smaller, gets larger shares.
@@ -91,19 +92,19 @@ def rate_pool(
     def of(pairs: Batch, chance: Chance) -> Tensor:
         return ratings(rater, rater.features(pairs, chance), beside, settings)
 
-    return _doubles(over_rows(of, data, pool.numbers, batch, devices.of(rater), tick))
+    return _doubles(over_rows(of, data, rows.numbers, batch, devices.of(rater), tick))
 
 
 # ------------------------------------------------------------------------------ by a proxy
 
 
-def pool_losses(proxy: Generator, data: Encoded, pool: PoolRows, batch: int, tick: Tick) -> Floats:
-    """Losses (N,) of the pool's rows, float32 products, in the family's own unit."""
-    return _doubles(over_rows(proxy.losses, data, pool.numbers, batch, devices.of(proxy), tick))
+def pool_losses(proxy: Generator, data: Encoded, rows: Rows, batch: int, tick: Tick) -> Floats:
+    """Losses (N,) of rows, float32 products, in the family's own unit."""
+    return _doubles(over_rows(proxy.losses, data, rows.numbers, batch, devices.of(proxy), tick))
 
 
 def caption_losses(
-    proxy: Generator, data: Encoded, pool: PoolRows, batch: int, tick: Tick
+    proxy: Generator, data: Encoded, rows: Rows, batch: int, tick: Tick
 ) -> tuple[Floats, Floats]:
     """L(x | caption) and L(x | empty caption) of rows: (N,) each, float32 products.
 
@@ -112,17 +113,17 @@ def caption_losses(
     hears of every pair twice.
     """
     device = devices.of(proxy)
-    given = over_rows(proxy.losses, data, pool.numbers, batch, device, tick)
-    empty = over_rows(proxy.losses, data, pool.numbers, batch, device, tick, uncaptioned=True)
+    given = over_rows(proxy.losses, data, rows.numbers, batch, device, tick)
+    empty = over_rows(proxy.losses, data, rows.numbers, batch, device, tick, uncaptioned=True)
     return _doubles(given), _doubles(empty)
 
 
-def error_norms(proxy: Generator, data: Encoded, pool: PoolRows, batch: int, tick: Tick) -> Floats:
+def error_norms(proxy: Generator, data: Encoded, rows: Rows, batch: int, tick: Tick) -> Floats:
     """EL2N (Paul et al. 2021) of rows at one checkpoint, (N,), as the family defines it.
 
     Float32 products. Paul et al. average several early checkpoints; the caller does.
     """
-    return _doubles(over_rows(proxy.error_norms, data, pool.numbers, batch, devices.of(proxy), tick))
+    return _doubles(over_rows(proxy.error_norms, data, rows.numbers, batch, devices.of(proxy), tick))
 
 
 def _doubles(parts: list[Tensor]) -> Floats:

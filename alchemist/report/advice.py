@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from alchemist.analysis.advice import Advice, Arm, Beside, Gap, advise
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import better, metric_name, shown
+from alchemist.analysis.references import WORDS, references
 from alchemist.analysis.words import number, percent, several
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
 from alchemist.report.words import share_text
 
-WORDS = {
+VERDICTS = {
     "better": "better",
     "worse": "worse",
     "both": "better in one figure, worse in another",
@@ -28,7 +29,7 @@ def advice_part(material: Material) -> dict[str, object]:
             arm_words(one.arm),
             arm_words(one.against),
             *(_gap(material, name, one.gaps[name]) for name in names),
-            WORDS[one.word],
+            VERDICTS[one.word],
             number(one.rating.tflop, 1),
         ]
         for one in found.arms
@@ -43,9 +44,11 @@ def advice_of(material: Material) -> Advice:
 
 def sentences(material: Material, found: Advice) -> list[str]:
     """What a person reads, on the page and in the terminal."""
+    views = references(material.first)  # the deciding one first; none where all are the same
+    by = f", against the reference that decides ({WORDS[next(iter(views))]})" if views else ""
     where = (
         f"This is said of pool {material.params['pool']}, model {found.model} and {number(found.images)} "
-        f"images, by {several(found.seeds, 'seed')}."
+        f"images, by {several(found.seeds, 'seed')}{by}."
     )
     if found.take is None:
         return [f"No advice. {found.why}", where]

@@ -56,9 +56,14 @@ class Material:
 
     @property
     def names(self) -> dict[str, str]:
-        """Full names of the figures by short ones."""
+        """Full names of the figures by short ones, and `silent` where CLIP-Score says nothing."""
         names: dict[str, str] = self.first["names"]
-        return names
+        return names | ({"silent": self.silent} if self.silent else {})
+
+    @property
+    def silent(self) -> str:
+        """The sentence that the scorer cannot tell captions apart; empty where it can."""
+        return str(self.first.get("clip_silent", ""))
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -100,8 +105,9 @@ class Material:
 
 
 def read_ratings(folder: Path, study: Study, ids: "pd.Series[str]") -> Ratings:
-    """Ratings of the pool's usable pairs by rater and seed, in the order of `ids`.
+    """Ratings of the split pool's usable pairs by rater and seed, in the order of `ids`.
 
+    Those of pairs that a person's pool lent to other splits are left out: no cell trains on them.
     A rater without seeds has one table, which stands under every seed. Raises Refusal where a table is
     missing or does not hold each of these ids once.
     """
@@ -119,7 +125,7 @@ def read_ratings(folder: Path, study: Study, ids: "pd.Series[str]") -> Ratings:
 def _rating(path: Path, rater: str, ids: "pd.Series[str]") -> "pd.Series[float]":
     if not path.is_file():
         raise Refusal(f"{path} is missing, but the grid uses the rater {rater}; run dvc repro.")
-    table = pd.read_parquet(path)
+    table = pd.read_parquet(path).query("not lent")
     if len(table) != len(ids) or not pd.Index(table["id"]).is_unique or not table["id"].isin(ids).all():
         raise Refusal(
             f"{path} does not rate each of the {len(ids)} usable pairs of the pool once; run dvc repro."

@@ -19,6 +19,7 @@ from alchemist.report.material import Material
 from alchemist.report.paper import paper_parts
 from alchemist.report.pictures import EXAMPLES, example_rows, sheets
 from alchemist.report.preference_table import preference_table
+from alchemist.report.reference_tables import reference_tables
 from alchemist.report.result_tables import result_tables
 from alchemist.report.sign_tables import sign_tables
 from alchemist.report.story import caveats, story
@@ -38,6 +39,8 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "advice": advice_part(material),
         "results": result_tables(material),
         "categories": category_tables(material),
+        "references": reference_tables(material),
+        "silent": material.silent,
         "names": material.names,
         "clip_raw": not hundredfold(material.names["clip"]),
         "summary": [(k, f"{v:g}") for k, v in summary(material.study, material.table).items()],

@@ -161,6 +161,8 @@ def caveats(material: Material) -> list[str]:
             "part is large, plain FD mostly measures the image codec; FD against references through the "
             "image codec shows what the generator itself adds."
         )
+    if material.silent:
+        out.append(material.silent)
     units = {family: material.first_of(family)["likelihood"] for family in material.families}
     if "nll" in material.metrics:
         unit = next(unit for unit in units.values() if unit is not None)

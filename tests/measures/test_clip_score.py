@@ -10,7 +10,7 @@ from scorer_helpers import pairs
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
-from alchemist.measures.clip_score import embed_captions, figures, remember, score
+from alchemist.measures.clip_score import embed_captions, examine, remember, score, told_apart
 
 
 def blurred(images, radius):
@@ -111,7 +111,7 @@ def test_embeddings_made_elsewhere_score_the_same_without_a_look_at_the_captions
 
 def test_figures_are_means_of_the_scores(scorer, held_out):
     images, captions = held_out
-    told = figures(scorer, [images], captions, seed=0, batch=50)
+    told = examine(scorer, [images], captions, seed=0, batch=50).means
     assert told["real"] == pytest.approx(score(scorer, *held_out, 50).mean())
     turned = captions[1:] + captions[:1]
     assert told["shuffled"] == pytest.approx(score(scorer, images, turned, 50).mean())
@@ -122,9 +122,38 @@ def test_figures_are_means_of_the_scores(scorer, held_out):
 def test_figures_are_the_same_of_images_that_come_in_batches(scorer, held_out):
     """Bit by bit: the noise goes on from batch to batch, and a batch's last caption turns to the next one."""
     images, captions = held_out
-    whole = figures(replace(scorer, embedded={}), [images], captions, seed=0, batch=50)
+    whole = examine(replace(scorer, embedded={}), [images], captions, seed=0, batch=50)
     passing = iter([images[:50], images[50:]])
-    assert figures(replace(scorer, embedded={}), passing, captions, seed=0, batch=50) == whole
+    assert examine(replace(scorer, embedded={}), passing, captions, seed=0, batch=50) == whole
+
+
+def test_a_fitted_scorer_tells_captions_apart_and_one_of_shuffled_pairs_does_not(scorer, held_out):
+    images, captions = held_out
+    right = examine(scorer, [images], captions, seed=0, batch=50)
+    wrong = examine(scorer, [images], [*captions[37:], *captions[:37]], seed=0, batch=50)
+    assert right.sure > 0.75
+    assert wrong.auc < 0.6
+    assert 0 < right.auc_se < wrong.auc_se < 0.05
+
+
+def test_told_apart_is_the_share_of_other_captions_that_are_farther():
+    """Counted by hand over the next pairs: equal texts are left out, equal cosines count one half."""
+    rng = np.random.default_rng(0)
+    a, b = (torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(150, 4))), dim=1) for _ in "ab")
+    b = torch.nn.functional.normalize(a + 0.8 * b, dim=1)
+    captions = [f"caption {i % 60}" for i in range(150)]
+    shares = []
+    for i in range(150):
+        beside = [(i + step) % 150 for step in range(1, 101)]
+        others = [float(a[i] @ b[j]) for j in beside if captions[j] != captions[i]]
+        assert len(others) < 100
+        shares.append(np.mean([float(a[i] @ b[i]) > one for one in others]))
+    auc, error = told_apart(a, b, captions)
+    assert auc == pytest.approx(np.mean(shares))
+    assert error == pytest.approx(np.std(shares, ddof=1) / 150**0.5)
+    same = torch.ones(5, 1)
+    assert told_apart(same, same, list("abcde")) == (0.5, 0.0)
+    assert told_apart(same, same, ["a"] * 5) == (0.5, 0.0), "no other caption to tell from"
 
 
 def test_images_and_captions_that_do_not_match_are_refused(scorer, held_out):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import TINY
@@ -33,7 +34,12 @@ def generator(codec: StarCodec) -> StarGenerator:
 
 @pytest.fixture(scope="module")
 def rows(data: Encoded) -> EvaluationRows:
-    return data.evaluation(8)
+    return data.evaluation(held(data).iloc[-8:])
+
+
+def held(data: Encoded) -> "pd.Series[str]":
+    """Ids of the evaluation split."""
+    return data.rows["id"][data.rows["split"] == "evaluation"]
 
 
 @pytest.fixture
@@ -100,12 +106,12 @@ def test_images_are_of_the_prompts_captions_by_the_law_that_is_given(
     generator: StarGenerator, data: Encoded, rows: EvaluationRows
 ) -> None:
     with torch.no_grad():
-        captions = data.batch(rows.prompts).text
+        captions = data.batch(rows.numbers).text
         null = data.null(8, captions.states.shape[1])
         wanted = generator.sample(captions, null, Chance.run(5, 0, 8), LAW).permute(0, 2, 3, 1).numpy()
     images = drawn(generator, data, rows, batch=8)
     assert np.array_equal(images, wanted)
-    other = EvaluationRows(rows.numbers, rows.references[:8], rows.references)
+    other = data.evaluation(held(data).iloc[:8])
     assert (drawn(generator, data, other, batch=8) != images).mean() > 0.3
     plain = measure.generate(generator, data, rows, StarLaw(guidance=0.0, top_p=0.9), SETTINGS, silent)
     assert (np.concatenate([*plain]) != images).mean() > 0.1
@@ -126,19 +132,22 @@ def test_images_are_handed_on_before_the_next_are_drawn(
 def test_nll_is_the_mean_loss_of_the_captioned_prompts(
     generator: StarGenerator, data: Encoded, rows: EvaluationRows
 ) -> None:
-    found = measure.held_out_loss(generator, data, rows, 3)
+    found = measure.held_out_losses(generator, data, rows, 3).mean()
 
     def mean_loss(numbers: np.ndarray, dropped: bool) -> float:
         batch = data.batch(numbers, np.full(len(numbers), dropped))
         with torch.no_grad():
             return float(generator.losses(batch, Chance(0, data.positions(numbers))).double().mean())
 
-    assert found == pytest.approx(mean_loss(rows.prompts, False), abs=1e-6)
-    others = [(rows.prompts, True), (rows.references, False), (rows.numbers, False)]
-    for numbers, dropped in (*others, (data.pool().numbers[:8], False)):
+    assert found == pytest.approx(mean_loss(rows.numbers, False), abs=1e-6)
+    others = [data.evaluation(held(data).iloc[:-8]), data.evaluation(held(data)), data.pool()]
+    for numbers, dropped in ((rows.numbers, True), *((other.numbers, False) for other in others)):
         assert abs(found - mean_loss(numbers, dropped)) > 1e-3
     for batch in (1, 5, 8):
-        assert measure.held_out_loss(generator, data, rows, batch) == pytest.approx(found, abs=1e-5)
+        losses = measure.held_out_losses(generator, data, rows, batch)
+        assert losses.mean() == pytest.approx(found, abs=1e-5)
+    alone = measure.held_out_losses(generator, data, EvaluationRows(rows.numbers[[5]]), 8)
+    assert alone == pytest.approx(losses[[5]], abs=1e-5), "one a prompt, in their order"
 
 
 def test_nll_of_a_uniform_guess_is_the_logarithm_of_the_codes(
@@ -148,4 +157,4 @@ def test_nll_of_a_uniform_guess_is_the_logarithm_of_the_codes(
     with torch.no_grad():
         blank.star.head.weight.zero_()  # type: ignore[union-attr]
     assert blank.likelihood == "nats a token"
-    assert measure.held_out_loss(blank, data, rows, 4) == pytest.approx(np.log(64), rel=1e-6)
+    assert measure.held_out_losses(blank, data, rows, 4) == pytest.approx(np.log(64), rel=1e-6)

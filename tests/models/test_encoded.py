@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from conftest import write_encoded
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.models.batch import CaptionStates
-from alchemist.models.encoded import Encoded, EvaluationRows, PoolRows, ValidationRows, Writer, divided
+from alchemist.models.encoded import Encoded, EvaluationRows, PoolRows, ValidationRows, Writer
 
 
 def test_a_batch_holds_its_rows_and_the_empty_caption_where_dropped(tmp_path: Path) -> None:
@@ -65,23 +66,43 @@ def test_each_split_has_rows_of_its_own_kind(data: Encoded) -> None:
     for rows, kind, split in (
         (data.pool(), PoolRows, "pool"),
         (data.validation(), ValidationRows, "meta_val"),
-        (data.evaluation(6), EvaluationRows, "evaluation"),
+        (data.evaluation(data.rows["id"][splits == "evaluation"]), EvaluationRows, "evaluation"),
     ):
         assert type(rows) is kind
-        assert rows.numbers.tolist() == np.flatnonzero(splits == split).tolist()
+        assert sorted(rows.numbers.tolist()) == np.flatnonzero(splits == split).tolist()
         assert len(rows) == (splits == split).sum() > 0
 
 
-def test_prompts_and_references_share_no_pair_and_leave_none_out(data: Encoded) -> None:
-    rows = data.evaluation(6)
-    assert len(rows.prompts) == 6
-    assert len(rows.references) == 14
-    assert sorted([*rows.prompts, *rows.references]) == rows.numbers.tolist()
-    assert rows.prompts.tolist() == rows.numbers[-6:].tolist(), "the last ones, as the floors take them"
-    assert [range(20)[side] for side in divided(20, 6, shared=True)] == [range(14, 20), range(20)]
-    prompts, references = divided(20, 6)
-    assert rows.numbers[prompts].tolist() == rows.prompts.tolist()
-    assert rows.numbers[references].tolist() == rows.references.tolist()
+def test_rows_of_a_split_stand_in_an_order_of_their_ids_and_not_of_the_files(tmp_path: Path) -> None:
+    """A pool whose pairs are lent and whose files are sorted, turned, or whose rows lie among others."""
+    names = [f"sorted/{i:03d}" for i in range(60)]
+    split = np.resize(["pool", "pool", "meta_val", "pretraining"], 60)
+    table = pd.DataFrame({"id": names, "split": split, "text": 1, "lent": split == "meta_val", "cluster": 0})
+    state = [np.ones((1, 4), np.float16)] * 2
+    found = []
+    for name, order in (("a", np.arange(60)), ("b", np.arange(60)[::-1]), ("c", np.argsort(split))):
+        (tmp_path / name).mkdir()
+        tokens = order[:, None].astype(np.uint16)
+        store = write_encoded(tmp_path / name, table.iloc[order], tokens, state)
+        kinds = (store.pool(), store.rated(), store.validation(), store.pretraining())
+        found.append([store.rows["id"].iloc[rows.numbers].tolist() for rows in kinds])
+        read = store.batch(kinds[0].numbers).inputs["tokens"][:, 0].tolist()
+        assert [names[i] for i in read] == found[-1][0]
+    assert found[0] == found[1] == found[2]
+    pool = found[0][0]
+    assert pool != sorted(pool)
+    assert sum(a < b for a, b in pairwise(pool)) < 25, "no order of the ids' texts is left"
+
+
+def test_rated_rows_are_those_of_the_pool_and_lent_ones_of_every_other_split(tmp_path: Path) -> None:
+    splits = ["scorer", "pool", "meta_val", "pool", "meta_val", "pretraining"]
+    lent = [True, False, True, False, False, True]
+    rows = pd.DataFrame({"id": list("abcdef"), "split": splits, "text": 1, "lent": lent, "cluster": 0})
+    tokens = np.zeros((6, 1), np.uint16)
+    store = write_encoded(tmp_path, rows, tokens, [np.zeros((1, 4), np.float16)] * 2)
+    numbers = store.rated().numbers
+    assert list(numbers[:2]) == list(store.pool().numbers)
+    assert sorted(numbers) == [0, 1, 2, 3, 5]
 
 
 def test_a_subset_is_the_rows_of_its_ids_in_their_order(data: Encoded) -> None:
@@ -89,6 +110,8 @@ def test_a_subset_is_the_rows_of_its_ids_in_their_order(data: Encoded) -> None:
     rows = data.subset(ids)
     assert type(rows) is PoolRows
     assert rows.numbers.tolist() == [41, 3, 79]
+    with pytest.raises(Refusal, match=r"prompts holds id 'pair-041', .* of the split evaluation or clean"):
+        data.evaluation(ids)
     assert data.rows["id"].iloc[rows.numbers].tolist() == ids.tolist()
 
 

@@ -58,7 +58,11 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             [1.0],
             "grid.ratios.0 is 1.0; it should be a finite number, larger than 0 and less than 1.",
         ),
-        ("grid.ratios", [0.00001], "grid.ratios holds 1e-05; of 8000 pairs that keeps none."),
+        (
+            "grid.ratios",
+            [0.00001],
+            "grid.ratios holds 1e-05; of 8000 pairs that keeps none, and at least 0.0002 is legal.",
+        ),
         ("grid.seeds", [-1], "grid.seeds.0 is -1; it should be a whole number, at least 0."),
         ("grid.seeds", ["0"], "grid.seeds.0 is '0'; it should be a whole number, at least 0."),
         ("grid.selections", ["alchemy"], "'alchemy', nearest to alchemist; legal values are oracle, random,"),
@@ -99,11 +103,15 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "many",
             "scales.tiny.train.images is 'many'; it should be a whole number, at least 1.",
         ),
-        ("scales.tiny.evaluate.images", 2000, "scales.tiny.evaluate.images is 2000; at most half of"),
+        (
+            "scales.tiny.evaluate.images",
+            2000,
+            "scales.tiny.evaluate.images is 2000; the evaluation split has 3000 pairs, so at most 1500 is",
+        ),
         (
             "scales.tiny.evaluate",
             {"images": 30000, "references": "all"},
-            "is 30000; at most all of pools.emoji",
+            "is 30000; the evaluation split has 3000 pairs, so at most 3000 is legal.",
         ),
         (
             "scales.tiny.sample.star.top_p",
@@ -132,7 +140,16 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             float("inf"),
             "is inf; it should be a finite number, larger than 0.",
         ),
-        ("pools.emoji.scorer.pairs", 20, "scales.tiny.scorer.batch is 256; at most half of"),
+        (
+            "scales.tiny.scorer.batch",
+            1501,
+            "batch is 1501; the split scorer has 3000 pairs, so at most 1500 is",
+        ),
+        (
+            "pools.emoji.meta_validation.pairs",
+            12,
+            "split has 12 pairs; pools.emoji.meta_validation.pairs 50 would",
+        ),
         ("codecs.star.fit.images", 640, "images should be at least 200 batches of 32"),
         (
             "codecs.star.fit.codes",
@@ -271,8 +288,6 @@ def test_splits_may_be_other_pools() -> None:
             {"a": {**NONE, "scorer": {"pool": "b"}}, "b": {**NONE, "evaluation": {"pool": "mine"}}},
             "meta_validation.pool is 'a', whose own splits lead back to mine",
         ),
-        ({"evaluation": 0}, {}, "evaluation is 0, and the cells of the grid are measured on that split"),
-        ({"scorer": 0}, {}, "scorer is 0, and scales.tiny.evaluate.clip is lit"),
         ({"meta_validation": 0}, {}, "meta_validation is 0; the rater alchemist needs pairs"),
         ({"evaluation": {"pol": "a"}}, {}, "evaluation.pol is not a known key, nearest to pool; legal keys"),
         (
@@ -290,6 +305,16 @@ def test_wrong_splits_are_told(splits: dict[str, Any], others: dict[str, Any], t
         check(with_pools(splits, **others))
     assert str(refused.value).startswith(f"pools.mine.splits.{told}")
     assert "\n" not in str(refused.value)
+
+
+def test_ids_alone_need_neither_an_evaluation_split_nor_a_scorer() -> None:
+    """Raters by embeddings do, since they rate by the networks of stage scorer."""
+    check(with_pools({"evaluation": 0, "scorer": 0}))
+    for split, others in (("evaluation", {}), ("scorer", {"evaluation": 0.2})):
+        params = with_pools({split: 0, **others})
+        params["grid"]["embeddings"] = ["clip_score"]
+        with pytest.raises(Refusal, match=rf"splits\.{split} is 0; grid\.embeddings holds clip_score"):
+            check(params)
 
 
 def test_splits_that_nothing_needs_may_be_empty() -> None:

@@ -19,16 +19,24 @@ def test_each_pool_has_the_blocks_that_its_splits_name_and_no_others() -> None:
     found = passed_on(params)
     assert found["sources"]["mine"] == {
         "large": {**params["pools"]["mjhq30k"], "resolution": 512}, "mjhq30k": params["pools"]["mjhq30k"],
+        "mine": params["pools"]["mine"],
     }  # fmt: skip
-    assert found["sources"]["emoji"] == {}
+    assert found["sources"]["emoji"] == {"emoji": params["pools"]["emoji"]}
     assert set(found["sources"]) == set(params["pools"])
     assert found.keys() - {"sources", "budgets"} == PARAMS.keys()
+
+
+def test_what_is_in_force_once_all_is_read_makes_no_pool_be_read_anew() -> None:
+    params = copy.deepcopy(PARAMS)
+    before = copy.deepcopy(passed_on(params))
+    params["pools"]["mine"]["copies"] = {"threshold": 0.9}
+    assert passed_on(params)["sources"] == before["sources"]
 
 
 def test_a_split_that_a_base_names_counts() -> None:
     params = copy.deepcopy(PARAMS)
     params["pools"]["other"] = {"base": "laion30m", "path": "elsewhere"}
-    assert list(passed_on(params)["sources"]["other"]) == ["mjhq30k"]
+    assert list(passed_on(params)["sources"]["other"]) == ["other", "mjhq30k"]
 
 
 def test_a_model_spends_what_the_scale_says_of_it_and_all_others_what_it_says_of_all() -> None:

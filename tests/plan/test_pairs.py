@@ -33,7 +33,8 @@ def test_files_are_counted_where_they_are(tmp_path: Path) -> None:
     for number in range(40):
         (tmp_path / f"{number}.png").write_bytes(b"")
     found = planned("mine", pools(tmp_path, pairs=7))
-    assert found == Pairs(28, 4, 8, 0, f"counted in {tmp_path}")
+    assert found == Pairs(28, 4, 8, 0, f"counted in {tmp_path}", lent=12)
+    assert found.rated == found.encoded == found.total == 40
 
 
 @pytest.mark.parametrize(("form", "why"), [("folder", "not there"), ("webdataset", "reading")])
@@ -55,8 +56,14 @@ def test_nothing_is_guessed(tmp_path: Path, form: str, why: str) -> None:
 
 def test_a_prepared_pool_has_counted_itself(tmp_path: Path) -> None:
     counts = {"pool": {"ok": 5, "empty caption": 2}, "meta_val": {"ok": 3}, "evaluation": {"ok": 2}}
-    (tmp_path / "card.json").write_text(json.dumps({"counts": counts}))
-    assert prepared(tmp_path) == Pairs(5, 3, 2, 0, "as prepared")
+    other = {"evaluation": {"ok": 2}}
+    own = {"pool": {"ok": 5}, "meta_val": {"ok": 3}, "scorer": {"ok": 4}}
+    card = {"counts": {**counts, "scorer": {"ok": 4}}, "sources": {"mine": own, "other": other}}
+    card |= {"pool": "mine", "settings": {"format": "folder"}}
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    found = prepared(tmp_path)
+    assert found == Pairs(5, 3, 2, 4, "as prepared", lent=7, lent_scorer=4)
+    assert (found.rated, found.encoded, found.total) == (12, 14, 14)
 
 
 def test_a_split_that_is_another_pool_adds_its_pairs(tmp_path: Path) -> None:
@@ -65,3 +72,4 @@ def test_a_split_that_is_another_pool_adds_its_pairs(tmp_path: Path) -> None:
     }) | {"other": pools(tmp_path / "b", pairs=70)["mine"]}  # fmt: skip
     counted = planned("mine", found)
     assert (counted.pool, counted.meta_val, counted.evaluation, counted.scorer) == (900, 100, 70, 0)
+    assert counted.rated == 1000

@@ -231,7 +231,9 @@ def test_a_data_set_is_read_by_its_name_at_a_revision(hub, tmp_path):
         "format": "huggingface", "path": "owner/name", "revision": "v1", "split": "test", "resolution": 16,
         "columns": {"caption": "text"}, "splits": NO_SPLITS,
     }  # fmt: skip
-    files.write_json(tmp_path / "data/params.json", {"pools": {"mine": block}, "sources": {"mine": {}}})
+    files.write_json(
+        tmp_path / "data/params.json", {"pools": {"mine": block}, "sources": {"mine": {"mine": block}}}
+    )
     command = [sys.executable, "-m", "stages.prepare", "--pool", "mine", "--out", "data/pool"]
     command += ["--truth-out", "data/truth", "--time-out", "data/time.json"]
     # A process of its own: where the library keeps what it downloads is read when it is imported.

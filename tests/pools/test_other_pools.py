@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pool_helpers import NO_SPLITS, encoded, members, picture, user_pool, write_pair, write_tar
+from pool_helpers import NO_SPLITS, encoded, members, picture, settled, user_pool, write_pair, write_tar
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
@@ -53,6 +53,19 @@ def test_a_split_is_all_of_another_pool_whatever_its_own_splits(tmp_path):
     assert expected(other, {"more": other}) == 40
 
 
+def test_a_clean_split_is_another_pool_and_never_a_share(tmp_path):
+    write_tar(tmp_path / "mine/a.tar", members(0, 12))
+    parquet(tmp_path / "other/a.parquet", range(100, 105))
+    pool = with_others(tmp_path / "mine", clean={"pool": "other"})
+    got = found(pool, other=user_pool(tmp_path / "other", "parquet"))
+    assert Counter((row.source, row.split, row.lent) for row in got) == {
+        ("other", "clean", False): 5, ("mine", "pool", False): 12,
+    }  # fmt: skip
+    assert "clean" not in with_others(tmp_path / "mine").model_dump()["splits"]
+    with pytest.raises(Refusal, match=r"splits\.clean"):
+        with_others(tmp_path / "mine", clean=0.1)
+
+
 def test_shares_lie_side_by_side_in_one_order(tmp_path):
     write_tar(tmp_path / "a.tar", members(0, 60))
     got = found(with_others(tmp_path, meta_validation=0.2, evaluation=0.3, scorer=0.1))
@@ -68,13 +81,16 @@ def test_pairs_with_the_pixels_of_another_pool_are_rejected_and_the_other_stays(
     pool = with_others(
         tmp_path / "mine", evaluation={"pool": "other"}, meta_validation={"pool": "third"}, scorer=0.2
     )
-    got = found(
-        pool, other=user_pool(tmp_path / "other", "parquet"), third=user_pool(tmp_path / "third", "parquet")
-    )
+    got = settled(
+        tmp_path, pool, other=user_pool(tmp_path / "other", "parquet"),
+        third=user_pool(tmp_path / "third", "parquet"),
+    )  # fmt: skip
     assert len(got) == 36
-    rejected = {row.id: row.reason for row in got if row.reason}
-    assert rejected == dict.fromkeys(("third:a.parquet:0", "a/0005", "a/0007", "a/0008"), base.OTHER_SPLIT)
-    assert [row.split for row in got if row.source == "other"] == ["evaluation"] * 3
+    rejected = got[got["status"] == "rejected"]
+    assert dict(zip(rejected["id"], rejected["reason"], strict=True)) == dict.fromkeys(
+        ("third:a.parquet:0", "a/0005", "a/0007", "a/0008"), base.OTHER_SPLIT
+    )
+    assert list(got.loc[got["source"] == "other", "split"]) == ["evaluation"] * 3
 
 
 def hpdv3(folder, pairs):
@@ -92,8 +108,8 @@ def test_pairs_of_a_prompt_that_another_pool_has_are_rejected(tmp_path):
     hpdv3(tmp_path / "train", [("a cat", 0, 1), ("a dog", 2, 3), ("a bird", 4, 5)])
     hpdv3(tmp_path / "test", [("a dog", 12, 13), ("a fish", 14, 15)])
     pool = with_others(tmp_path / "train", "hpdv3", evaluation={"pool": "test"})
-    got = found(pool, test=user_pool(tmp_path / "test", "hpdv3"))
-    assert Counter((row.source, row.caption, row.reason) for row in got) == {
+    got = settled(tmp_path, pool, test=user_pool(tmp_path / "test", "hpdv3"))
+    assert Counter(zip(got["source"], got["caption"], got["reason"], strict=True)) == {
         ("test", "a dog", ""): 2, ("test", "a fish", ""): 2, ("mine", "a cat", ""): 2,
         ("mine", "a dog", base.OTHER_GROUP): 2, ("mine", "a bird", ""): 2,
     }  # fmt: skip
@@ -127,7 +143,7 @@ def test_a_pool_that_is_its_own_evaluation_set_is_refused(tmp_path):
     pool = with_others(tmp_path, evaluation={"pool": "again"})
     told = rf"no usable pair in split pool \(5 x evaluation, 5 x {base.OTHER_SPLIT}\)"
     with pytest.raises(Refusal, match=told):
-        found(pool, again=user_pool(tmp_path, "webdataset"))
+        settled(tmp_path, pool, again=user_pool(tmp_path, "webdataset"))
 
 
 def test_a_mistake_in_another_pool_names_its_block(tmp_path):
@@ -157,11 +173,9 @@ def test_the_store_counts_by_source_and_reads_from_every_root(tmp_path):
     others = {
         "test": user_pool(tmp_path / "test", "hpdv3"), "other": user_pool(tmp_path / "other", "parquet"),
     }  # fmt: skip
-    (tmp_path / "pool").mkdir()
-    (tmp_path / "truth").mkdir()
-    found_rows, files_at = rows(pool, 1, "mine", others), roots(pool, "mine", others)
-    card = write_pool(tmp_path / "pool", found_rows, 16, 8, {}, tmp_path / "truth", files_at)
-    assert list(card["sources"]) == ["test", "other", "mine"]
+    settled(tmp_path, pool, **others)
+    card = files.read_json(tmp_path / "data/pool/card.json")
+    assert sorted(card["sources"]) == ["mine", "other", "test"]
     for split, counts in card["counts"].items():
         added = sum((Counter(one[split]) for one in card["sources"].values()), Counter())
         assert added == Counter(counts)
@@ -169,16 +183,16 @@ def test_the_store_counts_by_source_and_reads_from_every_root(tmp_path):
     own = sum((Counter(counts) for counts in card["sources"]["mine"].values()), Counter())
     assert own == {"ok": 19, base.OTHER_SPLIT: 1}
     assert card["pairs"] == 35
-    index = read_index(tmp_path / "pool")
+    index = read_index(tmp_path / "data/pool")
     assert dict(index["source"].value_counts()) == {"mine": 20, "other": 11, "test": 4}
     mixed = index[index["status"] == "ok"].sample(frac=1, random_state=0)
     known = {f"other:a.parquet:{i}": n for i, n in enumerate([5, *range(100, 110)])}
     known |= {f"a/{i:04d}": i for i in range(20)}
-    for row, image in zip(mixed.itertuples(), images(tmp_path / "pool", mixed), strict=True):
+    for row, image in zip(mixed.itertuples(), images(tmp_path / "data/pool", mixed), strict=True):
         number = known[row.id] if row.id in known else int(row.id.split(":")[1].split("/")[0])
         assert (image == decode(encoded(picture(number)), 16)[0]).all()
     assert len(usable(index, "evaluation")) == 4
-    extra = read_extra(tmp_path / "pool")
+    extra = read_extra(tmp_path / "data/pool")
     assert set(extra["id"]) == set(index.loc[index["source"] == "test", "id"])
 
 

@@ -1,13 +1,15 @@
+import shutil
 from collections import Counter
 from typing import get_args
 
 import pytest
-from pool_helpers import emoji_pool, encoded, members, outcomes, picture, user_pool, write_pair, write_tar
+from pool_helpers import NO_SPLITS, emoji_pool, encoded, members, picture, user_pool, write_pair, write_tar
 
 from alchemist.core.refusal import Refusal
 from alchemist.pools import base, emoji
 from alchemist.pools.image import decode
 from alchemist.pools.read import ADAPTERS, FORMATS, licence, records, rows
+from alchemist.pools.row import RARE
 from alchemist.pools.store import SPLITS, pixel_hash
 
 
@@ -62,7 +64,7 @@ def split_pool(tmp_path, count=120, **changes):
 def test_user_splits_follow_their_shares_and_depend_on_the_id_alone(tmp_path):
     found = {row.id: row.split for row in rows(split_pool(tmp_path), 1)}
     counts = Counter(found.values())
-    assert set(counts) == {*SPLITS} - {"pretraining"}
+    assert set(counts) == {*SPLITS} - {*RARE}
     assert 30 <= counts["pool"] <= 66  # 48 on average, sd 5.4
     fewer = {row.id: row.split for row in rows(split_pool(tmp_path, 60), 1)}
     assert fewer == {name: found[name] for name in fewer}
@@ -70,24 +72,35 @@ def test_user_splits_follow_their_shares_and_depend_on_the_id_alone(tmp_path):
     assert sum(found[name] != split for name, split in reseeded.items()) > 40
 
 
-def test_equal_pixels_in_two_splits_are_rejected(tmp_path):
-    same = encoded(picture(0))
-    write_tar(
-        tmp_path / "a.tar",
-        [m for i in range(60) for m in ((f"{i}.png", same), (f"{i}.txt", f"words {i}".encode()))]
-        + [m for n, c in members(1, 60) for m in ((f"x{n}", c),)],
-    )
-    splits = {"meta_validation": 0.3, "evaluation": 0.3, "scorer": 0.0}
-    found = list(rows(user_pool(tmp_path, "webdataset", splits=splits), 1))
-    assert len(found) == 120
-    owners = {row.split for row in found if not row.reason and row.id.split("/")[1][0] != "x"}
-    assert len(owners) == 1
-    rejected = [row for row in found if row.reason == base.OTHER_SPLIT]
-    assert rejected
-    assert all(row.split not in owners and row.image is None for row in rejected)
+def test_a_sample_takes_whole_groups_whatever_else_there_is_and_reads_no_other_image(tmp_path):
+    for i in range(60):
+        write_pair(tmp_path / "mine", f"{i % 20:02d}/{i}", f"words {i}", i)
+    (tmp_path / "mine/none.txt").write_text("words")
+    whole, half = (user_pool(tmp_path / "mine", group="parent", sample=share) for share in (1.0, 0.5))
+    found = {r.id: r for r in records(half)}
+    assert found.keys() == {r.id for r in records(whole)}
+    out = {r.group for r in found.values() if r.reason == base.UNSAMPLED}
+    assert 3 <= len(out) <= 17  # 10 of 21, sd 2.3
+    for record in found.values():
+        told = base.MISSING_IMAGE if record.id == "none" else base.UNSAMPLED if record.group in out else ""
+        assert record.reason == told
+        assert (record.image is None) == bool(told)
+    for group in out:
+        shutil.rmtree(tmp_path / "mine" / group)
+    (tmp_path / "mine/none.txt").unlink()
+    kept = {r.id for r in records(half)}
+    assert kept == {r.id for r in found.values() if not r.reason}
+    reseeded = {r.group for r in records(half.model_copy(update={"seed": 1})) if r.reason}
+    assert reseeded - out
 
 
-def test_a_repeat_of_pixels_and_caption_is_rejected_and_the_first_stays(tmp_path):
-    for name, caption, number in [("a", "one", 0), ("b", "one", 0), ("c", "two", 0), ("d", "one", 1)]:
-        write_pair(tmp_path, name, caption, number)
-    assert outcomes(user_pool(tmp_path)) == {"a": "", "b": base.DUPLICATE, "c": "", "d": ""}
+def test_another_pool_is_taken_whole_whatever_its_sample(tmp_path):
+    for name in ("mine", "other"):
+        for i in range(20):
+            write_pair(tmp_path / name, f"{name}{i}", f"{name} {i}", i + 100 * (name == "other"))
+    splits = {**NO_SPLITS, "evaluation": {"pool": "other"}}
+    got = rows(
+        user_pool(tmp_path / "mine", splits=splits), 1, "mine",
+        {"other": user_pool(tmp_path / "other", sample=0.2)},
+    )  # fmt: skip
+    assert not [row.reason for row in got if row.reason]

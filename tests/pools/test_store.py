@@ -10,7 +10,7 @@ from pool_helpers import emoji_pool, some_rows
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.pools.read import rows
-from alchemist.pools.store import PLACE, images, read_extra, read_index, write_pool
+from alchemist.pools.store import PLACE, batches, images, parts, rated, read_extra, read_index, write_pool
 from alchemist.pools.truth import read_labels, read_truth
 
 SMALL = {
@@ -154,20 +154,10 @@ def test_a_pool_of_which_nothing_else_is_known_has_no_further_tables(tmp_path):
         assert (list(table), len(table)) == (["id"], 0)
 
 
-@pytest.mark.parametrize("fault", ["id", "group", "pixels"])
-def test_splits_that_overlap_stop_the_writer(tmp_path, fault):
-    a, b = next(some_rows(1)), next(some_rows(1, "evaluation", 1))
-    change = {"id": {"id": a.id}, "group": {"group": a.group}, "pixels": {"image": a.image}}[fault]
-    (tmp_path / "good").mkdir()
-    write_pool(tmp_path / "good", [a, b], 16, 7, {})
-    (tmp_path / "bad").mkdir()
-    with pytest.raises(AssertionError):
-        write_pool(tmp_path / "bad", [a, replace(b, **change)], 16, 7, {})
-
-
-def test_one_split_may_repeat_groups_and_pixels(tmp_path):
+def test_an_id_that_comes_twice_stops_the_writer(tmp_path):
     a, b = some_rows(2)
-    write_pool(tmp_path, [a, replace(b, group=a.group, image=a.image)], 16, 7, {})
+    with pytest.raises(AssertionError):
+        write_pool(tmp_path, [a, replace(b, id=a.id)], 16, 7, {})
 
 
 def test_missing_tables_are_refused(tmp_path):
@@ -211,3 +201,21 @@ def test_the_store_depends_on_no_source_of_pairs():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = {name.removeprefix("alchemist.pools").lstrip(".") for name in done.stdout.split()}
     assert found == {"", "base", "image", "place", "row", "seen", "shards", "store", "table"}
+
+
+def test_lent_pairs_are_rated_and_read_with_their_splits_and_others_are_not(tmp_path):
+    """Usable ones alone, and images stand in the order of their rows."""
+    splits = ["scorer", "pool", "scorer", "meta_val", "meta_val", "evaluation", "scorer", "pool"]
+    lent = [True, False, False, True, False, True, True, False]
+    given = zip(some_rows(8), splits, lent, strict=True)
+    pairs = [replace(pair, split=split, lent=is_lent) for pair, split, is_lent in given]
+    pairs[6] = rejected(pairs[6])
+    write_pool(tmp_path, iter(pairs), 16, 7, {})
+    ids = [pair.id for pair in pairs]
+    assert list(rated(read_index(tmp_path))["id"]) == [ids[i] for i in (1, 7, 0, 3, 5)]
+    asked = (("pool", "meta_val"), 3)
+    for is_asked, wanted in ((False, [1, 3, 4, 7]), (True, [0, 1, 3, 4, 5, 7])):
+        found = pd.concat(parts(tmp_path, *asked, ["id"], lent=is_asked))
+        assert list(found["id"]) == [ids[i] for i in wanted]
+        pixels = np.concatenate([*batches(tmp_path, *asked, lent=is_asked)])
+        assert np.array_equal(pixels, np.stack([pairs[i].image for i in wanted]))

@@ -1,6 +1,7 @@
 """SemDeDup by its definition, the aesthetic predictor without its weights, and their stage."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,11 @@ from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import ScorerSettings
 from alchemist.core.weights import find_file
-from alchemist.measures import clip_score, features, scorers
+from alchemist.measures import clip_score, features, scorers, vectors
 from alchemist.pools import store
 from alchemist.pools.store import Row, read_index, write_pool
 from alchemist.raters import aesthetic, dedup
-from alchemist.raters.dedup import balance, embed, novelty
+from alchemist.raters.dedup import balance, novelty
 from stages import embedding
 
 REPO = Path(__file__).parents[2]
@@ -166,7 +167,9 @@ def test_features_are_streamed_into_a_file(pool, tmp_path):
     rows = read_index(pool)
     by = features.extractor("lite0", 64)
     ticks = []
-    embed(pool, rows, by, 25, tmp_path / "out.npy", ticks.append)
+    vectors.write(
+        pool, rows, partial(features.extract, by=by, batch=25), 25, tmp_path / "out.npy", ticks.append
+    )
     assert ticks == [25, 25, 10]
     found = np.load(tmp_path / "out.npy")
     assert found.dtype == np.float16

@@ -146,6 +146,7 @@ def test_exact_credits_rate_shuffled_captions_down(tmp_path: Path, credit: str) 
     rater.eval()
     group = score.pooled_features(rater, data, score.group_members(pool, 63, 1), 63)
     ratings = score.rate_pool(rater, data, pool, Group.of(rater, group), settings, 500, lambda n: None)
+    shuffled = shuffled[pool.numbers]
     ranks, bad = ratings.argsort().argsort(), int(shuffled.sum())
     clean_above = (ranks[~shuffled].sum() - (3000 - bad) * (3000 - bad - 1) / 2) / (bad * (3000 - bad))
     assert clean_above > 0.8, "the chance that a clean pair has a higher rating than a shuffled one"

@@ -10,7 +10,7 @@ def test_a_clip_rating_is_of_its_own_image_and_caption_in_the_direction_asked_fo
          out="data/ratings/clip_score/all.parquet", log_out="data/raters/clip_score/all",
          time_out="data/timings/clip_score.json")  # fmt: skip
     found = pd.read_parquet(grid.folder / "data/ratings/clip_score/all.parquet")
-    rows = grid.index("pool")
+    rows = grid.index("pool").sort_values("id")
     assert list(found["id"]) == list(rows["id"])
     assert grid.params.raters["clip_score"].direction == -1
     expected = -grid.clip(grid.images(rows), rows["caption"]) / 100

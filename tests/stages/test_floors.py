@@ -80,7 +80,8 @@ def test_where_every_pair_is_prompt_and_reference_both_are_all_pairs(grid: Grid)
 def test_prompts_and_references_keep_their_category(grid: Grid) -> None:
     for name, rows in zip(("prompts", "references"), grid.sides(), strict=True):
         kept = pd.read_parquet(grid.folder / f"data/floors/{name}.parquet")
-        assert list(kept.columns) == ["id", "caption", "category"]
+        assert list(kept.columns) == ["id", "caption", "category", "once"]
+        assert kept["once"].all(), "no copies, so all are in the only view"
         assert list(kept["category"]) == grid.categories(rows)
     card = files.read_json(grid.folder / "data/floors/card.json")
     prompts, references = grid.sides()

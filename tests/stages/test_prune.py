@@ -17,7 +17,9 @@ def tables(grid: Grid, equal: bool) -> dict[int, pd.DataFrame]:
     ids = grid.index("pool")["id"]
     rising = np.linspace(0, 1, len(ids))
     ratings = {SEED: rising[::-1], OTHER: rising[::-1] if equal else rising}
-    return {seed: pd.DataFrame({"id": ids, "rating": rating}) for seed, rating in ratings.items()}
+    return {
+        seed: pd.DataFrame({"id": ids, "rating": rating, "lent": False}) for seed, rating in ratings.items()
+    }
 
 
 def pruned(grid: Grid, equal: bool) -> Subsets:
@@ -83,3 +85,21 @@ def test_higher_ratings_are_dropped_first_by_the_shift(grid: Grid, unequal: Subs
     quarter = len(ids) // 4 - 1  # Shift-Gsample drops a quarter at this ratio
     assert not set(ids[:quarter]) & set(unequal[SEED])
     assert not set(ids[-quarter:]) & set(unequal[OTHER])
+
+
+def test_cells_train_on_the_split_pool_and_the_ids_are_of_lent_pairs_too(grid: Grid) -> None:
+    """What cells train on does not depend on lent pairs, whatever their ratings; the ids do."""
+    folder, settings = grid.folder / "data/lent/alchemist", grid.params.selections["alchemist"]
+    folder.mkdir(parents=True)
+    for seed, table in tables(grid, equal=False).items():
+        more = pd.DataFrame({"id": [f"lent-{i:02d}" for i in range(50)], "rating": 0.5, "lent": True})
+        pd.concat([more, table]).to_parquet(folder / f"{seed}.parquet", index=False)
+    grid("prune", ratings="data/lent", selection="alchemist", ratio=RATIO, out="data/subsets/lent")
+    for seed, table in tables(grid, equal=False).items():
+        own = settings.model_copy(update={"seed": settings.seed + seed})
+        kept = pd.read_parquet(grid.folder / f"data/subsets/lent/{seed}.parquet")["id"]
+        ids = pd.read_parquet(grid.folder / f"data/subsets/lent/ids-{seed}.parquet")["id"]
+        assert list(kept) == list(select(table, RATIO, own))
+        assert len(ids) == round(RATIO * (len(table) + 50))
+        assert list(ids) == sorted(ids)
+        assert any(name.startswith("lent-") for name in ids)

@@ -67,6 +67,12 @@ class RateSettings(Settings):
         default=6400, ge=1, description="images of the pool seen; as many of the meta-validation split"
     )
     batch: int = Field(default=32, ge=2, description="images a step, of either split")
+    # No bound by default: how many pairs there are decides, not how often each is seen (docs/own_pairs.md).
+    validation_passes: float | None = Field(
+        default=None,
+        gt=0,
+        description="most times that a proxy may see a meta-validation pair (images / pairs); null: no bound",
+    )
     chunk: int | None = Field(
         default=None,
         ge=1,

@@ -7,9 +7,16 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
 
 LIT = "lit"
+ENOUGH = (
+    1000  # prompts where their number is left open: the figures of every scale but the paper's are of so many
+)
+STEP = 256  # pairs a step of the scorer where that is left open
+LEAST = 4  # prompts, two subsets of two each for the kernel distance
+References = Literal["once", "as_is", "clean"]
 Distances = Literal["lite0", "inception", "inception_clean", "dinov2_vitl14", "dinov2_vitb14"]
 Further = Literal["lite0", "inception", "inception_clean", "dinov2_vitl14", "dinov2_vitb14", "cmmd"]
 # How a network, with the resizing that belongs to it, is named in a figure.
@@ -62,13 +69,21 @@ class EvaluateSettings(Settings):
     carries the name of its feature network, since values of two networks have nothing in common.
     """
 
-    images: int = Field(
-        default=1000, ge=2, description="generated images, one a prompt; small n biases the distance upwards"
+    images: int | None = Field(
+        default=None,
+        ge=2,
+        description="generated images, one a prompt; small n biases the distance upwards; null: half of the "
+        "evaluation pairs (all of them with references: all), at most 1000",
     )
     references: Literal["rest", "all"] = Field(
         default="rest",
         description="real images that they are compared with: the evaluation pairs that are no prompts, "
         "or all, those of the prompts too (MJHQ-30K: 30,000 of both)",
+    )
+    decides: References = Field(
+        default="once",
+        description="prompts and references whose figures are compared, those of the others stand beside: "
+        "once (each cluster of copies counted once), as_is (as drawn from the pool) or clean (that split)",
     )
     batch: int = Field(
         default=50, ge=1, description="images at once; no figure depends on it; 25 to 50 is fastest"
@@ -98,9 +113,17 @@ class EvaluateSettings(Settings):
     )
     kid_subsets: int = Field(default=20, ge=2, description="subsets of the kernel distance")
     kid_subset_size: int = Field(
-        default=500, ge=2, description="images of a subset; below `images`, or the standard deviation is 0"
+        default=500,
+        ge=2,
+        description="images of a subset; below `images`, or the standard deviation is 0; where that is null "
+        "at most half of the prompts are taken",
     )
-    grid: int = Field(default=32, ge=1, description="prompts of the sample grid, at most `images`")
+    grid: int = Field(
+        default=32,
+        ge=1,
+        description="prompts of the sample grid, at most `images`; all where that is null "
+        "and there are fewer",
+    )
 
     @field_validator("clip")
     @classmethod
@@ -112,7 +135,7 @@ class EvaluateSettings(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> "EvaluateSettings":
-        if self.kid_subset_size > self.images or self.grid > self.images:
+        if self.images is not None and max(self.kid_subset_size, self.grid) > self.images:
             raise ValueError(f"kid_subset_size and grid should be at most images ({self.images})")
         if len(set(self.networks)) < len(self.networks):
             raise ValueError(
@@ -123,6 +146,35 @@ class EvaluateSettings(Settings):
     def most(self, pairs: int) -> int:
         """The most `images` that an evaluation split of so many pairs allows."""
         return pairs if self.references == "all" else pairs // 2
+
+    def fitted(self, pairs: int, where: str = "evaluate") -> "EvaluateSettings":
+        """The settings of the block at `where` for an evaluation split of so many pairs: `images` a number.
+
+        Raises Refusal where the split has too few pairs for what is asked, or for any prompts at all.
+        """
+        most = self.most(pairs)
+        if self.images is None and most < LEAST:
+            need = LEAST if self.references == "all" else 2 * LEAST
+            raise Refusal(
+                f"{where}.images is null, and the evaluation split has {pairs} pairs; at least {need} are "
+                "needed to measure on."
+            )
+        if self.images is not None and self.images > most:
+            raise Refusal(
+                f"{where}.images is {self.images}; the evaluation split has {pairs} pairs, so at most {most} "
+                "is legal."
+            )
+        if self.images is not None:
+            return self
+        images = min(ENOUGH, most)
+        subset, grid = min(self.kid_subset_size, images // 2), min(self.grid, images)
+        return self.model_copy(update={"images": images, "kid_subset_size": subset, "grid": grid})
+
+    @property
+    def prompts(self) -> int:
+        """`images` of settings that are `fitted`."""
+        assert self.images is not None
+        return self.images
 
     @property
     def networks(self) -> tuple[Further, ...]:
@@ -163,6 +215,27 @@ class ScorerSettings(Settings):
     image_size: int = Field(default=64, ge=32, description="pixels of a side that the image network sees")
     embed_dim: int = Field(default=128, ge=2, description="shared dimensions of images and captions")
     steps: int = Field(default=600, ge=1, description="optimiser steps")
-    batch: int = Field(default=256, ge=2, description="pairs a step")
+    batch: int | None = Field(
+        default=None,
+        ge=2,
+        description="pairs a step, at most half of the split; null: half of those fitted on, at most 256",
+    )
     learning_rate: float = Field(default=0.003, gt=0, description="of AdamW, at its peak")
     seed: int = Field(default=0, ge=0, description="of the start, the batches and the held-out tenth")
+    tells: float = Field(
+        default=0.75,
+        ge=0.5,
+        lt=1,
+        description="how often a held-out image should be nearer to its own caption than to another's, twice "
+        "the standard error off; else CLIP-Score is said to say nothing; .5 are guesses, and 1 is certainty",
+    )
+
+    def taken(self, pairs: int, where: str = "scorer") -> int:
+        """Pairs a step of the block at `where` where it is fitted on so many. Raises Refusal if too few."""
+        if self.batch is None and pairs < 4:
+            raise Refusal(f"{where}.batch is null, and there are {pairs} pairs to fit on; 4 are the least.")
+        if self.batch is not None and self.batch > pairs:
+            raise Refusal(
+                f"{where}.batch is {self.batch}, and there are {pairs} pairs to fit on, which is the most."
+            )
+        return self.batch or min(STEP, pairs // 2)

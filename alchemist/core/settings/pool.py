@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from alchemist.core.settings import Settings
+from alchemist.core.settings.copies import CopiesSettings
 
 
 class PoolSettings(Settings):
@@ -51,6 +52,12 @@ class SplitSettings(Settings):
         description="share on which networks are trained that cells then adapt, or {pool: NAME}",
     )
 
+    clean: FromPool | None = Field(
+        default=None,
+        exclude_if=lambda held: held is None,
+        description="{pool: NAME}, pairs without copies or faults: a further reference; no share is one",
+    )
+
     @model_validator(mode="after")
     def _leave_a_pool(self) -> "SplitSettings":
         total = sum(self.shares().values())
@@ -67,13 +74,14 @@ class SplitSettings(Settings):
         found = {name: value.pool for name, value in self._named() if isinstance(value, FromPool)}
         return dict(sorted(found.items(), key=lambda item: item[0] != "evaluation"))
 
-    def _named(self) -> list[tuple[str, float | FromPool]]:
+    def _named(self) -> list[tuple[str, float | FromPool | None]]:
         # In this order the shares lie side by side when a group's split is drawn.
         return [
             ("meta_val", self.meta_validation),
             ("evaluation", self.evaluation),
             ("scorer", self.scorer),
             ("pretraining", self.pretraining),
+            ("clean", self.clean),
         ]
 
 
@@ -89,6 +97,15 @@ class UserPool(PoolSettings):
     )
     seed: int = Field(default=0, ge=0, description="of the split")
     splits: SplitSettings = Field(default=SplitSettings(), description="what is held out")
+    copies: CopiesSettings = Field(
+        default=CopiesSettings(), description="what is a copy of another pair, and what becomes of it"
+    )
+    sample: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the pool's own groups that is read, drawn by a hash of each: a pilot's part",
+    )
     pairs: int | None = Field(
         default=None, ge=1, description="how many it holds, for a plan where its files are not here"
     )

@@ -1,5 +1,6 @@
 """Kind cluster_balance: as many pairs of each cluster of like images as there are places."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -29,7 +30,7 @@ BLOCK = ClusterBalanceRater
 
 def rate(run: "Embedding", settings: ClusterBalanceRater) -> "Floats":
     """Ratings (N,), 0 for the first of each cluster; Refusal for more clusters than pairs."""
-    from alchemist.measures import features
+    from alchemist.measures import features, vectors
     from alchemist.raters import dedup
 
     if settings.clusters is not None and settings.clusters > len(run.rows):
@@ -39,12 +40,13 @@ def rate(run: "Embedding", settings: ClusterBalanceRater) -> "Floats":
         )
     asked = run.evaluate
     by = features.extractor(asked.features, asked.feature_size, run.device, asked.weights)
+    extract = partial(features.extract, by=by, batch=asked.batch)
 
     def balanced() -> "Floats":
-        vectors = run.drafts / "features.npy"
-        dedup.embed(run.pool, run.rows, by, asked.batch, vectors, run.tick)
-        found = dedup.balance(vectors, list(run.rows["id"]), settings.clusters, settings.seed)
-        vectors.unlink()
+        file = run.drafts / "features.npy"
+        vectors.write(run.pool, run.rows, extract, asked.batch, file, run.tick)
+        found = dedup.balance(file, list(run.rows["id"]), settings.clusters, settings.seed)
+        file.unlink()
         return found
 
-    return run.measured(lambda images, captions: features.extract(images, by, asked.batch), balanced)
+    return run.measured(lambda images, captions: extract(images), balanced)

@@ -48,7 +48,7 @@ def rate(run: "Plain", settings: El2nRater) -> "Found":
         nonlocal spent
         if seen <= last:
             elapsed = devices.clock(devices.of(proxy))
-            norms = score.error_norms(proxy, run.data, run.pool, run.budget.score_batch, run.scored)
+            norms = score.error_norms(proxy, run.data, run.rated, run.budget.score_batch, run.scored)
             path = run.scratch.folder / f"el2n-{seen:09d}.npy"
             with files.whole(path) as draft, draft.open("wb") as file:
                 np.save(file, norms)

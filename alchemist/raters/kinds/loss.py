@@ -28,5 +28,5 @@ def rate(run: "Plain", settings: LossRater) -> "Found":
 
     proxy, log, flops = plain.trained(run, run.pool)
     elapsed = devices.clock(devices.of(proxy))
-    losses = score.pool_losses(proxy, run.data, run.pool, run.budget.score_batch, run.scored)
+    losses = score.pool_losses(proxy, run.data, run.rated, run.budget.score_batch, run.scored)
     return plain.found(run, proxy, settings.direction * losses, log, flops, 1, elapsed())

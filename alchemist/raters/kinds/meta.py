@@ -61,6 +61,11 @@ class MetaRater(SeededRater):
     epochs: int = Field(
         default=10, ge=1, description="equal parts of the run, between which the weight falls"
     )
+    least_validation: int = Field(
+        default=50,
+        ge=1,
+        description="pairs that the meta-validation split should have; fewer are refused (docs/own_pairs.md)",
+    )
     weights: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
@@ -127,10 +132,10 @@ def rate(run: "Run", settings: MetaRater) -> "Found":
     features = score.pooled_features(network, data, members, budget.score_batch)
     begun = run.elapsed()
     group = Group.of(network, features)
-    rating = score.rate_pool(network, data, pool, group, settings, budget.score_batch, run.scored)
+    rating = score.rate_pool(network, data, run.rated, group, settings, budget.score_batch, run.scored)
     pairs = data.batch(pool.numbers[: budget.score_batch]).to(run.device)
     seconds = run.elapsed() - begun
-    score_flops = forward_flops(network.features, pairs, training=False) * len(pool)
+    score_flops = forward_flops(network.features, pairs, training=False) * len(run.rated)
     facts |= {
         "reference_ids": data.rows["id"].iloc[members].tolist(),
         "reference_sha256": score.digest(features),

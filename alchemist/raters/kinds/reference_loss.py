@@ -44,8 +44,8 @@ def rate(run: "Plain", settings: ReferenceLossRater) -> "Found":
         other, more, more_flops = plain.trained(quiet, run.validation)
         second.clear()
     elapsed = devices.clock(devices.of(proxy))
-    excess = score.pool_losses(proxy, run.data, run.pool, batch, run.scored)
-    excess = excess - score.pool_losses(other, run.data, run.pool, batch, run.scored)
+    excess = score.pool_losses(proxy, run.data, run.rated, batch, run.scored)
+    excess = excess - score.pool_losses(other, run.data, run.rated, batch, run.scored)
     # The log's last row holds the seconds of all tries, here of both proxies.
     log[-1]["seconds"] += more[-1]["seconds"]
     return plain.found(run, proxy, settings.direction * excess, log, flops + more_flops, 2, elapsed())

@@ -1,5 +1,6 @@
 """Kind semdedup: how far a pair is from those that are like it."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -30,7 +31,7 @@ BLOCK = SemDeDupRater
 
 def rate(run: "Embedding", settings: SemDeDupRater) -> "Floats":
     """Ratings (N,) in [0, 1]; Refusal for more clusters than pairs."""
-    from alchemist.measures import features
+    from alchemist.measures import features, vectors
     from alchemist.raters import dedup
 
     if settings.clusters is not None and settings.clusters > len(run.rows):
@@ -42,11 +43,13 @@ def rate(run: "Embedding", settings: SemDeDupRater) -> "Floats":
     asked = run.evaluate
     by = features.extractor(asked.features, asked.feature_size, run.device, asked.weights)
 
+    extract = partial(features.extract, by=by, batch=batch)
+
     def novelty() -> "Floats":
-        vectors = run.drafts / "features.npy"
-        dedup.embed(run.pool, run.rows, by, batch, vectors, run.tick)
-        found = dedup.novelty(vectors, list(run.rows["id"]), settings.clusters, settings.keep, settings.seed)
-        vectors.unlink()
+        file = run.drafts / "features.npy"
+        vectors.write(run.pool, run.rows, extract, batch, file, run.tick)
+        found = dedup.novelty(file, list(run.rows["id"]), settings.clusters, settings.keep, settings.seed)
+        file.unlink()
         return found
 
-    return run.measured(lambda images, captions: features.extract(images, by, batch), novelty)
+    return run.measured(lambda images, captions: extract(images), novelty)

@@ -50,3 +50,32 @@ def test_a_value_that_is_left_out_is_the_scale_tinys():
     assert parse(EvaluateSettings, {"images": 500}, "scales.tiny.evaluate").kid_subset_size == 500
     with pytest.raises(Refusal, match=r"kid_subset_size and grid should be at most images \(499\)"):
         parse(EvaluateSettings, {"images": 499}, "scales.tiny.evaluate")  # a default is held to the rules too
+
+
+def test_sizes_that_are_left_open_fit_the_evaluation_split() -> None:
+    here = parse(EvaluateSettings, {}, "x")
+
+    def fitted(settings: EvaluateSettings, pairs: int) -> tuple[int | None, int, int]:
+        found = settings.fitted(pairs)
+        return found.images, found.kid_subset_size, found.grid
+
+    assert fitted(here, 3000) == (1000, 500, 32)
+    assert fitted(here, 2000) == (1000, 500, 32)
+    assert fitted(here, 1383) == (691, 345, 32)
+    assert fitted(here, 40) == (20, 10, 20)
+    assert fitted(parse(EvaluateSettings, {"references": "all"}, "x"), 640) == (640, 320, 32)
+    told = parse(EvaluateSettings, {"images": 600, "kid_subset_size": 600}, "x")
+    assert told.fitted(1200) is told  # what a person says stands, or is refused
+
+
+def test_an_evaluation_split_that_is_too_small_is_refused_with_the_largest_legal_value() -> None:
+    here, told = parse(EvaluateSettings, {}, "x"), parse(EvaluateSettings, {"images": 1000}, "x")
+    assert here.fitted(8).images == 4
+    with pytest.raises(Refusal, match=r"x\.images is null, and the evaluation split has 7 pairs; at least 8"):
+        here.fitted(7, "x")
+    with pytest.raises(Refusal, match=r"x\.images is 1000; .* has 1383 pairs, so at most 691 is legal"):
+        told.fitted(1383, "x")
+    whole = parse(EvaluateSettings, {"images": 1000, "references": "all"}, "x")
+    with pytest.raises(Refusal, match="at most 999 is legal"):
+        whole.fitted(999, "x")
+    assert whole.fitted(1000).images == 1000

@@ -1,0 +1,56 @@
+"""Vectors of a pool's pictures as a file: a row a pair, of length one, written and read some rows at a time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from alchemist.pools import store
+
+Floats = NDArray[np.float32]
+Pictures = NDArray[np.uint8]
+
+
+def unit(vectors: NDArray[np.floating]) -> Floats:
+    """Rows of length one, float32; a row of zeros stays."""
+    wide: Floats = vectors.astype(np.float32)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    np.divide(wide, lengths, out=wide, where=lengths > 0)
+    return wide
+
+
+def write(
+    folder: Path,
+    rows: pd.DataFrame,
+    by: Callable[[Pictures], NDArray[np.floating]],
+    batch: int,
+    out: Path,
+    tick: Callable[[int], object],
+) -> None:
+    """Writes what `by` makes of the pictures of rows (with `store.PLACE`) of a pool's index to the file `out`.
+
+    `by`: (n, R, R, 3) to (n, d), for `batch` pictures at most. The file is float16 (N, d) in the order of
+    the rows. Streamed: 2 d bytes a pair on disk, none in memory.
+    """
+    with out.open("wb") as file:
+        for start in range(0, len(rows), batch):
+            images = store.images(folder, rows.iloc[start : start + batch])
+            # Normalised, so that no value is out of float16's reach.
+            vectors = unit(by(images)).astype(np.float16)
+            if start == 0:
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(vectors.dtype),
+                    "fortran_order": False,
+                    "shape": (len(rows), vectors.shape[1]),
+                }
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(vectors.tobytes())
+            tick(len(images))
+
+
+def read(file: Path, rows: NDArray[np.integer]) -> Floats:
+    """Some rows of such a file, float32 of length one."""
+    # A map of its own each time: pages of a lasting one would pile up in memory.
+    return unit(np.load(file, mmap_mode="r")[rows])

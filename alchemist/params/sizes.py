@@ -1,0 +1,154 @@
+"""Whether the sizes that params.yaml asks for fit the pool: known from its counts, before any slow stage."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from alchemist.core.refusal import Refusal
+from alchemist.core.settings.evaluation import LIT
+from alchemist.core.settings.pool import UserPool
+from alchemist.params.whole import Params
+from alchemist.pools.emoji import EmojiPool
+from alchemist.pools.read import FORMATS
+from alchemist.pruning.laws import kept_count
+from alchemist.raters.kinds.meta import MetaRater
+from alchemist.raters.kinds.reference_loss import ReferenceLossRater
+
+SPARE = 1.1  # shares that are advised: what a split draws varies with the draw of groups
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Usable pairs of each split, and of all that are rated."""
+
+    pool: int
+    meta_val: int
+    evaluation: int
+    scorer: int
+    rated: int
+
+
+def counted(card: dict[str, Any]) -> Counts:
+    """The counts of a pool by its card.json."""
+    ok = {split: by.get("ok", 0) for split, by in card["counts"].items()}
+    rated = ok["pool"] + sum(lent(card).values())
+    return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated)
+
+
+def lent(card: dict[str, Any]) -> dict[str, int]:
+    """Of every split how many of its usable pairs are a person's own, which are rated too."""
+    if not issubclass(FORMATS[card["settings"]["format"]], UserPool):
+        return {}
+    own = card["sources"].get(card["pool"], {})
+    return {split: by.get("ok", 0) for split, by in own.items() if split != "pool"}
+
+
+def composed(pool: EmojiPool) -> Counts:
+    """The counts of a pool that is composed, which its settings say; nothing of it is lent."""
+    return Counts(
+        pool.pairs, pool.meta_validation.pairs, pool.evaluation.pairs, pool.scorer.pairs, pool.pairs
+    )
+
+
+def told(params: Params, counts: Counts) -> list[str]:
+    """A line a size. Raises Refusal for the first that does not fit, with the largest legal value."""
+    return [
+        f"{counts.pool:,} pairs in the split pool, {counts.rated:,} pairs rated",
+        *_kept(params, counts),
+        *_validation(params, counts),
+        _evaluation(params, counts.evaluation),
+        _scorer(params, counts.scorer),
+        *_fits(params),
+    ]
+
+
+def _kept(params: Params, counts: Counts) -> Iterator[str]:
+    """Of every ratio what cells train on and which ids there are."""
+    for ratio in dict.fromkeys(ratio for _, ratio in params.grid.arms()):
+        if round(ratio * counts.pool) < 1:
+            raise Refusal(
+                f"grid.ratios holds {ratio}; of {counts.pool} pairs that keeps none, and at least "
+                f"{math.ceil(1e4 / counts.pool) / 1e4} is legal."
+            )
+        ids, cells = kept_count(counts.rated, ratio), kept_count(counts.pool, ratio)
+        yield f"kept at {ratio}: {ids:,} ids; cells train on {cells:,} pairs"
+
+
+def _validation(params: Params, counts: Counts) -> Iterator[str]:
+    """How often a rater's proxy sees a pair of the meta-validation split."""
+    budget, where = params.scales[params.scale].rate, f"scales.{params.scale}.rate"
+    pairs = counts.meta_val
+    needing = {name: params.raters[name] for name in params.grid.rated()}
+    trained = {
+        name: rater
+        for name, rater in needing.items()
+        if isinstance(rater, ReferenceLossRater) or (isinstance(rater, MetaRater) and rater.weights is None)
+    }
+    if not pairs:
+        yield "no meta-validation pairs"
+        return
+    for name, rater in trained.items():
+        if isinstance(rater, MetaRater) and pairs < rater.least_validation:
+            raise Refusal(
+                f"raters.{name}.least_validation is {rater.least_validation}, and the meta-validation "
+                f"split has {pairs} pairs; {_would_do(params, counts, rater.least_validation)}."
+            )
+    passes = budget.images / pairs
+    if trained and budget.validation_passes is not None and passes > budget.validation_passes:
+        raise Refusal(
+            f"{where}.images is {budget.images}; {pairs} meta-validation pairs, each seen "
+            f"{budget.validation_passes:g} times at most (validation_passes), allow for at most "
+            f"{int(budget.validation_passes * pairs)}."
+        )
+    seen = f", each seen {passes:.1f} times by a rater's proxy" if trained else ""
+    yield f"{pairs:,} meta-validation pairs{seen}"
+    group = min(budget.reference_group, counts.pool)
+    if trained:
+        yield f"{group:,} pairs of the split pool beside which every pair is rated"
+
+
+def _would_do(params: Params, counts: Counts, least: int) -> str:
+    """What to set for a meta-validation split of `least` pairs, in words."""
+    pool, key = params.pools[params.pool], f"pools.{params.pool}"
+    if isinstance(pool, EmojiPool):
+        return f"{key}.meta_validation.pairs {least} would do"
+    assert isinstance(pool, UserPool)  # there are no others in the table
+    share = math.ceil(1000 * SPARE * least / counts.rated) / 1000
+    others = sum(pool.splits.shares().values()) - pool.splits.shares().get("meta_val", 0.0)
+    if share + others >= 1:
+        return f"{key} is too small for one, or its other splits are too large"
+    return f"{key}.splits.meta_validation {share:g} would do"
+
+
+def _evaluation(params: Params, pairs: int) -> str:
+    """Prompts and references of the evaluation."""
+    if not pairs:
+        return "no evaluation pairs: no cell can be measured; `dvc repro prune` ends with the ids"
+    settings = params.scales[params.scale].evaluate
+    prompts = settings.fitted(pairs, f"scales.{params.scale}.evaluate").prompts
+    beside = pairs if settings.references == "all" else pairs - prompts
+    return f"{prompts:,} prompts and {beside:,} references of {pairs:,} evaluation pairs"
+
+
+def _scorer(params: Params, pairs: int) -> str:
+    """The batch of the scorer that is fitted here."""
+    scale, where = params.scales[params.scale], f"scales.{params.scale}.scorer"
+    if scale.evaluate.clip != LIT:
+        return f"the scorer is {scale.evaluate.clip}, which is fitted on no pair"
+    if not pairs:
+        return "no scorer pairs: no cell can be measured by clip lit"
+    if scale.scorer.batch is not None and scale.scorer.batch > pairs // 2:
+        raise Refusal(
+            f"{where}.batch is {scale.scorer.batch}; the split scorer has {pairs} pairs, so at most "
+            f"{pairs // 2} is legal."
+        )
+    return f"{scale.scorer.taken(pairs, where):,} pairs a step of the scorer, of {pairs:,}"
+
+
+def _fits(params: Params) -> Iterator[str]:
+    """Of a codec that is fitted anew, how long."""
+    for family in params.grid.families:
+        dumped = params.codecs[family].model_dump()
+        if dumped.get("refit"):
+            yield f"{dumped['fit']['images']:,} images of the fit of the codec of {family}"

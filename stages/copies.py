@@ -1,0 +1,130 @@
+"""Copies first: those of one another lie in one split, and are thinned out where they are many."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from alchemist.core import devices, files, threads
+from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
+from alchemist.core.settings.copies import CopiesSettings
+from alchemist.core.settings.device import device_setting
+from alchemist.core.settings.given import section
+from alchemist.core.settings.pool import UserPool
+from alchemist.measures import copies as near
+from alchemist.pools import copies, settled, store
+from alchemist.pools.read import check_splits, pool_settings
+from alchemist.pools.row import SPLITS
+from stages import stage
+
+PART = 16_384  # pairs whose features are taken at once: what a killed run loses of them
+
+
+def run(
+    pool: Annotated[str, typer.Option(help="a block of pools: in params.yaml", metavar="NAME")],
+    read: Annotated[Path, typer.Option(help="folder that stage prepare wrote")],
+    out: Annotated[Path, typer.Option(help="folder that the pool is written to", metavar="FOLDER")],
+    time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds and FLOPs to")],
+    scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
+) -> dict[str, float]:
+    """Writes the pool's final index. Killed, it goes on when the same command runs again."""
+    settings = pool_settings(section(f"pools.{pool}"), f"pools.{pool}")
+    device = devices.chosen(device_setting(section("device")))
+    store.check(read)
+    with files.whole_folder(out) as draft:
+        if not isinstance(settings, UserPool):
+            pairs = copies.read(read, [pool], 0)
+            copies.check(pairs, copies.untouched(pairs))
+            files.write_json(draft / copies.FACTS, {"looked": False})
+            card, _ = settled.write(read, draft, out)
+            typer.echo(
+                f"copies: {card['pool']} is composed, its copies are planted; {card['ok']:,} pairs as read"
+            )
+            return {"flops": 0.0}
+        asked, others = settings.copies, settings.splits.others()
+        pairs = copies.read(read, [*others.values(), pool], asked.seed)
+        with Scratch(scratch, _mark(asked, read, device)) as state:
+            flops, found = _found(read, pairs, asked, device, state.folder)
+            done = copies.settle(pairs, found, asked)
+            copies.refuse_one_cluster(pairs, done, asked, f"pools.{pool}")
+            copies.check(pairs, done)
+            facts = {**done.facts, "largest": settled.told(read, pairs, done), "settings": asked.model_dump()}
+            files.write_json(draft / copies.FACTS, {"looked": True, **facts})
+            card, total = settled.write(read, draft, out, pairs, done)
+            check_splits(
+                settings, total, {s: card["others"][n]["settings"]["path"] for s, n in others.items()}
+            )
+            state.clear()
+    _tell(done.facts, card)
+    return {"flops": flops}
+
+
+def _mark(settings: CopiesSettings, read: Path, device: torch.device) -> str:
+    return fingerprint(
+        script=files.sha256(Path(__file__)),
+        settings=settings.model_dump(include={"feature_size", "seed", "find"}),
+        data=files.sha256(read / files.MANIFEST),
+        device=str(device),
+        torch=torch.__version__,
+    )
+
+
+def _found(
+    read: Path, pairs: copies.Pairs, settings: CopiesSettings, device: torch.device, folder: Path
+) -> tuple[float, NDArray[np.int64]]:
+    """FLOPs, and of each usable pair the row of one that stands for its cluster."""
+    if not settings.find:
+        return 0.0, copies.equal_pixels(pairs)
+    with FlopCounterMode(display=False) as counter:
+        vectors = _features(read, len(pairs.key), settings, device, folder)
+    with tqdm(total=len(pairs.key), unit=" pairs", desc="clusters") as bar:
+        found = near.clusters(vectors, pairs.words, pairs.pixels, pairs.ranked(), settings, bar.update)
+    return float(counter.get_total_flops()), found
+
+
+def _features(read: Path, count: int, settings: CopiesSettings, device: torch.device, folder: Path) -> Path:
+    """Features of all usable pairs in one file, (N, d) float16; goes on behind what an earlier run took."""
+    path, note, part = folder / "vectors.npy", folder / "done.json", folder / "part.npy"
+    done = int(files.read_json(note)["rows"]) if note.is_file() else 0
+    start = 0
+    with tqdm(total=count, initial=done, unit="img", desc="features") as bar:
+        tick = threads.steering(bar.update, device)
+        for rows in store.parts(read, SPLITS, PART, store.PLACE):
+            here = slice(start, start := start + len(rows))
+            if here.stop <= done:
+                continue
+            near.embed(read, rows, settings, device, part, tick)
+            block = np.load(part)
+            whole = np.lib.format.open_memmap(
+                path, "r+" if here.start else "w+", block.dtype, (count, block.shape[1])
+            )
+            whole[here] = block
+            whole.flush()
+            files.write_json(note, {"rows": here.stop})
+    return path
+
+
+def _tell(facts: dict[str, Any], card: dict[str, Any]) -> None:
+    """What was found and done, in a few lines."""
+    typer.echo(
+        f"copies: {facts['copies']:,} of {facts['pairs']:,} pairs are copies of another "
+        f"({100 * facts['share']:.1f} %), in {facts['clusters']:,} clusters; {facts['moved']:,} moved to the "
+        "split of the first"
+    )
+    typer.echo(f"captions: {100 * facts['pairs_of_own_caption']:.1f} % of the pairs have one of their own")
+    for reason, count in facts["left_out"].items():
+        typer.echo(f"{'rejected':<12}{count:>10,} {reason}")
+    typer.echo(f"near copies {'beyond keep were dropped' if facts['dropped'] else 'stay'}: {facts['why']}")
+    counts = ", ".join(
+        f"{split} {found['ok']:,}" for split, found in card["counts"].items() if found.get("ok")
+    )
+    typer.echo(f"usable: {counts}")
+
+
+if __name__ == "__main__":
+    stage(run)

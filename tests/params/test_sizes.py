@@ -1,0 +1,122 @@
+"""Sizes by the counts of a pool: what is told, and what is refused with the largest legal value."""
+
+import re
+from typing import Any
+
+import pytest
+from params_helpers import edited
+
+from alchemist.core.refusal import Refusal
+from alchemist.core.settings.evaluation import ScorerSettings
+from alchemist.params import sizes
+from alchemist.params.sizes import Counts
+from alchemist.params.whole import Params, read
+
+# Of the pool of clip art that docs/own_pairs.md speaks of.
+ART = Counts(pool=3749, meta_val=335, evaluation=1383, scorer=1431, rated=6898)
+
+
+def mine(**changes: Any) -> Params:
+    """Pool mine in force, and changes at dotted keys with __ for dots."""
+    params = edited("pool", "mine")
+    params["grid"] |= {"oracles": [], "selections": ["alchemist"], "raters": ["alchemist"], "ratios": [0.5]}
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        place = params
+        for part in path:
+            place = place[part]
+        place[last] = value
+    return read(params)
+
+
+def told(counts: Counts = ART, **changes: Any) -> str:
+    return "\n".join(sizes.told(mine(**changes), counts))
+
+
+def test_every_size_is_told() -> None:
+    assert told().splitlines() == [
+        "3,749 pairs in the split pool, 6,898 pairs rated",
+        "kept at 0.5: 3,449 ids; cells train on 1,874 pairs",
+        "335 meta-validation pairs, each seen 19.1 times by a rater's proxy",
+        "255 pairs of the split pool beside which every pair is rated",
+        "691 prompts and 692 references of 1,383 evaluation pairs",
+        "256 pairs a step of the scorer, of 1,431",
+    ]
+    assert "500,000 images of the fit of the codec of star" in told(codecs__star__refit=True)
+
+
+def test_a_pool_without_held_out_pairs_still_has_ids() -> None:
+    found = told(Counts(pool=6563, meta_val=335, evaluation=0, scorer=0, rated=6898))
+    assert "kept at 0.5: 3,449 ids" in found
+    assert "no evaluation pairs: no cell can be measured; `dvc repro prune` ends with the ids" in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"scales__tiny__evaluate": {"images": 1000}},
+            "scales.tiny.evaluate.images is 1000; the evaluation split has 1383 pairs, so at most 691 is",
+        ),
+        (
+            {"scales__tiny__scorer": {"batch": 716}},
+            "scales.tiny.scorer.batch is 716; the split scorer has 1431 pairs, so at most 715 is legal.",
+        ),
+        (
+            {"scales__tiny__rate__validation_passes": 4.0},
+            "scales.tiny.rate.images is 6400; 335 meta-validation pairs, each seen 4 times at most "
+            "(validation_passes), allow for at most 1340.",
+        ),
+        (
+            {"raters__alchemist__least_validation": 400},
+            "raters.alchemist.least_validation is 400, and the meta-validation split has 335 pairs; "
+            "pools.mine.splits.meta_validation 0.064 would do.",
+        ),
+        (
+            {"grid__ratios": [0.0001]},
+            "grid.ratios holds 0.0001; of 3749 pairs that keeps none, and at least 0.",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(Refusal, match="^" + re.escape(words)):
+        told(**changes)
+
+
+def test_a_share_that_no_split_leaves_room_for_is_not_advised() -> None:
+    small = Counts(pool=30, meta_val=5, evaluation=10, scorer=10, rated=55)
+    with pytest.raises(Refusal, match=r"has 5 pairs; pools\.mine is too small for one, or its other splits"):
+        told(small)
+
+
+def test_raters_that_train_nothing_need_no_validation() -> None:
+    few = Counts(pool=3749, meta_val=1, evaluation=1383, scorer=1431, rated=6898)
+    assert "1 meta-validation pairs" in told(few, grid__raters=["alchemist_carried"])
+    with pytest.raises(Refusal, match="least_validation"):
+        told(few)
+
+
+def test_the_scorers_batch_fits_what_it_is_fitted_on() -> None:
+    assert ScorerSettings().taken(2700) == ScorerSettings().taken(512) == 256
+    assert ScorerSettings().taken(101) == 50
+    assert ScorerSettings(batch=101).taken(101) == 101
+    for settings, pairs in ((ScorerSettings(), 3), (ScorerSettings(batch=102), 101)):
+        with pytest.raises(Refusal, match=f"there are {pairs} pairs to fit on"):
+            settings.taken(pairs)
+
+
+def card(kind: str) -> dict[str, Any]:
+    own = {"pool": {"ok": 50, "unreadable image": 3}, "meta_val": {"ok": 4}, "evaluation": {}, "scorer": {}}
+    other = {"pool": {}, "meta_val": {}, "evaluation": {"ok": 30}, "scorer": {}}
+    whole = own | {"evaluation": {"ok": 30}}
+    return {
+        "pool": "mine",
+        "settings": {"format": kind},
+        "counts": whole,
+        "sources": {"mine": own, "b": other},
+    }
+
+
+def test_own_pairs_of_every_split_are_rated_and_those_of_other_pools_are_not() -> None:
+    assert sizes.counted(card("folder")) == Counts(pool=50, meta_val=4, evaluation=30, scorer=0, rated=54)
+    assert sizes.counted(card("emoji")).rated == 50  # a composed split is no part of the pool
