@@ -117,9 +117,13 @@ def planted(folder: Path, split: str, most: int) -> None:
         made = np.stack([KINDS[kind](images[i], chance) for kind, i in zip(kinds, origin, strict=True)])
         strange = chance.integers(0, len(rows), count)
         for told, theirs in (("of the original", origin), ("of another pair", strange)):
-            every = np.concatenate([images, made]), [*texts, *(texts[i] for i in theirs)]
-            _found(*every, np.concatenate([np.arange(len(rows)), origin]), ["", *[""] * (len(rows) - 1), *kinds],
-                   f"{share:.0%} planted, with the caption {told}")  # fmt: skip
+            _found(
+                np.concatenate([images, made]),
+                [*texts, *(texts[i] for i in theirs)],
+                np.concatenate([np.arange(len(rows)), origin]),
+                [""] * len(rows) + kinds,
+                f"{share:.0%} planted, with the caption {told}",
+            )
 
 
 def _found(images: Picture, texts: list[str], origin: Ints, kinds: list[str], what: str) -> None:

@@ -1,4 +1,4 @@
-"""Ratings of every pair of the pool by a figure of its pixels: no training, no torch."""
+"""Ratings of every pair of the pool by its pixels, or by what the index says of it: no training, no torch."""
 
 import os
 import time
@@ -11,10 +11,10 @@ from tqdm import tqdm
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.given import section
-from alchemist.core.settings.rater import HeuristicRater
+from alchemist.core.settings.rater import HeuristicRater, IndexRater
 from alchemist.pools import store
 from alchemist.raters import bill, pixels
-from alchemist.raters.table import rater_settings
+from alchemist.raters.table import KINDS, LISTS, rater_settings
 from stages import stage
 
 
@@ -27,21 +27,27 @@ def run(
 ) -> dict[str, Any]:
     """Rates the usable pairs of the pool, lent ones too; all cores take part."""
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
-    if not isinstance(settings, HeuristicRater):
+    if not isinstance(settings, HeuristicRater | IndexRater):
+        legal = ", ".join(name for name, place in LISTS.items() if place == HeuristicRater.named_in)
         raise Refusal(
-            f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.heuristics are "
-            f"{', '.join(pixels.MEASURES)}."
+            f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.heuristics are {legal}."
         )
+    further = settings.columns if isinstance(settings, IndexRater) else ()
     store.check(pool)
-    index = store.read_index(pool, ["split", "status", "lent", *store.PLACE])
+    index = store.read_index(pool, ["split", "status", "lent", *further, *store.PLACE])
     usable = store.rated(index)
     begun = time.perf_counter()
     with tqdm(total=len(usable), unit="img", desc=rater, mininterval=1) as bar:
-        measure = pixels.score_pool(pool, usable, settings.kind, os.cpu_count() or 1, bar.update)
+        if isinstance(settings, IndexRater):
+            rating = KINDS[settings.kind].rate(usable, settings)
+            bar.update(len(usable))
+        else:
+            measure = pixels.score_pool(pool, usable, settings.kind, os.cpu_count() or 1, bar.update)
+            rating = settings.direction * measure
     taken = time.perf_counter() - begun
     with files.whole_folder(log_out) as drafts:
         ids, lent = usable["id"].to_numpy(), usable["lent"].to_numpy()
-        bill.write_table(out, ids, settings.direction * measure, lent)
+        bill.write_table(out, ids, rating, lent)
         files.write_json(drafts / "rating.json", bill.fixed_bill(rater, settings.kind, len(usable), 0))
     print(f"wrote {out} and {log_out}")
     return {"score_seconds": taken}

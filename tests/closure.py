@@ -17,7 +17,7 @@ KINDS = "alchemist/raters/kinds/"
 BY_FAMILY = "alchemist/core/settings/model.py"  # looks up the settings of families by their names
 # What the class of a kind extends, and the stage that calls its functions.
 RATED_BY = {"SeededRater": "rate", "EmbeddingRater": "embedding", "HeuristicRater": "heuristic",
-            "OracleRater": "oracle"}  # fmt: skip
+            "IndexRater": "heuristic",             "OracleRater": "oracle"}  # fmt: skip
 
 
 def module_file(name: str, root: Path) -> Path | None:

@@ -27,7 +27,7 @@ ARROWS = {  # which rooms a room may import from
     "families": {"core", "settings", "models"},  # and none from another family
     "pruning": {"core", "settings"},
     "analysis": {"core", "settings", "raters"},  # what a block of raters says, not how it rates
-    "measures": {"core", "settings", "models"},
+    "measures": {"core", "settings", "models", "pools"},
     "raters": {"core", "settings", "models", "measures", "pools"},
     "report": {"core", "settings", "analysis", "pools", "pruning", "raters"},
     "plan": {"core", "settings", "params", "analysis", "pools", "pruning", "models", "measures", "raters"},

@@ -102,7 +102,8 @@ def test_the_pilot_has_two_seeds_a_random_half_and_a_short_budget_and_leaves_its
     grid, tiny = params.grid, params.scales["tiny"]
     assert (params.scale, grid.seeds, grid.whole()) == ("pilot", (0, 1), ["xs"])
     arms = {"random", "loss_low", "loss_middle", "loss_high", "alchemist", "best", "cluster_balance"}
-    assert arms <= set(grid.selections)
+    assert arms | {"caption_quota"} == set(grid.selections)
+    assert ("without_copies", 1.0) in grid.arms()
     assert params.scales["pilot"].train.images < tiny.train.images
     assert params.scales["pilot"].rate.images < tiny.rate.images
     assert (tmp_path / "reports/pilot/advice.json").is_file()

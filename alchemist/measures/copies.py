@@ -3,7 +3,7 @@
 The pairs come in the order of a hash of their ids. Each joins the nearest leader before it of which it is a
 near copy, or else leads a cluster of its own. So a member is a near copy of its leader, whatever its cluster:
 there are no chains from one to the next as of single linkage, which join a pool of gradual changes to one.
-The candidates among the leaders come from an index of cells (faiss), which looks into the nearest cells alone.
+The candidates among the leaders come from an index of cells (faiss), which looks into the nearest ones alone.
 """
 
 from collections.abc import Callable
@@ -48,11 +48,10 @@ def embed(
     out: Path,
     tick: Callable[[int], object],
 ) -> None:
-    """Writes a vector of the picture of every row (with `store.PLACE`) to `out`: float16 (N, 128), length one.
+    """Writes a vector of the picture of every row (with `store.PLACE`): `out`, float16 (N, 128), length one.
 
     Two things side by side: EfficientNet-Lite0's features of the picture at `DETAIL` px, and a thumbnail less
-    its mean. At full detail the features differ more between a picture and its JPEG than between two pictures;
-    the thumbnail keeps what compression, resizing, light and noise leave, and the features bear a crop. An
+    its mean. At full detail the features of a picture and its JPEG differ more than those of two pictures; the thumbnail keeps what compression, resizing, light and noise leave, and the features bear a crop. An
     orthogonal projection to 128 values keeps a cosine c within some (1 - c^2) / 11, and a million pairs in
     256 MB. It is random, keyed by the seed: directions fitted to a pool would make a threshold mean another
     thing in each. Streamed, as `vectors.write`.
@@ -94,10 +93,10 @@ def clusters(
 ) -> Ints:
     """The row of every row's leader (N,): of itself for a leader and for one without copies.
 
-    `file`: .npy (N, d), as `embed` writes it. `captions`: `pools.captions.hashes`. `pixels`: hashes of the decoded
-    pictures, 0 where there is none. `order`: the rows from first to last, by a hash of their ids. Rows of equal
-    pixels are one, the first of them; its caption is the one that counts. A row is a near copy of a leader of
-    its caption from `threshold` on, and of any from `threshold_other` on.
+    `file`: .npy (N, d), as `embed` writes it. `captions`: `pools.captions.hashes`. `pixels`: hashes of the
+    decoded pictures, 0 where there is none. `order`: the rows from first to last, by a hash of their ids. Rows
+    of equal pixels are one, the first of them; its caption is the one that counts. A row is a near copy of a
+    leader of its caption from `threshold` on, and of any from `threshold_other` on.
 
     A function of the set of rows, and the same on any number of threads: vectors are rounded to a grid on
     which sums of products are exact in float32, so that no order of summation shows. What the index does not
@@ -143,7 +142,7 @@ def _within(
 
 
 def _alike(cosine: Doubles, same: Mask, settings: CopiesSettings) -> Mask:
-    """The rule: which cosines make near copies, of pairs of which `same` says whether they share a caption."""
+    """The rule: which cosines make near copies; `same`: whether the two share a caption."""
     found: Mask = same & (cosine >= settings.threshold)
     if settings.threshold_other is not None:
         found |= cosine >= settings.threshold_other
@@ -169,7 +168,7 @@ def _lengths(own: Floats) -> Doubles:
 class _Leaders:
     """The leaders so far, in an index of cells: each lies in the cell of the nearest of some fixed points.
 
-    The points are the first rows themselves, so that nothing is fitted. `place`: where a row stands in `rows`.
+    The points are the first rows themselves, so that nothing is fitted. A place is where a row stands in `rows`.
     """
 
     def __init__(self, file: Path, rows: Ints, captions: Words) -> None:

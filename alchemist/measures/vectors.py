@@ -1,4 +1,4 @@
-"""Vectors of a pool's pictures as a file: a row a pair, of length one, written and read some rows at a time."""
+"""Vectors of a pool's pictures as a file: a row of length one a pair, written and read some at a time."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ def write(
     out: Path,
     tick: Callable[[int], object],
 ) -> None:
-    """Writes what `by` makes of the pictures of rows (with `store.PLACE`) of a pool's index to the file `out`.
+    """Writes what `by` makes of the pictures of rows (with `store.PLACE`) of an index to the file `out`.
 
     `by`: (n, R, R, 3) to (n, d), for `batch` pictures at most. The file is float16 (N, d) in the order of
     the rows. Streamed: 2 d bytes a pair on disk, none in memory.

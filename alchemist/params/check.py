@@ -235,6 +235,11 @@ def _samplers_fit(params: Params) -> None:
             raise Refusal(
                 f"grid.selections holds {name}, whose sampler is full; the full data has its own cells."
             )
+        if ratio == 1 and not selection.keeps_fewer():
+            raise Refusal(
+                f"grid.ablation holds {name} at 1.0, which keeps every pair; give selections.{name} a value "
+                "least (sampler topk), or leave it out: the full data has its own cells."
+            )
         try:
             selection.fits(ratio)
         except Refusal as refused:

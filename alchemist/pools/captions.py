@@ -1,6 +1,5 @@
 """When two captions are one."""
 
-import string
 import unicodedata
 from collections.abc import Sequence
 
@@ -9,7 +8,6 @@ from numpy.typing import NDArray
 
 from alchemist.core import siphash
 
-_ENDS = string.punctuation + string.whitespace + "…“”„‘’«»‹›。、！？·–—¡¿"
 _PIECE = 1 << 17  # captions at a time
 
 
@@ -18,7 +16,18 @@ def normalised(caption: str) -> str:
 
     Compatible characters are one too (Unicode's NFKC). A caption of punctuation alone is left empty.
     """
-    return " ".join(unicodedata.normalize("NFKC", caption).casefold().split()).strip(_ENDS)
+    text = " ".join(unicodedata.normalize("NFKC", caption).casefold().split())
+    first, last = 0, len(text)
+    while first < last and _ends(text[first]):
+        first += 1
+    while first < last and _ends(text[last - 1]):
+        last -= 1
+    return text[first:last]
+
+
+def _ends(character: str) -> bool:
+    """Space and punctuation (Unicode's P): a plus, a currency or an emoji says something."""
+    return character == " " or unicodedata.category(character).startswith("P")
 
 
 def hashes(captions: Sequence[str]) -> NDArray[np.uint64]:

@@ -11,7 +11,8 @@ def select(table: pd.DataFrame, retention: float, sampler: Sampler) -> "pd.Serie
     """The kept ids, sorted ascending; a function of the set of (id, rating) pairs, not of their order.
 
     `table` has the columns id (str, unique) and rating (finite float, higher first). Exactly
-    `kept_count(len(table), retention)` ids are kept, without replacement.
+    `kept_count(len(table), retention)` ids are kept, without replacement; fewer where the sampler's block
+    says that it keeps fewer.
 
     Raises Refusal for an empty table, missing or repeated ids, ratings that are not finite, a
     retention outside (0, 1], and a retention larger than what the sampler's values leave.
@@ -22,7 +23,7 @@ def select(table: pd.DataFrame, retention: float, sampler: Sampler) -> "pd.Serie
     sampler.fits(retention)
     count = kept_count(len(pool), retention)
     kept = pool.ids[sampler.keep(pool, count, retention)].reset_index(drop=True)
-    assert len(kept) == count
+    assert len(kept) == count or (sampler.keeps_fewer() and 0 < len(kept) < count)
     return kept
 
 

@@ -15,7 +15,8 @@ class Sampler(SelectionSettings, ABC):
 
     @abstractmethod
     def keep(self, pool: Rated, count: int, ratio: float) -> Mask:
-        """Which ids of the pool are kept, (N,): exactly `count` = `kept_count(N, ratio)` of them.
+        """Which ids of the pool are kept, (N,): exactly `count` = `kept_count(N, ratio)` of them, or
+        at most that, and one at least, where `keeps_fewer()`.
 
         A function of the ids, their ratings and the pool's seed (which is this block's and the grid's).
         """

@@ -21,8 +21,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from alchemist.core.settings.rater import HeuristicRater
 from alchemist.pools import store
-from alchemist.raters.table import KINDS, LISTS
+from alchemist.raters.table import KINDS
 
 CANVAS = 256  # px of the longest side at most
 CHUNK = 512  # images of one task
@@ -49,7 +50,7 @@ def luma(image: Image) -> Plane:
 
 
 MEASURES: dict[str, Callable[[Image], float]] = {
-    name: KINDS[name].rate for name, place in LISTS.items() if place == "heuristics"
+    name: kind.rate for name, kind in KINDS.items() if issubclass(kind.BLOCK, HeuristicRater)
 }
 
 

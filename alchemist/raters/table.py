@@ -4,6 +4,7 @@
 raters      `SeededRater`     (alchemist.raters.run.Run, settings) -> alchemist.raters.proxy.Found
 embeddings  `EmbeddingRater`  (alchemist.raters.embedding.Embedding, settings) -> measure (N,)
 heuristics  `HeuristicRater`  image (H, W, 3) uint8, of 256 px at most -> its measure
+heuristics  `IndexRater`      rows of the index (N, `columns`, id and lent), settings -> ratings (N,)
 oracles     `OracleRater`     planted kinds (N,) -> ratings (N,)
 """
 
@@ -30,6 +31,8 @@ NAMES = (
     "frequency",
     "edge_density",
     "colourfulness",
+    "copies",
+    "caption_quota",
     "oracle",
 )
 

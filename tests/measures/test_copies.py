@@ -72,7 +72,7 @@ def crowd():
 
 @pytest.mark.parametrize("other", [0.98, None, 0.9])
 def test_leaders_equal_a_plain_loop_over_all_pairs(tmp_path, crowd, other, monkeypatch):
-    """In blocks of any size, and with one candidate of the index alone, whose exact search then has to help."""
+    """In blocks of any size, and with one candidate of the index alone, so that the exact search has to help."""
     settings = CopiesSettings(threshold=0.9, threshold_other=other)
     order = stateless.generator("order").permutation(400)
     expected = plainly(*crowd, order, settings)
@@ -133,7 +133,7 @@ def test_equal_pixels_are_one_whatever_their_captions_and_vectors(tmp_path):
 
 
 def test_a_flood_of_one_blank_picture_is_one_cluster(tmp_path, monkeypatch):
-    """100,000 of equal pixels are one row of the comparison; 3,000 that differ by a pixel are one cluster."""
+    """100,000 of equal pixels are one row of the comparison; 3,000 that differ a little are one cluster."""
     asked = []
     within = copies._within
     monkeypatch.setattr(copies, "_within", lambda *given: (asked.append(len(given[2])), within(*given)))
@@ -182,6 +182,7 @@ def test_cells_find_nearly_all_copies(tmp_path, monkeypatch):
         ("rock 'n' roll!", "rock 'n' roll"),
         ("x + y", "x + y"),
         ("...", ""),
+        ("C++ 😀", "c++ 😀"),
     ],
 )
 def test_captions_are_one_but_for_case_space_and_punctuation(caption, one):

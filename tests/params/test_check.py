@@ -169,6 +169,11 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         ("raters.alignment.baseline", "validation", "baseline should be none, because the validation loss"),
         ("raters.clarity.direction", 0, "raters.clarity.direction is 0; it should be 1 or -1."),
         ("grid.heuristics", ["loss"], "grid.heuristics is 'loss'; legal values are colourfulness, clarity,"),
+        (
+            "grid.ablation",
+            {"selections": ["loss_low"], "ratios": [1.0]},
+            "grid.ablation holds loss_low at 1.0, which keeps every pair; give selections.loss_low a",
+        ),
         ("grid.ablation", {"selections": ["gsample"], "ratios": []}, "grid.ablation.ratios is []; it should"),
         (
             "grid.ablation",

@@ -338,3 +338,19 @@ def test_broken_tables_are_refused() -> None:
         select(twice, 0.5, settings("full"))
     with pytest.raises(Refusal, match="without an id"):
         select(table.assign(id=[None, "b", "c", "d", "e"]), 0.5, settings("topk"))
+
+
+def test_a_lowest_rating_keeps_what_reaches_it_and_no_more() -> None:
+    """Three firsts at any ratio that asks for three or more, two of them where it asks for two."""
+    table = pd.DataFrame({"id": list("abcdef"), "rating": [0.0, 0.0, -1.0, -2.0, 0.0, -1.0]})
+    firsts = settings("topk", least=0.0)
+    assert list(select(table, 1.0, firsts)) == list(select(table, 0.5, firsts)) == ["a", "b", "e"]
+    assert list(select(table, 1.0, settings("topk", least=-1.0))) == list("abcef")
+    fewer = {tuple(select(table, 1 / 3, settings("topk", seed, least=0.0))) for seed in range(20)}
+    assert {len(kept) for kept in fewer} == {2}
+    assert fewer == {("a", "b"), ("a", "e"), ("b", "e")}
+
+
+def test_a_lowest_rating_above_all_is_refused() -> None:
+    with pytest.raises(Refusal, match=r"least is 6; at most 5, the highest rating, is legal\."):
+        select(pd.DataFrame({"id": ["a", "b"], "rating": [5.0, 1.0]}), 1.0, settings("topk", least=6.0))

@@ -26,7 +26,12 @@ def settings(sampler: str, **values: Any) -> Sampler:
 @pytest.mark.parametrize(
     ("sampler", "values", "message"),
     [
-        ("topk", {"drop": 25.0}, r"s\.drop is not a known key; legal keys are rater, sampler, seed, base\."),
+        (
+            "topk",
+            {"drop": 25.0},
+            r"s\.drop is not a known key; legal keys are rater, .*, seed, least, base\.",
+        ),
+        ("topk", {"least": math.inf}, r"selections\.s\.least is inf; .* finite"),
         (
             "random",
             {"sigma": 1.0},

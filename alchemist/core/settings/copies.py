@@ -10,18 +10,23 @@ Cosine = Annotated[float, Field(gt=0, le=1)]
 
 
 class CopiesSettings(Settings):
-    """Two pairs are near copies where the cosine of their pictures' features reaches a threshold.
+    """Two pairs are near copies where the cosine of their pictures' vectors reaches a threshold.
 
-    THRESHOLDS
+    The defaults are measured with planted copies (benchmarks/copies.py) among 2,000 composed emoji of 32 px and
+    5,000 drawings of 64. With the caption of the original .9 finds 93 to 95 % of those that are JPEGs, resized,
+    cropped by up to 6 % a side, lighter or darker, noisy, or written on; .95 finds 71 to 82 %, and .85 joins
+    other emoji. With another caption only what is stricter is safe, as nearly all pairs have other captions: of
+    what .98 joins 98 to 100 % is right, of what .95 joins 92 to 99 %, and less in a larger pool. It finds 35 to
+    63 %. A flip or other colours make another picture.
     """
 
     find: bool = Field(default=True, description="whether near copies are looked for")
     threshold: Cosine = Field(
-        default=0.95, description="cosine from which on two pairs of one caption are near copies"
+        default=0.9, description="cosine from which on two pairs of one caption are near copies"
     )
     threshold_other: Cosine | None = Field(
-        default=0.99,
-        description="cosine from which on two pairs of different captions are; null: only one caption's are",
+        default=0.98,
+        description="cosine from which on two pairs of different captions are; null: none are",
     )
     feature_size: int = Field(
         default=64, ge=32, le=512, description="pixels of a side of what EfficientNet-Lite0 sees"

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from alchemist.core.settings import Settings
 
 Ratio = Annotated[float, Field(gt=0, lt=1)]
+RatioOrAll = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -41,14 +42,16 @@ class AblationSettings(_Lists):
     """Further selections at ratios of their own, for the models and seeds of the grid."""
 
     selections: tuple[str, ...] = Field(description="blocks of selections")
-    ratios: tuple[Ratio, ...] = Field(description="shares of the pool that they keep")
+    ratios: tuple[RatioOrAll, ...] = Field(
+        description="shares of the pool that they keep; 1.0 where all of them have a value `least`"
+    )
 
 
 class TransferSettings(_Lists):
     """Subsets of the grid on which further models are trained, for the seeds of the grid."""
 
     selections: tuple[str, ...] = Field(description="blocks of selections, which the grid has")
-    ratios: tuple[Ratio, ...] = Field(description="shares of the pool, which the grid has")
+    ratios: tuple[RatioOrAll, ...] = Field(description="shares of the pool, which the grid has")
     models: tuple[str, ...] = Field(description="blocks of models, which the grid does not have")
 
 

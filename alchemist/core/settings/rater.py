@@ -50,6 +50,16 @@ class HeuristicRater(RaterSettings):
     direction: Direction = 1
 
 
+class IndexRater(RaterSettings):
+    """A figure of what the pool's index says of the pairs, without their pictures: stage heuristic."""
+
+    named_in: ClassVar[str] = "heuristics"
+    columns: ClassVar[tuple[str, ...]]  # of the index
+    seed: int = Field(
+        default=0, ge=0, description="of the order of equal pairs, which all seeds of the grid share"
+    )
+
+
 class OracleRater(RaterSettings):
     """Planted truth, where a pool has it: stage oracle."""
 

@@ -29,5 +29,9 @@ class SelectionSettings(Settings):
         """Whether the sampler takes the defaults of all its own values."""
         return all(value == type(self).model_fields[name].default for name, value in self.own().items())
 
+    def keeps_fewer(self) -> bool:
+        """Whether fewer pairs may be kept than the ratio asks for, so that a ratio of 1 need not keep all."""
+        return False
+
     def fits(self, ratio: float) -> None:
         """Raises Refusal where the sampler's values leave fewer pairs than `ratio` keeps."""
