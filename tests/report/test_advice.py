@@ -70,9 +70,14 @@ def test_words_of_arms_and_of_what_a_rating_costs() -> None:
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pool that is a half copies of one pair, and a rater whose gate fell to zero on one of two seeds."""
+    """A pilot's arms, of a pool that is a half copies of one pair; on one of two seeds a gate of zero."""
     root = tmp_path_factory.mktemp("copied")
-    build(root, params(selections=["alchemist", "random"], ratios=[0.5], seeds=[0, 1], oracles=[]))
+    held = params(
+        selections=["alchemist", "random", "cluster_balance", "caption_quota"], ratios=[0.5], seeds=[0, 1],
+        oracles=[], raters=["alchemist", "random"], embeddings=["cluster_balance"],
+        heuristics=["copies", "caption_quota"], ablation={"selections": ["without_copies"], "ratios": [1.0]},
+    )  # fmt: skip
+    build(root, held, noise=0.5)
     index = root / "data/pool/index.parquet"
     rows = pd.read_parquet(index)
     half = np.flatnonzero(rows["split"] == "pool")[::2]
@@ -94,7 +99,7 @@ def test_copies_warn_and_a_sign_without_evidence_is_a_figure(copied: Path) -> No
     warnings = re.findall(r"<b>Warning\.</b>", section)
     assert "the pool: share of the pool's pairs that are copies of another pair is 0.4" in seen
     assert "random, 50 %: share of the kept pairs" in seen.replace("\N{NO-BREAK SPACE}", " ")
-    assert len(warnings) == 3, "the pool, and what alchemist and random keep"
+    assert len(warnings) == 6, "the pool, and what five selections keep"
     row = next(r for r in re.findall(r"<tr.*?</tr>", section, flags=re.S) if "gate of the group" in r)
     assert "1 of 2" in text(row)
     assert "not known to matter" in text(row)
@@ -104,3 +109,13 @@ def test_a_pool_without_copies_warns_of_nothing(three: Path) -> None:
     section = text(part((three / "reports/index.html").read_text(), "signs"))
     assert "No sign that is known to go with a worse result fires here." in section
     assert "rank correlation with the low-loss rating of the same seed" in section
+
+
+def test_an_arm_without_a_random_subset_of_its_size_stands_beside_everything(copied: Path) -> None:
+    beside = {tuple(one["arm"]): tuple(one["against"]) for one in told(copied)["arms"]}
+    assert beside["without_copies", 1.0] == ("full", 1.0)
+    assert beside["full", 1.0] == beside["cluster_balance", 0.5] == ("random", 0.5)
+    section = text(part((copied / "reports/index.html").read_text(), "advice"))
+    assert "without_copies everything" in section, (
+        "in the table the arm without a ratio, and what it stands beside"
+    )
