@@ -118,9 +118,9 @@ EVIDENCE: dict[str, Evidence] = dict.fromkeys(LAWS, Evidence(False, NOTHING)) | 
     ),
     "gate_zero": Evidence(
         False,
-        "Half measured: on emoji the rater alchemist_literal, whose gate is 1e-19, stops learning and leaves "
-        "chaotic pairs at the mean percentile 80, where alchemist has 93 (LOG.md, one seed); no target says "
-        "what that costs.",
+        "Not told yet: on emoji (tiny, one seed) the rater alchemist_literal, whose gate is 3e-17, gives a half "
+        "with FD 412 and NLL 5.93, where alchemist has 398 and 5.88 and a random half 416 and 6.01: less than "
+        "the sound rating, not worse than random.",
     ),
     "gate_one": Evidence(
         False,
