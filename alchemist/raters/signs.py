@@ -118,9 +118,9 @@ EVIDENCE: dict[str, Evidence] = dict.fromkeys(LAWS, Evidence(False, NOTHING)) | 
     ),
     "gate_zero": Evidence(
         False,
-        "Not told yet: on emoji (tiny, one seed) the rater alchemist_literal, whose gate is 3e-17, gives a half "
-        "with FD 412 and NLL 5.93, where alchemist has 398 and 5.88 and a random half 416 and 6.01: less than "
-        "the sound rating, not worse than random.",
+        "Not told yet: on emoji (tiny, one seed) the rater alchemist_literal, whose gate is 3e-17, gives a "
+        "half with FD 412 and NLL 5.93, where alchemist has 398 and 5.88 and a random half 416 and 6.01: "
+        "less than its sound twin, not worse than random.",
     ),
     "gate_one": Evidence(
         False,
@@ -135,8 +135,8 @@ EVIDENCE: dict[str, Evidence] = dict.fromkeys(LAWS, Evidence(False, NOTHING)) | 
     ),
     "seeds": Evidence(
         False,
-        "Speaks against it: on emoji best agrees between seeds by .75 and alchemist by .96, and the half of "
-        "best has the lower FD (LOG.md).",
+        "Speaks against it: on emoji (tiny, three seeds) best agrees between seeds by .77 and alchemist by "
+        ".96, and the half of best has the lower FD: less random -42 and -25.",
     ),
     "copies_kept": Evidence(
         True,
