@@ -34,24 +34,29 @@ def run(
     check_others(given, pipeline)
     cells = (len(sound.grid.whole()) + len(sound.grid.runs())) * len(sound.grid.seeds)
     print(f"{params} is sound: pool {sound.pool}, scale {sound.scale}, {cells} cells")
-    if (card := card_of(sound, passed_on(given)["sources"][sound.pool])) is not None:
+    if was_read(sound, passed_on(given)["sources"][sound.pool]):
         try:
-            print("\n".join(sizes.told(sound, sizes.counted(card))))
+            print("\n".join(sizes.told(sound, sizes.counted(POOL))))
         except Refusal as refused:  # by stage sizes too, unless the pool has other files by then
             print(f"of the pool as it was read: {refused}")
     if out is not None:
         files.write_json(out, passed_on(given))
 
 
-def card_of(params: Params, others: dict[str, Any]) -> dict[str, Any] | None:
-    """The card of the pool in force, where it was read; None where it was not, or by other settings."""
+def was_read(params: Params, others: dict[str, Any]) -> bool:
+    """Whether the pool that lies here is the one in force, read by these settings."""
     path = POOL / store.CARD
     card: dict[str, Any] = files.read_json(path) if path.is_file() else {}
-    settings = {name: params.pools[name].model_dump() for name in (params.pool, *others)}
-    read = {card.get("pool"): card.get("settings")} | {
-        name: other["settings"] for name, other in card.get("others", {}).items()
+    read = {card.get("pool"): card.get("settings", {})}
+    read |= {name: other["settings"] for name, other in card.get("others", {}).items()}
+    # What a card leaves out decides nothing of what was read.
+    settings = {
+        name: {
+            key: value for key, value in params.pools[name].model_dump().items() if key in read.get(name, {})
+        }
+        for name in (params.pool, *others)
     }
-    return card if files.json_text(settings) == files.json_text(read) else None
+    return files.json_text(settings) == files.json_text(read)
 
 
 if __name__ == "__main__":

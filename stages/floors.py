@@ -37,13 +37,13 @@ def run(
     out: Annotated[Path, typer.Option(help="folder to write")],
 ) -> None:
     """Takes the features of the coded evaluation images, and the floors of every figure."""
-    where = f"scales.{scale}.evaluate"
-    settings = block(EvaluateSettings, where)
+    settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
     device = devices.chosen(device_setting(section("device")))
     store.check(pool)
     files.check_manifest(scorer)
     columns = ["caption", *references.COLUMNS, *store.PLACE]
     measured = with_category(pool, store.rows(pool, references.SPLITS, columns))
+    where = f"scales.{scale}.evaluate"
     settings = settings.fitted(references.drawn(measured), where)
     rows, beside = references.sides(measured, settings, where)
     by = features.extractor(settings.features, settings.feature_size, device, settings.weights)

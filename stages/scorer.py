@@ -31,13 +31,13 @@ def run(
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds and FLOPs to")],
 ) -> dict[str, float]:
     """Trains the LiT scorer (or fetches the published one) and takes the features of the evaluation split."""
-    where = f"scales.{scale}.evaluate"
-    evaluate = block(EvaluateSettings, where)
+    evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
     settings = block(ScorerSettings, f"scales.{scale}.scorer")
     device = devices.chosen(device_setting(section("device")))
     store.check(pool)
     measured = store.rows(pool, references.SPLITS, [*references.COLUMNS, *store.PLACE])
-    references.sides(measured, evaluate, where)  # what is too small for what is asked is told here
+    # What is too small for what is asked is told here.
+    references.sides(measured, evaluate, f"scales.{scale}.evaluate")
     if evaluate.clip == LIT and store.rows(pool, ("scorer",), ["id"]).empty:
         raise Refusal(
             f"scales.{scale}.evaluate.clip is {LIT}, which is fitted on the split scorer, and {pool} has no "

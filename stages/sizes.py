@@ -24,7 +24,7 @@ def run(
     given = section("")
     params = read({name: given[name] for name in Params.model_fields})
     card = files.read_json(pool / CARD)
-    typer.echo("\n".join(sizes.told(params, sizes.counted(card))))
+    typer.echo("\n".join(sizes.told(params, sizes.counted(pool))))
     files.write_json(out, {"pool": card["pool"], "counts": card["counts"], "sources": card["sources"]})
 
 

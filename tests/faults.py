@@ -34,27 +34,55 @@ EVALUATE, TRAIN, RATE = "stages/evaluate.py", "stages/train.py", "stages/rate.py
 KINDS = "alchemist/raters/kinds"
 STEPS, PROXY = "alchemist/raters/steps.py", "alchemist/raters/proxy.py"
 MEASURE, FIGURES = "alchemist/measures/generator.py", "alchemist/measures/figures.py"
+REFERENCES = "alchemist/measures/references.py"
+TEST_VIEWS = "tests/stages/test_views.py"
+TEST_REFERENCES, TEST_ENCODED = "tests/measures/test_references.py", "tests/models/test_encoded.py"
 TEST_EVALUATE, TEST_TRAIN, TEST_RATE = (
     f"tests/stages/test_{name}.py" for name in ("evaluate", "train", "rate")
 )
 FAULTS = [
     # --- what the stages pass to the nouns
     Fault("nll of pairs that the target was trained on", EVALUATE,
-          "held_out_loss(generator, data, rows, settings.batch)",
-          "held_out_loss(generator, data, "
-          "type(rows)(rows.numbers, data.pool().numbers[:24], rows.references), 24)",
+          "held_out_losses(generator, data, rows, settings.batch)",
+          "held_out_losses(generator, data, type(rows)(data.pool().numbers[:24]), 24)",
           TEST_EVALUATE),
     Fault("embeddings of other prompts' captions", EVALUATE,
           'np.load(floors / "captions.npy")', 'np.load(floors / "captions.npy")[::-1].copy()', TEST_EVALUATE),
-    Fault("references that hold the prompts", "alchemist/models/encoded.py",
-          "slice(None) if shared else rest", "slice(None)", TEST_EVALUATE),
+    Fault("references that hold the prompts", REFERENCES,
+          'part if settings.references == "all" else part.iloc[:count]', "part", TEST_EVALUATE),
+    Fault("prompts and references in the order of the files", "alchemist/pools/store.py",
+          'table.iloc[stateless.id_order(table["id"])]', "table", TEST_EVALUATE),
+    Fault("rows in the order of the files", "alchemist/models/encoded.py",
+          'stateless.id_order(self.rows["id"])', "np.arange(len(self.rows))", TEST_ENCODED),
+    Fault("a cluster that stands on the side of its first pair", REFERENCES,
+          'stateless.id_uniforms(held["id"], "stands for its copies")',
+          'stateless.id_uniforms(held["id"], "order")', TEST_REFERENCES),
+    Fault("references of all views for each", EVALUATE,
+          "References.of(real, coded, view.references)", "References.of(real, coded)", TEST_VIEWS),
+    Fault("images of all views for each", EVALUATE,
+          "figures.figures(of_images.part(view.prompts), compared[name], settings)",
+          "figures.figures(of_images, compared[name], settings)", TEST_VIEWS),
+    Fault("the loss of all views for each", EVALUATE,
+          "losses[view.prompts].mean()", "losses.mean()", TEST_VIEWS),
+    Fault("features in the order in which images are read", "stages/scorer.py",
+          "taken.part(np.argsort(order)).features", "taken.features", "tests/stages/test_scorer.py"),
     Fault("another noise for each cell's seed", EVALUATE,
           "measure.generate(generator, data, rows, law, settings, tick)",
           'measure.generate(generator, data, rows, law, settings.model_copy(update={"seed": ran["seed"]}), '
           "tick)",
           TEST_EVALUATE),
     Fault("the rater's validation taken from the evaluation split", RATE,
-          "pool, data.validation(), seed", "pool, data.evaluation(1), seed", TEST_RATE),
+          "pool, data.validation(), data.rated()",
+          'pool, type(data.validation())((data.rows["split"] == "evaluation").to_numpy().nonzero()[0]), '
+          "data.rated()",
+          TEST_RATE),
+    Fault("cells that train on what they are measured by", "stages/prune.py",
+          'table[~table["lent"]]', "table", "tests/stages/test_prune.py"),
+    Fault("ids of the split pool alone", "stages/prune.py",
+          "select(table, ratio, law)", "select(pool, ratio, law)", "tests/stages/test_prune.py"),
+    Fault("no rating of lent pairs", RATE,
+          "data.validation(), data.rated(), seed", "data.validation(), data.pool(), seed",
+          "tests/test_own_ids.py"),
     Fault("one draw of the subset for all seeds", "stages/prune.py",
           "settings.seed + seed", "settings.seed", "tests/stages/test_prune.py"),
     Fault("one seed for all targets", TRAIN,
@@ -113,7 +141,7 @@ FAULTS = [
           "theirs = found.part(categories == category), of_real != category", TEST_EVALUATE),
     # --- more of what the stages pass
     Fault("rejected pairs encoded", "alchemist/pools/store.py",
-          '(rows["status"] == "ok") & rows["split"].isin(splits)', 'rows["split"].isin(splits)',
+          '(rows["status"] == "ok") & asked', "asked",
           "tests/stages/test_encode.py"),
     Fault("captions not cut", "stages/encode.py",
           "encoder = of_family(text_settings(settings.text, where), family_name)",
@@ -135,7 +163,7 @@ FAULTS = [
     Fault("the last names for every checkpoint", EVALUATE,
           'point["names"]', 'ran["points"][-1]["names"]', TEST_EVALUATE),
     Fault("prompts scored with the captions of references", "stages/floors.py",
-          'captions, size = list(rows["caption"])', 'captions, size = list(beside["caption"])[: len(rows)]',
+          'judge, list(ahead["caption"])', 'judge, list(beside["caption"])[: len(ahead)]',
           "tests/stages/test_floors.py"),
     Fault("figures of the scorer on what it was trained on", "stages/scorer.py",
           'images(rest, evaluate.batch, "held out")\n            words = list(rest["caption"])',
@@ -147,8 +175,7 @@ FAULTS = [
     Fault("one reference group for all seeds", f"{KINDS}/meta.py",
           "budget.reference_group, run.seed)", "budget.reference_group, 0)", TEST_RATE),
     Fault("the first pairs as the reference group", "alchemist/raters/score.py",
-          'np.sort(stateless.generator("reference", seed).choice(pool.numbers, count, replace=False))',
-          "pool.numbers[:count]", TEST_RATE),
+          "pool.numbers[np.sort(places)]", "pool.numbers[:count]", TEST_RATE),
     Fault("one carried rater for all seeds", f"{KINDS}/meta.py",
           'f"{run.seed}.safetensors"', '"0.safetensors"', TEST_RATE),
     Fault("a plain proxy without caption dropout", PROXY,

@@ -1,6 +1,8 @@
 """A person's folder to ids by `dvc repro prune`: every pair rated, nothing held out, no target trained."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,11 @@ def ran(space: Workspace, *targets: str) -> list[str]:
 
 def test_one_named_target_ends_with_the_ids_of_all_pairs(space: Workspace) -> None:
     found = ran(space, "prune")
+    told = subprocess.run(
+        [sys.executable, "-m", "stages.check"], cwd=space.folder, capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(space.folder)},
+    )  # fmt: skip
+    assert f"{PAIRS} pairs rated" in told.stdout
     assert {name for name in found if "prune" in name} == {"prune@random-0.5", "prune@alchemist-0.5"}
     assert not [
         name for name in found if name.startswith(("train", "evaluate", "scorer", "floors", "report"))

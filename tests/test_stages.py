@@ -30,7 +30,7 @@ def test_a_mistake_ends_the_run_before_any_work_in_one_sentence(space: Workspace
 
 def test_the_grid_runs(space: Workspace) -> None:
     ran = space.repro()
-    assert len(ran) == len(set(ran)) == 7 + 5 + 2 + 3 + 3 + 1
+    assert len(ran) == len(set(ran)) == 8 + 5 + 2 + 3 + 3 + 1
     summary = json.loads((space.folder / "reports/summary.json").read_text())
     assert all(isinstance(value, float) for value in summary.values())
     assert "fd_full" in summary

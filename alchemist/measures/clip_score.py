@@ -104,12 +104,11 @@ def trunk(scorer: Scorer, pixels: Tensor) -> Tensor:
 
 
 def _projected(scorer: Scorer, pixels: Tensor) -> Tensor:
-    """Image embeddings; the projection is float32, since bf16 products depend on the size of the batch."""
-    lit = scorer.lit
-    out: Tensor = (
-        scorer.model.visual.head(trunk(scorer, pixels)) if lit else scorer.model.encode_image(pixels)
-    )
-    return out
+    """Image embeddings; LiT's projection is float32 and image by image: products depend on the batch."""
+    if not scorer.lit:
+        whole: Tensor = scorer.model.encode_image(pixels)
+        return whole
+    return torch.cat([scorer.model.visual.head(one) for one in trunk(scorer, pixels).split(1)])
 
 
 def _encoded(scorer: Scorer, pieces: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings.evaluation import LEAST, EvaluateSettings
+from alchemist.core.settings.evaluation import EvaluateSettings
 
 SPLITS = ("evaluation", "clean")  # that generators are measured on
 COLUMNS = ["cluster"]  # of the index that decide which view a pair is in
@@ -60,11 +60,12 @@ def sides(
     Views that are the same as another, and those too small to measure on, have no column.
     Raises Refusal where a split or the deciding view is too small, naming `where`, or has no pair at all.
     """
-    asked = settings.fitted(drawn(rows), where).images
+    settings = settings.fitted(drawn(rows), where)
+    clean = settings.of_clean(int((rows["split"] == "clean").sum()), where)
     prompts, references = [], []
-    for split in SPLITS:
+    for split, asked in zip(SPLITS, (settings.prompts, clean), strict=True):
         part = rows[rows["split"] == split]
-        count = len(part) - _images(part, split, asked or 0, settings)
+        count = len(part) - asked
         prompts.append(part.iloc[count:])
         references.append(part if settings.references == "all" else part.iloc[:count])
     mine, theirs = pd.concat(prompts), pd.concat(references)
@@ -79,19 +80,6 @@ def sides(
     for name, view in kept.items():
         mine, theirs = mine.assign(**{name: view.prompts}), theirs.assign(**{name: view.references})
     return mine, theirs
-
-
-def _images(part: pd.DataFrame, split: str, asked: int, settings: EvaluateSettings) -> int:
-    """Prompts of a split: of the evaluation as many as are asked for, of others no more than fit."""
-    most = settings.most(len(part))
-    if split == "evaluation" or len(part) == 0:
-        return min(asked, most)
-    if most < LEAST:
-        need = LEAST if settings.references == "all" else 2 * LEAST
-        raise Refusal(
-            f"the split {split} has {len(part)} usable pairs; at least {need} are needed to measure on."
-        )
-    return min(asked, most)
 
 
 def _in(name: str, side: pd.DataFrame, rows: pd.DataFrame) -> Mask:
@@ -113,8 +101,6 @@ def _first(rows: pd.DataFrame) -> "pd.Series[str]":
 
 
 def _too_small(view: View, settings: EvaluateSettings, where: str) -> str:
-    if settings.decides == "clean" and not view.prompts.any():
-        return f"{where}.decides is clean, but no pool is named as splits.clean; once and as_is are legal."
     counts = int(view.prompts.sum()), int(view.references.sum())
     return (
         f"{where}.decides is {settings.decides}, which leaves {counts[0]} prompts and {counts[1]} "
@@ -123,7 +109,12 @@ def _too_small(view: View, settings: EvaluateSettings, where: str) -> str:
 
 
 def views(prompts: pd.DataFrame, references: pd.DataFrame, decides: str) -> Mapping[str, View]:
-    """The views that tables as `sides` gives them hold, the one that decides first."""
+    """The views that tables as `sides` gives them hold, the one that decides first.
+
+    Raises Refusal where that one is not among them.
+    """
+    if decides not in prompts:
+        raise Refusal(f"the floors hold no prompts of evaluate.decides {decides}; run dvc repro.")
     names = [name for name in VIEWS if name in prompts and name != decides]
     return {
         name: View(prompts[name].to_numpy(bool), references[name].to_numpy(bool))

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.pool import UserPool
 from alchemist.params.whole import Params
+from alchemist.pools import store
 from alchemist.pools.emoji import EmojiPool
-from alchemist.pools.read import FORMATS
 from alchemist.pruning.laws import kept_count
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.kinds.reference_loss import ReferenceLossRater
@@ -27,21 +28,16 @@ class Counts:
     evaluation: int
     scorer: int
     rated: int
+    clean: int = 0
 
 
-def counted(card: dict[str, Any]) -> Counts:
-    """The counts of a pool by its card.json."""
-    ok = {split: by.get("ok", 0) for split, by in card["counts"].items()}
-    rated = ok["pool"] + sum(lent(card).values())
-    return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated)
-
-
-def lent(card: dict[str, Any]) -> dict[str, int]:
-    """Of every split how many of its usable pairs are a person's own, which are rated too."""
-    if not issubclass(FORMATS[card["settings"]["format"]], UserPool):
-        return {}
-    own = card["sources"].get(card["pool"], {})
-    return {split: by.get("ok", 0) for split, by in own.items() if split != "pool"}
+def counted(folder: Path) -> Counts:
+    """The counts of a pool's folder."""
+    counts, lent = files.read_json(folder / store.CARD)["counts"], store.lent(folder)
+    ok = {split: by.get("ok", 0) for split, by in counts.items()}
+    rated = ok["pool"] + sum(lent.values())
+    clean = ok.get("clean", 0)
+    return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated, clean)
 
 
 def composed(pool: EmojiPool) -> Counts:
@@ -57,7 +53,7 @@ def told(params: Params, counts: Counts) -> list[str]:
         f"{counts.pool:,} pairs in the split pool, {counts.rated:,} pairs rated",
         *_kept(params, counts),
         *_validation(params, counts),
-        _evaluation(params, counts.evaluation),
+        _evaluation(params, counts.evaluation, counts.clean),
         _scorer(params, counts.scorer),
         *_fits(params),
     ]
@@ -121,14 +117,16 @@ def _would_do(params: Params, counts: Counts, least: int) -> str:
     return f"{key}.splits.meta_validation {share:g} would do"
 
 
-def _evaluation(params: Params, pairs: int) -> str:
+def _evaluation(params: Params, pairs: int, clean: int) -> str:
     """Prompts and references of the evaluation."""
     if not pairs:
         return "no evaluation pairs: no cell can be measured; `dvc repro prune` ends with the ids"
-    settings = params.scales[params.scale].evaluate
-    prompts = settings.fitted(pairs, f"scales.{params.scale}.evaluate").prompts
-    beside = pairs if settings.references == "all" else pairs - prompts
-    return f"{prompts:,} prompts and {beside:,} references of {pairs:,} evaluation pairs"
+    where = f"scales.{params.scale}.evaluate"
+    settings = params.scales[params.scale].evaluate.fitted(pairs, where)
+    beside = pairs if settings.references == "all" else pairs - settings.prompts
+    told = f"{settings.prompts:,} prompts and {beside:,} references of {pairs:,} evaluation pairs"
+    more = settings.of_clean(clean, where)
+    return told + (f"; {more:,} prompts of {clean:,} clean ones" if clean else "")
 
 
 def _scorer(params: Params, pairs: int) -> str:

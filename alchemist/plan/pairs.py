@@ -6,11 +6,10 @@ from pathlib import Path
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import PoolSettings, UserPool
-from alchemist.params.sizes import lent
 from alchemist.pools.emoji import EmojiPool
 from alchemist.pools.read import expected
 from alchemist.pools.row import SPLITS
-from alchemist.pools.store import CARD
+from alchemist.pools.store import CARD, lent
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,11 @@ class Pairs:
         return self.pool + self.lent
 
     @property
+    def measured(self) -> int:
+        """Those that generators are measured on."""
+        return self.evaluation + self.clean
+
+    @property
     def encoded(self) -> int:
         """Those that the stage encode reads."""
         read = self.pool + self.meta_val + self.evaluation + self.pretraining + self.clean
@@ -47,7 +51,7 @@ class Pairs:
 def prepared(folder: Path) -> Pairs:
     """Usable pairs of a pool that the stage prepare wrote, by its card."""
     card = files.read_json(folder / CARD)
-    own = lent(card)
+    own = lent(folder)
     return Pairs(
         **{split: card["counts"].get(split, {}).get("ok", 0) for split in SPLITS},
         source="as prepared",

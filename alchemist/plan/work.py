@@ -75,7 +75,8 @@ def _fit(of: Estimates, key: str, value: int | None, peak: cost.Peak) -> Fit:
 def _prompts(of: Estimates) -> int:
     """Images of a checkpoint. Raises Refusal where the evaluation split has too few pairs."""
     where = f"scales.{of.params.scale}.evaluate"
-    return of.scale.evaluate.fitted(of.pairs.evaluation, where).prompts
+    asked = of.scale.evaluate.fitted(of.pairs.evaluation, where)
+    return asked.prompts + asked.of_clean(of.pairs.clean, where)
 
 
 def _encode(job: Job, of: Estimates) -> Work:
@@ -87,7 +88,7 @@ def _encode(job: Job, of: Estimates) -> Work:
 
 def _scorer(job: Job, of: Estimates) -> Work:
     """Features of the evaluation split, and of LiT both locked networks on the split that it learns from."""
-    settings, asked, measured = of.scale.scorer, of.scale.evaluate, of.pairs.evaluation
+    settings, asked, measured = of.scale.scorer, of.scale.evaluate, of.pairs.measured
     taken, (images, words) = of.features(), of.scorer()
     flops, seen, steps = measured * sum(one.flops for one in taken), measured, None
     if asked.clip == LIT:
@@ -106,7 +107,7 @@ def _scorer(job: Job, of: Estimates) -> Work:
 
 def _floors(job: Job, of: Estimates) -> Work:
     """Prompts and references through the codec, features of them, and the scorer on the prompts' sides."""
-    family, asked, every = job.options["--family"], of.scale.evaluate, of.pairs.evaluation
+    family, asked, every = job.options["--family"], of.scale.evaluate, of.pairs.measured
     through, peak = of.recoding(family)
     features, (images, words) = of.features(), of.scorer()
     prompts = _prompts(of)

@@ -64,6 +64,7 @@ class Settled:
     leader: Numbers  # the row of the first pair of its cluster: itself for a pair without copies
     facts: dict[str, Any]
     largest: list[Numbers]  # rows of the largest clusters, the first pair first
+    surplus: NDArray[np.bool_]  # pairs of held-out splits that are dropped copies all the same: not rated
 
 
 def read(folder: Path, sources: Sequence[str], seed: int) -> Pairs:
@@ -105,7 +106,8 @@ def settle(pairs: Pairs, found: Numbers, settings: CopiesSettings) -> Settled:
     3. A cluster lies in the split of its first pair. Of the pool's own pairs those without a group of several
        move there; all others that lie elsewhere stay out, since groups lie in one split too, and what another
        pool holds is held out whole.
-    4. Where copies are dropped, `keep` of each cluster stay among the pool's own pairs in the split pool.
+    4. Where copies are dropped, `keep` of each cluster stay among the pool's own pairs in the split pool. In
+       other splits all stay, and as many of each cluster are rated.
 
     The first is the first in `pairs.order`.
     """
@@ -131,19 +133,21 @@ def settle(pairs: Pairs, found: Numbers, settings: CopiesSettings) -> Settled:
     facts = _facts(pairs, mine, copies, leader) | {"moved": int(moved.sum())}
     largest = _largest(pairs, mine, leader)
     facts |= _drop(settings, facts)
+    surplus = np.zeros(len(found), np.bool_)
     if facts["dropped"]:
         assert settings.keep is not None
         late = _place_in(leader, pairs.order, mine) >= settings.keep
-        reason[mine & late & (split == SPLITS.index("pool"))] = REASONS.index(NEAR)
+        surplus = mine & late & (split != SPLITS.index("pool"))
+        reason[mine & late & ~surplus] = REASONS.index(NEAR)
     counts = np.bincount(reason, minlength=len(REASONS)).tolist()
     facts["left_out"] = {REASONS[code]: count for code, count in enumerate(counts) if code and count}
-    return Settled(split, reason, leader, facts, largest)
+    return Settled(split, reason, leader, facts, largest, surplus)
 
 
 def untouched(pairs: Pairs) -> Settled:
     """All pairs as they were read, each a cluster of its own."""
     rows = np.arange(len(pairs.key))
-    return Settled(pairs.split, np.zeros(len(rows), np.uint8), rows, {}, [])
+    return Settled(pairs.split, np.zeros(len(rows), np.uint8), rows, {}, [], np.zeros(len(rows), np.bool_))
 
 
 def check(pairs: Pairs, settled: Settled) -> None:

@@ -63,7 +63,7 @@ def _index(source: Path, draft: Path, pairs: Pairs, settled: Settled) -> Counts:
             rows.loc[usable, "split"] = words[split]
             rows.loc[usable, "reason"] = reasons[reason]
             rows.loc[usable, "status"] = np.where(reason == 0, "ok", "rejected")
-            rows.loc[usable, "lent"] = own & (split != SPLITS.index("pool"))
+            rows.loc[usable, "lent"] = own & (split != SPLITS.index("pool")) & ~settled.surplus[here]
             rows.loc[usable, "cluster"] = pairs.key[settled.leader[here]]
             writer.write_table(_table(batch, rows))
             _count(counts, rows)

@@ -225,6 +225,16 @@ def rated(index: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([usable(index, "pool"), lent])
 
 
+def lent(folder: Path) -> dict[str, int]:
+    """How many usable pairs of each split are lent to it; the index is streamed."""
+    counts: Counter[str] = Counter()
+    with pq.ParquetFile(folder / INDEX) as index:
+        for batch in index.iter_batches(columns=["split", "status", "lent"]):
+            rows = batch.to_pandas()
+            counts.update(rows["split"][rows["lent"] & (rows["status"] == "ok") & (rows["split"] != "pool")])
+    return dict(counts)
+
+
 def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     """Images (n, resolution, resolution, 3) of n rows of the index, in their order; repeats allowed.
 

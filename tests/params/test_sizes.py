@@ -1,11 +1,15 @@
 """Sizes by the counts of a pool: what is told, and what is refused with the largest legal value."""
 
+import dataclasses
 import re
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from params_helpers import edited
 
+from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import ScorerSettings
 from alchemist.params import sizes
@@ -105,18 +109,28 @@ def test_the_scorers_batch_fits_what_it_is_fitted_on() -> None:
             settings.taken(pairs)
 
 
-def card(kind: str) -> dict[str, Any]:
-    own = {"pool": {"ok": 50, "unreadable image": 3}, "meta_val": {"ok": 4}, "evaluation": {}, "scorer": {}}
-    other = {"pool": {}, "meta_val": {}, "evaluation": {"ok": 30}, "scorer": {}}
-    whole = own | {"evaluation": {"ok": 30}}
-    return {
-        "pool": "mine",
-        "settings": {"format": kind},
-        "counts": whole,
-        "sources": {"mine": own, "b": other},
+def test_lent_pairs_are_counted_among_the_rated_where_they_are_usable(tmp_path: Path) -> None:
+    counts = {
+        "pool": {"ok": 2, "empty caption": 1},
+        "meta_val": {"ok": 3},
+        "evaluation": {"ok": 1},
+        "scorer": {},
     }
+    files.write_json(tmp_path / "card.json", {"counts": counts})
+    rows = [
+        ("pool", "ok", False), ("pool", "ok", False), ("pool", "rejected", False), ("meta_val", "ok", True),
+        ("meta_val", "ok", False), ("meta_val", "ok", True), ("evaluation", "ok", False),
+        ("scorer", "rejected", True),
+    ]  # fmt: skip
+    index = pd.DataFrame(rows, columns=["split", "status", "lent"])
+    index.to_parquet(tmp_path / "index.parquet", index=False)
+    assert sizes.counted(tmp_path) == Counts(pool=2, meta_val=3, evaluation=1, scorer=0, rated=4)
 
 
-def test_own_pairs_of_every_split_are_rated_and_those_of_other_pools_are_not() -> None:
-    assert sizes.counted(card("folder")) == Counts(pool=50, meta_val=4, evaluation=30, scorer=0, rated=54)
-    assert sizes.counted(card("emoji")).rated == 50  # a composed split is no part of the pool
+def test_a_clean_split_is_told_and_has_to_be_there_where_it_decides() -> None:
+    clean = dataclasses.replace(ART, clean=40)
+    assert "20 prompts of 40 clean ones" in told(clean)
+    with pytest.raises(Refusal, match="the split clean has 7 usable pairs; at least 8 are needed"):
+        told(dataclasses.replace(ART, clean=7))
+    with pytest.raises(Refusal, match=r"evaluate\.decides is clean, but no pool is named as splits\.clean"):
+        told(ART, scales__tiny__evaluate={"decides": "clean"})

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from alchemist.core.refusal import Refusal
@@ -56,11 +57,11 @@ def test_nothing_is_guessed(tmp_path: Path, form: str, why: str) -> None:
 
 def test_a_prepared_pool_has_counted_itself(tmp_path: Path) -> None:
     counts = {"pool": {"ok": 5, "empty caption": 2}, "meta_val": {"ok": 3}, "evaluation": {"ok": 2}}
-    other = {"evaluation": {"ok": 2}}
-    own = {"pool": {"ok": 5}, "meta_val": {"ok": 3}, "scorer": {"ok": 4}}
-    card = {"counts": {**counts, "scorer": {"ok": 4}}, "sources": {"mine": own, "other": other}}
-    card |= {"pool": "mine", "settings": {"format": "folder"}}
-    (tmp_path / "card.json").write_text(json.dumps(card))
+    (tmp_path / "card.json").write_text(json.dumps({"counts": {**counts, "scorer": {"ok": 4}}}))
+    splits = ["pool"] * 5 + ["meta_val"] * 3 + ["evaluation"] * 2 + ["scorer"] * 4
+    index = pd.DataFrame({"split": splits, "status": "ok"})
+    index["lent"] = index["split"].isin(["meta_val", "scorer"])
+    index.to_parquet(tmp_path / "index.parquet", index=False)
     found = prepared(tmp_path)
     assert found == Pairs(5, 3, 2, 4, "as prepared", lent=7, lent_scorer=4)
     assert (found.rated, found.encoded, found.total) == (12, 14, 14)

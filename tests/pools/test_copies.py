@@ -92,7 +92,10 @@ def test_neither_the_order_nor_the_format_of_files_changes_anything(tmp_path):
     assert facts["moved"] >= 5
     ok = first[first["status"] == "ok"]
     assert (ok.groupby("cluster")["split"].nunique() == 1).all()
-    assert (ok["lent"] == (ok["split"] != "pool")).all()
+    assert not ok["lent"][ok["split"] == "pool"].any()
+    held = ok[ok["split"] != "pool"]
+    assert (held.groupby("cluster")["lent"].sum() == 1).all()
+    assert not held["lent"].all()
 
 
 def test_of_exact_duplicates_one_stays_by_a_hash_of_seed_and_id(tmp_path):
@@ -145,6 +148,8 @@ def test_copies_are_dropped_in_the_split_pool_where_there_are_many(tmp_path, dro
         assert len(sizes) == 20
         assert set(sizes["pool"]) == {keep if facts["dropped"] else 3}
         assert set(sizes.drop("pool")) == {3}
+        held = ok[ok["split"] != "pool"]  # copies that are no more rated than those of the split pool
+        assert set(held.groupby("cluster")["lent"].sum()) == {keep if facts["dropped"] else 3}
         late = index[index["reason"] == base.NEAR]
         assert (late["split"] == "pool").all()
         assert len(late) == (len(sizes["pool"]) * (3 - keep) if facts["dropped"] else 0)
@@ -346,6 +351,6 @@ def test_groups_or_clusters_in_two_splits_stop_the_stage():
         pairs = copies.Pairs(
             apart, np.arange(2), np.zeros(2, np.uint8), split, group, apart, apart, pixels, 0
         )
-        done = copies.Settled(split, np.zeros(2, np.uint8), np.array(leader), {}, [])
+        done = copies.Settled(split, np.zeros(2, np.uint8), np.array(leader), {}, [], np.zeros(2, np.bool_))
         with pytest.raises(AssertionError, match="in two splits"):
             copies.check(pairs, done)

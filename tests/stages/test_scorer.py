@@ -1,5 +1,6 @@
 """What the stage scorer passes on: which pairs it is fitted to, and on which it is measured."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from stage_grid import Grid
 
 from alchemist.core import files, stateless
+from alchemist.core.refusal import Refusal
 from alchemist.measures import clip_score, scorers
 from alchemist.pools import store
 from stages.scorer import HELD_OUT
@@ -65,3 +67,18 @@ def test_the_features_are_those_of_the_evaluation_pairs_in_their_order(grid: Gri
     found = np.load(grid.folder / "data/scorer/features.npy")
     expected = grid.features_of(grid.images(grid.index("evaluation")))
     assert np.allclose(found, expected, atol=1e-3)
+
+
+def test_a_pool_without_pairs_to_fit_on_is_refused_before_any_image_is_read(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = grid.folder / "data/bare"
+    shutil.copytree(grid.folder / "data/pool", folder)
+    index = pd.read_parquet(folder / store.INDEX)
+    index[index["split"] != "scorer"].to_parquet(folder / store.INDEX, index=False)
+    files.write_manifest(folder)
+    monkeypatch.setattr(store, "images", None)
+    with pytest.raises(
+        Refusal, match=r"evaluate\.clip is lit, .* no pair in it \(splits\.scorer is 0\); set it"
+    ):
+        grid("scorer", pool="data/bare", scale="tiny", out="data/no", time_out="data/no.json")

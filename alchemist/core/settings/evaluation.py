@@ -170,6 +170,24 @@ class EvaluateSettings(Settings):
         subset, grid = min(self.kid_subset_size, images // 2), min(self.grid, images)
         return self.model_copy(update={"images": images, "kid_subset_size": subset, "grid": grid})
 
+    def of_clean(self, pairs: int, where: str = "evaluate") -> int:
+        """Prompts of a clean split of so many pairs, by settings that are `fitted`; 0 where there is none.
+
+        As many as fit, and no more than of the evaluation split. Raises Refusal where too few fit, or where
+        the split decides and is not there.
+        """
+        if pairs == 0 and self.decides == "clean":
+            raise Refusal(
+                f"{where}.decides is clean, but no pool is named as splits.clean; once and as_is are legal."
+            )
+        most = self.most(pairs)
+        if pairs and most < LEAST:
+            need = LEAST if self.references == "all" else 2 * LEAST
+            raise Refusal(
+                f"the split clean has {pairs} usable pairs; at least {need} are needed to measure on."
+            )
+        return min(self.prompts, most)
+
     @property
     def prompts(self) -> int:
         """`images` of settings that are `fitted`."""

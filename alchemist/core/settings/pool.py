@@ -33,7 +33,11 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SplitSettings(Settings):
-    """What is held out: shares of the pool's own groups (the rest is the split pool), or other pools."""
+    """What is held out: shares of the pool's own groups (the rest is the split pool), or other pools.
+
+    A share takes no pair from the ids: those lent are rated too. The defaults give a pool of 5,000 pairs some
+    250 to validate on and 500 prompts beside 500 references, and leave cells half of it (docs/own_pairs.md).
+    """
 
     meta_validation: Share | FromPool = Field(
         default=0.05, description="share on which a rater's proxy is validated, or {pool: NAME}"
