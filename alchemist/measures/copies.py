@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import faiss  # type: ignore[import-untyped]
+import faiss
 import numpy as np
 import pandas as pd
 import torch
@@ -28,9 +28,9 @@ THUMB_SHARE = 2 / 3  # of the squared length
 BATCH = 50  # pictures
 BLOCK = 1024  # pairs that are compared among themselves
 CANDIDATES = 8  # nearest leaders asked of the index
-CELLS = 4  # for one pair, times the root of their number
+CELLS = 2  # times the root of the number of pairs
 EXACT = 4096  # pairs up to which the index has one cell
-PROBES = 16  # cells that are searched
+PROBES = 32  # cells that are searched
 GRID = 2048.0  # a value of a vector is a multiple of 1 / GRID
 DIGITS = 6  # of a cosine
 
@@ -51,7 +51,8 @@ def embed(
     """Writes a vector of the picture of every row (with `store.PLACE`): `out`, float16 (N, 128), length one.
 
     Two things side by side: EfficientNet-Lite0's features of the picture at `DETAIL` px, and a thumbnail less
-    its mean. At full detail the features of a picture and its JPEG differ more than those of two pictures; the thumbnail keeps what compression, resizing, light and noise leave, and the features bear a crop. An
+    its mean. At full detail the features of a picture and its JPEG differ more than those of two pictures;
+    the thumbnail keeps what compression, resizing, light and noise leave, and the features bear a crop. An
     orthogonal projection to 128 values keeps a cosine c within some (1 - c^2) / 11, and a million pairs in
     256 MB. It is random, keyed by the seed: directions fitted to a pool would make a threshold mean another
     thing in each. Streamed, as `vectors.write`.
@@ -94,13 +95,13 @@ def clusters(
     """The row of every row's leader (N,): of itself for a leader and for one without copies.
 
     `file`: .npy (N, d), as `embed` writes it. `captions`: `pools.captions.hashes`. `pixels`: hashes of the
-    decoded pictures, 0 where there is none. `order`: the rows from first to last, by a hash of their ids. Rows
-    of equal pixels are one, the first of them; its caption is the one that counts. A row is a near copy of a
-    leader of its caption from `threshold` on, and of any from `threshold_other` on.
+    decoded pictures, 0 where there is none. `order`: the rows from first to last, by a hash of their ids.
+    Rows of equal pixels are one, the first of them; its caption is the one that counts. A row is a near copy
+    of a leader of its caption from `threshold` on, and of any from `threshold_other` on.
 
     A function of the set of rows, and the same on any number of threads: vectors are rounded to a grid on
     which sums of products are exact in float32, so that no order of summation shows. What the index does not
-    find is a copy that is kept. Memory: 2 d + 60 bytes a row.
+    find is a copy that is kept. Memory: some 500 bytes a row of 128 values.
     """
     first = _first_of_equal(pixels, order)
     rows = order[first[order] == order]
@@ -168,7 +169,7 @@ def _lengths(own: Floats) -> Doubles:
 class _Leaders:
     """The leaders so far, in an index of cells: each lies in the cell of the nearest of some fixed points.
 
-    The points are the first rows themselves, so that nothing is fitted. A place is where a row stands in `rows`.
+    The points are the first rows themselves: nothing is fitted. A place is where a row stands in `rows`.
     """
 
     def __init__(self, file: Path, rows: Ints, captions: Words) -> None:

@@ -72,7 +72,7 @@ def crowd():
 
 @pytest.mark.parametrize("other", [0.98, None, 0.9])
 def test_leaders_equal_a_plain_loop_over_all_pairs(tmp_path, crowd, other, monkeypatch):
-    """In blocks of any size, and with one candidate of the index alone, so that the exact search has to help."""
+    """In blocks of any size, and with one candidate of the index, so that the exact search has to help."""
     settings = CopiesSettings(threshold=0.9, threshold_other=other)
     order = stateless.generator("order").permutation(400)
     expected = plainly(*crowd, order, settings)
@@ -133,7 +133,7 @@ def test_equal_pixels_are_one_whatever_their_captions_and_vectors(tmp_path):
 
 
 def test_a_flood_of_one_blank_picture_is_one_cluster(tmp_path, monkeypatch):
-    """100,000 of equal pixels are one row of the comparison; 3,000 that differ a little are one cluster."""
+    """100,000 of equal pixels are one row to compare; 3,000 that nearly are, a cluster."""
     asked = []
     within = copies._within
     monkeypatch.setattr(copies, "_within", lambda *given: (asked.append(len(given[2])), within(*given)))
@@ -160,7 +160,7 @@ def test_zeros_and_single_rows(tmp_path):
 
 
 def test_cells_find_nearly_all_copies(tmp_path, monkeypatch):
-    """Some 60 cells of the index instead of one: 2,000 directions, and a copy of each at a cosine near .97."""
+    """Some 60 cells of the index instead of one: 2,000 directions, and a copy of each near .97."""
     monkeypatch.setattr(copies, "EXACT", 100)
     chance = stateless.generator("cells")
     once = vectors.unit(chance.normal(size=(2000, WIDTH)))
