@@ -17,7 +17,7 @@ from alchemist.core.settings.model import model_settings
 from alchemist.core.settings.rater import SeededRater
 from alchemist.models import family
 from alchemist.models.encoded import CODEC, Encoded
-from alchemist.raters import bill
+from alchemist.raters import bill, signs
 from alchemist.raters.network import Rater
 from alchemist.raters.run import Run
 from alchemist.raters.table import KINDS, rater_settings
@@ -97,6 +97,7 @@ def run(
             assets=assets, drafts=drafts,
         )  # fmt: skip
         found = KINDS[settings.kind].rate(rating, settings)
+        noted = signs.signs(settings, budget, found.log, found.rating, len(rating.validation))
         bill.write_table(out, ids.to_numpy(), found.rating, rated["lent"].to_numpy())
         logged = [row.pop("seconds") for row in found.log]
         seconds = bill.clocked(
@@ -111,10 +112,11 @@ def run(
             "seed": seed,
             "kind": settings.kind,
             "pairs": len(ids),
+            "signs": signs.written(noted),
         }
         files.write_json(drafts / "rating.json", facts)
         state.clear()
-    print(f"wrote {out} and {log_out}")
+    print(*signs.lines(noted), f"wrote {out} and {log_out}", sep="\n")
     return {
         "seconds": seconds,
         "score_seconds": found.score_seconds,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from alchemist.analysis import results, statistics
+from alchemist.analysis.advice import as_json
 from alchemist.analysis.claims import verdicts
 from alchemist.analysis.cost import Bills
 from alchemist.analysis.grid import Study
@@ -24,7 +25,7 @@ from alchemist.pools.read import pool_settings
 from alchemist.pools.truth import read_labels, read_truth
 from alchemist.pruning.samplers import selection_settings
 from alchemist.raters.table import rater_settings
-from alchemist.report import page, pictures, verdict_tables
+from alchemist.report import advice, page, pictures, verdict_tables
 from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
 from stages import stage
 
@@ -132,9 +133,12 @@ def run(
         with files.whole(out / f"{name}.csv") as draft:
             rows.assign(**which).to_csv(draft, index=False)
     files.write_json(out / "summary.json", results.summary(study, table))
+    advised = advice.advice_of(material)
+    said = advice.sentences(material, advised)
+    files.write_json(out / "advice.json", as_json(advised, said))
     with files.whole(out / "index.html") as draft:
         draft.write_text(html)
-    print(f"wrote {out / 'index.html'}: {len(study.cells())} cells")
+    print(*said, f"wrote {out / 'index.html'}: {len(study.cells())} cells", sep="\n")
 
 
 def in_force(study: Study) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def score(
     """Made-up figures: every cell's differ, and every checkpoint's. Without a likelihood there is no NLL."""
     budget = 12000
     number += noise * float(stateless.generator("score", cell.name).normal())
-    points = {budget: ["equal_epochs", "equal_images"]} if cell.selection == FULL else {
+    points = {budget: ["equal_epochs", "equal_images"]} if cell.ratio == 1 else {
         round(cell.ratio * budget): ["equal_epochs"], 9000: ["curve"], budget: ["equal_images"]
     }  # fmt: skip
     checkpoints = [
@@ -160,7 +160,8 @@ def build(
                 kept_in.parent.mkdir(parents=True, exist_ok=True)
                 drawn.to_frame("id").to_parquet(kept_in)
     for number, cell in enumerate(study.cells()):
-        kept = len(ids) if cell.selection == FULL else laws.kept_count(len(ids), cell.ratio)
+        subset = data / "subsets" / cell.selection / str(cell.ratio) / f"{cell.seed}.parquet"
+        kept = len(ids) if cell.selection == FULL else len(pd.read_parquet(subset))
         at_home = study.grid.family_of(cell.model) == study.grid.home  # the others have no likelihood
         made = score(cell, kept, number, noise, likelihood if at_home else None)
         made["floors"] |= {} if at_home else {"fd_reconstruction": made["floors"]["fd_lite0"]}

@@ -23,7 +23,9 @@ RECORDER = """#!/bin/sh
 printf '%s\\n' "$@" END >> asked
 echo edited > params.yaml
 mkdir -p reports/figures
-for name in index.html table.csv contrasts.csv verdicts.csv summary.json; do echo made > reports/$name; done
+for name in index.html table.csv contrasts.csv verdicts.csv summary.json advice.json; do
+  echo made > reports/$name
+done
 """
 
 
@@ -88,8 +90,23 @@ def test_the_small_study_has_seeds_a_primary_contrast_and_every_row_of_the_claim
     )
     assert grid.transfer.models
     assert sorted(path.name for path in (tmp_path / "reports/small").iterdir()) == [
-        "contrasts.csv", "figures", "index.html", "summary.json", "table.csv", "verdicts.csv",
+        "advice.json", "contrasts.csv", "figures", "index.html", "summary.json", "table.csv", "verdicts.csv",
     ]  # fmt: skip
+
+
+def test_the_pilot_has_two_seeds_a_random_half_and_a_short_budget_and_leaves_its_advice(
+    tmp_path: Path,
+) -> None:
+    assert study(tmp_path, "pilot").returncode == 0
+    [(_, params)] = runs(tmp_path)
+    grid, tiny = params.grid, params.scales["tiny"]
+    assert (params.scale, grid.seeds, grid.whole()) == ("pilot", (0, 1), ["xs"])
+    arms = {"random", "loss_low", "loss_middle", "loss_high", "alchemist", "best", "cluster_balance"}
+    assert arms | {"caption_quota"} == set(grid.selections)
+    assert ("without_copies", 1.0) in grid.arms()
+    assert params.scales["pilot"].train.images < tiny.train.images
+    assert params.scales["pilot"].rate.images < tiny.rate.images
+    assert (tmp_path / "reports/pilot/advice.json").is_file()
 
 
 def test_another_pool_leaves_its_table_beside(tmp_path: Path) -> None:

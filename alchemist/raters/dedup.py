@@ -44,6 +44,22 @@ def novelty(
     return out
 
 
+def balance(embeddings: Path, ids: list[str], clusters: int | None, seed: int) -> NDArray[np.float64]:
+    """Ratings (N,): minus the place of a pair in its k-means cluster, in an order by seed and id.
+
+    `embeddings` and `clusters` as in `novelty`. The best K then are a balanced quota: of no cluster more than
+    one above that of any other that has pairs left. A function of the set of pairs.
+    """
+    draws = stateless.id_uniforms(ids, "cluster balance", seed)
+    count = clusters if clusters is not None else max(1, round(len(ids) ** 0.5))
+    labels, _ = _clustered(embeddings, np.argsort(draws), count, seed)
+    order = np.lexsort((draws, labels))
+    sizes = np.bincount(labels, minlength=count)
+    out = np.empty(len(ids))
+    out[order] = (np.cumsum(sizes) - sizes)[labels[order]] - np.arange(len(ids))
+    return out
+
+
 def _clustered(
     embeddings: Path, order: NDArray[np.int64], clusters: int, seed: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:

@@ -25,6 +25,7 @@ NAMES = (
     "random",
     "clip_score",
     "semdedup",
+    "cluster_balance",
     "aesthetic",
     "clarity",
     "frequency",

@@ -8,6 +8,7 @@ from alchemist.analysis.metrics import hundredfold
 from alchemist.analysis.results import summary
 from alchemist.analysis.words import percent
 from alchemist.pools.copies import SHOWN
+from alchemist.report.advice import advice_part
 from alchemist.report.agreement_tables import agreement_tables
 from alchemist.report.category_tables import category_tables
 from alchemist.report.copies_tables import copies_tables
@@ -22,6 +23,7 @@ from alchemist.report.pictures import EXAMPLES, example_rows, sheets
 from alchemist.report.preference_table import preference_table
 from alchemist.report.reference_tables import reference_tables
 from alchemist.report.result_tables import result_tables
+from alchemist.report.sign_tables import sign_tables
 from alchemist.report.story import caveats, story
 from alchemist.report.verdict_tables import contrast_table, left_out, verdict_tables
 
@@ -36,6 +38,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "caveats": caveats(material),
         "seeds": len(material.study.grid.seeds),
         "confidence": percent(material.confidence),
+        "advice": advice_part(material),
         "results": result_tables(material),
         "categories": category_tables(material),
         "references": reference_tables(material),
@@ -59,6 +62,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "sheets": sheets(material),
         "rating": rater_training(material, figures),
         "copies": copies_tables(material),
+        "signs": sign_tables(material),
         "ledger": ledger_table(accounts),
         "splits": split_table(material.pool_card),
         "provenance": facts(material),

@@ -43,7 +43,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "pool is 'coyo'; legal values are emoji, emoji_crowded, emoji_neutral, mine, icons, laion30m, "
             "hpdv3_2m, flux_reason_6m, mjhq30k.",
         ),
-        ("scale", 3, "scale is 3; legal values are tiny, small, paper, tiny_paper_metrics."),
+        ("scale", 3, "scale is 3; legal values are tiny, small, pilot, paper, tiny_paper_metrics."),
         ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, roles,"),
         ("roles.proxy", "xl", "roles.proxy is 'xl'; legal values are xs, s, m,"),
         (

@@ -21,7 +21,7 @@ from alchemist.measures import clip_score, features, scorers, vectors
 from alchemist.pools import store
 from alchemist.pools.store import Row, read_index, write_pool
 from alchemist.raters import aesthetic, dedup
-from alchemist.raters.dedup import novelty
+from alchemist.raters.dedup import balance, novelty
 from stages import embedding
 
 REPO = Path(__file__).parents[2]
@@ -217,12 +217,34 @@ def test_out_of_reach_the_predictor_is_one_sentence(offline):
     assert aesthetic.REPOSITORY in str(told.value)
 
 
+def test_the_best_of_a_balanced_rating_are_an_equal_share_of_every_cluster(tmp_path):
+    """Three clusters of 150, 100 and 12: the least is kept whole, and the two others share what is left."""
+    cluster = np.repeat([0, 1, 2], [150, 100, 12])
+    vectors = np.eye(3, 20)[cluster] + 0.02 * stateless.generator("near").normal(size=(262, 20))
+    rating = balance(stored(tmp_path, vectors), names(262), 3, 0)
+    for count, expected in ((30, [10, 10, 10]), (112, [50, 50, 12]), (252, [140, 100, 12])):
+        kept = np.argsort(-rating, kind="stable")[:count]
+        assert np.abs(np.bincount(cluster[kept], minlength=3) - expected).max() <= 1
+    assert sorted(-rating[cluster == 1]) == list(range(100))
+
+
+def test_a_balanced_rating_does_not_depend_on_the_order_of_the_pairs(tmp_path, cloud):
+    ids = np.array(names(300))
+    first = balance(stored(tmp_path, cloud), list(ids), 3, 5)
+    order = np.random.default_rng(0).permutation(300)
+    again = balance(stored(tmp_path, cloud[order]), list(ids[order]), 3, 5)
+    assert (again == first[order]).all()
+    assert (balance(stored(tmp_path, cloud), list(ids), 3, 6) != first).any(), "the seed draws the order"
+
+
 # --- the stage ---
 
 RATERS = {
     "match": {"kind": "clip_score", "direction": 1},
     "mismatch": {"kind": "clip_score", "direction": -1},
     "dedup": {"kind": "semdedup", "direction": 1, "clusters": None, "keep": "hard", "seed": 0},
+    "even": {"kind": "cluster_balance", "clusters": 5},
+    "crowd": {"kind": "cluster_balance", "clusters": 500},
     "many": {"kind": "semdedup", "direction": 1, "clusters": 500, "keep": "hard", "seed": 0},
     "pretty": {"kind": "aesthetic", "direction": 1},
     "sharp": {"kind": "clarity", "direction": 1},
@@ -272,7 +294,7 @@ def facts_of(space, rater, kind):
 def test_the_stage_writes_cosines_of_image_and_caption(space, pool, stage):
     stage("mismatch")
     index = read_index(pool)
-    rows = index[index["split"] == "pool"]
+    rows = index[index["split"] == "pool"].sort_values("id")
     table = pd.read_parquet(space / "mismatch.parquet")
     assert table["id"].tolist() == rows["id"].tolist()
     judge = scorers.load_lit(space / "scorer")
@@ -289,7 +311,7 @@ def test_the_stage_writes_cosines_of_image_and_caption(space, pool, stage):
 
 def test_the_stage_rates_copies_last(space, pool, stage):
     stage("dedup")
-    table = pd.read_parquet(space / "dedup.parquet")
+    table = pd.read_parquet(space / "dedup.parquet").set_index("id").loc[names(55)].reset_index()
     rating = table["rating"].to_numpy()
     pairs = np.arange(5, 55, 6)  # a copy, after its original
     assert table["id"].iloc[pairs].tolist() == [f"id-{i}" for i in pairs]
@@ -299,9 +321,20 @@ def test_the_stage_rates_copies_last(space, pool, stage):
     assert facts_of(space, "dedup", "semdedup")["score_flops"] > 0
 
 
+def test_the_stage_rates_by_places_within_clusters(space, pool, stage):
+    stage("even")
+    rating = pd.read_parquet(space / "even.parquet")["rating"]
+    places = (-rating).value_counts().sort_index()
+    assert places.index[0] == 0
+    assert places.iloc[0] == 5  # a first of every cluster
+    assert (places.diff().dropna() <= 0).all()
+    assert facts_of(space, "even", "cluster_balance")["score_flops"] > 0
+
+
 @pytest.mark.parametrize(
     ("rater", "words"),
     [
+        ("crowd", "raters.crowd.clusters is 500; the pool has 55 usable pairs"),
         ("many", "raters.many.clusters is 500; the pool has 55 usable pairs"),
         ("sharp", "raters.sharp.kind is 'clarity'; legal values in grid.embeddings are clip_score"),
         ("pretty", "raters.pretty.kind is aesthetic"),

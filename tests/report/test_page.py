@@ -23,8 +23,8 @@ def test_a_page_in_one_file_without_scripts_and_with_escaped_captions(world: Pat
 def test_every_section_stands_in_its_order(world: Path) -> None:
     page = (world / "reports" / "index.html").read_text()
     wanted = [
-        "results", "verdicts", "contrasts", "agreement", "cost", "paper", "curves", "makeup", "examples",
-        "samples", "rating", "ledger", "facts",
+        "advice", "results", "verdicts", "contrasts", "agreement", "cost", "paper", "curves", "makeup",
+        "examples", "samples", "rating", "signs", "ledger", "facts",
     ]  # fmt: skip
     assert re.findall(r'<h2 id="(\w+)"', page) == wanted
     assert part(page, "examples").count("<img") == 60
@@ -39,8 +39,8 @@ def test_equal_inputs_give_equal_bytes(world: Path, monkeypatch: pytest.MonkeyPa
     again = run(world, monkeypatch, "again")
     first = {p.relative_to(world / "reports"): p.read_bytes() for p in (world / "reports").rglob("*.*")}
     assert first == {p.relative_to(again): p.read_bytes() for p in again.rglob("*.*")}
-    # Page and tables; curves, deciles of four raters, rater training, figures 3 and 6 of the paper.
-    assert len(first) == 5 + 4 + 4 + 5 + 1 + 4
+    # Page, tables and advice; curves, deciles of four raters, rater training, figures 3 and 6 of the paper.
+    assert len(first) == 6 + 4 + 4 + 5 + 1 + 4
 
 
 def test_two_seeds_and_no_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

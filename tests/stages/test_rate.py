@@ -19,6 +19,7 @@ from alchemist.models.family import Generator
 from alchemist.models.training import train
 from alchemist.raters import meta, proxy, score
 from alchemist.raters.network import Group
+from alchemist.raters.signs import at_end
 
 
 def rows(grid: Grid) -> tuple[PoolRows, ValidationRows]:
@@ -193,3 +194,14 @@ def test_el2n_is_a_mean_over_the_errors_at_the_checkpoints_alone(grid: Grid, tmp
 @pytest.mark.parametrize("rater", ["alchemist", "loss", "random"])
 def test_a_table_rates_every_usable_pair_of_the_pool_and_no_other(grid: Grid, rater: str) -> None:
     assert set(grid.rate(rater).index) == set(grid.index("pool")["id"])
+
+
+def test_the_bill_holds_the_signs_of_its_own_log_and_of_the_split_that_validated(grid: Grid) -> None:
+    for rater in ("alchemist", "loss"):
+        grid.rate(rater)
+    facts, budget = bill(grid, "alchemist"), grid.scale.rate
+    found = {one["name"]: one for one in facts["signs"]}
+    assert found["passes"]["value"] == budget.images / len(rows(grid)[1])
+    assert found["gate_zero"]["value"] == pytest.approx(at_end(facts["log"], "gate"))
+    assert found["passes"]["threshold"] == budget.signs.passes
+    assert [one["name"] for one in bill(grid, "loss")["signs"]] == ["equal"]

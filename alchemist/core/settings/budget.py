@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from alchemist.core.settings import Settings
+from alchemist.core.settings.signs import SignSettings
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Precision = Literal["auto", "bf16", "fp32"]
@@ -93,3 +94,6 @@ class RateSettings(Settings):
     )
     score_batch: int = Field(default=64, ge=1, description="pairs rated at once; no rating depends on it")
     precision: Precision = Field(default="auto", description=f"{FAST}; exact credits are of it too")
+    signs: SignSettings = Field(
+        default=SignSettings(), description="bounds of what may tell a rating that should not be used"
+    )
