@@ -148,7 +148,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "pools.emoji.meta_validation.pairs",
             12,
-            "split has 12 pairs; pools.emoji.meta_validation.pairs 50 would",
+            "split has 12 pairs; pools.emoji.meta_validation.pairs 100 would",
         ),
         ("codecs.star.fit.images", 640, "images should be at least 200 batches of 32"),
         (

@@ -62,7 +62,7 @@ class MetaRater(SeededRater):
         default=10, ge=1, description="equal parts of the run, between which the weight falls"
     )
     least_validation: int = Field(
-        default=50,
+        default=100,
         ge=1,
         description="pairs that the meta-validation split should have; fewer are refused (docs/own_pairs.md)",
     )
