@@ -50,7 +50,9 @@ def run(
     ):
         shutil.copytree(codec, draft / encoded.CODEC)
         writer.rows(rows)
-        with tqdm(total=len(rows), unit="img", desc="images") as bar:
+        count = len(rows)
+        del rows  # a pool's ids are not wanted in memory while its images pass
+        with tqdm(total=count, unit="img", desc="images") as bar:
             tick = threads.steering(bar.update, device)
             for pixels in store.batches(pool, SPLITS, settings.batch, lent=True):
                 writer.append(images.encode(pixels))
@@ -58,7 +60,7 @@ def run(
         with tqdm(total=len(captions), unit="caption", desc="captions") as bar:
             tick = threads.steering(bar.update, device)
             writer.captions(words.states(captions, settings.batch, tick))
-    print(f"wrote {out}: {len(rows)} pairs, {len(captions)} distinct captions")
+    print(f"wrote {out}: {count} pairs, {len(captions)} distinct captions")
     return {"flops": float(counter.get_total_flops())}
 
 
