@@ -34,7 +34,7 @@ def run(
         prompts, beside = references.sides(rows, scale.evaluate, f"{where}.evaluate")
         view = references.views(prompts, beside, scale.evaluate.decides)[scale.evaluate.decides].sizes()
         typer.echo(
-            f"of them {view['n']:,} prompts and {view['reference_n']:,} references decide "
+            f"{view['n']:,} prompts and {view['reference_n']:,} references decide "
             f"(evaluate.decides: {scale.evaluate.decides})"
         )
     if counts.scorer and scale.evaluate.clip == LIT:

@@ -79,9 +79,9 @@ def sample_settings(value: Any, where: str) -> dict[str, Settings]:
     return _by_family(value, where, "LAW", "a law")
 
 
-def codec_settings(value: Any, where: str) -> dict[str, Settings]:
+def codec_settings(value: Any, where: str) -> dict[str, FamilyCodec]:
     """The codecs of all families that the block at `where` names."""
-    return _by_family(value, where, "CODEC", "a block")
+    return cast(dict[str, FamilyCodec], _by_family(value, where, "CODEC", "a block"))
 
 
 def _by_family(value: Any, where: str, kind: str, what: str) -> dict[str, Settings]:
