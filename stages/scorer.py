@@ -59,9 +59,9 @@ def run(
         card["weights"] = digests  # by which what is generated has to be measured too
     with FlopCounterMode(display=False) as counter, files.whole_folder(out) as draft:
         if evaluate.clip == LIT:
-            pairs = store.rows(pool, ("scorer",), ["caption", "group", *store.PLACE])
-            held = scorer_split.held_out(pairs, settings, f"scales.{scale}.scorer")
-            train, rest = pairs[~held], pairs[held]
+            pairs = store.rows(pool, ("scorer",), ["caption", *scorer_split.COLUMNS, *store.PLACE])
+            fitted, examined = scorer_split.divided(pairs, settings, f"scales.{scale}.scorer")
+            train, rest = pairs[fitted], pairs[examined]
             order = store.forward(train)
             passing = images(train.iloc[order], scorers.AT_ONCE, "scorer")
             scorer = scorers.fit_lit(passing, list(train["caption"]), settings, device, order)

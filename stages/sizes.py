@@ -38,8 +38,8 @@ def run(
             f"(evaluate.decides: {scale.evaluate.decides})"
         )
     if counts.scorer and scale.evaluate.clip == LIT:
-        pairs = store.rows(pool, ("scorer",), ["id", "group"])
-        scorer_split.held_out(pairs, scale.scorer, f"{where}.scorer")
+        pairs = store.rows(pool, ("scorer",), ["id", *scorer_split.COLUMNS])
+        scorer_split.divided(pairs, scale.scorer, f"{where}.scorer")
     files.write_json(out, {"pool": card["pool"], "counts": card["counts"], "sources": card["sources"]})
 
 

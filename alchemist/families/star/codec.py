@@ -66,12 +66,12 @@ def _fit(settings: TokenizerSettings, source: CodecSource, folder: Path) -> str:
         steps = tokenizer_fit.fit(config, fit, images, distance, state, source.device)
         for seen, loss, fitted in steps:
             source.tick(seen, budget, f"loss {loss:.4f}, state in {state.folder}")
-        state.clear()
-    measured = source.held_out()
-    psnr, told = None, "a tokenizer; no image is held out to measure it on"
-    if len(measured):
-        psnr = float(pixels.psnr(measured, StarCodec(fitted).reconstruct(measured)).mean())
-        told = f"a tokenizer with a PSNR of {psnr:.2f} dB on {len(measured)} held-out images"
-    used = {**fit.model_dump(), "images": budget, "pairs": len(images)}
-    tokenizer.save(fitted, folder, fit=used, psnr=psnr, torch=torch.__version__)
+        measured = source.held_out()
+        psnr, told = None, "a tokenizer; no image is held out to measure it on"
+        if len(measured):
+            psnr = float(pixels.psnr(measured, StarCodec(fitted).reconstruct(measured)).mean())
+            told = f"a tokenizer with a PSNR of {psnr:.2f} dB on {len(measured)} held-out images"
+        used = {**fit.model_dump(), "images": budget, "pairs": len(images)}
+        tokenizer.save(fitted, folder, fit=used, psnr=psnr, torch=torch.__version__)
+        state.clear()  # not before all is done, or whatever ends it costs the whole fit
     return told
