@@ -7,11 +7,12 @@ import typer
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.pool import UserPool
 from alchemist.params import sizes
 from alchemist.params.check import check
 from alchemist.params.sources import passed_on
 from alchemist.params.whole import Params
-from alchemist.pools import store
+from alchemist.pools import copies, store
 from stages import stage
 from stages.params_file import check_others, read_params
 
@@ -56,7 +57,14 @@ def was_read(params: Params, others: dict[str, Any]) -> bool:
         }
         for name in (params.pool, *others)
     }
-    return files.json_text(settings) == files.json_text(read)
+    return files.json_text(settings) == files.json_text(read) and copies_were_found(params)
+
+
+def copies_were_found(params: Params) -> bool:
+    """Whether its copies were, by the block `copies` in force; none are looked for in a composed pool."""
+    pool, path = params.pools[params.pool], POOL / copies.FACTS
+    found: dict[str, Any] = files.read_json(path) if path.is_file() else {}
+    return not isinstance(pool, UserPool) or found.get("settings") == pool.copies.model_dump()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from stages import stage
 
 # A fit sees mostly clean compositions, as published codecs do; never those of the pool.
 FIT_SHARES = {"informative": 0.8, "plain": 0.07, "chaotic": 0.06, "degraded": 0.07}
+HELD_OUT = ("evaluation", "scorer", "meta_val")  # the first that has pairs: a fit is measured on them
 
 
 def run(
@@ -47,7 +48,9 @@ def run(
         return store.images(pool, usable.iloc[chosen])
 
     def held_out() -> NDArray[np.uint8]:
-        usable = store.usable(store.read_index(pool), "evaluation")
+        index = store.read_index(pool)
+        splits = [store.usable(index, split) for split in HELD_OUT]
+        usable = next((rows for rows in splits if len(rows)), splits[0])
         return store.images(pool, usable.iloc[stateless.id_order(usable["id"])])
 
     with tqdm(unit="img", desc=f"codec of {family_name}", mininterval=2, delay=1e-9) as bar:

@@ -120,6 +120,10 @@ def _tell(facts: dict[str, Any], card: dict[str, Any]) -> None:
     for reason, count in facts["left_out"].items():
         typer.echo(f"{'rejected':<12}{count:>10,} {reason}")
     typer.echo(f"near copies {'beyond keep were dropped' if facts['dropped'] else 'stay'}: {facts['why']}")
+    if facts["unrated"]:
+        typer.echo(
+            f"{facts['unrated']:,} copies beyond keep stay in other splits to be measured by, not rated"
+        )
     counts = ", ".join(
         f"{split} {found['ok']:,}" for split, found in card["counts"].items() if found.get("ok")
     )

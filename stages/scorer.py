@@ -10,18 +10,16 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist.core import devices, files, stateless
+from alchemist.core import devices, files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
 from alchemist.core.settings.given import block, section
-from alchemist.measures import clip_score, features, references, scorers
+from alchemist.measures import clip_score, features, references, scorer_split, scorers
 from alchemist.measures.figures import Images
 from alchemist.measures.figures import measured as measured_by
 from alchemist.pools import store
 from stages import stage
-
-HELD_OUT = 0.1  # of the split `scorer`, by group: the figures of the scorer are measured on it
 
 
 def run(
@@ -61,11 +59,9 @@ def run(
         card["weights"] = digests  # by which what is generated has to be measured too
     with FlopCounterMode(display=False) as counter, files.whole_folder(out) as draft:
         if evaluate.clip == LIT:
-            pairs = store.rows(pool, ("scorer",), ["caption", "group", *store.PLACE])
-            places = stateless.id_uniforms(list(pairs["group"]), "scorer held out", settings.seed)
-            train, rest = pairs[places >= HELD_OUT], pairs[places < HELD_OUT]
-            if len(rest) < 2:
-                raise Refusal(f"{pool} has {len(pairs)} usable pairs in the split scorer; that is too few.")
+            pairs = store.rows(pool, ("scorer",), ["caption", *scorer_split.COLUMNS, *store.PLACE])
+            fitted, examined = scorer_split.divided(pairs, settings, f"scales.{scale}.scorer")
+            train, rest = pairs[fitted], pairs[examined]
             order = store.forward(train)
             passing = images(train.iloc[order], scorers.AT_ONCE, "scorer")
             scorer = scorers.fit_lit(passing, list(train["caption"]), settings, device, order)

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from alchemist.core import files
+from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.given import section
+from alchemist.measures import references, scorer_split
 from alchemist.params import sizes
 from alchemist.params.whole import Params, read
-from alchemist.pools.store import CARD
+from alchemist.pools import store
 from stages import stage
 
 
@@ -23,8 +25,21 @@ def run(
     """
     given = section("")
     params = read({name: given[name] for name in Params.model_fields})
-    card = files.read_json(pool / CARD)
-    typer.echo("\n".join(sizes.told(params, sizes.counted(pool))))
+    card, counts = files.read_json(pool / store.CARD), sizes.counted(pool)
+    typer.echo("\n".join(sizes.told(params, counts)))
+    scale, where = params.scales[params.scale], f"scales.{params.scale}"
+    # What depends on single pairs: their clusters, and their groups.
+    if counts.evaluation:
+        rows = store.rows(pool, references.SPLITS, ["id", *references.COLUMNS])
+        prompts, beside = references.sides(rows, scale.evaluate, f"{where}.evaluate")
+        view = references.views(prompts, beside, scale.evaluate.decides)[scale.evaluate.decides].sizes()
+        typer.echo(
+            f"{view['n']:,} prompts and {view['reference_n']:,} references decide "
+            f"(evaluate.decides: {scale.evaluate.decides})"
+        )
+    if counts.scorer and scale.evaluate.clip == LIT:
+        pairs = store.rows(pool, ("scorer",), ["id", *scorer_split.COLUMNS])
+        scorer_split.divided(pairs, scale.scorer, f"{where}.scorer")
     files.write_json(out, {"pool": card["pool"], "counts": card["counts"], "sources": card["sources"]})
 
 

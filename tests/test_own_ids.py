@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from workspace import Workspace, small_params
 
@@ -43,11 +44,7 @@ def ran(space: Workspace, *targets: str) -> list[str]:
 
 def test_one_named_target_ends_with_the_ids_of_all_pairs(space: Workspace) -> None:
     found = ran(space, "prune")
-    told = subprocess.run(
-        [sys.executable, "-m", "stages.check"], cwd=space.folder, capture_output=True, text=True, check=True,
-        env={"PYTHONPATH": str(space.folder)},
-    )  # fmt: skip
-    assert f"{PAIRS} pairs rated" in told.stdout
+    assert f"{PAIRS} pairs rated" in told(space)
     assert {name for name in found if "prune" in name} == {"prune@random-0.5", "prune@alchemist-0.5"}
     assert not [
         name for name in found if name.startswith(("train", "evaluate", "scorer", "floors", "report"))
@@ -66,6 +63,25 @@ def test_one_named_target_ends_with_the_ids_of_all_pairs(space: Workspace) -> No
         assert len(ids) == PAIRS / 2
         assert ids & lent
         assert not cells & lent
+
+
+def told(space: Workspace) -> str:
+    """What `python -m stages.check` says."""
+    return subprocess.run(
+        [sys.executable, "-m", "stages.check"], cwd=space.folder, capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(space.folder)},
+    ).stdout  # fmt: skip
+
+
+def test_check_tells_no_sizes_of_a_pool_whose_copies_were_found_otherwise(space: Workspace) -> None:
+    path = space.folder / "params.yaml"
+    before = path.read_text()
+    params = yaml.safe_load(before)
+    params["pools"]["mine"]["copies"] = {"threshold": 0.95}
+    space.write(params)
+    assert "pairs rated" not in told(space)
+    path.write_text(before)
+    assert "pairs rated" in told(space)
 
 
 def test_an_edit_of_a_budget_that_fits_reruns_no_slow_stage(space: Workspace) -> None:

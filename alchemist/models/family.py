@@ -105,7 +105,7 @@ class CodecSource:
     assets: Path  # folder of the codecs that the repo holds
     # Name of a stream, count, seed: images to fit on, composed anew or of the pool's own; at most so many.
     fresh: Callable[[str, int, int], Images]
-    held_out: Callable[[], Images]  # of the evaluation split
+    held_out: Callable[[], Images]  # none of those, of the evaluation split where it has any
     scratch: Path
     device: torch.device
     tick: Callable[[int, int, str], object]  # images seen, of how many, a few words

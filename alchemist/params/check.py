@@ -219,6 +219,8 @@ def _splits_fit(params: Params, pool: UserPool) -> None:
                 f"{key}.{name} is 0; grid.embeddings holds {params.grid.embeddings[0]}, which rates by the "
                 f"networks of stage scorer, and that needs this split; {words}."
             )
+    if pool.splits.evaluation != 0 and pool.splits.clean is None:
+        params.scales[params.scale].evaluate.of_clean(0, f"scales.{params.scale}.evaluate")
     if pool.splits.meta_validation == 0:
         for name in params.grid.rated():
             if isinstance(params.raters[name], MetaRater | ReferenceLossRater):

@@ -55,7 +55,7 @@ def told(params: Params, counts: Counts) -> list[str]:
         *_validation(params, counts),
         _evaluation(params, counts.evaluation, counts.clean),
         _scorer(params, counts.scorer),
-        *_fits(params),
+        *_fits(params, counts.pool),
     ]
 
 
@@ -144,9 +144,10 @@ def _scorer(params: Params, pairs: int) -> str:
     return f"{scale.scorer.taken(pairs, where):,} pairs a step of the scorer, of {pairs:,}"
 
 
-def _fits(params: Params) -> Iterator[str]:
+def _fits(params: Params, pairs: int) -> Iterator[str]:
     """Of a codec that is fitted anew, how long."""
+    composed = isinstance(params.pools[params.pool], EmojiPool)
     for family in params.grid.families:
-        dumped = params.codecs[family].model_dump()
-        if dumped.get("refit"):
-            yield f"{dumped['fit']['images']:,} images of the fit of the codec of {family}"
+        images = params.codecs[family].fitted_on(None if composed else pairs)
+        if images is not None:
+            yield f"{images:,} images of the fit of the codec of {family}"

@@ -10,7 +10,7 @@ from alchemist.core.settings import Settings, legal, parse
 from alchemist.core.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.grid import GridSettings, RolesSettings
-from alchemist.core.settings.model import ModelSettings, codec_settings, model_settings
+from alchemist.core.settings.model import FamilyCodec, ModelSettings, codec_settings, model_settings
 from alchemist.core.settings.plan import PlanSettings
 from alchemist.core.settings.pool import PoolSettings
 from alchemist.core.settings.rater import RaterSettings
@@ -36,7 +36,7 @@ class Params(Settings):
     roles: RolesSettings = Field(description="which models play proxy and rater")
     grid: GridSettings = Field(description="the cells: every selection at every ratio, model and seed")
     # A class of its own for each family in use: see `settings.model.codec_settings`.
-    codecs: dict[str, Settings] = Field(description="the image codec of each family in use, by its name")
+    codecs: dict[str, FamilyCodec] = Field(description="the image codec of each family in use, by its name")
     pools: dict[str, PoolSettings] = Field(description="where pairs come from")
     raters: dict[str, RaterSettings] = Field(
         description="what gives the pairs a rating; higher is kept first"

@@ -139,6 +139,7 @@ def settle(pairs: Pairs, found: Numbers, settings: CopiesSettings) -> Settled:
         late = _place_in(leader, pairs.order, mine) >= settings.keep
         surplus = mine & late & (split != SPLITS.index("pool"))
         reason[mine & late & ~surplus] = REASONS.index(NEAR)
+    facts["unrated"] = int(surplus.sum())
     counts = np.bincount(reason, minlength=len(REASONS)).tolist()
     facts["left_out"] = {REASONS[code]: count for code, count in enumerate(counts) if code and count}
     return Settled(split, reason, leader, facts, largest, surplus)

@@ -186,7 +186,7 @@ def signs(
     found = _trained(settings, budget, log, validation, bounds) if isinstance(settings, MetaRater) else []
     if len(rating):
         most = int(np.unique(rating, return_counts=True)[1].max())
-        found.append(sign("equal", most / len(rating) if len(rating) > 1 else 0.0, bounds.equal))
+        found.append(sign("equal", most / len(rating) if most > 1 else 0.0, bounds.equal))
     return found
 
 

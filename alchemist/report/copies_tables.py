@@ -34,6 +34,7 @@ def copies_tables(material: Material) -> dict[str, Any] | None:
         ["captions that stand more than once", _percent(facts["captions_repeated"])],
         ["pairs with a caption of their own", _percent(facts["pairs_of_own_caption"])],
         ["pairs moved to the split of the first of their cluster", number(facts["moved"])],
+        ["copies beyond those in other splits, measured by and not rated", number(facts["unrated"])],
         *([f"left out: {reason}", number(count)] for reason, count in facts["left_out"].items()),
     ]
     rows = rows.set_index("id")

@@ -327,3 +327,14 @@ def test_splits_that_nothing_needs_may_be_empty() -> None:
     params["grid"]["selections"], params["grid"]["raters"] = ["random"], ["random"]
     params["scales"]["tiny"]["evaluate"] = {"clip": "ViT-L-14/openai"}
     check(params)
+
+
+def test_a_clean_split_that_decides_and_is_not_there_is_told_before_anything_is_read() -> None:
+    params = with_pools({"evaluation": 0.1}, clean=NONE)
+    params["scales"]["tiny"]["evaluate"]["decides"] = "clean"
+    with pytest.raises(Refusal, match=r"decides is clean, but no pool is named as splits\.clean"):
+        check(params)
+    params["pools"]["mine"]["splits"] = {"evaluation": 0}  # nothing is measured
+    check(params)
+    params["pools"]["mine"]["splits"] = {"evaluation": 0.1, "clean": {"pool": "clean"}}
+    check(params)

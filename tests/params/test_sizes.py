@@ -46,7 +46,16 @@ def test_every_size_is_told() -> None:
         "691 prompts and 692 references of 1,383 evaluation pairs",
         "256 pairs a step of the scorer, of 1,431",
     ]
-    assert "500,000 images of the fit of the codec of star" in told(codecs__star__refit=True)
+
+
+def test_a_fit_is_told_by_the_pictures_that_there_are() -> None:
+    assert "112,470 images of the fit of the codec of star" in told(codecs__star__refit=True)  # 30 times each
+    asked = {"refit": True, "asset": "emoji32", "fit": {"images": 100000}}
+    assert "100,000 images of the fit" in told(codecs__star=asked)
+    assert "500,000 images of the fit" in told(codecs__star__refit=True, pool="emoji")
+    few = dataclasses.replace(ART, pool=31)
+    with pytest.raises(Refusal, match=r"codecs\.star\.fit\.batch is 32; the pool has 31 images to fit on"):
+        told(few, codecs__star__refit=True)
 
 
 def test_a_pool_without_held_out_pairs_still_has_ids() -> None:

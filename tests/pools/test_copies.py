@@ -153,6 +153,7 @@ def test_copies_are_dropped_in_the_split_pool_where_there_are_many(tmp_path, dro
         assert set(sizes.drop("pool")) == {3}
         held = ok[ok["split"] != "pool"]  # copies that are no more rated than those of the split pool
         assert set(held.groupby("cluster")["lent"].sum()) == {keep if facts["dropped"] else 3}
+        assert facts["unrated"] == (~held["lent"]).sum()
         late = index[index["reason"] == base.NEAR]
         assert (late["split"] == "pool").all()
         assert len(late) == (len(sizes["pool"]) * (3 - keep) if facts["dropped"] else 0)

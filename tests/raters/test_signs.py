@@ -100,3 +100,9 @@ def test_what_is_written_names_all_that_a_reader_needs():
         19.1, 10.0, True, EVIDENCE["passes"].predicts,
     )  # fmt: skip
     assert held["todo"].endswith(".")
+
+
+def test_a_few_pairs_of_different_ratings_have_no_equal_ones():
+    """Each of five is a fifth of them, which is above the bound of a tenth."""
+    assert "equal" not in fired(rating=np.arange(5.0))
+    assert "equal" in fired(rating=np.array([0.0, 0.0, 1.0, 2.0, 3.0]))

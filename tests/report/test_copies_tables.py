@@ -11,7 +11,7 @@ from alchemist.report.copies_tables import LETTERS, shortened
 
 FACTS = {
     "looked": True, "pairs": 1234, "copies": 617, "share": 0.5, "clusters": 31, "captions": 900,
-    "captions_repeated": 0.25, "pairs_of_own_caption": 0.3333, "moved": 17, "dropped": True,
+    "captions_repeated": 0.25, "pairs_of_own_caption": 0.3333, "moved": 17, "dropped": True, "unrated": 21,
     "why": "50.0 % of the pairs are copies of another, more than 5 %",
     "left_out": {"near copy": 400, "near copy of a pair of another split": 3},
     "settings": {"find": True, "threshold": 0.9, "threshold_other": 0.97, "keep": 2},
@@ -41,7 +41,8 @@ def test_figures_and_the_largest_clusters_stand_there(copy: Path, monkeypatch: p
     assert "from a cosine of 0.9 of their pictures' features on, two of other captions from 0.97 on." in said
     assert f"Of each cluster in the split pool 2 stayed: {FACTS['why']}." in said
     for words in ("copies of another pair 617, 50.0 %", "distinct captions 900", "25.0 %", "33.3 %",
-                  "left out: near copy 400", "split of the first of their cluster 17"):  # fmt: skip
+                  "left out: near copy 400", "split of the first of their cluster 17",
+                  "measured by and not rated 21"):  # fmt: skip
         assert words in said, words
     assert section.count('<img src="data:image/png;base64,') == 3
     assert len(set(section.split('<img src="')[1:])) == 3

@@ -1,8 +1,10 @@
 """The stage codec: a folder a family, with a card and a manifest, which the family opens."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from stage_grid import Grid
@@ -11,18 +13,19 @@ from tiny import REPO
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.models import family
+from alchemist.pools import store
 
 ASSETS = REPO / "assets/codecs"
 
 
-def make(grid: Grid, name: str, changes: dict[str, Any] | None = None) -> Path:
+def make(grid: Grid, name: str, changes: dict[str, Any] | None = None, pool: str = "data/pool") -> Path:
     """The folder of a family's codec, with `changes` of params.yaml that are taken back."""
     path = grid.folder / "data/params.json"
     before = files.read_json(path)
     files.write_json(path, before | (changes or {}))
     try:
         grid(
-            "codec", family_name=name, pool_name="emoji", pool="data/pool", assets=ASSETS,
+            "codec", family_name=name, pool_name="emoji", pool=pool, assets=ASSETS,
             out="data/made", scratch=".scratch", time_out="data/timings/made.json",
         )  # fmt: skip
     finally:
@@ -71,6 +74,26 @@ def test_a_tokenizer_is_fitted_to_the_pool_and_leaves_no_state(
         float((10 * torch.log10(255**2 / torch.tensor(error))).mean()), abs=1e-6
     )
     assert not list((grid.folder / ".scratch").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [("meta_val", "dB on 40 held-out images"), ("", "no image is held out to measure it on")],
+)
+def test_a_fit_to_a_pool_without_an_evaluation_split_ends_all_the_same(
+    grid: Grid, capsys: pytest.CaptureFixture[str], left: str, told: str
+) -> None:
+    folder = grid.folder / "data/unmeasured"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(grid.folder / "data/pool", folder)
+    index = pd.read_parquet(folder / store.INDEX)
+    index[index["split"].isin(["pool", left])].to_parquet(folder / store.INDEX, index=False)
+    files.write_manifest(folder)
+    fit = {"images": 200, "batch": 1, "pairs": 64, "perceptual": 0.0, "codes": 4, "width": 8}
+    changes = {"codecs": {"star": {"asset": "none", "refit": True, "fit": fit}}}
+    made = make(grid, "star", changes, "data/unmeasured")
+    assert (files.read_json(made / "card.json")["psnr"] is not None) == bool(left)
+    assert told in capsys.readouterr().out
 
 
 def test_a_tokenizer_of_another_resolution_is_refused_and_nothing_is_written(grid: Grid) -> None:

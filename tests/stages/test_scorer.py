@@ -12,8 +12,8 @@ from stage_grid import Grid
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.measures import clip_score, scorers
+from alchemist.measures.scorer_split import HELD_OUT
 from alchemist.pools import store
-from stages.scorer import HELD_OUT
 
 
 def parts(grid: Grid) -> tuple[pd.DataFrame, pd.DataFrame]:

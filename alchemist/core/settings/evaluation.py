@@ -176,12 +176,15 @@ class EvaluateSettings(Settings):
         As many as fit, and no more than of the evaluation split. Raises Refusal where too few fit, or where
         the split decides and is not there.
         """
-        if pairs == 0 and self.decides == "clean":
-            raise Refusal(
-                f"{where}.decides is clean, but no pool is named as splits.clean; once and as_is are legal."
-            )
+        if pairs == 0:
+            if self.decides == "clean":
+                raise Refusal(
+                    f"{where}.decides is clean, but no pool is named as splits.clean; once and as_is are "
+                    "legal."
+                )
+            return 0
         most = self.most(pairs)
-        if pairs and most < LEAST:
+        if most < LEAST:
             need = LEAST if self.references == "all" else 2 * LEAST
             raise Refusal(
                 f"the split clean has {pairs} usable pairs; at least {need} are needed to measure on."

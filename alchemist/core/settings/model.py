@@ -43,6 +43,13 @@ class FamilyCodec(Settings):
     # What to do where its reconstructions are too far from the images, as part of a sentence.
     remedy: ClassVar[str] = "another codec may do better, and one that keeps pixels loses nothing"
 
+    def fitted_on(self, pairs: int | None) -> int | None:
+        """Images that a fit to a pool of so many pairs sees, repeats included; None where nothing is fitted.
+
+        `pairs` is None where a pool composes as many as are asked for. Raises Refusal for too few.
+        """
+        return None
+
 
 def families() -> list[str]:
     """Names of the families that there are."""
@@ -72,9 +79,9 @@ def sample_settings(value: Any, where: str) -> dict[str, Settings]:
     return _by_family(value, where, "LAW", "a law")
 
 
-def codec_settings(value: Any, where: str) -> dict[str, Settings]:
+def codec_settings(value: Any, where: str) -> dict[str, FamilyCodec]:
     """The codecs of all families that the block at `where` names."""
-    return _by_family(value, where, "CODEC", "a block")
+    return cast(dict[str, FamilyCodec], _by_family(value, where, "CODEC", "a block"))
 
 
 def _by_family(value: Any, where: str, kind: str, what: str) -> dict[str, Settings]:

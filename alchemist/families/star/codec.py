@@ -45,8 +45,8 @@ def make_codec(settings: TokenizerSettings, source: CodecSource, folder: Path) -
 def _fit(settings: TokenizerSettings, source: CodecSource, folder: Path) -> str:
     fit = settings.fit
     images = source.fresh("tokenizer", fit.pairs, fit.seed)
-    if len(images) < fit.batch:
-        raise Refusal(f"codecs.star.fit.batch is {fit.batch}; the pool has {len(images)} images to fit on.")
+    budget = settings.fitted_on(len(images))
+    assert budget is not None
     scales = tokenizer.scales_for(source.resolution)
     config = TokenizerConfig(source.resolution, scales, codes=fit.codes, width=fit.width)
     mark = fingerprint(
@@ -56,7 +56,6 @@ def _fit(settings: TokenizerSettings, source: CodecSource, folder: Path) -> str:
         pool=source.digest,
         torch=torch.__version__,
     )
-    budget = fit.seen(len(images))
     minutes = math.ceil(budget / RATE / 60)
     source.tell(
         f"fitting a tokenizer to {len(images):,} images, {budget:,} seen with repeats "
@@ -67,9 +66,12 @@ def _fit(settings: TokenizerSettings, source: CodecSource, folder: Path) -> str:
         steps = tokenizer_fit.fit(config, fit, images, distance, state, source.device)
         for seen, loss, fitted in steps:
             source.tick(seen, budget, f"loss {loss:.4f}, state in {state.folder}")
-        state.clear()
-    measured = source.held_out()
-    psnr = float(pixels.psnr(measured, StarCodec(fitted).reconstruct(measured)).mean())
-    used = {**fit.model_dump(), "images": budget, "pairs": len(images)}
-    tokenizer.save(fitted, folder, fit=used, psnr=psnr, torch=torch.__version__)
-    return f"a tokenizer with a PSNR of {psnr:.2f} dB on {len(measured)} held-out images"
+        measured = source.held_out()
+        psnr, told = None, "a tokenizer; no image is held out to measure it on"
+        if len(measured):
+            psnr = float(pixels.psnr(measured, StarCodec(fitted).reconstruct(measured)).mean())
+            told = f"a tokenizer with a PSNR of {psnr:.2f} dB on {len(measured)} held-out images"
+        used = {**fit.model_dump(), "images": budget, "pairs": len(images)}
+        tokenizer.save(fitted, folder, fit=used, psnr=psnr, torch=torch.__version__)
+        state.clear()  # not before all is done, or whatever ends it costs the whole fit
+    return told

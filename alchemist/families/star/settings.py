@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
 from alchemist.core.settings.model import FamilyCodec, ModelSettings
 
@@ -121,6 +122,17 @@ class TokenizerSettings(FamilyCodec):
         default=FitSettings(),
         description="values of a new fit; 100,000 images take some 20 minutes of a core",
     )
+
+    def fitted_on(self, pairs: int | None) -> int | None:
+        """See FamilyCodec."""
+        if self.kind != "fitted" or not self.refit:
+            return None
+        there = self.fit.pairs if pairs is None else min(pairs, self.fit.pairs)
+        if there < self.fit.batch:
+            raise Refusal(
+                f"codecs.star.fit.batch is {self.fit.batch}; the pool has {there} images to fit on."
+            )
+        return self.fit.seen(there)
 
 
 LICENCES = {"FoundationVision/var": "MIT"}  # of published weights, by a part of their name
