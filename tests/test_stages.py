@@ -77,7 +77,7 @@ def test_experiments_run_and_stand_in_one_readable_table(space: Workspace, forke
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     new = {f"{verb}@{arm}-0.3{rest}" for arm in ("random", "alchemist")
            for verb, rest in (("prune", ""), ("train", "-xs-0"), ("evaluate", "-xs-0"))}  # fmt: skip
-    assert set(re.findall(r"Running stage '([^']+)'", done.stdout)) == new | {"check", "report"}
+    assert set(re.findall(r"Running stage '([^']+)'", done.stdout)) == new | {"check", "sizes", "report"}
     assert json.loads((space.folder / "reports/summary.json").read_text())["ratio"] == 0.3
     command = [sys.executable, "-m", "stages.experiments"]
     shown = subprocess.run(command, cwd=space.folder, capture_output=True, text=True, check=False)

@@ -119,8 +119,8 @@ EVIDENCE: dict[str, Evidence] = dict.fromkeys(LAWS, Evidence(False, NOTHING)) | 
     "gate_zero": Evidence(
         False,
         "Not told yet: on emoji (tiny, one seed) the rater alchemist_literal, whose gate is 3e-17, gives a "
-        "half with FD 412 and NLL 5.93, where alchemist has 398 and 5.88 and a random half 416 and 6.01: "
-        "less than its sound twin, not worse than random.",
+        "half with FD 412 and a held-out loss of 5.93, where alchemist has 398 and 5.88 and a random half "
+        "416 and 6.01: less than its sound twin, not worse than random.",
     ),
     "gate_one": Evidence(
         False,
@@ -141,13 +141,13 @@ EVIDENCE: dict[str, Evidence] = dict.fromkeys(LAWS, Evidence(False, NOTHING)) | 
     "copies_kept": Evidence(
         True,
         "Where copies count once, a random half of 6,898 clip-art pairs without near-copies is better than a "
-        "random half with them by .08 NLL, and all pairs without copies than all pairs by .05; two seeds, "
-        "noise about .03.",
+        "random half with them by .08 in held-out loss, and all pairs without copies than all pairs by .05; "
+        "two seeds, noise about .03.",
     ),
     "copies_pool": Evidence(
         True,
         "Where copies count once, all of 6,898 clip-art pairs without near-copies are better than all with "
-        "them (a fifth) by .05 NLL; two seeds, noise about .03.",
+        "them (a fifth) by .05 in held-out loss; two seeds, noise about .03.",
     ),
 }
 

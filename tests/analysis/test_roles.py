@@ -13,6 +13,7 @@ TELLING = {"sampler", "credit", "group", "weights", "direction"}
 # Who else may compare them, and what for.
 ALLOWED = {
     "analysis/paper.py": "the names under which the paper has a selection",
+    "analysis/signs.py": "raters, not selections: which loss a rating is compared with",
     "report/paper_figures.py": "blocks of the ranking and the samplers beside them, figure 2b",
     "report/result_tables.py": "in words: what is drawn at random has no rater to tell",
 }

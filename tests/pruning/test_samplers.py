@@ -156,7 +156,7 @@ def test_a_sampler_is_one_file_and_one_line(tmp_path: Path) -> None:
     params["grid"] |= {"selections": [*params["grid"]["selections"], "low"], "seeds": [0]}
     ids = [f"pair-{i}" for i in range(10)]
     (tmp_path / "data/random").mkdir(parents=True)
-    rated = pd.DataFrame({"id": ids, "rating": [float(i) for i in range(10)]})
+    rated = pd.DataFrame({"id": ids, "rating": [float(i) for i in range(10)], "lent": False})
     rated.to_parquet(tmp_path / "data/random/0.parquet")
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -55,7 +55,7 @@ def test_no_word_of_a_likelihood_and_no_gap_where_it_would_stand(flow: Path) -> 
     assert UNIT not in page
     assert not re.search(r"\bnan\b|\bNone\b", text(page))
     # Every section stands all the same, with the figures that there are.
-    assert len(re.findall(r'<h2 id="\w+"', page)) == 13
+    assert len(re.findall(r'<h2 id="\w+"', page)) == 15
     said = text(page[page.index("<h1>") : page.index("<nav>")])
     assert re.search(
         r"at equal epochs it has FD \(Lite0\) [^;]* and CLIP-Score \(LiT\) [^;]*; at equal", said

@@ -29,7 +29,7 @@ def sides(grid: Grid) -> tuple[Table, Table]:
     held = grid.index("evaluation").sort_values("id")
     clean = set(held["id"].iloc[::3])
     cluster = {name: i // 3 for i, name in enumerate(held["id"])}
-    for name in ("pool", "encoded"):
+    for name in ("read", "pool", "encoded"):
         shutil.copytree(data / name, data / "views" / name)
     for path in (data / "views/pool/index.parquet", data / "views/encoded/rows.parquet"):
         table = pd.read_parquet(path)
