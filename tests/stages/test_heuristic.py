@@ -25,7 +25,7 @@ def test_a_rating_by_the_index_has_a_first_of_every_group(grid: Grid, rater: str
          log_out=f"data/raters/{rater}/all", time_out=f"data/timings/{rater}.json")  # fmt: skip
     found = pd.read_parquet(grid.folder / f"data/ratings/{rater}/all.parquet")
     rows = grid.index("pool")
-    assert list(found["id"]) == list(rows["id"])
+    assert sorted(found["id"]) == sorted(rows["id"])
     groups = rows[column].map(normalised) if column == "caption" else rows[column]
     rated = found.set_index("id")["rating"].loc[rows["id"]].to_numpy()
     assert pd.Series(rated).groupby(groups.to_numpy()).max().eq(0).all()
