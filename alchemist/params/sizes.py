@@ -61,11 +61,18 @@ def told(params: Params, counts: Counts) -> list[str]:
 
 def _kept(params: Params, counts: Counts) -> Iterator[str]:
     """Of every ratio what cells train on and which ids there are."""
-    for ratio in dict.fromkeys(ratio for _, ratio in params.grid.arms()):
+    grid = params.grid
+    lists = {
+        "ratios": grid.ratios,
+        "ablation.ratios": grid.ablation.ratios,
+        "transfer.ratios": grid.transfer.ratios,
+    }
+    for ratio in dict.fromkeys(ratio for _, ratio in grid.arms()):
         if round(ratio * counts.pool) < 1:
+            key = next(name for name, ratios in lists.items() if ratio in ratios)
             raise Refusal(
-                f"grid.ratios holds {ratio}; of {counts.pool} pairs that keeps none, and at least "
-                f"{math.ceil(1e4 / counts.pool) / 1e4} is legal."
+                f"grid.{key} holds {ratio}; of {counts.pool} pairs that keeps none, and at least "
+                f"{(math.floor(5e3 / counts.pool) + 1) / 1e4} is legal."
             )
         ids, cells = kept_count(counts.rated, ratio), kept_count(counts.pool, ratio)
         yield f"kept at {ratio}: {ids:,} ids; cells train on {cells:,} pairs"

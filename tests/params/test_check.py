@@ -61,7 +61,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "grid.ratios",
             [0.00001],
-            "grid.ratios holds 1e-05; of 8000 pairs that keeps none, and at least 0.0002 is legal.",
+            "grid.ratios holds 1e-05; of 8000 pairs that keeps none, and at least 0.0001 is legal.",
         ),
         ("grid.seeds", [-1], "grid.seeds.0 is -1; it should be a whole number, at least 0."),
         ("grid.seeds", ["0"], "grid.seeds.0 is '0'; it should be a whole number, at least 0."),

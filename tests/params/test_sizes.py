@@ -87,7 +87,7 @@ def test_a_pool_without_held_out_pairs_still_has_ids() -> None:
         ),
         (
             {"grid__ratios": [0.0001]},
-            "grid.ratios holds 0.0001; of 3749 pairs that keeps none, and at least 0.",
+            "grid.ratios holds 0.0001; of 3749 pairs that keeps none, and at least 0.0002 is legal.",
         ),
     ],
 )
