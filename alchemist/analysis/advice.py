@@ -131,7 +131,8 @@ def advise(study: Study, table: pd.DataFrame, bills: Bills, confidence: float) -
         return nothing("There is one arm, so there is nothing to compare it with.")
     if any(wide.isna().any(axis=None) for wide in by_arm.values()):
         return nothing("Some cell lacks a figure, so the arms cannot be compared.")
-    blocks = {name: Blocks(wide, confidence, len(arms) - 1) for name, wide in by_arm.items()}
+    intervals = (len(arms) - 1) * len(by_arm)
+    blocks = {name: Blocks(wide, confidence, intervals) for name, wide in by_arm.items()}
     spent = {(c.selection, c.ratio): c for c in costs(study, bills, POINT) if c.model == model}
 
     def beside(arm: Arm, against: Arm) -> Beside:
@@ -170,7 +171,7 @@ def _price(rating: Spent | None) -> tuple[float, float]:
 
 
 def as_json(advice: Advice, sentences: Sequence[str]) -> dict[str, Any]:
-    """What advice.json holds; bounds of intervals at the confidence that holds for all arms together."""
+    """What advice.json holds; intervals are of the confidence that holds for all arms and figures together."""
 
     def told(one: Beside) -> dict[str, Any]:
         gaps = {n: {"mean": g.mean, "low": g.low, "high": g.high} for n, g in one.gaps.items()}

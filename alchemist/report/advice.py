@@ -69,7 +69,7 @@ def sentences(material: Material, found: Advice) -> list[str]:
     )
     cells.append(
         f"A difference below {least} cannot be told from none here (by {percent(material.confidence)} "
-        "intervals that hold for all arms together); more seeds or longer training might."
+        "intervals that hold for all arms and figures together); more seeds or longer training might."
     )
     return [*cells, where]
 
