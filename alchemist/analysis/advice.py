@@ -171,7 +171,7 @@ def _price(rating: Spent | None) -> tuple[float, float]:
 
 
 def as_json(advice: Advice, sentences: Sequence[str]) -> dict[str, Any]:
-    """What advice.json holds; intervals are of the confidence that holds for all arms and figures together."""
+    """What advice.json holds; intervals hold for all arms and figures together."""
 
     def told(one: Beside) -> dict[str, Any]:
         gaps = {n: {"mean": g.mean, "low": g.low, "high": g.high} for n, g in one.gaps.items()}
