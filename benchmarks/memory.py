@@ -31,9 +31,8 @@ import numpy as np
 from PIL import Image
 
 from alchemist.core import files, stateless
-from alchemist.families.star.generator import StarGenerator
 from alchemist.params.sources import passed_on
-from benchmarks import given, material, rating
+from benchmarks import given
 from benchmarks.ratio import Ratio
 
 SIZES = (3_000, 12_000)
@@ -130,6 +129,10 @@ def _own_peak() -> int:
 def turn(what: str, folder: Path, model: str, batch: int, chunk: int | None) -> str:
     """Peak MiB of this process over some steps of training, or of a rater with credit eq. 9, and their ms a
     pair of the pool."""
+    # Here, since a process that runs a stage without torch should not hold it.
+    from alchemist.families.star.generator import StarGenerator
+    from benchmarks import material, rating
+
     if what == "train":
         data, _ = material.opened(folder)
         network = StarGenerator(material.size(model), material.codec(), 0)
@@ -146,6 +149,8 @@ def turn(what: str, folder: Path, model: str, batch: int, chunk: int | None) -> 
 
 def chunks(model: str, batch: int, chunk: int) -> Iterator[str]:
     """What whole batches and chunks take, each in a process of its own."""
+    from benchmarks import material
+
     with tempfile.TemporaryDirectory() as folder:
         material.write(Path(folder), material.tokens())
         for what in ("train", "rate"):
