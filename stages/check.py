@@ -35,13 +35,14 @@ def run(
     check_others(given, pipeline)
     cells = (len(sound.grid.whole()) + len(sound.grid.runs())) * len(sound.grid.seeds)
     print(f"{params} is sound: pool {sound.pool}, scale {sound.scale}, {cells} cells")
-    if was_read(sound, passed_on(given)["sources"][sound.pool]):
+    whole = passed_on(given)
+    if was_read(sound, whole["sources"][sound.pool]):
         try:
             print("\n".join(sizes.told(sound, sizes.counted(POOL))))
         except Refusal as refused:  # by stage sizes too, unless the pool has other files by then
             print(f"of the pool as it was read: {refused}")
     if out is not None:
-        files.write_json(out, passed_on(given))
+        files.write_json(out, whole)
 
 
 def was_read(params: Params, others: dict[str, Any]) -> bool:
