@@ -1,4 +1,5 @@
 import os
+import urllib.request
 
 # Before torch is loaded: two threads that spin for each other all but stop beside another busy process.
 os.environ.setdefault("GOMP_SPINCOUNT", "100")
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from forks import forking
+from huggingface_hub import close_session
 
 from alchemist.core import stateless
 from alchemist.families.star.generator import StarCodec
@@ -95,3 +97,17 @@ def data(tmp_path_factory: pytest.TempPathFactory, codes: Tokenizer) -> Encoded:
     folder = tmp_path_factory.mktemp("store") / "encoded"  # a note of its comparison lies beside it
     folder.mkdir()
     return write_encoded(folder, rows, tokens, states)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every host is out of reach, this machine too."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    # urllib and huggingface_hub keep the proxies that they met first for the whole process.
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    close_session()
+    yield
+    close_session()

@@ -141,12 +141,9 @@ def test_the_first_values_of_the_network_are_not_drawn_from_the_global_state():
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.usefixtures("no_network")
 def test_inception_out_of_reach_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     with pytest.raises(
         Refusal,
         match=r"InceptionV3.*github\.com.*evaluate\.weights\.inception.*evaluate\.features to lite0\.$",

@@ -90,13 +90,9 @@ def test_a_folder_without_a_scorer_is_refused(tmp_path):
 
 
 @pytest.fixture
-def unreachable(tmp_path, monkeypatch):
+def unreachable(tmp_path, monkeypatch, no_network):
     from huggingface_hub import constants
 
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
