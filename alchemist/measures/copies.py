@@ -25,6 +25,7 @@ WIDTH = 128  # values of a vector on disk
 DETAIL = 16  # px of a side to which a picture is shrunk before the network sees it
 THUMB = 8  # px of a side of the thumbnail
 THUMB_SHARE = 2 / 3  # of the squared length
+FLAT = 2.0  # levels of 255: a thumbnail that deviates less from its mean is of one colour
 BATCH = 50  # pictures
 BLOCK = 1024  # pairs that are compared among themselves
 CANDIDATES = 8  # nearest leaders asked of the index
@@ -51,9 +52,10 @@ def embed(
     """Writes a vector of the picture of every row (with `store.PLACE`): `out`, float16 (N, 128), length one.
 
     Two things side by side: EfficientNet-Lite0's features of the picture at `DETAIL` px, and a thumbnail less
-    its mean. At full detail the features of a picture and its JPEG differ more than those of two pictures;
-    the thumbnail keeps what compression, resizing, light and noise leave, and the features bear a crop. An
-    orthogonal projection to 128 values keeps a cosine c within some (1 - c^2) / 11, and a million pairs in
+    its mean; of a picture of one colour, that colour and its negative. At full detail the features of a
+    picture and its JPEG differ more than those of two pictures; the thumbnail keeps what compression,
+    resizing, light and noise leave, and the features bear a crop. An orthogonal projection to 128 values
+    keeps a cosine c within some (1 - c^2) / 11, and a million pairs in
     256 MB. It is random, keyed by the seed: directions fitted to a pool would make a threshold mean another
     thing in each. Streamed, as `vectors.write`.
     """
@@ -63,10 +65,14 @@ def embed(
     def describe(images: Pictures) -> Floats:
         shrunk = np.stack([_shrunk(image, DETAIL) for image in images])
         seen = vectors.unit(features.extract(shrunk, by, BATCH))
-        thumbs = (
-            np.stack([_shrunk(image, THUMB) for image in images]).astype(np.float32).reshape(len(images), -1)
-        )
-        plain = vectors.unit(thumbs - thumbs.mean(axis=1, keepdims=True))
+        thumbs = np.stack([_shrunk(image, THUMB) for image in images]).astype(np.float32)
+        flat = thumbs.std(axis=(1, 2)).max(axis=1) < FLAT
+        thumbs = thumbs.reshape(len(images), -1)
+        centred = thumbs - thumbs.mean(axis=1, keepdims=True)
+        # Less its mean it would be nothing. Beside its negative, light and dark point apart too.
+        thumbs[:, ::2] = 255 - thumbs[:, ::2]
+        centred[flat] = thumbs[flat]
+        plain = vectors.unit(centred)
         parts = (1 - THUMB_SHARE) ** 0.5 * seen, THUMB_SHARE**0.5 * plain
         return np.concatenate(parts, axis=1) @ turn
 

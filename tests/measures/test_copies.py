@@ -233,6 +233,24 @@ def test_vectors_are_of_one_picture_each_and_copies_lie_together(pool, tmp_path)
     assert np.abs(np.load(tmp_path / "c.npy") - found).max() > 0.1
 
 
+def test_pictures_of_one_colour_are_copies_of_that_colour_alone(tmp_path):
+    colours = [(0, 0, 0), (230, 20, 20), (120, 0, 0), (20, 20, 230), (255, 255, 255), (128, 128, 128)]
+    plain = [np.full((32, 32, 3), colour, dtype=np.uint8) for colour in colours]
+    noise = stateless.generator("flat").integers(-2, 3, (len(colours), 32, 32, 3))
+    pictures = [*plain, *np.clip(np.stack(plain) + noise, 0, 255).astype(np.uint8)]
+    rows = [Row(f"id-{i}", f"{i}", "pool", f"g{i}", image, "", None) for i, image in enumerate(pictures)]
+    write_pool(tmp_path, rows, 32, 50, {})
+    settings = CopiesSettings(feature_size=32)
+    copies.embed(
+        tmp_path, read_index(tmp_path), settings, torch.device("cpu"), tmp_path / "v.npy", lambda done: None
+    )
+    found = np.load(tmp_path / "v.npy").astype(np.float64)
+    cosine = found @ found.T
+    count = len(colours)
+    assert np.diag(cosine[:5, count:]).min() > settings.threshold
+    assert cosine[:count, :count][~np.eye(count, dtype=bool)].max() < settings.threshold_other - 0.02
+
+
 def test_the_projection_keeps_cosines():
     turn = copies._projection(1472, 0)
     assert turn.T @ turn == pytest.approx(np.eye(copies.WIDTH), abs=1e-5)

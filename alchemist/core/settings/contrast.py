@@ -35,7 +35,7 @@ class ContrastSettings(Settings):
     ratio: float | None = Field(
         default=None,
         gt=0,
-        lt=1,
+        le=1,
         description="share of the pool that the arm keeps; null: the first of grid.ratios",
     )
     model: str | None = Field(
