@@ -112,7 +112,7 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
         file, batch = Path(drafts) / "features.npy", evaluate.batch
         extract = partial(features.extract, by=by, batch=batch)
         vectors.write(folder, index, extract, batch, file, lambda n: None)
-        dedup.novelty(file, list(index["id"]), None, "hard", 0)
+        dedup.novelty(file, index.assign(lent=False), None, "hard", 0)
         return time.perf_counter() - started
 
 

@@ -5,65 +5,91 @@ earlier one, kept or not) is above 1 - eps. The rating is 1 less that cosine, so
 least eps are what SemDeDup keeps, and the best K of the ratings are what it keeps at the eps that leaves K.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans  # type: ignore[import-untyped]
 
 from alchemist.core import stateless
-from alchemist.measures import vectors
+from alchemist.core.refusal import Refusal
+from alchemist.measures import features, vectors
+from alchemist.raters.embedding import Embedding, Floats
+from alchemist.raters.ranks import ranks
 
 BLOCK = 1024  # rows of embeddings in memory at once, and of a block of cosines
 PASSES = 10  # of k-means over all pairs
 DIGITS = 6  # of a cosine in float32
 
 
+def of_features(run: Embedding, clusters: int | None, rating: Callable[[Path], Floats]) -> Floats:
+    """What `rating` gives for a file of the features (N, d) of the run's pairs, clocked.
+
+    Raises Refusal for more clusters than pairs.
+    """
+    if clusters is not None and clusters > len(run.rows):
+        raise Refusal(
+            f"raters.{run.name}.clusters is {clusters}; the pool has {len(run.rows)} usable pairs, "
+            "so at most that, or null for the root of it, is legal."
+        )
+    asked = run.evaluate
+    by = features.extractor(asked.features, asked.feature_size, run.device, asked.weights)
+    extract = partial(features.extract, by=by, batch=asked.batch)
+
+    def rated() -> Floats:
+        file = run.drafts / "features.npy"
+        vectors.write(run.pool, run.rows, extract, asked.batch, file, run.tick)
+        found = rating(file)
+        file.unlink()
+        return found
+
+    return run.measured(lambda images, captions: extract(images), rated)
+
+
 def novelty(
-    embeddings: Path, ids: list[str], clusters: int | None, keep: Literal["hard", "random"], seed: int
+    embeddings: Path, rows: pd.DataFrame, clusters: int | None, keep: Literal["hard", "random"], seed: int
 ) -> NDArray[np.float64]:
     """Ratings (N,) in [0, 1]: 1 less the largest cosine with an earlier pair of the same cluster.
 
-    `embeddings`: an .npy file (N, d), row by row those of `ids`. `clusters`: at most N; None takes
-    the root of N. Earlier is, with `keep` hard, what is farther from the centroid, as published; with
-    random, what comes first in an order by seed and id. The first of a cluster has 1, and so has what
-    has no positive cosine. A function of the set of pairs: their order in the file changes nothing.
+    `embeddings`: an .npy file (N, d), row by row those of `rows`, with id and lent. `clusters`: at most N;
+    None takes the root of N. Earlier is, with `keep` hard, what is farther from the centroid, as published;
+    with random, what comes first in an order by seed and id. What is lent to another split, so that no cell
+    trains on it, is earlier than nothing else. The first of a cluster has 1, and so has what has no positive
+    cosine. A function of the set of pairs: their order in the file changes nothing.
     Time grows with N^2 / clusters; memory with N by the ratings and orders alone.
     """
-    draws = stateless.id_uniforms(ids, "semdedup", seed)
-    count = clusters if clusters is not None else max(1, round(len(ids) ** 0.5))
-    labels, near = _clustered(embeddings, np.argsort(draws), count, seed)
-    first = near if keep == "hard" else np.zeros(len(ids))
+    draws = stateless.id_uniforms(rows["id"], "semdedup", seed)
+    labels, near = _clustered(embeddings, np.argsort(draws), clusters, seed)
+    first = near if keep == "hard" else np.zeros(len(rows))
     # By cluster, then farthest first; copies are equally far, and the draw decides between them.
-    order = np.lexsort((draws, first, labels))
-    ends = np.searchsorted(labels[order], np.arange(count), side="right")
-    out = np.empty(len(ids))
-    for members in np.split(order, ends[:-1]):
+    order = np.lexsort((draws, first, rows["lent"].to_numpy(), labels))
+    ends = np.flatnonzero(np.diff(labels[order])) + 1
+    out = np.empty(len(rows))
+    for members in np.split(order, ends):
         out[members] = _novelty(embeddings, members)
     return out
 
 
-def balance(embeddings: Path, ids: list[str], clusters: int | None, seed: int) -> NDArray[np.float64]:
-    """Ratings (N,): minus the place of a pair in its k-means cluster, in an order by seed and id.
+def balance(embeddings: Path, rows: pd.DataFrame, clusters: int | None, seed: int) -> NDArray[np.float64]:
+    """Ratings (N,): minus the place of a pair in its k-means cluster (`ranks.ranks`).
 
-    `embeddings` and `clusters` as in `novelty`. The best K then are a balanced quota: of no cluster more than
-    one above that of any other that has pairs left. A function of the set of pairs.
+    Arguments as of `novelty`. The best K then are a balanced quota: of no cluster more than one above that of
+    any other that has pairs left. A function of the set of pairs.
     """
-    draws = stateless.id_uniforms(ids, "cluster balance", seed)
-    count = clusters if clusters is not None else max(1, round(len(ids) ** 0.5))
-    labels, _ = _clustered(embeddings, np.argsort(draws), count, seed)
-    order = np.lexsort((draws, labels))
-    sizes = np.bincount(labels, minlength=count)
-    out = np.empty(len(ids))
-    out[order] = (np.cumsum(sizes) - sizes)[labels[order]] - np.arange(len(ids))
-    return out
+    draws = stateless.id_uniforms(rows["id"], "cluster balance", seed)
+    labels, _ = _clustered(embeddings, np.argsort(draws), clusters, seed)
+    return ranks(labels.astype(np.uint64), rows, seed)
 
 
 def _clustered(
-    embeddings: Path, order: NDArray[np.int64], clusters: int, seed: int
+    embeddings: Path, order: NDArray[np.int64], clusters: int | None, seed: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """The cluster of every row, and its cosine with the cluster's centroid."""
+    clusters = clusters if clusters is not None else max(1, round(len(order) ** 0.5))
     means = MiniBatchKMeans(clusters, random_state=stateless.key("k-means", seed) % 2**32, n_init=1)
     size = max(BLOCK, 3 * clusters)  # the first block has to seed all centroids
     for _ in range(PASSES):

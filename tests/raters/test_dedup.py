@@ -42,6 +42,10 @@ def names(count):
     return [f"id-{i}" for i in range(count)]
 
 
+def unlent(ids):
+    return pd.DataFrame({"id": ids, "lent": False})
+
+
 @pytest.fixture
 def cloud():
     """300 vectors about three directions, so that cosines spread over (0, 1)."""
@@ -53,7 +57,7 @@ def cloud():
 def test_the_best_of_the_ratings_are_what_semdedup_keeps(tmp_path, cloud, keep):
     """In one cluster, by the definition, at every eps."""
     path = stored(tmp_path, cloud)
-    rating = novelty(path, names(300), 1, keep, 5)
+    rating = novelty(path, unlent(names(300)), 1, keep, 5)
     vectors = unit(path)
     if keep == "hard":
         centre = vectors.mean(axis=0)
@@ -81,19 +85,19 @@ def test_ratings_equal_a_plain_loop_over_the_order(tmp_path, cloud):
     expected = np.ones(300)
     for place, row in enumerate(order[1:], 1):
         expected[row] = 1 - max(0.0, cosine[row, order[:place]].max())
-    assert novelty(path, names(300), 1, "random", 8) == pytest.approx(expected, abs=2e-6)
+    assert novelty(path, unlent(names(300)), 1, "random", 8) == pytest.approx(expected, abs=2e-6)
 
 
 @pytest.mark.parametrize("keep", ["hard", "random"])
 def test_blocks_and_the_order_of_the_file_change_nothing(tmp_path, cloud, keep, monkeypatch):
-    whole = novelty(stored(tmp_path, cloud), names(300), 4, keep, 0)
+    whole = novelty(stored(tmp_path, cloud), unlent(names(300)), 4, keep, 0)
     turn = stateless.generator("turn").permutation(300)
-    turned = novelty(stored(tmp_path, cloud[turn]), [names(300)[i] for i in turn], 4, keep, 0)
+    turned = novelty(stored(tmp_path, cloud[turn]), unlent([names(300)[i] for i in turn]), 4, keep, 0)
     assert turned.tolist() == whole[turn].tolist()
-    one = novelty(stored(tmp_path, cloud), names(300), 1, keep, 0)
+    one = novelty(stored(tmp_path, cloud), unlent(names(300)), 1, keep, 0)
     monkeypatch.setattr(dedup, "BLOCK", 37)
     monkeypatch.setattr(dedup, "PASSES", 1)
-    blocked = novelty(stored(tmp_path, cloud), names(300), 1, keep, 0)
+    blocked = novelty(stored(tmp_path, cloud), unlent(names(300)), 1, keep, 0)
     if keep == "random":
         assert blocked == pytest.approx(one, abs=2e-6)
     else:
@@ -108,10 +112,10 @@ def test_of_every_group_of_copies_one_is_kept(tmp_path, keep):
     rng = stateless.generator("copies")
     once = rng.normal(size=(50, 64))
     vectors = np.concatenate([once * 2.0**power for power in range(4)])
-    rating = novelty(stored(tmp_path, vectors), names(200), None, keep, 1)
+    rating = novelty(stored(tmp_path, vectors), unlent(names(200)), None, keep, 1)
     assert (rating.reshape(4, 50) > 0.1).sum(axis=0).tolist() == [1] * 50
     assert np.sort(rating)[:150].max() == 0
-    other = novelty(stored(tmp_path, vectors), names(200), None, keep, 2)
+    other = novelty(stored(tmp_path, vectors), unlent(names(200)), None, keep, 2)
     assert (other.reshape(4, 50) > 0.1).sum(axis=0).tolist() == [1] * 50
     # Which copy it is, the seed decides.
     assert ((rating > 0.1) != (other > 0.1)).sum() > 30
@@ -121,7 +125,7 @@ def test_hard_keeps_the_farthest_from_the_centroid(tmp_path):
     """A pair of near copies beside a crowd: the outer one is kept at 1, the crowd's are duplicates."""
     angles = np.radians([0, 0.1, -0.1, 0.2, -0.2, 0, 8, 4])
     vectors = np.stack([np.cos(angles), np.sin(angles)], 1)
-    rating = novelty(stored(tmp_path, vectors), names(8), 1, "hard", 0)
+    rating = novelty(stored(tmp_path, vectors), unlent(names(8)), 1, "hard", 0)
     assert np.argmax(rating) == 6
     assert rating[6] == 1
     assert rating[7] == pytest.approx(1 - np.cos(np.radians(4)), abs=2e-4)
@@ -132,14 +136,14 @@ def test_pairs_of_two_clusters_are_not_compared(tmp_path):
     a, b = np.array([1.0, 0.0]), np.array([0.8, 0.6])
     rng = stateless.generator("two")
     vectors = np.concatenate([np.tile(a, (40, 1)), np.tile(b, (40, 1))]) + 0.01 * rng.normal(size=(80, 2))
-    rating = novelty(stored(tmp_path, vectors), names(80), 2, "hard", 0)
+    rating = novelty(stored(tmp_path, vectors), unlent(names(80)), 2, "hard", 0)
     assert sorted(np.flatnonzero(rating == 1) // 40) == [0, 1]
     assert np.sort(rating)[:78].max() < 0.01
 
 
 @pytest.mark.parametrize("vectors", [np.ones((1, 5)), np.ones((2, 5)), np.zeros((3, 4))])
 def test_few_or_empty_vectors(tmp_path, vectors):
-    rating = novelty(stored(tmp_path, vectors), names(len(vectors)), None, "hard", 0)
+    rating = novelty(stored(tmp_path, vectors), unlent(names(len(vectors))), None, "hard", 0)
     assert np.isfinite(rating).all()
     assert rating.max() == 1
     assert (rating == 0).sum() == (len(vectors) - 1 if vectors.any() else 0)
@@ -221,7 +225,7 @@ def test_the_best_of_a_balanced_rating_are_an_equal_share_of_every_cluster(tmp_p
     """Three clusters of 150, 100 and 12: the least is kept whole, and the two others share what is left."""
     cluster = np.repeat([0, 1, 2], [150, 100, 12])
     vectors = np.eye(3, 20)[cluster] + 0.02 * stateless.generator("near").normal(size=(262, 20))
-    rating = balance(stored(tmp_path, vectors), names(262), 3, 0)
+    rating = balance(stored(tmp_path, vectors), unlent(names(262)), 3, 0)
     for count, expected in ((30, [10, 10, 10]), (112, [50, 50, 12]), (252, [140, 100, 12])):
         kept = np.argsort(-rating, kind="stable")[:count]
         assert np.abs(np.bincount(cluster[kept], minlength=3) - expected).max() <= 1
@@ -230,11 +234,13 @@ def test_the_best_of_a_balanced_rating_are_an_equal_share_of_every_cluster(tmp_p
 
 def test_a_balanced_rating_does_not_depend_on_the_order_of_the_pairs(tmp_path, cloud):
     ids = np.array(names(300))
-    first = balance(stored(tmp_path, cloud), list(ids), 3, 5)
+    first = balance(stored(tmp_path, cloud), unlent(list(ids)), 3, 5)
     order = np.random.default_rng(0).permutation(300)
-    again = balance(stored(tmp_path, cloud[order]), list(ids[order]), 3, 5)
+    again = balance(stored(tmp_path, cloud[order]), unlent(list(ids[order])), 3, 5)
     assert (again == first[order]).all()
-    assert (balance(stored(tmp_path, cloud), list(ids), 3, 6) != first).any(), "the seed draws the order"
+    assert (balance(stored(tmp_path, cloud), unlent(list(ids)), 3, 6) != first).any(), (
+        "the seed draws the order"
+    )
 
 
 # --- the stage ---

@@ -1,11 +1,9 @@
 """Kind cluster_balance: as many pairs of each cluster of like images as there are places."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from alchemist.core.refusal import Refusal
 from alchemist.core.settings.rater import EmbeddingRater
 
 if TYPE_CHECKING:
@@ -30,23 +28,10 @@ BLOCK = ClusterBalanceRater
 
 def rate(run: "Embedding", settings: ClusterBalanceRater) -> "Floats":
     """Ratings (N,), 0 for the first of each cluster; Refusal for more clusters than pairs."""
-    from alchemist.measures import features, vectors
     from alchemist.raters import dedup
 
-    if settings.clusters is not None and settings.clusters > len(run.rows):
-        raise Refusal(
-            f"raters.{run.name}.clusters is {settings.clusters}; the pool has {len(run.rows)} usable pairs, "
-            "so at most that, or null for the root of it, is legal."
-        )
-    asked = run.evaluate
-    by = features.extractor(asked.features, asked.feature_size, run.device, asked.weights)
-    extract = partial(features.extract, by=by, batch=asked.batch)
-
-    def balanced() -> "Floats":
-        file = run.drafts / "features.npy"
-        vectors.write(run.pool, run.rows, extract, asked.batch, file, run.tick)
-        found = dedup.balance(file, list(run.rows["id"]), settings.clusters, settings.seed)
-        file.unlink()
-        return found
-
-    return run.measured(lambda images, captions: extract(images), balanced)
+    return dedup.of_features(
+        run,
+        settings.clusters,
+        lambda file: dedup.balance(file, run.rows, settings.clusters, settings.seed),
+    )
