@@ -37,8 +37,7 @@ def adapting() -> dict[str, Any]:
         "pretraining": {"pairs": 60}
     }
     other = {
-        "proxy": "flux_xs", "rater": "flux_xs", "raters": ["random"], "models": [],
-        "adapted": ["flux_adapted"],
+        "proxy": "flux_xs", "rater": "flux_xs", "raters": ["random"], "models": ["flux_adapted"],
     }  # fmt: skip
     params["grid"] |= {
         "oracles": [], "heuristics": [], "embeddings": [], "families": ["flux"], "selections": ["random"],
