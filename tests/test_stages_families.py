@@ -73,6 +73,15 @@ def test_a_rating_is_of_the_family_whose_list_names_it(made: tuple[Path, list[st
     assert kept[0] != kept[1]
 
 
+def test_a_model_that_adapts_nothing_starts_from_nothing_and_its_page_bills_no_pretraining(
+    made: tuple[Path, list[str]],
+) -> None:
+    folder, _ = made
+    assert {path.name for path in (folder / "data/pretrained/flux_xs").iterdir()} == {"manifest.json", "run.json"}
+    assert "pretrained" not in files.read_json(folder / "data/models/full-flux_xs-0/run.json")
+    assert "pretrain@" not in (folder / "reports/index.html").read_text()
+
+
 def test_cells_of_both_stand_in_one_table_and_none_has_a_made_up_nll(made: tuple[Path, list[str]]) -> None:
     folder, _ = made
     table = pd.read_csv(folder / "reports/table.csv")
