@@ -77,7 +77,10 @@ def test_a_model_that_adapts_nothing_starts_from_nothing_and_its_page_bills_no_p
     made: tuple[Path, list[str]],
 ) -> None:
     folder, _ = made
-    assert {path.name for path in (folder / "data/pretrained/flux_xs").iterdir()} == {"manifest.json", "run.json"}
+    assert {path.name for path in (folder / "data/pretrained/flux_xs").iterdir()} == {
+        "manifest.json",
+        "run.json",
+    }
     assert "pretrained" not in files.read_json(folder / "data/models/full-flux_xs-0/run.json")
     assert "pretrain@" not in (folder / "reports/index.html").read_text()
 
