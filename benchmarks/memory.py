@@ -46,7 +46,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "copies": {"pool": "mine", "read": "read", "out": "pool"},
     "encode": {"pool": "pool", "out": "encoded"},
     "heuristic": {"rater": "clarity", "pool": "pool", "out": "ratings/clarity/all.parquet"},
-    "rate": {"rater": "loss", "proxy_name": "xs", "trunk": "xs", "out": "ratings/loss/0.parquet"},
+    "rate": {"rater": "loss", "out": "ratings/loss/0.parquet"},
     "prune": {"ratings": "ratings", "selection": "loss", "ratio": 0.5, "out": "subsets"},
     "train": {"model": "xs", "subset": "subsets/0.parquet", "out": "cell"},
 }
@@ -61,6 +61,7 @@ def make(folder: Path, count: int, source: str = "parquet") -> None:
     params = given.params()
     shares = {"meta_validation": 0.05, "evaluation": 0.02, "scorer": 0.02}
     params["pools"]["mine"] |= {"format": source, "path": "mine", "splits": shares}
+    params["roles"] = {"proxy": "xs", "rater": "xs"}
     params["grid"] |= {"seeds": [0]}
     params["models"]["xs"] |= {"depth": 1, "width": 32, "heads": 2}
     params["scales"]["tiny"].setdefault("rate", {}).update({"images": 320, "warmup_images": 32})

@@ -37,7 +37,7 @@ def run(
     out: Annotated[Path, typer.Option(help="folder to write")],
     time_out: Annotated[Path, typer.Option(help="JSON to write what the evaluation took to")],
     start: Annotated[
-        Path | None, typer.Option(help="folder that stage pretrain wrote, where the cell adapted its network")
+        Path | None, typer.Option(help="folder that stage pretrain wrote, for a model that adapts a network")
     ] = None,
 ) -> dict[str, Any]:
     """Measures one cell: images of the prompts, beside the reference images of the same splits."""

@@ -1,4 +1,4 @@
-"""A network that cells then adapt: trained whole, once, on the neutral split."""
+"""What the cells of a model start from: a network trained whole, once, on the neutral split, or nothing."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,14 +24,22 @@ SEED = 0  # one network for the cells of all seeds, as a published one would be
 def run(
     family_name: Annotated[str, typer.Option("--family", help="model family")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
-    model: Annotated[str, typer.Option(help="name of the model in params.yaml that adapts the network")],
+    model: Annotated[str, typer.Option(help="name of the model in params.yaml")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
     time_out: Annotated[Path, typer.Option(help="JSON to write what the run took to")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
 ) -> dict[str, Any]:
-    """Trains one network. Killed, it goes on when the same command runs again."""
-    size = model_settings(section(f"models.{model}"), f"models.{model}", family_name).whole()
+    """Trains the network that a model adapts. Killed, it goes on when the same command runs again.
+
+    For a model that adapts none the folder says so: DVC cannot tell the two apart, and runs both.
+    """
+    size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
+    if not size.adapts:
+        course.leave_nothing(out)
+        print(f"wrote {out}: {model} adapts no network")
+        return {}
+    size = size.whole()
     settings = block(TrainSettings, f"scales.{scale}.pretrain")
     device = devices.chosen(device_setting(section("device")))
     data = Encoded(encoded)

@@ -28,8 +28,6 @@ def run(
     rater: Annotated[str, typer.Option(help="name of the rater in params.yaml")],
     seed: Annotated[int, typer.Option(help="of weights, order and dropout", min=0)],
     family_name: Annotated[str, typer.Option("--family", help="model family")],
-    proxy_name: Annotated[str, typer.Option("--proxy", help="model that plays the proxy")],
-    trunk: Annotated[str, typer.Option(help="model whose trunk the rater has")],
     encoded: Annotated[Path, typer.Option(help="folder that stage encode wrote")],
     assets: Annotated[Path, typer.Option(help="folder of raters that were trained elsewhere")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
@@ -46,10 +44,11 @@ def run(
             f"grid.{settings.named_in}."
         )
     budget = block(RateSettings, f"scales.{scale}.rate")
-    sizes = (
-        model_settings(section(f"models.{proxy_name}"), f"models.{proxy_name}", family_name),
-        model_settings(section(f"models.{trunk}"), f"models.{trunk}", family_name),
-    )
+    played = section(f"rating.{family_name}")  # by stage check, of roles or of grid.others
+    sizes = [
+        model_settings(played[part], f"rating.{family_name}.{part}", family_name)
+        for part in ("proxy", "rater")
+    ]
     device = devices.chosen(device_setting(section("device")))
     data = Encoded(encoded)
     pool = data.pool()

@@ -81,7 +81,8 @@ def run(
         for name in CLOCKED_BY_FAMILY
         for family in grid.families
     }
-    clocks |= {f"pretrain@{model}": read(timings / "pretrain" / f"{model}.json") for model in grid.adapted()}
+    adapted = {cell.model for cell in study.cells() if "pretrained" in found[cell.name]}
+    clocks |= {f"pretrain@{model}": read(timings / "pretrain" / f"{model}.json") for model in sorted(adapted)}
     bills = Bills(found, read_logs(raters, timings / "ratings", study), clocks)
     material = Material(
         study=study,
@@ -144,8 +145,12 @@ def run(
 def in_force(study: Study) -> dict[str, Any]:
     """The values that these cells were made with, defaults with them."""
     which, scale, roles, models = section("pool"), section("scale"), section("roles"), section("models")
-    others = [other for other in study.grid.others.values() if other.raters or other.trained]
+    others = [other for other in study.grid.others.values() if other.raters or other.models]
     playing = [*roles.values(), *(name for other in others for name in (other.proxy, other.rater))]
+    sizes = {
+        name: model_settings(models[name], f"models.{name}")
+        for name in dict.fromkeys([*study.models(), *playing])
+    }
     return {
         "pool": which,
         "scale": scale,
@@ -156,16 +161,13 @@ def in_force(study: Study) -> dict[str, Any]:
         f"pools.{which}": pool_settings(section(f"pools.{which}"), f"pools.{which}").model_dump(),
         "raters": {name: rater.model_dump() for name, rater in study.raters.items()},
         "selections": {name: selection.model_dump() for name, selection in study.selections.items()},
-        "models": {
-            name: model_settings(models[name], f"models.{name}").model_dump()
-            for name in dict.fromkeys([*study.models(), *playing])
-        },
+        "models": {name: size.model_dump() for name, size in sizes.items()},
         "statistics": block(StatisticsSettings, "statistics").model_dump(),
         "contrasts": {
             name: parse(ContrastSettings, value, f"contrasts.{name}").model_dump()
             for name, value in section("contrasts").items()
         },
-        f"scales.{scale}": scale_in_force(scale, bool(study.grid.adapted())),
+        f"scales.{scale}": scale_in_force(scale, any(size.adapts for size in sizes.values())),
     }
 
 

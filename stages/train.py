@@ -33,7 +33,7 @@ def run(
         Path | None, typer.Option(help="ids that stage prune chose; none: the full pool")
     ] = None,
     start: Annotated[
-        Path | None, typer.Option(help="folder that stage pretrain wrote, where the model adapts its network")
+        Path | None, typer.Option(help="folder that stage pretrain wrote, for a model that adapts a network")
     ] = None,
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
 ) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Grid:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         params = tiny_params()
+        params["roles"] = {"proxy": PROXY, "rater": TRUNK}
         params["grid"] |= {"seeds": [SEED, OTHER], "heuristics": ["frequency"], "embeddings": ["clip_score"]}
         # Values under which a setting that is left out shows.
         params["raters"]["clip_score"] |= {"direction": -1}
@@ -80,8 +81,8 @@ class Grid:
         out = f"data/ratings/{rater}/{seed}.parquet"
         if not (self.folder / out).is_file():
             self(
-                "rate", rater=rater, seed=seed, family_name="star", proxy_name=PROXY, trunk=TRUNK,
-                encoded="data/encoded", assets="data/assets", scale="tiny", out=out,
+                "rate", rater=rater, seed=seed, family_name="star", encoded="data/encoded",
+                assets="data/assets", scale="tiny", out=out,
                 log_out=f"data/raters/{rater}/{seed}", time_out=f"data/timings/ratings/{rater}/{seed}.json",
                 scratch=".scratch",
             )  # fmt: skip

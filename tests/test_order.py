@@ -93,7 +93,7 @@ def through(folder: Path, where: dict[str, str]) -> Path:
         run("floors", False, **family, pool=pool, codec=data / "codec", scorer=data / "scorer",
             scale="tiny", out=data / "floors")  # fmt: skip
         for rater in ("alchemist", "loss"):
-            run("rate", rater=rater, seed=0, **family, proxy_name="xs", trunk="xs", encoded=encoded,
+            run("rate", rater=rater, seed=0, **family, encoded=encoded,
                 assets=data / "assets", scale="tiny", scratch=Path(".scratch"),
                 out=data / f"ratings/{rater}/0.parquet", log_out=data / f"raters/{rater}/0")  # fmt: skip
         rated = {name: {"out": data / f"ratings/{name}/all.parquet", "log_out": data / f"raters/{name}/all"}

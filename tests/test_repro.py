@@ -15,10 +15,10 @@ NAMES = [
     "floors@star", "floors@flux", *(f"rate_flux@alchemist_flux-{seed}" for seed in range(3)),
     *(f"rate@alchemist-{seed}" for seed in range(3)), "heuristic@clarity",
     "prune@random-0.5", "prune@alchemist-0.5", "prune_ablation@clarity-0.3",
-    *(f"train@{cell}" for cell in CELLS), "train_full@xs-0", "train_transfer@random-0.5-s-0",
-    "train_flux@alchemist-0.5-flux_s-0", "train_flux_full@flux_s-0",
-    *(f"evaluate@{cell}" for cell in CELLS), "evaluate_full@xs-0", "evaluate_transfer@random-0.5-s-0",
-    "evaluate_flux@alchemist-0.5-flux_s-0", "evaluate_flux_full@flux_s-0",
+    *(f"train@{cell}" for cell in CELLS), "train_full@full-xs-0", "train_transfer@random-0.5-s-0",
+    "train_flux@alchemist-0.5-flux_s-0", "train_flux_full@full-flux_s-0",
+    *(f"evaluate@{cell}" for cell in CELLS), "evaluate_full@full-xs-0", "evaluate_transfer@random-0.5-s-0",
+    "evaluate_flux@alchemist-0.5-flux_s-0", "evaluate_flux_full@full-flux_s-0",
     "report",
 ]  # fmt: skip
 CODECS = ["codec@star", "codec@flux"]

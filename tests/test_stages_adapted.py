@@ -37,8 +37,7 @@ def adapting() -> dict[str, Any]:
         "pretraining": {"pairs": 60}
     }
     other = {
-        "proxy": "flux_xs", "rater": "flux_xs", "raters": ["random"], "models": [],
-        "adapted": ["flux_adapted"],
+        "proxy": "flux_xs", "rater": "flux_xs", "raters": ["random"], "models": ["flux_adapted"],
     }  # fmt: skip
     params["grid"] |= {
         "oracles": [], "heuristics": [], "embeddings": [], "families": ["flux"], "selections": ["random"],
@@ -196,6 +195,9 @@ def test_adapters_of_another_network_are_not_measured(made: tuple[Path, list[str
             evaluate.run(**options, start=other)
         with pytest.raises(Refusal, match="--start is not given; this model needs the folder"):
             evaluate.run(**options)
+        course.leave_nothing(tmp_path / "nothing")
+        with pytest.raises(Refusal, match=r"nothing holds no network, which this model adapts"):
+            evaluate.run(**options, start=tmp_path / "nothing")
     assert not (tmp_path / "out").exists()
 
 

@@ -21,8 +21,7 @@ ARMS = ("alchemist", "alchemist_flux")
 def two_families() -> dict[str, Any]:
     """A model of each family on the ratings of each."""
     params = small_params()
-    other = {"proxy": "flux_xs", "rater": "flux_xs", "raters": ["alchemist_flux"], "models": ["flux_xs"],
-             "adapted": []}  # fmt: skip
+    other = {"proxy": "flux_xs", "rater": "flux_xs", "raters": ["alchemist_flux"], "models": ["flux_xs"]}
     params["grid"] |= {
         "oracles": [], "heuristics": [], "embeddings": [], "families": ["star", "flux"],
         "selections": [*ARMS], "raters": ["alchemist"], "others": {"flux": other},
@@ -54,9 +53,9 @@ def test_every_stage_of_a_family_reads_its_own_folders(made: tuple[Path, list[st
     both = ["flux", "star"]
     assert {name: sorted(found) for name, found in families.items()} == {
         "codec": both, "encode": both, "floors": both, "rate": both,
-        "train": sorted(both * 3), "evaluate": sorted(both * 3),
+        "pretrain": ["flux"], "train": sorted(both * 3), "evaluate": sorted(both * 3),
     }  # fmt: skip
-    assert len(commands) == len(set(commands)) == 5 + 6 + 2 + 2 + 12 + 1
+    assert len(commands) == len(set(commands)) == 5 + 6 + 2 + 2 + 1 + 12 + 1
 
 
 def test_a_rating_is_of_the_family_whose_list_names_it(made: tuple[Path, list[str]]) -> None:
@@ -69,9 +68,21 @@ def test_a_rating_is_of_the_family_whose_list_names_it(made: tuple[Path, list[st
     assert set(first.index) == set(second.index)
     assert abs(first.corr(second.reindex(first.index), method="spearman")) < 0.999
     [flux] = [command for command in commands if "--rater alchemist_flux" in command]
-    assert "--family flux --proxy flux_xs --trunk flux_xs" in flux
+    assert "--family flux" in flux
     kept = [set(pd.read_parquet(folder / f"data/subsets/{name}/0.5/0.parquet")["id"]) for name in ARMS]
     assert kept[0] != kept[1]
+
+
+def test_a_model_that_adapts_nothing_starts_from_nothing_and_its_page_bills_no_pretraining(
+    made: tuple[Path, list[str]],
+) -> None:
+    folder, _ = made
+    assert {path.name for path in (folder / "data/pretrained/flux_xs").iterdir()} == {
+        "manifest.json",
+        "run.json",
+    }
+    assert "pretrained" not in files.read_json(folder / "data/models/full-flux_xs-0/run.json")
+    assert "pretrain@" not in (folder / "reports/index.html").read_text()
 
 
 def test_cells_of_both_stand_in_one_table_and_none_has_a_made_up_nll(made: tuple[Path, list[str]]) -> None:

@@ -174,9 +174,8 @@ def test_the_study_of_adapters_pretrains_on_the_neutral_split_and_leaves_its_rep
     assert study(tmp_path, "adapted").returncode == 0
     [(_, params)] = runs(tmp_path)
     grid, pool = params.grid, params.pools[params.pool]
-    assert (params.scale, len(grid.seeds), grid.whole(), grid.adapted()) == (
-        "tiny", 3, ["flux_adapted"], ["flux_adapted"],
-    )  # fmt: skip
+    assert (params.scale, len(grid.seeds), grid.whole()) == ("tiny", 3, ["flux_adapted"])
+    assert params.models["flux_adapted"].adapts
     assert grid.selections == ("random", "alchemist", "best")
     assert pool.pretraining.pairs > 0  # type: ignore[attr-defined]
     # The pool that is pruned is that of the default grid.
@@ -196,7 +195,6 @@ def test_table_2_has_adapters_beside_its_three_sizes_at_either_scale(tmp_path: P
     grid = params.grid
     if scale == "tiny":
         assert grid.whole() == ["xs", "s", "flux_adapted"]
-        assert grid.adapted() == ["flux_adapted"]
         assert params.codecs["flux"].kind == "pixels"  # type: ignore[attr-defined]
     else:
         assert grid.whole() == ["star_40m", "star_300m", "flux_mini_lora"]

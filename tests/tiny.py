@@ -21,7 +21,7 @@ def tiny_params() -> dict[str, Any]:
         "ablation": {"selections": [], "ratios": []},
         "transfer": {"selections": [], "ratios": [], "models": []},
         "others": {
-            "flux": {"proxy": "flux_s", "rater": "flux_xs", "raters": [], "models": [], "adapted": []},
+            "flux": {"proxy": "flux_s", "rater": "flux_xs", "raters": [], "models": []},
         },
     }  # fmt: skip
     params["pools"]["emoji"] |= {

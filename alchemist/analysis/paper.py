@@ -80,7 +80,7 @@ def paper_models(
 
     Ours are the models that play the same roles, which `roles` of params.yaml names: the rater's trunk and
     its proxy; in the place of the paper's largest model stands the largest that is larger than both, and
-    in that of its model of another family the first of that family that is adapted, or else the first.
+    in that of its model of another family the first of that family.
     `parameters` are the numbers of parameters of every model that a cell trains.
     """
     played = {RATER_MODEL: roles["rater"], MODEL: roles["proxy"]}
@@ -91,7 +91,7 @@ def paper_models(
     other = study.grid.others.get(OTHER_FAMILY)
     return out | {
         LARGER_MODEL: max(larger, key=lambda m: parameters[m], default=None),
-        OTHER_MODEL: next(iter((*other.adapted, *other.models)), None) if other is not None else None,
+        OTHER_MODEL: next(iter(other.models), None) if other is not None else None,
     }
 
 

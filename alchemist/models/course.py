@@ -77,20 +77,26 @@ class Course:
         return 3.0 * each * self.stops[-1]  # a backward pass costs twice a forward pass
 
 
+def leave_nothing(out: Path) -> None:
+    """The folder of a model that adapts no network: its run.json has no images."""
+    with files.whole_folder(out) as folder:
+        files.write_json(folder / RUN, {"pairs": 0, "images": 0})
+        files.write_manifest(folder)
+
+
 def begun(size: ModelSettings, start: Path | None) -> tuple[ModelSettings, dict[str, Any] | None]:
     """A model as its training begins, and what is known of the network that it adapts; None: it adapts none.
 
-    `start` is the folder that the stage pretrain left. Known are pairs and images of that training, and the
-    digest of the weights. Raises Refusal where there is one and the model adapts none,
-    or the other way round.
+    `start` is the folder that the stage pretrain left, which only a model that adapts reads. Known are pairs
+    and images of that training, and the digest of the weights. Raises Refusal where there is none to adapt.
     """
-    if size.adapts != (start is not None):
-        words = "needs the folder that stage pretrain wrote" if size.adapts else "starts from no such folder"
-        given = "not given" if start is None else repr(str(start))
-        raise Refusal(f"--start is {given}; this model {words}.")
-    if start is None:
+    if not size.adapts:
         return size, None
+    if start is None:
+        raise Refusal("--start is not given; this model needs the folder that stage pretrain wrote.")
     listed = files.check_manifest(start)["files"]
     ran = files.read_json(start / RUN)
+    if not ran["images"]:
+        raise Refusal(f"{start} holds no network, which this model adapts; run dvc repro.")
     name = checkpoint(ran["images"])
     return size.starting_at(start / name), {**ran, "sha256": listed[name]}

@@ -1,5 +1,7 @@
 """What must fit together where cells adapt a network that the stage pretrain trains once."""
 
+import re
+
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import UserPool
 from alchemist.params.families import models_named
@@ -8,22 +10,18 @@ from alchemist.pools.emoji import EmojiPool
 
 
 def check_adapted(params: Params) -> None:
-    """Models that adapt stand in their list, and are pretrained on something. Raises Refusal if not."""
-    for key, name, _ in [("roles.proxy", params.roles.proxy, None), *models_named(params)]:
-        listed = key.endswith(".adapted")
-        if params.models[name].adapts and not listed:
+    """Models that adapt are those of other families, and pretrained on something. Raises Refusal if not."""
+    uses = [("roles.proxy", params.roles.proxy, None), *models_named(params)]
+    adapted = [(key, name) for key, name, _ in uses if params.models[name].adapts]
+    for key, name in adapted:
+        if not re.fullmatch(r"grid\.others\.\w+\.models", key):
             raise Refusal(
                 f"{key} holds {name}, whose weights are pretrained here; such a model stands in the list "
-                "adapted of its family in grid.others."
+                "models of its family in grid.others."
             )
-        if listed and not params.models[name].adapts:
-            raise Refusal(
-                f"{key} holds {name}, which adapts nothing; models.{name} should have weights: pretrained, "
-                "and the adapters that are trained."
-            )
-    if not params.grid.adapted():
+    if not adapted:
         return
-    first, where = params.grid.adapted()[0], f"scales.{params.scale}.pretrain"
+    first, where = adapted[0][1], f"scales.{params.scale}.pretrain"
     budget = params.scales[params.scale].pretrain
     if budget is None:
         raise Refusal(f"{where} is missing; the grid adapts {first}, and its network is trained by that.")

@@ -14,10 +14,9 @@ def models_named(params: Params) -> list[tuple[str, str, str | None]]:
     uses += [("grid.transfer.models", name, None) for name in grid.transfer.models]
     for family, other in grid.others.items():
         where = f"grid.others.{family}"
-        if other.raters or other.trained:
+        if other.raters or other.models:
             uses += [(f"{where}.proxy", other.proxy, family), (f"{where}.rater", other.rater, family)]
-        for key in ("models", "adapted"):
-            uses += [(f"{where}.{key}", name, family) for name in getattr(other, key)]
+        uses += [(f"{where}.models", name, family) for name in other.models]
     return uses
 
 
@@ -60,7 +59,7 @@ def _in_use(params: Params, own: str) -> None:
     """What is in use is in grid.families, and the other way round; it has a codec, and its models a law."""
     grid = params.grid
     models = {own: [*grid.models, *grid.transfer.models]}
-    models |= {family: list(other.trained) for family, other in grid.others.items()}
+    models |= {family: list(other.models) for family, other in grid.others.items()}
     raters = {own: grid.raters} | {family: other.raters for family, other in grid.others.items()}
     for family, names in models.items():
         used = [*names, *raters[family]]

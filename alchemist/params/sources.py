@@ -1,7 +1,7 @@
-"""What the other stages read of params.yaml: every block whole, what a pool is made of, what a model spends.
+"""What the other stages read of params.yaml: every block whole, and what DVC cannot look up in them.
 
 Stage prepare then depends on its pool's block and those that it names, a cell on the budget of its model,
-and neither on any other.
+a rating on the models of its family, and none of them on any other.
 """
 
 from collections.abc import Iterable
@@ -15,18 +15,33 @@ SPLITS = ("meta_validation", "evaluation", "scorer", "pretraining", "clean")
 def passed_on(params: dict[str, Any]) -> dict[str, Any]:
     """params.yaml as stage check passes it on, once it is sound.
 
-    With `sources`, what reading each pool takes, by pool and block, and `budgets`, each model's at the scale
-    in force.
+    With `sources`, what reading each pool takes, by pool and block; `budgets`, each model's at the scale in
+    force; and `rating`, the models that play proxy and rater, by family. Every scale has `pretrain`, null or
+    not, which stage pretrain tracks by name whether or not there is anything to train.
     """
     whole = inherited(params)
-    scale = whole["scales"][whole["scale"]]
-    return {**whole, "sources": sources(whole["pools"]), "budgets": budgets(scale, whole["models"])}
+    scale, models = whole["scales"][whole["scale"]], whole["models"]
+    return {
+        **whole,
+        "scales": {name: {"pretrain": None, **block} for name, block in whole["scales"].items()},
+        "sources": sources(whole["pools"]),
+        "budgets": budgets(scale, models),
+        "rating": rating(whole["roles"], whole["grid"]["others"], models),
+    }
 
 
 def budgets(scale: dict[str, Any], models: Iterable[str]) -> dict[str, dict[str, Any]]:
     """`train` of a scale for every model, with what its `train_of` says otherwise."""
     own = scale.get("train_of", {})
     return {model: {**scale["train"], **own.get(model, {})} for model in models}
+
+
+def rating(roles: dict[str, str], others: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+    """The blocks of `proxy` and `rater`, of the roles' family and of each that the grid has beside it."""
+    played = {models[roles["proxy"]]["family"]: roles, **others}
+    return {
+        family: {part: models[names[part]] for part in ("proxy", "rater")} for family, names in played.items()
+    }
 
 
 def named(block: Any) -> dict[str, str]:

@@ -164,6 +164,11 @@ class Estimates:
         weights = counts.held_bytes(outline.codec) + sum(one.weight_bytes for one in fixed)
         return flops / count, cost.passing(weights, max(most / count, *(one.alive for one in fixed)), count)
 
+    def played(self, family: str) -> tuple[str, str]:
+        """The models that play proxy and rater where a family rates."""
+        of = self.params.grid.others.get(family, self.params.roles)
+        return of.proxy, of.rater
+
     def rating(self, rater: str, proxy: str, trunk: str) -> tuple[float, float, cost.Peak | None]:
         """FLOPs of training a rater and of rating a pair with it, and most bytes of the training, if any."""
         settings, budget = self.params.raters[rater], self.scale.rate

@@ -24,16 +24,14 @@ class Return:
 def returns(of: Estimates) -> list[Return]:
     """Of every rater of the grid that trains a proxy and orders a subset, for every ratio and model."""
     params, out = of.params, list[Return]()
-    grid, roles = params.grid, params.roles
+    grid = params.grid
     for name, ratio, model in grid.runs():
         rater = params.selections[name].rater
         if LISTS[params.raters[rater].kind] != "raters" or (rater, ratio, model) in {
             (one.rater, one.ratio, one.model) for one in out
         }:
             continue
-        family = grid.rated_by(rater)
-        other = grid.others.get(family) if family is not None else None
-        proxy, trunk = (roles.proxy, roles.rater) if other is None else (other.proxy, other.rater)
+        proxy, trunk = of.played(grid.rated_by(rater) or grid.home)
         with of.remembered:
             (once, each, _), image = of.rating(rater, proxy, trunk), 3 * of.forward(model)
         if (rating := once + each * of.pairs.rated) > 0:

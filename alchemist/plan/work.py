@@ -59,7 +59,8 @@ def work(jobs: list[Job], estimates: Estimates) -> list[Work]:
         if job.state != "done" and (make := KINDS.get(job.script)) is not None:
             with estimates.remembered:
                 one = make(job, estimates)
-            found[one.what] = found[one.what] + one if one.what in found else one
+            if one is not None:
+                found[one.what] = found[one.what] + one if one.what in found else one
     return list(found.values())
 
 
@@ -149,9 +150,9 @@ def _embedding(job: Job, of: Estimates) -> Work:
 
 
 def _rate(job: Job, of: Estimates) -> Work:
-    name, proxy = job.options["--rater"], job.options["--proxy"]
+    name, (proxy, trunk) = job.options["--rater"], of.played(job.options["--family"])
     budget, pairs = of.scale.rate, of.pairs.rated
-    train, score, peak = of.rating(name, proxy, job.options["--trunk"])
+    train, score, peak = of.rating(name, proxy, trunk)
     trains = train > 0
     images = (budget.images if trains else 0) + (pairs if score else 0)
     steps = budget.images // budget.batch if trains else 0
@@ -167,7 +168,9 @@ def _prune(job: Job, of: Estimates) -> Work:
     return Work("prune", 1, kept, None, None, kept * cost.RATING_BYTES, None)
 
 
-def _pretrain(job: Job, of: Estimates) -> Work:
+def _pretrain(job: Job, of: Estimates) -> Work | None:
+    if not of.params.models[job.options["--model"]].adapts:
+        return None
     model, settings = of.whole(job.options["--model"]), of.scale.pretrain
     assert settings is not None  # stage check refuses
     peak = of.training(model, settings)
@@ -211,7 +214,7 @@ def _evaluate(job: Job, of: Estimates) -> Work:
     return Work(f"evaluate {model}", 1, images, None, images * each, 0.0, peak.bytes, fit)
 
 
-KINDS: dict[str, Callable[[Job, Estimates], Work]] = {
+KINDS: dict[str, Callable[[Job, Estimates], Work | None]] = {
     "prepare": _prepare,
     "copies": _copies,
     "encode": _encode,

@@ -23,7 +23,7 @@ from alchemist.core.settings.grid import OtherSettings
 
 # `two` is as `one` in all but the family of its proxy; `zero` draws.
 NAMES = ("two", "one", "zero", "five", "six")
-FLUX = OtherSettings(proxy="fs", rater="fs", raters=("r_flux", "low_flux"), models=("fs",), adapted=())
+FLUX = OtherSettings(proxy="fs", rater="fs", raters=("r_flux", "low_flux"), models=("fs",))
 
 
 def two_families(transfer: tuple[str, ...] = ()) -> Study:

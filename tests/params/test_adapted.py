@@ -14,8 +14,7 @@ FLUX = {
     "proxy": "flux_s",
     "rater": "flux_xs",
     "raters": [],
-    "models": ["flux_s"],
-    "adapted": ["flux_adapted"],
+    "models": ["flux_s", "flux_adapted"],
 }
 
 
@@ -33,17 +32,19 @@ def adapting(**changes: Any) -> dict[str, Any]:
 def test_an_adapted_model_is_a_further_model_of_its_family() -> None:
     grid = check(adapting(statistics__primary="adapted")).grid
     assert grid.whole() == ["xs", "flux_s", "flux_adapted"]
-    assert (grid.adapted(), grid.family_of("flux_adapted")) == (["flux_adapted"], "flux")
+    assert grid.family_of("flux_adapted") == "flux"
     assert ("alchemist", 0.5, "flux_adapted") in grid.runs()
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"grid__others__flux__adapted": ["flux_s"], "grid__others__flux__models": []},
-         "grid.others.flux.adapted holds flux_s, which adapts nothing; models.flux_s should have "),
-        ({"grid__others__flux__models": ["flux_adapted"], "grid__others__flux__adapted": []},
-         "grid.others.flux.models holds flux_adapted, whose weights are pretrained here; such a "),
+        ({"grid__others__flux__adapted": ["flux_adapted"]},
+         "grid.others.flux.adapted is not a known key; legal keys are proxy, rater, raters, models"),
+        ({"grid__transfer": {"selections": ["random"], "ratios": [0.5], "models": ["flux_adapted"]},
+          "grid__models": ["flux_s"], "roles": {"proxy": "flux_s", "rater": "flux_s"},
+          "grid__families": ["flux"], "grid__others": {}},
+         "grid.transfer.models holds flux_adapted, whose weights are pretrained here; such a "),
         ({"grid__others__flux__proxy": "flux_adapted"}, "grid.others.flux.proxy holds flux_adapted, whose"),
         ({"roles__proxy": "flux_adapted", "roles__rater": "flux_xs", "grid__models": ["flux_xs"],
           "grid__families": ["flux"], "grid__others": {}}, "roles.proxy holds flux_adapted, whose weights"),

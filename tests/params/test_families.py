@@ -9,8 +9,7 @@ from params_helpers import asking, edited, put
 from alchemist.core.refusal import Refusal
 from alchemist.params.check import check
 
-FLUX = {"proxy": "flux_s", "rater": "flux_xs", "raters": ["alchemist_flux"], "models": ["flux_xs"],
-        "adapted": []}  # fmt: skip
+FLUX = {"proxy": "flux_s", "rater": "flux_xs", "raters": ["alchemist_flux"], "models": ["flux_xs"]}
 
 
 def two_families(**changes: Any) -> dict[str, Any]:

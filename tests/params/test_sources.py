@@ -23,7 +23,7 @@ def test_each_pool_has_the_blocks_that_its_splits_name_and_no_others() -> None:
     }  # fmt: skip
     assert found["sources"]["emoji"] == {"emoji": params["pools"]["emoji"]}
     assert set(found["sources"]) == set(params["pools"])
-    assert found.keys() - {"sources", "budgets"} == PARAMS.keys()
+    assert found.keys() - {"sources", "budgets", "rating"} == PARAMS.keys()
 
 
 def test_what_is_in_force_once_all_is_read_makes_no_pool_be_read_anew() -> None:
@@ -53,6 +53,23 @@ def test_a_model_spends_what_the_scale_says_of_it_and_all_others_what_it_says_of
     of = check(params).scales["tiny"]
     assert (of.budget("s").images, of.budget("s").clip) == (320, of.train.clip)
     assert of.budget("m") == of.train
+
+
+def test_a_family_rates_by_its_own_proxy_and_trunk_and_by_no_other_model() -> None:
+    params = copy.deepcopy(PARAMS)
+    params["grid"]["others"]["flux"] |= {"proxy": "flux_proxy", "rater": "flux_xs"}
+    params["models"]["m"]["depth"] = 7
+    models, found = PARAMS["models"], passed_on(params)["rating"]
+    assert found["star"] == {"proxy": models["s"], "rater": models["xs"]}
+    assert found["flux"] == {"proxy": {**models["flux_s"], "sigma_block": 64}, "rater": models["flux_xs"]}
+    assert found.keys() == {"star", "flux"}
+
+
+def test_every_scale_says_how_it_pretrains_or_that_it_does_not() -> None:
+    found = passed_on(copy.deepcopy(PARAMS))["scales"]
+    assert {name: part["pretrain"] for name, part in found.items()} == {
+        name: None if name == "paper" else PARAMS["scales"]["tiny"]["pretrain"] for name in PARAMS["scales"]
+    }
 
 
 def test_a_scale_takes_over_what_its_base_says_of_a_model() -> None:

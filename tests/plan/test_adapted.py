@@ -23,7 +23,7 @@ ASSETS = REPO / "assets"
 def estimates() -> Estimates:
     params = inherited(read_params(REPO / "params.yaml"))
     params["pool"], params["grid"]["families"] = "emoji_neutral", ["star", "flux"]
-    params["grid"]["others"]["flux"] |= {"models": ["flux_s"], "adapted": ["flux_adapted"]}
+    params["grid"]["others"]["flux"] |= {"models": ["flux_s", "flux_adapted"]}
     params["scales"]["tiny"]["train_of"] = {"flux_adapted": {"images": 3200, "batch": 8}}
     params["scales"]["tiny"]["pretrain"] = {"images": 6400, "batch": 32}
     sound = check(params)
@@ -58,3 +58,8 @@ def test_the_network_below_is_planned_once_and_whole() -> None:
     assert of.pairs.pretraining == 8000
     assert of.pairs.encoded == 8000 + 1000 + 3000 + 8000
     assert not missing(of.params, [one], ASSETS), "what a stage makes is not looked for"
+
+
+def test_a_model_that_adapts_nothing_takes_no_pretraining() -> None:
+    nothing = Job("pretrain@x", "pretrain", {"--model": "flux_s"}, "runs")
+    assert work([nothing], estimates()) == []

@@ -52,8 +52,8 @@ def job(name: str, script: str, state: State = "runs", **options: str) -> Job:
     return Job(name, script, {f"--{key}": value for key, value in options.items()}, state)
 
 
-RATE = job("rate@alchemist-0", "rate", rater="alchemist", proxy="star_300m", trunk="star_40m")
-FULL = job("train_full@star_300m-0", "train", model="star_300m", out="data/models/full-star_300m-0")
+RATE = job("rate@alchemist-0", "rate", rater="alchemist", family="star")
+FULL = job("train_full@full-star_300m-0", "train", model="star_300m", out="data/models/full-star_300m-0")
 HALF = job("train@alchemist-0.5-star_300m-0", "train", model="star_300m",
            out="data/models/alchemist-0.5-star_300m-0")  # fmt: skip
 

@@ -10,7 +10,6 @@ from report_helpers import build, params, part, run, text
 
 FLUX = {
     "proxy": "flux_s", "rater": "flux_xs", "raters": ["alchemist_flux", "loss_flux"], "models": ["flux_xs"],
-    "adapted": [],
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pool_helpers import NO_SPLITS, encoded, picture
-from stage_grid import PROXY, SEED, TRUNK, Grid
+from stage_grid import SEED, Grid
 from tiny import REPO
 
 from alchemist.core import files
@@ -166,7 +166,7 @@ class Copy:
         for name in ("alchemist", "stages"):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.params: dict[str, Any] = files.read_json(grid.folder / "data/params.json")
-        del self.params["sources"], self.params["budgets"]  # which check adds
+        del self.params["sources"], self.params["budgets"], self.params["rating"]  # which check adds
 
     def add(self, file: str, text: str, table: str = "", line: str = "") -> None:
         """One file, and one line in one table, before the others."""
@@ -210,7 +210,7 @@ def test_a_rater_read_off_a_proxy_is_one_file_and_one_line(copy: Copy) -> None:
     )  # fmt: skip
     copy.params["raters"]["share"] = {"kind": "caption_share", "direction": -1}
     copy.make(
-        "rate", rater="share", seed=SEED, family="star", proxy=PROXY, trunk=TRUNK, scale="tiny",
+        "rate", rater="share", seed=SEED, family="star", scale="tiny",
         encoded=copy.grid.folder / "data/encoded", assets="assets", out="share.parquet", log_out="log",
         time_out="time.json", scratch=".scratch",
     )  # fmt: skip

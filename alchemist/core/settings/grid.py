@@ -60,19 +60,13 @@ class OtherSettings(_Lists):
 
     What rates by its proxy, and its models, which are trained on every subset of `grid.selections` x
     `grid.ratios` and on the full data, whatever family rated: from random or published weights, or as
-    adapters on a network that the stage pretrain trains once.
+    adapters on a network that the stage pretrain trains once, as the block of the model says.
     """
 
     proxy: str = Field(description="a block of models of this family, whose losses are the credits")
     rater: str = Field(description="a block of models of this family, whose trunk the rater has")
     raters: tuple[str, ...] = Field(description="blocks of raters, none of them in grid.raters")
     models: tuple[str, ...] = Field(description="blocks of models of this family")
-    adapted: tuple[str, ...] = Field(description="blocks of models of this family with weights: pretrained")
-
-    @property
-    def trained(self) -> tuple[str, ...]:
-        """Every model of this family that a cell trains."""
-        return (*self.models, *self.adapted)
 
 
 class GridSettings(_Lists):
@@ -100,7 +94,7 @@ class GridSettings(_Lists):
 
     def whole(self) -> list[str]:
         """Models that are trained on every subset of the grid and on the full data: the others' last."""
-        return [*self.models, *(name for other in self.others.values() for name in other.trained)]
+        return [*self.models, *(name for other in self.others.values() for name in other.models)]
 
     def runs(self) -> list[tuple[str, float, str]]:
         """Selection, ratio and model of every cell but those of the full data."""
@@ -110,10 +104,6 @@ class GridSettings(_Lists):
         out += [(name, ratio, model) for ratio in ratios for name in self.selections for model in others]
         moved = self.transfer
         return out + [(n, r, m) for n in moved.selections for r in moved.ratios for m in moved.models]
-
-    def adapted(self) -> list[str]:
-        """Models whose cells adapt a network that the stage pretrain trains."""
-        return [name for other in self.others.values() for name in other.adapted]
 
     @property
     def main(self) -> str:
@@ -127,7 +117,7 @@ class GridSettings(_Lists):
 
     def family_of(self, model: str) -> str:
         """The family of a model that a cell trains."""
-        return next((name for name, other in self.others.items() if model in other.trained), self.home)
+        return next((name for name, other in self.others.items() if model in other.models), self.home)
 
     def rated_by(self, rater: str) -> str | None:
         """The family whose proxy a rater is trained with; None for one that trains none."""

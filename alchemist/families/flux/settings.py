@@ -75,7 +75,7 @@ class FluxSettings(ModelSettings):
         min_length=1,
         description="where training starts: a folder or a repository of diffusers, a .safetensors file of "
         "the published layout or of a cell's checkpoint, or the word pretrained, for a network that the "
-        "stage pretrain trains once (models of grid.others.flux.adapted); null: random weights",
+        "stage pretrain trains once, for models of grid.others.flux; null: random weights",
     )
     subfolder: str = Field(
         default="transformer", description="of weights, where they are a folder or a repository; may be empty"
