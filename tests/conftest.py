@@ -6,6 +6,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "100")
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +25,35 @@ from alchemist.models.encoded import Encoded, Writer
 torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 
 
+# Folders whose files share what takes long to make: a worker runs all of one, or each would make it again.
+TOGETHER = ("stages", "report", "measures")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, the whole pipeline, so that no core waits for it at the end."""
-    items.sort(key=lambda item: not item.path.name.startswith("test_stages"))
+
+    def place(item: pytest.Item) -> int:
+        whole = item.path.name.startswith("test_stages")
+        return 0 if whole else 1 if item.path.parent.name in TOGETHER else 2
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of --dist loadfile: files in the order above, not by their number of tests, and folders that share."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Sharing(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            folder = file.rpartition("/")[0]
+            return folder if folder.rpartition("/")[2] in TOGETHER else file
+
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return Sharing(config, log)
 
 
 CPU = torch.device("cpu")

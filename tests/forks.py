@@ -2,7 +2,7 @@
 
 Loading torch takes two seconds of a core, half of what a tiny stage takes. The forks run what
 `python -m stages.NAME` would, in a process of their own, with the code of the folder that they run in.
-What a stage loads by itself is tested where it is started by a Python of its own (`test_the_grid_runs`).
+What a stage loads by itself is tested where a Python of its own starts it first (`first_of_its_own`).
 
     python tests/forks.py SOCKET    # the server
 """
@@ -34,6 +34,10 @@ socket.send_fds(server, ["\\0".join(words).encode()], [0, 1, 2])
 sys.exit(int(server.recv(8) or 1))
 """
 
+FIRST = """#!/bin/sh
+if mkdir {folder}/"$2" 2>/dev/null; then exec {python} "$@"; else exec {forked} "$@"; fi
+"""
+
 
 @contextlib.contextmanager
 def forking(folder: Path) -> Iterator[Path]:
@@ -52,6 +56,15 @@ def forking(folder: Path) -> Iterator[Path]:
             yield python.parent
         finally:
             server.terminate()
+
+
+def first_of_its_own(folder: Path, forked: Path) -> Path:
+    """The folder of a `python` that starts each module once as a Python of its own, then as a fork."""
+    python = folder / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(FIRST.format(folder=folder, python=sys.executable, forked=forked / "python"))
+    python.chmod(0o755)
+    return python.parent
 
 
 def serve(address: str) -> None:

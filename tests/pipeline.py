@@ -358,3 +358,19 @@ def cell_complaints(root: Path) -> list[str]:
     """Cell names are unique: of two cells with one name DVC silently keeps one."""
     counts = Counter(cells(root))
     return [f"{stage}@{cell} names {n} cells" for (stage, cell), n in counts.items() if n > 1]
+
+
+# ------------------------------------------------------------------------------------------ lock
+
+
+def lock_complaints(root: Path) -> list[str]:
+    """dvc.lock has no section of what dvc.yaml no longer has: DVC keeps and parses it for good."""
+    if not (root / "dvc.lock").is_file():
+        return []
+    groups = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    found = []
+    for section in re.findall(r"(?m)^  ([a-z_]+(?:@.+)?):$", (root / "dvc.lock").read_text()):
+        group, _, cell = section.partition("@")
+        if group not in groups or ("matrix" in groups[group]) != bool(cell):
+            found.append(f"dvc.lock: {section} is no stage of dvc.yaml")
+    return found

@@ -15,6 +15,7 @@ from pipeline import (
     deps_complaints,
     field_complaints,
     leaf_complaints,
+    lock_complaints,
     params_complaints,
     path_complaints,
     script,
@@ -28,6 +29,7 @@ CHECKS: list[Check] = [
     leaf_complaints,
     field_complaints,
     cell_complaints,
+    lock_complaints,
 ]
 
 
@@ -235,6 +237,16 @@ def test_who_reads_blocks_of_models_depends_on_the_settings_of_all_families(tmp_
         f"report: alchemist/families/{n}/settings.py is imported but is in no dep" for n in ("flux", "star")
     ]
     assert deps_complaints(root) == told
+
+
+def test_a_section_of_what_the_pipeline_no_longer_has_is_found(tmp_path: Path) -> None:
+    root = mini(tmp_path)
+    sections = ("train", "train@0.5-0", "report", "report@x", "encode@star", "tokenizer")
+    (root / "dvc.lock").write_text("stages:\n" + "".join(f"  {name}:\n    cmd: x\n" for name in sections))
+    assert lock_complaints(root) == [
+        f"dvc.lock: {name} is no stage of dvc.yaml"
+        for name in ("train", "report@x", "encode@star", "tokenizer")
+    ]
 
 
 def test_closure_follows_every_form_of_import(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The whole pipeline through `dvc repro`, on a tiny pool with the real networks, without git."""
+"""The whole pipeline through `dvc repro`, on a tiny pool with the real networks: what runs, and what again.
+
+The tests go through one folder, each from what the one before it left.
+"""
 
 import json
 import re
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from forks import first_of_its_own
 from workspace import Workspace, small_params
 
 
@@ -28,7 +32,22 @@ def test_a_mistake_ends_the_run_before_any_work_in_one_sentence(space: Workspace
     space.write(small_params())
 
 
-def test_the_grid_runs(space: Workspace) -> None:
+def test_a_forked_stage_ends_as_one_with_a_python_of_its_own(forked: Path, tmp_path: Path) -> None:
+    """Its words, streams, folder and exit status."""
+
+    def run(python: str | Path, *words: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [python, "-m", "stages.check", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    for words in ((), ("--help",), ("--none",)):
+        assert run(forked / "python", *words) == run(sys.executable, *words)
+
+
+def test_the_grid_runs(space: Workspace, forked: Path, tmp_path: Path) -> None:
+    """Each script once by a Python that loads what it needs, further runs of it by a fork."""
+    space.python = first_of_its_own(tmp_path, forked)
     ran = space.repro()
     assert len(ran) == len(set(ran)) == 8 + 5 + 2 + 3 + 3 + 1
     summary = json.loads((space.folder / "reports/summary.json").read_text())
@@ -45,18 +64,61 @@ def test_the_grid_runs(space: Workspace) -> None:
     assert space.repro() == []
 
 
-def test_every_stage_run_twice_gives_equal_bytes(space: Workspace, forked: Path) -> None:
-    """What dvc.lock says of all outs, after all stages ran again: times and the page alone may differ."""
-    before = space.outs()
-    space.python = forked
-    done = space.run("repro", "--force")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    after = space.outs()
+def test_every_stage_run_twice_gives_equal_bytes(space: Workspace, tmp_path: Path) -> None:
+    """All stages again, in one process and another folder: times and the page alone may differ."""
+    again = space.copy(tmp_path / "again")
+    assert len(again.stages_here()) == 22
+    before, after = space.outs(), again.outs()
     assert after.keys() == before.keys()
     changed = {path for path in before if before[path] != after[path]}
     timed = {"reports/index.html", "reports/figures", "reports/verdicts.csv"}  # costs stand in them
     assert changed <= timed | {path for path in before if path.startswith("data/timings/")}
     assert "data/timings/encode/star.json" in changed, "the stages did run again"
+
+
+def test_a_samplers_value_reruns_its_own_cells_alone_a_bases_value_too(
+    space: Workspace, forked: Path
+) -> None:
+    space.python = forked
+    changed = small_params()
+    changed["selections"]["narrow"] = changed["selections"]["alchemist"] | {"sigma": 5.0}
+    changed["selections"]["alchemist"] = {"base": "narrow"}
+    space.write(changed)
+    ran = set(space.repro())
+    assert {"prune@alchemist-0.5", "train@alchemist-0.5-xs-0", "report"} <= ran
+    assert not {name for name in ran if "random" in name or name.startswith(("rate", "train_full"))}
+
+
+def test_a_second_seed_and_further_cells_run_and_add_nothing_else(space: Workspace, forked: Path) -> None:
+    """A second seed, an ablation on a pixel rating, and a transfer to another model."""
+    space.python = forked
+    wide = small_params()
+    wide["grid"] |= {
+        "seeds": [0, 1],
+        "ablation": {"selections": ["clarity"], "ratios": [0.4]},
+        "transfer": {"selections": ["random"], "ratios": [0.5], "models": ["xxs"]},
+    }  # fmt: skip
+    wide["models"]["xxs"] = wide["models"]["xs"] | {"width": 24, "heads": 2}
+    wide["statistics"] = {"primary": "alchemist_random", "secondary": [], "confidence": 0.95}
+    space.write(wide)
+    ran = space.repro()
+    arms = ("random-0.5", "alchemist-0.5")
+    new = {"check", "sizes", "report", "train_full@full-xs-1", "evaluate_full@full-xs-1", "prune_ablation@clarity-0.4"}
+    new |= {f"rate@{rater}-1" for rater in ("alchemist", "random")} | {f"prune@{arm}" for arm in arms}
+    for verb in ("train", "evaluate"):
+        new |= {f"{verb}@{arm}-xs-1" for arm in arms}
+        new |= {f"{verb}_ablation@clarity-0.4-xs-{s}" for s in (0, 1)}
+        new |= {f"{verb}_transfer@random-0.5-xxs-{s}" for s in (0, 1)}
+    # The sampler's value of the test before is taken back: its cell of seed 0 comes from the run cache.
+    assert new <= set(ran) <= new | {f"{verb}@alchemist-0.5-xs-0" for verb in ("train", "evaluate")}
+    subsets = [
+        set(pd.read_parquet(space.folder / f"data/subsets/alchemist/0.5/{s}.parquet")["id"]) for s in (0, 1)
+    ]
+    assert subsets[0] != subsets[1]
+    contrasts = pd.read_csv(space.folder / "reports/contrasts.csv")
+    assert len(contrasts) == 1
+    verdicts = pd.read_csv(space.folder / "reports/verdicts.csv")
+    assert set(verdicts["claim"]) == {f"C{i}" for i in range(1, 9)}
 
 
 def test_experiments_run_and_stand_in_one_readable_table(space: Workspace, forked: Path) -> None:
@@ -69,7 +131,9 @@ def test_experiments_run_and_stand_in_one_readable_table(space: Workspace, forke
         subprocess.run(["git", *name, *words], cwd=space.folder, check=True, capture_output=True)
 
     git("init", "--quiet")
-    (space.folder / ".gitignore").write_text("/data/\n/.scratch/\n__pycache__/\n/reports/[!s]*\n")
+    (space.folder / ".gitignore").write_text(
+        "/.dvc/cache/\n/.dvc/tmp/\n/data/\n/.scratch/\n__pycache__/\n/reports/[!s]*\n"
+    )
     (space.folder / ".dvc/config").write_text("")
     git("add", "--all")
     git("commit", "--quiet", "--message", "start")

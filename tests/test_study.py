@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from alchemist.params.check import Params, check
+from stages.params_file import read_params
 
 REPO = Path(__file__).parents[1]
 STUDIES = re.search(r"usage: \./study (\S+)", (REPO / "study").read_text())
@@ -45,7 +46,7 @@ def study(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def runs(folder: Path) -> list[tuple[str, Params]]:
     """Name and checked params of every experiment that was asked for."""
-    default: dict[str, Any] = yaml.safe_load((REPO / "params.yaml").read_text())
+    default: dict[str, Any] = read_params(REPO / "params.yaml")
     out = []
     for asked in (folder / "asked").read_text().split("\nEND\n")[:-1]:
         words = asked.split("\n")

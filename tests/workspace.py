@@ -49,6 +49,7 @@ class Workspace:
             env={
                 **os.environ,
                 "OMP_NUM_THREADS": "1",
+                "PYTHONDONTWRITEBYTECODE": "",  # each start of a stage would compile the code again
                 "DVC_NO_ANALYTICS": "1",
                 "COLUMNS": "120",
                 "GIT_AUTHOR_NAME": "test",
@@ -63,10 +64,22 @@ class Workspace:
             check=False,
         )
 
-    def outs(self) -> dict[str, str]:
-        """The digest of every out, by dvc.lock."""
+    def copy(self, folder: Path) -> "Workspace":
+        """Another with the same params and, by dvc.lock, the same outs, none of which is there."""
+        other = Workspace(folder, self.python)
+        for name in ("params.yaml", "dvc.lock"):
+            shutil.copy(self.folder / name, folder / name)
+        return other
+
+    def outs(self) -> dict[str, dict[str, bytes]]:
+        """The files of every out, by dvc.lock, each by its path below the out."""
         locked = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"].values()
-        return {out["path"]: out["md5"] for stage in locked for out in stage["outs"]}
+        found = {}
+        for path in (out["path"] for stage in locked for out in stage["outs"]):
+            place = self.folder / path
+            held = [file for file in place.rglob("*") if file.is_file()] if place.is_dir() else [place]
+            found[path] = {str(file.relative_to(place)): file.read_bytes() for file in held}
+        return found
 
     def repro(self) -> list[str]:
         """Runs the pipeline; gives the names of the stages that ran."""

@@ -1,5 +1,6 @@
 """Published networks of their real architectures with random weights, beside second implementations."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,18 @@ BLOCKS = 3  # of the networks that are compared
 
 
 def random_state(network: torch.nn.Module, seed: int) -> dict[str, Tensor]:
-    """Values under which a network that lies on the device meta neither dies out nor explodes."""
+    """Values under which a network that lies on the device meta neither dies out nor explodes.
+
+    Zeros in the blocks behind those that are compared, which no image goes through.
+    """
     rng, out = torch.Generator().manual_seed(seed), {}
     block = torch.randn(1 << 20, generator=rng)  # repeated: faster than as many draws
     for name, tensor in network.state_dict().items():
         count, last = tensor.numel(), name.rsplit(".", 1)[-1]
+        place = re.search(r"blocks\.(\d+)\.", name)
+        if place is not None and int(place[1]) >= BLOCKS:
+            out[name] = torch.zeros(tensor.shape)
+            continue
         values = block[:count] if count <= len(block) else block.repeat(-(-count // len(block)))[:count]
         values = values.reshape(tensor.shape)
         if last == "num_batches_tracked":

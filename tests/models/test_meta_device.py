@@ -2,6 +2,7 @@
 
 A `meta` tensor has a shape and no values: it shows on any machine what a GPU would refuse. Torch itself
 refuses some mixed operands there, and lets products, gathers and look-ups pass; `OneDevice` refuses all.
+What an operation gives is worked out once (`Remembered`); its operands are looked at each time.
 """
 
 import contextlib
@@ -33,6 +34,7 @@ from alchemist.models import training
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.family import Codec, Family, Generator
+from alchemist.plan.remembered import Remembered
 from alchemist.raters import score, steps
 from alchemist.raters.meta import step_at
 from alchemist.raters.network import Group, Rater
@@ -90,6 +92,7 @@ class Bench:
             writer.append(case.codec().encode(images))
             writer.captions((rng.normal(size=(2 + i % 3, 384)).astype(np.float16), None) for i in range(6))
         self.data = Encoded(folder)
+        self.remembered = Remembered()
         self.codec = case.codec().to(META)
 
     def generator(self) -> Generator:
@@ -132,7 +135,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_a_training_step_runs_whole(bench: Bench) -> None:
-    with OneDevice():
+    with bench.remembered, OneDevice():
         bench.train(bench.generator(), bench.pairs())
 
 
@@ -141,7 +144,7 @@ def test_a_training_step_runs_whole(bench: Bench) -> None:
 def test_a_rater_step_of_each_credit_runs_whole(bench: Bench, credit: str, upper: float) -> None:
     """Two windows: `unrolled` has no credits before the proxy's optimiser has moments."""
     settings = of_credit(credit, reference_warmup=0.0 if credit == "reference" else None, upper_weight=upper)
-    with OneDevice():
+    with bench.remembered, OneDevice():
         state = steps.start(bench.generator(), bench.rater(), settings, BUDGET)
         assert state.device == META
         for number in (0, 3):
@@ -161,7 +164,7 @@ def test_a_rater_step_of_each_credit_runs_whole(bench: Bench, credit: str, upper
 @pytest.mark.parametrize("group", ["product", "temperature", "none"])
 def test_ratings_beside_a_group_run_whole(bench: Bench, group: str) -> None:
     settings, rater = of_credit("penalty", group=group), bench.rater()
-    with OneDevice():
+    with bench.remembered, OneDevice():
         members = score.pooled_features(rater, bench.data, np.arange(9), 4)
         beside = Group.of(rater, members)
         found = score.over_rows(
@@ -177,7 +180,7 @@ def test_ratings_as_published_run_whole(bench: Bench) -> None:
         of_credit("penalty", group="double_softmax", rating_mode="batch", bound=None),
         bench.rater(),
     )
-    with OneDevice():
+    with bench.remembered, OneDevice():
         assert_on_meta(
             score.ratings(rater, rater.features(bench.pairs(), Chance.run(0, 0, 8)), None, settings)
         )
@@ -185,7 +188,7 @@ def test_ratings_as_published_run_whole(bench: Bench) -> None:
 
 @pytest.mark.parametrize("drawing", [False, True])
 def test_losses_run_whole(bench: Bench, drawing: bool) -> None:
-    with OneDevice():
+    with bench.remembered, OneDevice():
         losses = bench.generator().losses(bench.pairs(), Chance.run(0, 0, 8, drawing))
     assert_on_meta(losses)
     assert losses.shape == (8,)
@@ -194,7 +197,7 @@ def test_losses_run_whole(bench: Bench, drawing: bool) -> None:
 def test_error_norms_run_whole_or_are_refused(bench: Bench) -> None:
     generator, batch = bench.generator(), bench.pairs()
     try:
-        with OneDevice():
+        with bench.remembered, OneDevice():
             norms = generator.error_norms(batch, Chance.run(0, 0, 8))
     except Refusal:
         assert generator.likelihood is None
@@ -206,7 +209,7 @@ def test_error_norms_run_whole_or_are_refused(bench: Bench) -> None:
 def test_sampling_runs_whole(bench: Bench) -> None:
     batch = bench.pairs()
     null = bench.data.null(8, batch.text.states.shape[1]).to(META)
-    with OneDevice():
+    with bench.remembered, OneDevice():
         images = bench.generator().sample(batch.text, null, Chance.run(0, 0, 8), bench.case.law)
     assert_on_meta(images)
     assert images.shape == (8, 3, bench.case.side, bench.case.side)

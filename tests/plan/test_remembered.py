@@ -24,6 +24,7 @@ def given() -> dict[str, Any]:
     params: dict[str, Any] = inherited(read_params(REPO / "params.yaml"))
     params["grid"]["families"] = ["star", "flux"]
     params["grid"]["others"]["flux"] |= {"models": ["flux_s"]}
+    params["models"]["xs"] |= {"depth": 1}  # what a block adds is the same for every block
     return params
 
 

@@ -1,9 +1,13 @@
+import contextlib
+import shlex
 import subprocess
 import sys
 
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 from pool_helpers import emoji_pool, some_rows, write_pair
+from workspace import as_script
 
 from alchemist.core import files
 from alchemist.params.sources import sources
@@ -12,14 +16,25 @@ from alchemist.pools.store import images, read_extra, read_index, usable
 from alchemist.pools.truth import read_labels, read_truth
 
 
-def run_stage(folder, pool, block, **others):
+def command(folder, pool, block, **others):
     files.write_json(
         folder / "data/params.json",
         {"pools": (all_of := {pool: block, **others}), "sources": sources(all_of)},
     )
-    command = [sys.executable, "-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
-    command += ["--truth-out", "data/truth", "--time-out", "data/timings/prepare.json"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    words = ["-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
+    return [*words, "--truth-out", "data/truth", "--time-out", "data/timings/prepare.json"]
+
+
+def run_stage(folder, pool, block):
+    """In a process of its own."""
+    words = [sys.executable, *command(folder, pool, block)]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def stage_here(folder, pool, block, **others):
+    """In this process, to its end."""
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        as_script(shlex.join(["python", *command(folder, pool, block, **others)]), patch)
 
 
 def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path, monkeypatch):
@@ -74,8 +89,7 @@ def test_the_stage_needs_no_torch():
 
 def test_the_stage_parts_what_was_planted_from_the_pool(tmp_path):
     pool = emoji_pool(pairs=30, meta_validation={"pairs": 10, "source": "mixture"}, shard_pairs=40)
-    done = run_stage(tmp_path, "small", pool.model_dump())
-    assert done.returncode == 0, done.stderr
+    stage_here(tmp_path, "small", pool.model_dump())
     wanted = list(rows(pool, 1))
     truth = read_truth(tmp_path / "data/truth")
     assert list(zip(truth["id"], truth["kind"], strict=True)) == [(row.id, row.kind) for row in wanted]
@@ -96,8 +110,7 @@ def test_the_stage_keeps_what_people_preferred_from_raters_and_trainers(tmp_path
     files.write_json(source / "all.json", [pair, pair])
     splits = {"meta_validation": 0.0, "evaluation": 0.0, "scorer": 0.0}
     block = {"format": "hpdv3", "path": "hpdv3", "resolution": 16, "splits": splits}
-    done = run_stage(tmp_path, "mine", block)
-    assert done.returncode == 0, done.stderr
+    stage_here(tmp_path, "mine", block)
     labels = read_labels(tmp_path / "data/truth")
     assert labels[["wins", "losses", "confidence"]].to_numpy().tolist() == [[2, 0, 0.9], [0, 2, 0.9]]
     extra = read_extra(tmp_path / "data/pool")
@@ -116,8 +129,7 @@ def test_the_stage_reads_pools_that_are_splits(tmp_path, monkeypatch):
     splits = {"meta_validation": 0.0, "evaluation": {"pool": "clean"}, "scorer": 0.0}
     block = {"format": "folder", "path": "mine", "resolution": 16, "splits": splits}
     other = {"format": "folder", "path": "clean", "resolution": 64, "licence": "theirs"}
-    done = run_stage(tmp_path, "mine", block, clean=other)
-    assert done.returncode == 0, done.stderr
+    stage_here(tmp_path, "mine", block, clean=other)
     card = files.read_json(tmp_path / "data/pool/card.json")
     assert card["roots"] == {"mine": "mine", "clean": "clean"}
     assert card["others"]["clean"]["licence"] == "theirs"

@@ -1,8 +1,10 @@
 """The pruning laws against their exact distributions, and every refusal."""
 
+import functools
 import io
 import itertools
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,21 @@ SAMPLERS = ["random", "topk", "block", "gsample", "shift_gsample"]
 LEVEL = 1e-3
 
 
+@functools.cache
+def parsed(sampler: str, **values: Any) -> Sampler:
+    return selection_settings({"rater": "r", "sampler": sampler, **values}, "selections.s")
+
+
 def settings(sampler: str, seed: int = 0, **values: Any) -> Sampler:
-    return selection_settings({"rater": "r", "sampler": sampler, "seed": seed, **values}, "selections.s")
+    return parsed(sampler, **values).model_copy(update={"seed": seed})
+
+
+def times_kept(table: pd.DataFrame, retention: float, sampler: str, seeds: int) -> "pd.Series[int]":
+    """How often each id is kept, by id, in the table's order."""
+    drawn = (select(table, retention, settings(sampler, seed)) for seed in range(seeds))
+    hits = Counter(itertools.chain(*drawn))
+    assert hits.keys() <= set(table["id"])
+    return pd.Series(hits).reindex(table["id"], fill_value=0)
 
 
 def pool(count: int, seed: int = 0, levels: int | None = None) -> pd.DataFrame:
@@ -88,9 +103,7 @@ def test_topk_keeps_the_highest_and_breaks_ties_evenly() -> None:
     table = ladder(8)
     assert list(select(table, 0.25, settings("topk"))) == ["a", "b"]
     table["rating"] = [3.0, 1, 1, 1, 1, 0, 0, 0]
-    hits = pd.Series(0, index=table["id"])
-    for seed in range(1000):
-        hits[select(table, 0.25, settings("topk", seed))] += 1
+    hits = times_kept(table, 0.25, "topk", 1000)
     assert hits["a"] == 1000
     assert hits[["f", "g", "h"]].sum() == 0
     assert stats.chisquare(hits[["b", "c", "d", "e"]]).pvalue > LEVEL
@@ -122,9 +135,7 @@ def test_block_that_rounding_pushes_past_the_end_is_moved_back() -> None:
 
 def test_random_includes_every_id_equally_and_ignores_ratings() -> None:
     table = pool(12)
-    hits = pd.Series(0, index=table["id"])
-    for seed in range(1500):
-        hits[select(table, 1 / 3, settings("random", seed))] += 1
+    hits = times_kept(table, 1 / 3, "random", 1500)
     expected = 1500 * 4 / 12
     # Inclusions have variance p (1 - p) and sum to 4, hence the factor of the finite population.
     z2 = ((hits - expected) ** 2).sum() / (1500 * (1 / 3) * (2 / 3)) * 11 / 12

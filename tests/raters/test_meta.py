@@ -1,5 +1,7 @@
 """A run that trains a rater: schedule, order, windows, equal seeds, resumption, and what it learns."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.models.encoded import Encoded
 from alchemist.raters import score
 from alchemist.raters.meta import correlation, meta_train, step_at, upper_weight
-from alchemist.raters.network import Group
+from alchemist.raters.network import Group, Rater
 from alchemist.raters.steps import Step, meta_window, start
 
 
@@ -59,13 +61,28 @@ def test_a_window_counts_every_train_image_once(tmp_path: Path, data: Encoded, c
     assert not torch.equal(weights_of(state.rater), weights_of(new_rater(codec)))
 
 
+Whole = Callable[[str], tuple[Rater, list[dict[str, float]]]]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, data: Encoded, codec: StarCodec) -> Whole:
+    """A run of 96 images of each credit, and its log."""
+
+    @functools.cache
+    def trained(credit: str) -> tuple[Rater, list[dict[str, float]]]:
+        folder = tmp_path_factory.mktemp(credit)
+        return train_rater(folder, data, codec, settings=of_credit(credit), images=96)
+
+    return trained
+
+
 @pytest.mark.parametrize("credit", CREDITS)
 def test_equal_seeds_give_equal_raters_bit_for_bit(
-    tmp_path: Path, data: Encoded, codec: StarCodec, credit: str
+    tmp_path: Path, data: Encoded, codec: StarCodec, unbroken: Whole, credit: str
 ) -> None:
     """Test 8, and the log's figures lie where they can."""
-    first, log = train_rater(tmp_path / "a", data, codec, settings=of_credit(credit), images=96)
-    second, _ = train_rater(tmp_path / "b", data, codec, settings=of_credit(credit), images=96)
+    first, log = unbroken(credit)
+    second, _ = train_rater(tmp_path, data, codec, settings=of_credit(credit), images=96)
     for name, value in first.state_dict().items():
         assert torch.equal(second.state_dict()[name], value), name
     assert all(1 / 8 - 1e-6 <= row["effective_sample_share"] <= 1 + 1e-6 for row in log)
@@ -82,11 +99,11 @@ def test_equal_seeds_give_equal_raters_bit_for_bit(
 
 @pytest.mark.parametrize(("credit", "alive"), [*((credit, 56) for credit in CREDITS), ("reference", 8)])
 def test_a_killed_rater_run_ends_where_an_unbroken_one_does(
-    tmp_path: Path, data: Encoded, codec: StarCodec, credit: str, alive: int
+    tmp_path: Path, data: Encoded, codec: StarCodec, unbroken: Whole, credit: str, alive: int
 ) -> None:
     """Killed late, and within the reference's warm-up of 16 images."""
     settings = of_credit(credit)
-    whole, log = train_rater(tmp_path / "a", data, codec, settings=settings, images=96)
+    whole, log = unbroken(credit)
 
     class KilledError(Exception):
         pass
@@ -99,8 +116,8 @@ def test_a_killed_rater_run_ends_where_an_unbroken_one_does(
             raise KilledError
 
     with pytest.raises(KilledError):
-        train_rater(tmp_path / "b", data, codec, tick, settings, 96)
-    resumed, later = train_rater(tmp_path / "b", data, codec, settings=settings, images=96)
+        train_rater(tmp_path, data, codec, tick, settings, 96)
+    resumed, later = train_rater(tmp_path, data, codec, settings=settings, images=96)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
     drop = {"seconds"}

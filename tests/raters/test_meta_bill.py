@@ -22,6 +22,7 @@ class Bench:
 
     def __init__(self, folder: Path, data: Encoded, codec: StarCodec) -> None:
         self.folder, self.data, self.codec = folder, data, codec
+        self.known: dict[tuple[str, int], float] = {}
 
     def proxy(self, seed: int = 0) -> Generator:
         return StarGenerator(TINY, self.codec, seed)
@@ -30,14 +31,18 @@ class Bench:
         return new_rater(self.codec, seed=seed)
 
     def counted(self, settings: MetaRater, images: int = 160) -> float:
-        budget = BUDGET.model_copy(update={"images": images})
-        with Scratch(self.folder, "mark") as scratch:
-            return train_flops(run_of(self.data, self.proxy, scratch, 3, budget), settings, self.network)
+        """Worked out once for each question."""
+        budget, asked = BUDGET.model_copy(update={"images": images}), (settings.model_dump_json(), images)
+        if asked not in self.known:
+            with Scratch(self.folder, "mark") as scratch:
+                run = run_of(self.data, self.proxy, scratch, 3, budget)
+                self.known[asked] = train_flops(run, settings, self.network)
+        return self.known[asked]
 
 
-@pytest.fixture
-def bench(tmp_path: Path, data: Encoded, codec: StarCodec) -> Bench:
-    return Bench(tmp_path, data, codec)
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, data: Encoded, codec: StarCodec) -> Bench:
+    return Bench(tmp_path_factory.mktemp("bill"), data, codec)
 
 
 def test_a_run_of_eq_9_costs_both_batches_and_the_rater(bench: Bench) -> None:

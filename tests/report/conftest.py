@@ -1,3 +1,5 @@
+import contextlib
+import io
 import itertools
 from pathlib import Path
 
@@ -50,6 +52,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     (root / "beside").mkdir()
     other.to_csv(root / "beside" / "others.csv", index=False)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
         run(root, patch)
+    (root / "terminal.txt").write_text(said.getvalue())
     return root

@@ -48,11 +48,8 @@ def test_three_seeds_get_every_arm_with_its_interval(three: Path) -> None:
     assert said["sentences"][0].startswith("Keep everything: beside random at 50\N{NO-BREAK SPACE}% its FD")
 
 
-def test_advice_comes_to_the_terminal(
-    three: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(three, monkeypatch, "again")
-    assert told(three)["sentences"][0] in capsys.readouterr().out
+def test_advice_comes_to_the_terminal(three: Path) -> None:
+    assert told(three)["sentences"][0] in (three / "terminal.txt").read_text()
 
 
 def test_words_of_arms_and_of_what_a_rating_costs() -> None:

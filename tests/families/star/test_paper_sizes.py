@@ -18,6 +18,7 @@ from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.models import training
 from alchemist.models.batch import Batch, Chance, Text
 from alchemist.params.inherit import inherited
+from alchemist.plan.remembered import Remembered
 from stages.params_file import read_params
 
 META = torch.device("meta")
@@ -97,7 +98,7 @@ def test_a_training_step_runs_whole_on_one_device(name: str) -> None:
     assert {name.rpartition(".")[2] for name in still} == {
         "q_bias", "v_bias", "text_v_bias", "bias", "log_scale", "text_log_scale", "start_position", "level",
     }  # fmt: skip
-    with OneDevice():
+    with Remembered(), OneDevice():
         loss = training.step(net, adam, batch, Chance.run(0, 0, 2, training=True), settings, META)
         average.update(net, 2, 2)
     assert loss.device == META
@@ -107,7 +108,7 @@ def test_a_training_step_runs_whole_on_one_device(name: str) -> None:
 def test_sampling_runs_whole_on_one_device() -> None:
     net, text = generator("star_40m"), pairs(2).text
     law = StarLaw(guidance=4.0, top_k=600, top_p=0.8)
-    with OneDevice():
+    with Remembered(), OneDevice():
         images = net.sample(text, text, Chance(0, np.arange(2)), law)
     assert images.shape == (2, 3, 256, 256)
     assert images.device == META

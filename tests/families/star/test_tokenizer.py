@@ -80,8 +80,9 @@ FIT = FitSettings(
 
 
 def _fit(folder: Path, images: np.ndarray, stop: int | None = None) -> Tokenizer:
+    """A fit that is to be killed leaves its state after every step."""
     config = TokenizerConfig(codes=FIT.codes, width=FIT.width)
-    with Scratch(folder, "fit", every_seconds=0) as scratch:
+    with Scratch(folder, "fit", every_seconds=0 if stop else 1e9) as scratch:
         for seen, _, model in tokenizer_fit.fit(config, FIT, images, None, scratch, CPU):
             if stop and seen >= stop:
                 break
