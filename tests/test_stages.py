@@ -103,7 +103,14 @@ def test_a_second_seed_and_further_cells_run_and_add_nothing_else(space: Workspa
     space.write(wide)
     ran = space.repro()
     arms = ("random-0.5", "alchemist-0.5")
-    new = {"check", "sizes", "report", "train_full@full-xs-1", "evaluate_full@full-xs-1", "prune_ablation@clarity-0.4"}
+    new = {
+        "check",
+        "sizes",
+        "report",
+        "train_full@full-xs-1",
+        "evaluate_full@full-xs-1",
+        "prune_ablation@clarity-0.4",
+    }
     new |= {f"rate@{rater}-1" for rater in ("alchemist", "random")} | {f"prune@{arm}" for arm in arms}
     for verb in ("train", "evaluate"):
         new |= {f"{verb}@{arm}-xs-1" for arm in arms}
