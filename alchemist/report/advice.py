@@ -11,6 +11,14 @@ from alchemist.report.elements import Table
 from alchemist.report.material import Material
 from alchemist.report.words import share_text
 
+PILOT = "pilot"  # the scale of ./study pilot
+# Counted by benchmarks/pilot.py over the runs that docs/pilot.md lists.
+PILOTS = (
+    "Pilots that a longer run followed, three draws of two seeds on composed emoji and one on icons, ordered two "
+    "arms as it did in 93 and 82 of 100 pairs by FD and in 77 and 93 by NLL; FD named the winner in four of "
+    "four, NLL in one (docs/pilot.md)."
+)
+
 VERDICTS = {
     "better": "better",
     "worse": "worse",
@@ -50,6 +58,8 @@ def sentences(material: Material, found: Advice) -> list[str]:
         f"This is said of pool {material.params['pool']}, model {found.model} and {number(found.images)} "
         f"images, by {several(found.seeds, 'seed')}{by}."
     )
+    if material.params["scale"] == PILOT:
+        where = f"{where} {PILOTS}"
     if found.take is None:
         return [f"No advice. {found.why}", where]
     cells = _take(material, found, found.take)
