@@ -75,7 +75,7 @@ def test_every_study_asks_for_a_sound_grid(tmp_path: Path, name: str) -> None:
     done = study(tmp_path, name, "-S", "++statistics.confidence=0.9")
     assert done.returncode == 0, done.stderr
     found = runs(tmp_path)
-    assert found[-1][0] == name
+    assert found[-1][0] == {"pools": "icons"}.get(name, name), "which is the second pool"
     assert (tmp_path / "params.yaml").read_text() == "as it was\n"
     assert all(params.statistics.confidence == 0.9 for _, params in found), "further options are passed on"
 
@@ -108,6 +108,25 @@ def test_the_pilot_has_two_seeds_a_random_half_and_a_short_budget_and_leaves_its
     assert params.scales["pilot"].train.images < tiny.train.images
     assert params.scales["pilot"].rate.images < tiny.rate.images
     assert (tmp_path / "reports/pilot/advice.json").is_file()
+
+
+def test_a_natural_pool_is_run_with_three_seeds_and_leaves_tables_alone(tmp_path: Path) -> None:
+    assert study(tmp_path, "pools").returncode == 0
+    other, icons = (params for _, params in runs(tmp_path))
+    assert (other.pool, icons.pool, icons.scale, len(icons.grid.seeds)) == (
+        "emoji_crowded",
+        "icons",
+        "small",
+        3,
+    )
+    assert icons.statistics.primary == "alchemist_random"
+    assert ("without_copies", 1.0) in icons.grid.arms()
+    assert icons.pools["icons"].copies.drop == "never", "or everything would be without copies too"
+    assert "alchemist_carried" not in icons.grid.selections, "its rater reads another tokenizer's codes"
+    assert sorted(path.name for path in (tmp_path / "reports/icons").iterdir()) == [
+        "advice.json", "contrasts.csv", "summary.json", "table.csv", "verdicts.csv",
+    ]  # fmt: skip
+    assert (tmp_path / "reports/pools/icons-small.csv").is_file()
 
 
 def test_another_pool_leaves_its_table_beside(tmp_path: Path) -> None:

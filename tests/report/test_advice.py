@@ -12,7 +12,7 @@ from report_helpers import build, params, part, run, text
 from alchemist.analysis.advice import Beside, Gap
 from alchemist.analysis.cost import Spent
 from alchemist.core import files
-from alchemist.report.advice import _price, arm_words
+from alchemist.report.advice import PILOTS, _price, arm_words
 
 
 def told(root: Path) -> dict:
@@ -73,7 +73,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         selections=["alchemist", "random", "cluster_balance", "caption_quota"], ratios=[0.5], seeds=[0, 1],
         oracles=[], raters=["alchemist", "random"], embeddings=["cluster_balance"],
         heuristics=["copies", "caption_quota"], ablation={"selections": ["without_copies"], "ratios": [1.0]},
-    )  # fmt: skip
+    ) | {"scale": "pilot"}  # fmt: skip
     build(root, held, noise=0.5)
     index = root / "data/pool/index.parquet"
     rows = pd.read_parquet(index)
@@ -116,3 +116,8 @@ def test_an_arm_without_a_random_subset_of_its_size_stands_beside_everything(cop
     assert "without_copies everything" in section, (
         "in the table the arm without a ratio, and what it stands beside"
     )
+
+
+def test_a_pilot_says_how_often_pilots_were_right(copied: Path, three: Path) -> None:
+    assert told(copied)["sentences"][-1].endswith(PILOTS)
+    assert PILOTS not in " ".join(told(three)["sentences"])
