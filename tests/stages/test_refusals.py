@@ -31,9 +31,6 @@ EVALUATE = {
          "data/pool holds no encoded pairs"),
         ("evaluate", EVALUATE | {"family_name": "flux"},
          "settings.family is 'star'; this stage runs models of the family flux"),
-        ("train", TRAIN | {"family_name": "star", "model": MODEL, "encoded": "data/encoded",
-                           "start": "data/models/subset"},
-         "--start is 'data/models/subset'; this model starts from no such folder"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",
 )  # fmt: skip
