@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from alchemist.core import files
-from alchemist.params.check import check
 from alchemist.params.sources import passed_on
 from alchemist.plan import cost
 from alchemist.plan.estimates import Estimates
@@ -18,8 +17,8 @@ from alchemist.plan.returns import returns
 from alchemist.plan.table import Plan, lines
 from alchemist.plan.work import work
 from stages import stage
-from stages.params_file import check_others, parse_params, read_params
-from stages.pipeline_state import jobs, overridden
+from stages.overlay import laid_over
+from stages.pipeline_state import jobs
 
 ROOT, POOL, ASSETS = Path(), Path("data/pool"), Path("assets")
 
@@ -31,12 +30,7 @@ def run(
     json_out: Annotated[Path | None, typer.Option("--json", help="file to write the plan to as well")] = None,
 ) -> None:
     """Tells what is done, what would run and why, what that takes, and what is missing for it."""
-    path = ROOT / "params.yaml"
-    read_params(path)  # what is wrong with the file is told before anything is laid over it
-    text = overridden(path, changes or [])
-    given = parse_params(text, path)
-    params = check(given)
-    check_others(given, ROOT / "dvc.yaml")
+    text, given, params = laid_over(ROOT, changes or [])
     found = jobs(ROOT, text, passed_on(given))
     ready = any(job.script == "copies" and job.state == "done" for job in found)
     pairs = prepared(POOL) if ready and POOL.is_dir() else planned(params.pool, params.pools)

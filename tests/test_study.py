@@ -19,10 +19,11 @@ REPO = Path(__file__).parents[1]
 STUDIES = re.search(r"usage: \./study (\S+)", (REPO / "study").read_text())
 assert STUDIES is not None
 NAMES = STUDIES[1].split("|")
-# Stands for dvc: notes its arguments, and leaves what a report leaves.
+# Stands for python, ./repro and dvc: notes its name and arguments; a run leaves what a report leaves.
 RECORDER = """#!/bin/sh
-printf '%s\\n' "$@" END >> asked
-echo edited > params.yaml
+printf '%s\\n' "${0##*/}" "$@" END >> asked
+[ "$2" != stages.overlay ] || echo edited > params.yaml
+[ "${0##*/}" = repro ] || exit 0
 mkdir -p reports/figures
 for name in index.html table.csv contrasts.csv verdicts.csv summary.json advice.json; do
   echo made > reports/$name
@@ -35,8 +36,9 @@ def study(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     (folder / "params.yaml").write_text("as it was\n")
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "reports/pools").mkdir(parents=True, exist_ok=True)
-    (folder / "bin/dvc").write_text(RECORDER)
-    (folder / "bin/dvc").chmod(0o755)
+    for name in ("bin/python", "repro", "bin/dvc"):
+        (folder / name).write_text(RECORDER)
+        (folder / name).chmod(0o755)
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     return subprocess.run(
         ["bash", str(folder / "study"), *words], env={**os.environ, "PATH": path},
@@ -45,17 +47,16 @@ def study(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def runs(folder: Path) -> list[tuple[str, Params]]:
-    """Name and checked params of every experiment that was asked for."""
+    """Name and checked params of every experiment that was run and kept."""
     default: dict[str, Any] = read_params(REPO / "params.yaml")
+    asked = [words.split("\n") for words in (folder / "asked").read_text().split("\nEND\n")[:-1]]
     out = []
-    for asked in (folder / "asked").read_text().split("\nEND\n")[:-1]:
-        words = asked.split("\n")
-        if words[:2] == ["exp", "remove"]:
-            continue
-        # --force would compute again what two studies share.
-        assert words[:2] == ["exp", "run"]
-        assert not {"--force", "-f"} & set(words)
-        params = copy.deepcopy(default)
+    for laid, repro, removed, kept in zip(*(asked[i::4] for i in range(4)), strict=True):
+        assert laid[:3] == ["python", "-m", "stages.overlay"]
+        assert repro == ["repro"]
+        assert (removed[:3], kept[:4]) == (["dvc", "exp", "remove"], ["dvc", "exp", "run", "--name"])
+        assert removed[3:] == kept[4:]
+        words, params = laid, copy.deepcopy(default)
         for flag, value in itertools.pairwise(words):
             if flag == "-S":
                 key, _, text = value.partition("=")
@@ -66,8 +67,15 @@ def runs(folder: Path) -> list[tuple[str, Params]]:
                 # dvc takes a key that the file leaves to its default only behind ++.
                 assert last in place or key.startswith("++"), key
                 place[last] = yaml.safe_load(text)
-        out.append((words[words.index("--name") + 1], check(params)))
+        out.append((kept[4], check(params)))
     return out
+
+
+def test_cells_run_as_many_at_a_time_as_asked(tmp_path: Path) -> None:
+    assert study(tmp_path, "pilot", "--jobs", "3", "-S", "device=cpu").returncode == 0
+    asked = (tmp_path / "asked").read_text()
+    assert "\nrepro\n3\nEND\n" in asked
+    assert "--jobs" not in asked
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,19 +146,15 @@ def test_another_pool_leaves_its_table_beside(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plan_takes_the_lists_of_its_study_and_runs_nothing(tmp_path: Path, name: str) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/python").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\" END >> planned\n")
-    (tmp_path / "bin/python").chmod(0o755)
     done = study(tmp_path, name, "--plan", "-S", "scale=small")
     assert done.returncode == 0, done.stderr
-    asked = [words.split("\n") for words in (tmp_path / "planned").read_text().split("\nEND\n")[:-1]]
+    asked = [words.split("\n") for words in (tmp_path / "asked").read_text().split("\nEND\n")[:-1]]
     assert len(asked) == (2 if name in ("table3", "pools") else 1)  # of two pools
     for words in asked:
-        assert words[:2] == ["-m", "stages.plan"]
+        assert words[:3] == ["python", "-m", "stages.plan"]
         assert words[-2:] == ["-S", "scale=small"]
         assert any(word.startswith("grid.selections=[") for word in words)
         assert "--plan" not in words
-    assert not (tmp_path / "asked").exists()
     assert not [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
     assert (tmp_path / "params.yaml").read_text() == "as it was\n"
 
