@@ -1,0 +1,121 @@
+"""The same natural pairs in six layouts through every stage: nothing may depend on how a person's files lie.
+
+    python -m benchmarks.layouts [--sample 0.15] [--images 3200] [--out FOLDER]
+
+`icons` as folder, tars and parquet, each sorted by subject and shuffled, are fetched, read, searched for
+copies, rated, pruned, trained on and measured, in copies of this repo under FOLDER, which resume after a
+kill. Then the index is compared by id, and every file of every later stage byte for byte.
+"""
+
+import argparse
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from alchemist.core import files
+from alchemist.pools import store
+from alchemist.pools.export import Layout
+from stages.icons import Order
+from stages.icons import run as fetch
+
+HERE = Path(__file__).resolve().parents[1]
+KEPT = shutil.ignore_patterns(
+    "__pycache__", "data", "datasets", ".git", ".dvc", ".venv", ".scratch", ".*_cache"
+)
+# How the files lie may show in these: where a picture is found, in which order it was read, what it took.
+OWN = {"read", "pool", "encoded", "timings"}
+INDEX = ["id", "caption", "split", "status", "reason", "group", "pixels", "cluster", "lent"]
+
+
+def layouts() -> list[tuple[Layout, Order]]:
+    """All six."""
+    return list(itertools.product(Layout, Order))
+
+
+def through(folder: Path, layout: Layout, order: Order, sample: float, images: int) -> None:
+    """Runs a copy of this repo on one layout, from its files to the figures."""
+    # The copy's own code, whatever is installed.
+    environment = {**os.environ, "PYTHONPATH": str(folder), "DVC_NO_ANALYTICS": "1"}
+
+    def call(*words: str) -> None:
+        subprocess.run(words, cwd=folder, check=True, env=environment)
+
+    if not (folder / ".dvc").is_dir():
+        shutil.copytree(HERE, folder, ignore=KEPT, dirs_exist_ok=True)
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        fetch(layout, order, 64, folder / "datasets/icons", None)
+        columns = "columns:{id:id}," if layout is Layout.PARQUET else ""
+        pool = f"{{format:{layout.value},path:datasets/icons,{columns}sample:{sample}}}"
+        changes = [
+            f"++pools.laid={pool}", "pool=laid", f"scales.tiny.train.images={images}", "grid.seeds=[0]",
+            "grid.selections=[random,alchemist]", "grid.raters=[random,alchemist]",
+            "statistics.primary=null", "statistics.secondary=[]",
+        ]  # fmt: skip
+        options = [word for change in changes for word in ("-S", change)]
+        call(sys.executable, "-m", "stages.overlay", *options)
+        call(sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet")
+    call("./repro")
+
+
+def index(folder: Path) -> pd.DataFrame:
+    """What became of every pair, by id."""
+    return store.read_index(folder / "data/pool")[INDEX].sort_values("id", ignore_index=True)
+
+
+def results(folder: Path) -> dict[str, str]:
+    """Digests of what later stages wrote, by path."""
+    data = folder / "data"
+    found = [path for path in data.rglob("*") if path.is_file() and path.name != "params.json"]
+    return {
+        str(path.relative_to(data)): files.sha256(path)
+        for path in sorted(found)
+        if path.relative_to(data).parts[0] not in OWN
+    }
+
+
+def compared(one: Path, other: Path) -> list[str]:
+    """What differs between two runs, a line each."""
+    left, right = index(one), index(other)
+    if len(left) != len(right):
+        return [f"{len(left)} and {len(right)} pairs"]
+    wrong = [f"column {name} of the index" for name in INDEX if not left[name].equals(right[name])]
+    ours, theirs = results(one), results(other)
+    return wrong + [path for path in sorted(ours | theirs) if ours.get(path) != theirs.get(path)]
+
+
+def main() -> None:
+    """Prints what differs from the first layout; ends with 1 where anything does."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sample", type=float, default=0.15, help="share of the 20,708 pairs")
+    parser.add_argument("--images", type=int, default=3200, help="that every cell sees")
+    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "alchemist-layouts")
+    asked = parser.parse_args()
+    out = asked.out.resolve()
+    print(f"writes to {out}", flush=True)
+    folders = {f"{layout.value}, {order.value}": (layout, order) for layout, order in layouts()}
+    done: list[Path] = []
+    for name, (layout, order) in folders.items():
+        folder = out / f"{layout.value}-{order.value}"
+        print(f"== {name}", flush=True)
+        through(folder, layout, order, asked.sample, asked.images)
+        done.append(folder)
+    first, wrong = done[0], False
+    pairs, count = len(index(first)), len(results(first))
+    for name, folder in zip(folders, done, strict=True):
+        differs = compared(first, folder)
+        wrong |= bool(differs)
+        told = "; ".join(differs) or f"{pairs} pairs and {count} files equal"
+        print(f"{name}: {told}", flush=True)
+    raise SystemExit(int(wrong))
+
+
+if __name__ == "__main__":
+    main()
