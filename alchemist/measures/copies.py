@@ -55,9 +55,9 @@ def embed(
     its mean; of a picture of one colour, that colour and its negative. At full detail the features of a
     picture and its JPEG differ more than those of two pictures; the thumbnail keeps what compression,
     resizing, light and noise leave, and the features bear a crop. An orthogonal projection to 128 values
-    keeps a cosine c within some (1 - c^2) / 11, and a million pairs in
-    256 MB. It is random, keyed by the seed: directions fitted to a pool would make a threshold mean another
-    thing in each. Streamed, as `vectors.write`.
+    keeps a cosine c within some (1 - c^2) / 11, and a million pairs in 256 MB. It is random, keyed by the
+    seed: directions fitted to a pool would make a threshold mean another thing in each. Streamed, as
+    `vectors.write`.
     """
     by = features.extractor("lite0", settings.feature_size, device)
     turn = _projection(features.FEATURES + 3 * THUMB**2, settings.seed)

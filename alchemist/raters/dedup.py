@@ -58,7 +58,7 @@ def novelty(
     `embeddings`: an .npy file (N, d), row by row those of `rows`, with id and lent. `clusters`: at most N;
     None takes the root of N. Earlier is, with `keep` hard, what is farther from the centroid, as published;
     with random, what comes first in an order by seed and id. What is lent to another split, so that no cell
-    trains on it, is earlier than nothing else. The first of a cluster has 1, and so has what has no positive
+    trains on it, comes after all others. The first of a cluster has 1, and so has what has no positive
     cosine. A function of the set of pairs: their order in the file changes nothing.
     Time grows with N^2 / clusters; memory with N by the ratings and orders alone.
     """
