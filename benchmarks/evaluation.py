@@ -24,7 +24,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from alchemist.core import stateless
-from alchemist.core.settings.evaluation import ENOUGH, EvaluateSettings, ScorerSettings
+from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
 from alchemist.families.star.generator import StarGenerator, open_codec
 from alchemist.families.star.settings import StarLaw, StarSettings
 from alchemist.measures import clip_score, features, figures, scorers
@@ -45,7 +45,7 @@ def settings() -> tuple[Any, EvaluateSettings]:
     """params.yaml, and the evaluation of its scale tiny."""
     params = given.params()
     settings = EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
-    return params, settings.fitted(2 * ENOUGH)
+    return params, settings.fitted(2 * settings.most_images)
 
 
 def prepare(folder: Path) -> None:

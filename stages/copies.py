@@ -56,9 +56,7 @@ def run(
             facts = {**done.facts, "largest": settled.told(read, pairs, done), "settings": asked.model_dump()}
             files.write_json(draft / copies.FACTS, {"looked": True, **facts})
             card, total = settled.write(read, draft, out, pairs, done)
-            check_splits(
-                settings, total, {s: card["others"][n]["settings"]["path"] for s, n in others.items()}
-            )
+            check_splits(settings, f"pools.{pool}", total)
             state.clear()
     _tell(done.facts, card)
     return {"flops": flops}
@@ -116,7 +114,10 @@ def _tell(facts: dict[str, Any], card: dict[str, Any]) -> None:
         f"({100 * facts['share']:.1f} %), in {facts['clusters']:,} clusters; {facts['moved']:,} moved to the "
         "split of the first"
     )
-    typer.echo(f"captions: {100 * facts['pairs_of_own_caption']:.1f} % of the pairs have one of their own")
+    typer.echo(
+        f"captions: {facts['captions']:,} different ones; {100 * facts['pairs_of_own_caption']:.1f} % of the "
+        "pairs have one of their own"
+    )
     for reason, count in facts["left_out"].items():
         typer.echo(f"{'rejected':<12}{count:>10,} {reason}")
     typer.echo(f"near copies {'beyond keep were dropped' if facts['dropped'] else 'stay'}: {facts['why']}")

@@ -41,10 +41,20 @@ def overridden(params: Path, changes: list[str]) -> str:
         copy.write_text(text, encoding="utf-8")
         try:
             apply_overrides(copy, changes)
-        except DvcException as error:
-            cause = str(error.__cause__ or error).strip().splitlines()[0]
-            raise Refusal(f"-S {' -S '.join(changes)} cannot be laid over {params}: {cause}") from None
+        except DvcException:
+            for change in changes:  # which of them it is
+                _laid(copy, change, params)
+            raise
         return copy.read_text(encoding="utf-8")
+
+
+def _laid(copy: Path, change: str, params: Path) -> None:
+    try:
+        apply_overrides(copy, [change])
+    except DvcException as error:
+        cause = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
+        hint = "; ++ goes before a key that it leaves to its default" if "Could not override" in cause else ""
+        raise Refusal(f"-S {change} cannot be laid over {params}: {cause}{hint}.") from None
 
 
 def jobs(root: Path, text: str, params: dict[str, Any]) -> list[Job]:

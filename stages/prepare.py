@@ -37,7 +37,7 @@ def run(
         },
     }
     found = rows(settings, os.cpu_count() or 1, pool, others)
-    progress = tqdm(found, desc="prepare", unit=" pairs", total=expected(settings, others))
+    progress = tqdm(found, desc="prepare", unit=" pairs", total=expected(settings, others, pool))
     files = roots(settings, pool, others)
     with whole_folder(out) as draft, whole_folder(truth_out) as truth, progress:
         # A person's images stay where they lie, or are kept encoded.

@@ -63,6 +63,7 @@ def run(
     index = store.read_index(pool)
     copies = read(pool / FACTS)
     copied = index[index["id"].isin([name for one in copies.get("largest", ()) for name in one["ids"]])]
+    own = index[index["source"] == which["pool"]]
     index = index[index["split"] == "pool"].reset_index(drop=True)
     ids = index.loc[index["status"] == "ok", "id"]
     truth_rows = read_truth(truth).set_index("id")["kind"]
@@ -119,6 +120,8 @@ def run(
         elsewhere=elsewhere,
         copies=copies,
         copied=copied,
+        own=own,
+        ids=read_subsets(subsets, study, "ids-") if own["lent"].any() else {},
         labels=read_labels(truth),
     )
     html, figures = page.render(material)

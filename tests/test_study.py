@@ -78,6 +78,30 @@ def test_cells_run_as_many_at_a_time_as_asked(tmp_path: Path) -> None:
     assert "--jobs" not in asked
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--jobs",), "--jobs is '', and should be a number from 1"),
+        (("--jobs", "0"), "--jobs is '0'"),
+        (("--jobs", "-S", "scale=small"), "--jobs is '-S'"),
+        (("--plan", "--jobs", "many"), "--jobs is 'many'"),
+        (("-S",), "-S is '', and should be KEY=VALUE"),
+        (("-S", "scale"), "-S is 'scale'"),
+        (("--bogus",), "'--bogus' is no option"),
+        (("--jobs=2",), "'--jobs=2' is no option"),
+    ],
+)
+def test_a_wrong_option_is_told_in_a_line_before_any_work(
+    tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    done = study(tmp_path, "pilot", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {told}")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "asked").exists()
+    assert (tmp_path / "params.yaml").read_text() == "as it was\n"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_study_asks_for_a_sound_grid(tmp_path: Path, name: str) -> None:
     done = study(tmp_path, name, "-S", "++statistics.confidence=0.9")

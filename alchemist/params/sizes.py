@@ -16,7 +16,7 @@ from alchemist.pruning.laws import kept_count
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.kinds.reference_loss import ReferenceLossRater
 
-SPARE = 1.1  # shares that are advised: what a split draws varies with the draw of groups
+SPARE = 3.0  # standard errors of what a share draws, by which an advised one is above what is needed
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Counts:
     scorer: int
     rated: int
     clean: int = 0
+    distinct: int | None = None  # meta-validation pairs, copies of one another counted once; None: all are
 
 
 def counted(folder: Path) -> Counts:
@@ -36,8 +37,8 @@ def counted(folder: Path) -> Counts:
     counts, lent = files.read_json(folder / store.CARD)["counts"], store.lent(folder)
     ok = {split: by.get("ok", 0) for split, by in counts.items()}
     rated = ok["pool"] + sum(lent.values())
-    clean = ok.get("clean", 0)
-    return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated, clean)
+    clean, distinct = ok.get("clean", 0), store.distinct(folder, "meta_val")
+    return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated, clean, distinct)
 
 
 def composed(pool: EmojiPool) -> Counts:
@@ -82,6 +83,7 @@ def _validation(params: Params, counts: Counts) -> Iterator[str]:
     """How often a rater's proxy sees a pair of the meta-validation split."""
     budget, where = params.scales[params.scale].rate, f"scales.{params.scale}.rate"
     pairs = counts.meta_val
+    distinct = pairs if counts.distinct is None else counts.distinct
     needing = {name: params.raters[name] for name in params.grid.rated()}
     trained = {
         name: rater
@@ -92,10 +94,11 @@ def _validation(params: Params, counts: Counts) -> Iterator[str]:
         yield "no meta-validation pairs"
         return
     for name, rater in trained.items():
-        if isinstance(rater, MetaRater) and pairs < rater.least_validation:
+        if isinstance(rater, MetaRater) and distinct < rater.least_validation:
+            has = f"{pairs} pairs" if distinct == pairs else f"{distinct} pairs where copies count once"
             raise Refusal(
                 f"raters.{name}.least_validation is {rater.least_validation}, and the meta-validation "
-                f"split has {pairs} pairs; {_would_do(params, counts, rater.least_validation)}."
+                f"split has {has}; {_would_do(params, counts, rater.least_validation, distinct)}."
             )
     passes = budget.images / pairs
     if trained and budget.validation_passes is not None and passes > budget.validation_passes:
@@ -111,17 +114,37 @@ def _validation(params: Params, counts: Counts) -> Iterator[str]:
         yield f"{group:,} pairs of the split pool beside which every pair is rated"
 
 
-def _would_do(params: Params, counts: Counts, least: int) -> str:
-    """What to set for a meta-validation split of `least` pairs, in words."""
+def _would_do(params: Params, counts: Counts, least: int, drawn: int) -> str:
+    """What to set for a meta-validation split of `least` pairs, in words; `drawn` of them are there."""
     pool, key = params.pools[params.pool], f"pools.{params.pool}"
     if isinstance(pool, EmojiPool):
         return f"{key}.meta_validation.pairs {least} would do"
     assert isinstance(pool, UserPool)  # there are no others in the table
-    share = math.ceil(1000 * SPARE * least / counts.rated) / 1000
-    others = sum(pool.splits.shares().values()) - pool.splits.shares().get("meta_val", 0.0)
-    if share + others >= 1:
-        return f"{key} is too small for one, or its other splits are too large"
-    return f"{key}.splits.meta_validation {share:g} would do"
+    named = pool.splits.others().get("meta_val")
+    if named:
+        return f"a pool of more pairs than {named} would do, or a share of {params.pool} itself"
+    now = pool.splits.shares().get("meta_val", 0.0)
+    share = _share(counts.rated, least)
+    if now * least < drawn:  # by what this draw gave of the share in force
+        share = max(share, math.ceil(1000 * now * least / drawn) / 1000)
+    others = sum(pool.splits.shares().values()) - now
+    if share + others < 1:
+        return f"{key}.splits.meta_validation {share:g} would do"
+    if share < 1:
+        return f"{key}.splits with meta_validation {share:g} and no other share would do"
+    return (
+        f"of {counts.rated} pairs in all no share would do: {key} needs more, or a rater that trains on "
+        "none, as loss, best or caption_quota"
+    )
+
+
+def _share(pairs: int, least: int) -> float:
+    """The least share, in thousandths, that draws `least` of so many pairs but for once in 700; 1: none."""
+    for step in range(1, 1000):
+        drawn = pairs * step / 1000
+        if drawn - SPARE * math.sqrt(drawn * (1 - step / 1000)) >= least:
+            return step / 1000
+    return 1.0
 
 
 def _evaluation(params: Params, pairs: int, clean: int) -> str:

@@ -42,6 +42,7 @@ OTHER_SPLIT = "same pixels as a pair of another split"
 OTHER_GROUP = "same group as a pair of another split"
 NEAR_SPLIT = "near copy of a pair of another split"
 NEAR = "near copy"
+NEAR_HELD = "near copy, to be measured by alone"  # usable, in a held-out split, and not rated
 UNSAMPLED = "outside the sample"
 
 

@@ -162,13 +162,14 @@ def check(pairs: Pairs, settled: Settled) -> None:
 
 def refuse_one_cluster(pairs: Pairs, settled: Settled, settings: CopiesSettings, where: str) -> None:
     """Raises Refusal where all of the pool's own pairs are copies of one. `where`: the key of its block."""
-    own = (settled.reason == 0) & (pairs.source == pairs.own)
-    count = settled.facts["pairs"]
-    if count > 1 and len(np.unique(settled.leader[own])) == 1:
-        why = f"by {where}.copies.threshold {settings.threshold:g}" if settings.find else "pixel by pixel"
+    codes = [REASONS.index(reason) for reason in ("", DUPLICATE, NEAR)]
+    own = np.isin(settled.reason, codes) & (pairs.source == pairs.own)
+    if own.sum() > 1 and len(np.unique(settled.leader[own])) == 1:
+        alike = len(np.unique(pairs.pixels[own])) == 1
+        why = "pixel by pixel" if alike else f"by {where}.copies.threshold {settings.threshold:g}"
         raise Refusal(
-            f"All {count:,} usable pairs of {where} are copies of one, {why}; a pool needs two clusters at "
-            f"least: other pairs{f', or {where}.copies.find: false' if settings.find else ''}."
+            f"All {own.sum():,} usable pairs of {where} are copies of one, {why}; a pool needs two clusters "
+            f"at least: other pairs{'' if alike else f', or {where}.copies.find: false'}."
         )
 
 

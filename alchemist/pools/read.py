@@ -26,6 +26,11 @@ from alchemist.core.settings.pool import PoolSettings, UserPool
 from alchemist.core.stateless import id_uniforms
 from alchemist.pools import emoji
 from alchemist.pools.base import (
+    DUPLICATE,
+    NEAR,
+    NEAR_SPLIT,
+    OTHER_GROUP,
+    OTHER_SPLIT,
     UNREADABLE_FILE,
     UNREADABLE_IMAGE,
     UNSAMPLED,
@@ -40,6 +45,7 @@ from alchemist.pools.place import Cell, Unreadable, read_each
 from alchemist.pools.row import SPLITS, Row, located, pixel_hash
 from alchemist.pools.seen import Seen
 
+KEYS = {"meta_val": "meta_validation"}  # of splits whose key in params.yaml is another word
 BATCH = 64  # pairs whose splits are drawn at once
 
 # A format of a person's own files is a module with BLOCK, `read` and `expected`, and a line here.
@@ -92,12 +98,13 @@ def roots(pool: PoolSettings, source: str = "", others: Others | None = None) ->
     return found
 
 
-def expected(pool: PoolSettings, others: Others | None = None) -> int | None:
+def expected(pool: PoolSettings, others: Others | None = None, source: str = "") -> int | None:
     """How many rows `rows` will give or so, for a progress bar; None where only reading would tell."""
     if isinstance(pool, emoji.EmojiPool):
         return emoji.expected(pool)
-    counts = [ADAPTERS[pool.format].expected(pool)]
-    for name, other in (others or {}).items():
+    counts: list[int | None] = []
+    for name, other in itertools.chain([(source, pool)], (others or {}).items()):
+        assert isinstance(other, UserPool)  # stage check refuses all else
         with _of(name):
             counts.append(ADAPTERS[other.format].expected(other))
     known = [count for count in counts if count is not None]
@@ -109,13 +116,18 @@ def licence(pool: PoolSettings) -> str:
     return pool.licence if isinstance(pool, UserPool) else emoji.LICENCE
 
 
+def _next(pairs: Iterator[Record], source: str) -> list[Record]:
+    with _of(source):
+        return list(itertools.islice(pairs, BATCH))
+
+
 @contextlib.contextmanager
 def _of(name: str) -> Iterator[None]:
-    """A mistake in another pool is told as one of its block."""
+    """A mistake in a pool is told as one of its block, if it has a name."""
     try:
         yield
     except Refusal as refused:
-        raise Refusal(f"pools.{name}: {refused}") from None
+        raise Refusal(f"pools.{name}: {refused}" if name else str(refused)) from None
 
 
 def _taken(pool: UserPool, others: Others) -> dict[str, tuple[str, UserPool]]:
@@ -137,22 +149,50 @@ def _split_rows(pool: UserPool, source: str, taken: dict[str, tuple[str, UserPoo
             record.id, record.caption, split, record.group, record.image, record.reason, None, record.pixels,
             name, record.extra, record.labels, name == source and split != "pool",
         )  # fmt: skip
-    check_splits(pool, counts, {split: other.path for split, (_, other) in taken.items()})
+    check_splits(pool, f"pools.{source}" if source else "the pool", counts)
 
 
-def check_splits(pool: UserPool, counts: Counter[str], paths: Mapping[str, str]) -> None:
+def check_splits(pool: UserPool, where: str, counts: Counter[str]) -> None:
     """Raises Refusal where a split that is asked for has no usable pair.
 
-    `counts` are usable pairs by split and others by reason, `paths` those of the pools that are splits.
+    `where` is the key of the pool's block; `counts` are usable pairs by split and others by reason.
     """
-    shares = pool.splits.shares()
-    for split in SPLITS:
-        if not counts[split] and (split == "pool" or split in paths or shares.get(split, 0) > 0):
-            told = ", ".join(f"{count} x {what}" for what, count in counts.most_common()) or "no pairs"
+    shares, others = pool.splits.shares(), pool.splits.others()
+    told = ", ".join(f"{count:,} x {KEYS.get(what, what)}" for what, count in counts.most_common())
+    for split in [split for split in SPLITS if not counts[split]]:
+        key = f"{where}.splits.{KEYS.get(split, split)}"
+        if split in others:
             raise Refusal(
-                f"The pool at {paths.get(split, pool.path)} has no usable pair in split {split} ({told}); "
-                "every split with a positive share or a pool of its own needs one."
+                f"{key}.pool is {others[split]}, of which no usable pair is left "
+                f"({told or 'it has none'}); a pool of other pairs is legal."
             )
+        if shares.get(split, 0) > 0:
+            raise Refusal(
+                f"{key} is {shares[split]:g}, and no usable pair fell to it ({told or 'there are none'})"
+                f"{_why(pool, where, counts)}; 0 is legal, and so is a share that draws one."
+            )
+        if split == "pool":
+            raise Refusal(
+                f"{where} has no usable pair for its split pool ({told or 'there are none'})"
+                f"{_why(pool, where, counts)}; one is the least."
+            )
+
+
+def _why(pool: UserPool, where: str, counts: Counter[str]) -> str:
+    """Which key is behind it where half of the pairs or more have one reason or no other split, in words."""
+    reasons = Counter({what: count for what, count in counts.items() if what not in SPLITS})
+    if counts and not reasons:
+        return ": a group, and a cluster of copies, lies in one split whole"
+    what, count = (reasons.most_common(1) or [("", 0)])[0]
+    if 2 * count < counts.total():
+        return ""
+    if what == UNSAMPLED:
+        return f": {where}.sample is {pool.sample:g}"
+    if what in (DUPLICATE, NEAR, NEAR_SPLIT):
+        return f": {where}.copies.threshold is {pool.copies.threshold:g}"
+    if what in (OTHER_SPLIT, OTHER_GROUP):
+        return f": a pool that {where}.splits names holds the same"
+    return ""
 
 
 def _placed(
@@ -167,7 +207,7 @@ def _placed(
     shares = pool.splits.shares()
     splits, ends = [*shares, "pool"], np.cumsum(list(shares.values()))
     pairs = records(pool, ids)
-    while batch := list(itertools.islice(pairs, BATCH)):
+    while batch := _next(pairs, source):
         # By the batch, since one hash of many groups costs little more than that of one.
         places = id_uniforms([record.group for record in batch], "split", pool.seed)
         for record, number in zip(batch, np.searchsorted(ends, places, side="right"), strict=True):

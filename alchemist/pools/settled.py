@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alchemist.core import files
+from alchemist.pools.base import NEAR_HELD
 from alchemist.pools.copies import REASONS, SHOWN, Pairs, Settled
 from alchemist.pools.row import SPLITS
 from alchemist.pools.store import CARD, EXTRA, INDEX, write_card
@@ -61,7 +62,7 @@ def _index(source: Path, draft: Path, pairs: Pairs, settled: Settled) -> Counts:
             own = pairs.source[here] == pairs.own
             reason, split = settled.reason[here], settled.split[here]
             rows.loc[usable, "split"] = words[split]
-            rows.loc[usable, "reason"] = reasons[reason]
+            rows.loc[usable, "reason"] = np.where(settled.surplus[here], NEAR_HELD, reasons[reason])
             rows.loc[usable, "status"] = np.where(reason == 0, "ok", "rejected")
             rows.loc[usable, "lent"] = own & (split != SPLITS.index("pool")) & ~settled.surplus[here]
             rows.loc[usable, "cluster"] = pairs.key[settled.leader[here]]

@@ -235,6 +235,16 @@ def lent(folder: Path) -> dict[str, int]:
     return dict(counts)
 
 
+def distinct(folder: Path, split: str) -> int:
+    """How many usable pairs a split has where copies of one another count once; the index is streamed."""
+    found: set[int] = set()
+    with pq.ParquetFile(folder / INDEX) as index:
+        for batch in index.iter_batches(columns=["split", "status", "cluster"]):
+            rows = batch.to_pandas()
+            found.update(rows["cluster"][(rows["split"] == split) & (rows["status"] == "ok")])
+    return len(found)
+
+
 def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     """Images (n, resolution, resolution, 3) of n rows of the index, in their order; repeats allowed.
 

@@ -17,7 +17,10 @@ from alchemist.report.material import Subsets
 
 @dataclass(frozen=True)
 class Account:
-    """Where all pairs of the pool went in one arm and seed: kept + pruned + rejected = total."""
+    """Where all pairs of the pool went in one arm and seed: kept + pruned + rejected = total.
+
+    Rejected are those that are not rated, too: copies beyond keep in held-out splits.
+    """
 
     selection: str
     ratio: float
@@ -29,13 +32,15 @@ class Account:
 
 
 def ledger(pool: pd.DataFrame, subsets: Subsets) -> list[Account]:
-    """An account of every arm and seed, the full data first. `pool` is the index of the split that is pruned.
+    """An account of every arm and seed, the full data first.
 
-    Raises Refusal where a subset holds an id twice or one that is no usable pair of the pool, or
+    `pool` is the index of the split that is pruned, and `subsets` what cells train on; or of all of the
+    pool's own pairs, and the ids worth training on. Raises Refusal where a subset holds an id twice or one that is no usable pair of the pool, or
     where an account does not add up.
     """
-    usable = pool.loc[pool["status"] == "ok", "id"]
-    reasons = pool.loc[pool["status"] == "rejected", "reason"].value_counts()
+    rated = (pool["status"] == "ok") & (pool["reason"] == "")
+    usable = pool.loc[rated, "id"]
+    reasons = pool.loc[~rated, "reason"].value_counts()
     rejected = {str(reason): int(count) for reason, count in sorted(reasons.items())}
     arms: list[tuple[str, float, int | None, pd.Series[str]]] = [(FULL, 1.0, None, usable)]
     arms += [(*arm, ids) for arm, ids in subsets.items()]

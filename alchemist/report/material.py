@@ -44,6 +44,8 @@ class Material:
     elsewhere: pd.DataFrame | None  # tidy tables of other pools, with the columns pool and scale
     copies: dict[str, Any]  # what the stage copies found
     copied: pd.DataFrame  # rows of the index of the pairs of the largest clusters
+    own: pd.DataFrame  # the index of the pool's own pairs, of all splits
+    ids: Subsets  # worth training on, of all of these; empty where no pair is lent to another split
     labels: pd.DataFrame | None = None  # what people said of pairs, with the column id
 
     @property
@@ -155,12 +157,15 @@ def read_logs(folder: Path, timings: Path, study: Study) -> Logs:
     return logs
 
 
-def read_subsets(folder: Path, study: Study) -> Subsets:
-    """The kept ids of every arm and seed. Raises Refusal where a subset is missing."""
+def read_subsets(folder: Path, study: Study, prefix: str = "") -> Subsets:
+    """The kept ids of every arm and seed: what cells train on, or with the prefix `ids-` those of all pairs.
+
+    Raises Refusal where a subset is missing.
+    """
     kept = {}
     for name, ratio in study.arms():
         for seed in study.grid.seeds:
-            path = folder / name / str(ratio) / f"{seed}.parquet"
+            path = folder / name / str(ratio) / f"{prefix}{seed}.parquet"
             if not path.is_file():
                 raise Refusal(f"{path} is missing, but the grid names {name} at {ratio}; run dvc repro.")
             kept[name, ratio, seed] = pd.read_parquet(path)["id"]

@@ -64,6 +64,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "copies": copies_tables(material),
         "signs": sign_tables(material),
         "ledger": ledger_table(accounts),
+        "ids": ledger_table(ledger(material.own, material.ids)) if material.ids else None,
         "splits": split_table(material.pool_card),
         "provenance": facts(material),
         "example_count": EXAMPLES,

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from params_helpers import edited
+from scipy import stats
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
@@ -83,7 +84,7 @@ def test_a_pool_without_held_out_pairs_still_has_ids() -> None:
         (
             {"raters__alchemist__least_validation": 400},
             "raters.alchemist.least_validation is 400, and the meta-validation split has 335 pairs; "
-            "pools.mine.splits.meta_validation 0.064 would do.",
+            "pools.mine.splits.meta_validation 0.068 would do.",
         ),
         (
             {"grid__ratios": [0.0001]},
@@ -96,10 +97,37 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], words: str) -> No
         told(**changes)
 
 
-def test_a_share_that_no_split_leaves_room_for_is_not_advised() -> None:
-    small = Counts(pool=30, meta_val=5, evaluation=10, scorer=10, rated=55)
-    with pytest.raises(Refusal, match=r"has 5 pairs; pools\.mine is too small for one, or its other splits"):
-        told(small)
+def test_where_no_share_leaves_room_what_else_would_do_is_told() -> None:
+    with pytest.raises(
+        Refusal, match=r"5 pairs; pools\.mine\.splits with meta_validation 0\.9\d* and no other"
+    ):
+        told(Counts(pool=80, meta_val=5, evaluation=20, scorer=15, rated=120))
+    with pytest.raises(Refusal, match=r"5 pairs; of 55 pairs in all no share would do: pools\.mine needs"):
+        told(Counts(pool=30, meta_val=5, evaluation=10, scorer=10, rated=55))
+
+
+@pytest.mark.parametrize(("pairs", "least"), [(600, 100), (6898, 100), (6898, 400), (120, 100)])
+def test_a_share_that_is_advised_draws_enough_but_for_once_in_500(pairs: int, least: int) -> None:
+    share = sizes._share(pairs, least)
+    assert stats.binom.cdf(least - 1, pairs, share) < 1 / 500
+    assert stats.binom.cdf(least - 1, pairs, share - 0.002) > 1 / 2000, "and is not far above that"
+
+
+def test_a_share_in_force_that_drew_too_few_is_never_advised_again() -> None:
+    few = Counts(pool=420, meta_val=60, evaluation=60, scorer=60, rated=600)  # of some 129
+    with pytest.raises(Refusal, match=r"has 60 pairs; pools\.mine\.splits\.meta_validation 0\.36 would do"):
+        told(few, pools__mine__splits={"meta_validation": 0.216})
+
+
+def test_copies_count_once_among_the_pairs_to_validate_on() -> None:
+    copied = dataclasses.replace(ART, distinct=7)
+    with pytest.raises(
+        Refusal, match=r"has 7 pairs where copies count once; .* meta_validation 0\.715 and no"
+    ):
+        told(copied)
+    with pytest.raises(Refusal, match=r"a pool of more pairs than clean would do, or a share of mine itself"):
+        told(copied, pools__clean={"format": "folder", "path": "x"},
+             pools__mine__splits={"meta_validation": {"pool": "clean"}})  # fmt: skip
 
 
 def test_raters_that_train_nothing_need_no_validation() -> None:
@@ -132,8 +160,9 @@ def test_lent_pairs_are_counted_among_the_rated_where_they_are_usable(tmp_path: 
         ("scorer", "rejected", True),
     ]  # fmt: skip
     index = pd.DataFrame(rows, columns=["split", "status", "lent"])
+    index["cluster"] = [1, 2, 3, 4, 5, 4, 4, 8]
     index.to_parquet(tmp_path / "index.parquet", index=False)
-    assert sizes.counted(tmp_path) == Counts(pool=2, meta_val=3, evaluation=1, scorer=0, rated=4)
+    assert sizes.counted(tmp_path) == Counts(pool=2, meta_val=3, evaluation=1, scorer=0, rated=4, distinct=2)
 
 
 def test_a_clean_split_is_told_and_has_to_be_there_where_it_decides() -> None:

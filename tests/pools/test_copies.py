@@ -1,5 +1,6 @@
 """What becomes of copies: tests of copies.py, settled.py and the stage, on equal pixels and told clusters."""
 
+import dataclasses
 import random
 
 import numpy as np
@@ -154,6 +155,8 @@ def test_copies_are_dropped_in_the_split_pool_where_there_are_many(tmp_path, dro
         held = ok[ok["split"] != "pool"]  # copies that are no more rated than those of the split pool
         assert set(held.groupby("cluster")["lent"].sum()) == {keep if facts["dropped"] else 3}
         assert facts["unrated"] == (~held["lent"]).sum()
+        assert (held["lent"] == (held["reason"] == "")).all(), "and each of those has a reason"
+        assert set(held["reason"]) <= {"", base.NEAR_HELD}
         late = index[index["reason"] == base.NEAR]
         assert (late["split"] == "pool").all()
         assert len(late) == (len(sizes["pool"]) * (3 - keep) if facts["dropped"] else 0)
@@ -260,16 +263,32 @@ def test_what_else_is_known_of_pairs_comes_along(tmp_path):
 
 def test_a_pool_of_copies_of_one_is_refused(tmp_path):
     pairs = [(f"{i:02d}", 0, f"words {i}") for i in range(5)]
-    with pytest.raises(Refusal, match=r"All 5 usable pairs of pools\.mine are copies of one, pixel by pixel"):
+    told = r"All 5 usable pairs of pools\.mine are copies of one, pixel by pixel; .* at least: other pairs\."
+    with pytest.raises(Refusal, match=told):
         prepared(tmp_path, "webdataset", pairs)
     assert not (tmp_path / "data/pool").exists()
 
 
+def test_a_pool_of_one_pair_over_and_over_is_refused_alike(tmp_path):
+    pairs = [(f"{i:02d}", 0, "the same words") for i in range(5)]
+    with pytest.raises(Refusal, match=r"All 5 usable pairs of pools\.mine are copies of one, pixel by pixel"):
+        prepared(tmp_path, "webdataset", pairs)
+
+
+def test_one_cluster_of_other_pixels_may_be_left_unsought():
+    pairs, _ = drawn(0, 30)
+    pairs = dataclasses.replace(pairs, source=np.full(30, 2, np.uint8), split=np.zeros(30, np.uint8))
+    settings = CopiesSettings(threshold=0.5)
+    done = copies.settle(pairs, pairs.ranked()[np.zeros(30, np.int64)], settings)
+    told = r"All \d+ usable .* by pools\.x\.copies\.threshold 0\.5; .* pools\.x\.copies\.find: false\."
+    with pytest.raises(Refusal, match=told):
+        copies.refuse_one_cluster(pairs, done, settings, "pools.x")
+
+
 def test_a_split_that_loses_all_its_pairs_is_refused(tmp_path):
     pairs = [(f"{i:02d}", i % 2, f"words {i}") for i in range(40)]  # two clusters for four splits
-    with pytest.raises(
-        Refusal, match=r"no usable pair in split \w+ \(.*\); every split with a positive share"
-    ):
+    told = r"has no usable pair for its split pool \(20 x meta_validation, 20 x evaluation\): a group, and"
+    with pytest.raises(Refusal, match=rf"^pools\.mine {told}"):
         prepared(tmp_path, "webdataset", pairs, splits=THIRDS)
 
 

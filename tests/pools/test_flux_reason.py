@@ -108,5 +108,5 @@ def test_a_folder_without_shards_is_refused(tmp_path):
         next(records(user_pool(tmp_path, "flux_reason")))
     (tmp_path / "a.parquet").write_bytes(b"")
     assert outcomes(user_pool(tmp_path, "flux_reason")) == {"a.parquet": base.UNREADABLE_FILE}
-    with pytest.raises(Refusal, match=r"no usable pair in split pool \(1 x unreadable parquet file\)"):
+    with pytest.raises(Refusal, match=r"no usable pair for its split pool \(1 x unreadable parquet file\)"):
         list(rows(user_pool(tmp_path, "flux_reason"), 1))

@@ -141,7 +141,10 @@ def test_ids_that_look_like_those_of_another_pool_stay_unique(tmp_path):
 def test_a_pool_that_is_its_own_evaluation_set_is_refused(tmp_path):
     write_tar(tmp_path / "a.tar", members(0, 5))
     pool = with_others(tmp_path, evaluation={"pool": "again"})
-    told = rf"no usable pair in split pool \(5 x evaluation, 5 x {base.OTHER_SPLIT}\)"
+    told = (
+        rf"no usable pair for its split pool \(5 x evaluation, 5 x {base.OTHER_SPLIT}\): a pool that "
+        r"pools\.mine\.splits names holds the same; one is the least"
+    )
     with pytest.raises(Refusal, match=told):
         settled(tmp_path, pool, again=user_pool(tmp_path, "webdataset"))
 
@@ -155,11 +158,11 @@ def test_a_mistake_in_another_pool_names_its_block(tmp_path):
             give()
 
 
-def test_another_pool_without_a_usable_pair_is_refused_by_its_path(tmp_path):
+def test_another_pool_without_a_usable_pair_is_refused_by_its_name(tmp_path):
     write_tar(tmp_path / "a.tar", members(0, 5))
     write_pair(tmp_path / "other", "a", None, 0)
     pool = with_others(tmp_path, evaluation={"pool": "other"})
-    with pytest.raises(Refusal, match=r"pool at .*/other has no usable pair in split evaluation"):
+    with pytest.raises(Refusal, match=r"^pools\.mine\.splits\.evaluation\.pool is other, of which no usable"):
         found(pool, other=user_pool(tmp_path / "other"))
 
 

@@ -41,7 +41,7 @@ def test_wrong_paths_are_refused(tmp_path, source):
 def test_a_pool_of_rejected_pairs_alone_is_refused_with_the_reasons(tmp_path):
     write_pair(tmp_path, "a", None, 0)
     write_pair(tmp_path, "b", None, 1)
-    with pytest.raises(Refusal, match=r"no usable pair in split pool \(2 x missing caption\)"):
+    with pytest.raises(Refusal, match=r"the pool has no usable pair .* pool \(2 x missing caption\)"):
         list(rows(user_pool(tmp_path), 1))
 
 

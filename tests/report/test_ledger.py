@@ -7,7 +7,7 @@ from report_helpers import PAIRS, part, run, text
 
 from alchemist.analysis.words import DASH
 from alchemist.core.refusal import Refusal
-from alchemist.pools import store
+from alchemist.pools import base, store
 from alchemist.pools.row import RARE, SPLITS
 from alchemist.report.ledger import ledger, licences, merged, split_table
 
@@ -39,6 +39,19 @@ def test_a_pair_twice_in_one_seed_is_refused(three: Path, tmp_path: Path) -> Non
     ]  # fmt: skip
     with pytest.raises(Refusal, match=r"a at 0\.2, seed 1, does not add up"):
         ledger(index, {("a", 0.2, 0): good, ("a", 0.2, 1): bad})
+
+
+def test_the_ledger_of_the_ids_has_every_own_pair_lent_ones_and_copies_that_are_not_rated() -> None:
+    rows = [("a", "pool", "ok", ""), ("b", "pool", "ok", ""), ("c", "pool", "rejected", base.NEAR),
+            ("d", "meta_val", "ok", ""), ("e", "meta_val", "ok", base.NEAR_HELD),
+            ("f", "scorer", "rejected", base.EMPTY_CAPTION)]  # fmt: skip
+    own = pd.DataFrame(rows, columns=["id", "split", "status", "reason"])
+    whole, half = ledger(own, {("random", 0.5, 0): pd.Series(["a", "d"])})
+    rejected = {base.EMPTY_CAPTION: 1, base.NEAR: 1, base.NEAR_HELD: 1}
+    assert (whole.kept, whole.pruned, whole.rejected, whole.total) == (3, 0, rejected, 6)
+    assert (half.kept, half.pruned, half.rejected, half.total) == (2, 1, rejected, 6)
+    with pytest.raises(Refusal, match="'e', which is no usable pair"):
+        ledger(own, {("random", 0.5, 0): pd.Series(["a", "e"])})
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,6 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
 
 LIT = "lit"
-ENOUGH = (
-    1000  # prompts where their number is left open: the figures of every scale but the paper's are of so many
-)
 STEP = 256  # pairs a step of the scorer where that is left open
 LEAST = 4  # prompts, two subsets of two each for the kernel distance
 References = Literal["once", "as_is", "clean"]
@@ -71,10 +68,11 @@ class EvaluateSettings(Settings):
 
     images: int | None = Field(
         default=None,
-        ge=2,
+        ge=LEAST,
         description="generated images, one a prompt; small n biases the distance upwards; null: half of the "
-        "evaluation pairs (all of them with references: all), at most 1000",
+        "evaluation pairs (all of them with references: all), at most `most_images`",
     )
+    most_images: int = Field(default=1000, ge=LEAST, description="the most `images` where that is null")
     references: Literal["rest", "all"] = Field(
         default="rest",
         description="real images that they are compared with: the evaluation pairs that are no prompts, "
@@ -115,14 +113,13 @@ class EvaluateSettings(Settings):
     kid_subset_size: int = Field(
         default=500,
         ge=2,
-        description="images of a subset; below `images`, or the standard deviation is 0; where that is null "
-        "at most half of the prompts are taken",
+        description="images of a subset; below `images`, or the standard deviation is 0; where there are "
+        "fewer, or `images` is null, at most half of the prompts are taken",
     )
     grid: int = Field(
         default=32,
         ge=1,
-        description="prompts of the sample grid, at most `images`; all where that is null "
-        "and there are fewer",
+        description="prompts of the sample grid; all where there are fewer",
     )
 
     @field_validator("clip")
@@ -135,8 +132,6 @@ class EvaluateSettings(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> "EvaluateSettings":
-        if self.images is not None and max(self.kid_subset_size, self.grid) > self.images:
-            raise ValueError(f"kid_subset_size and grid should be at most images ({self.images})")
         if len(set(self.networks)) < len(self.networks):
             raise ValueError(
                 f"further should hold each network once, and not that of features ({self.features})"
@@ -150,13 +145,15 @@ class EvaluateSettings(Settings):
     def fitted(self, pairs: int, where: str = "evaluate") -> "EvaluateSettings":
         """The settings of the block at `where` for an evaluation split of so many pairs: `images` a number.
 
-        Raises Refusal where the split has too few pairs for what is asked, or for any prompts at all.
+        `kid_subset_size` and `grid` shrink to what there is. Raises Refusal where the split has too few
+        pairs for what is asked, or for any prompts at all.
         """
         most = self.most(pairs)
-        if self.images is None and most < LEAST:
+        if most < LEAST:
             need = LEAST if self.references == "all" else 2 * LEAST
+            asked = "null" if self.images is None else self.images
             raise Refusal(
-                f"{where}.images is null, and the evaluation split has {pairs} pairs; at least {need} are "
+                f"{where}.images is {asked}, and the evaluation split has {pairs} pairs; at least {need} are "
                 "needed to measure on."
             )
         if self.images is not None and self.images > most:
@@ -164,10 +161,11 @@ class EvaluateSettings(Settings):
                 f"{where}.images is {self.images}; the evaluation split has {pairs} pairs, so at most {most} "
                 "is legal."
             )
-        if self.images is not None:
-            return self
-        images = min(ENOUGH, most)
-        subset, grid = min(self.kid_subset_size, images // 2), min(self.grid, images)
+        images = self.images or min(self.most_images, most)
+        subset = self.kid_subset_size
+        if self.images is None or subset > images:
+            subset = min(subset, images // 2)
+        grid = min(self.grid, images)
         return self.model_copy(update={"images": images, "kid_subset_size": subset, "grid": grid})
 
     def of_clean(self, pairs: int, where: str = "evaluate") -> int:

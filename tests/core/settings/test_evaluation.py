@@ -32,7 +32,7 @@ def test_figures_carry_the_name_of_their_network():
     [("clip", "ViT-L-14"), ("clip", "a/b/c"), ("features", "fid"),
      ("features", "cmmd"), ("further", ["lite0"]), ("further", ["cmmd", "cmmd"]), ("further", "cmmd"),
      ("further", ["dino"]), ("weights", {"lite0": "x"}), ("weights", {"cmmd": ""}), ("references", "own"),
-     ("kid_subset_size", 101), ("grid", 101), ("images", 1)],
+     ("kid_subset_size", 1), ("grid", 0), ("images", 3), ("most_images", 3)],
 )  # fmt: skip
 def test_illegal_values_are_refused(key, value):
     with pytest.raises(Refusal, match=r"scales\.tiny\.evaluate"):
@@ -48,8 +48,6 @@ def test_all_pairs_may_be_prompts_where_the_references_are_all() -> None:
 def test_a_value_that_is_left_out_is_the_scale_tinys():
     assert parse(ScorerSettings, {"image_size": 32}, "scales.tiny.scorer") == ScorerSettings(image_size=32)
     assert parse(EvaluateSettings, {"images": 500}, "scales.tiny.evaluate").kid_subset_size == 500
-    with pytest.raises(Refusal, match=r"kid_subset_size and grid should be at most images \(499\)"):
-        parse(EvaluateSettings, {"images": 499}, "scales.tiny.evaluate")  # a default is held to the rules too
 
 
 def test_sizes_that_are_left_open_fit_the_evaluation_split() -> None:
@@ -64,8 +62,12 @@ def test_sizes_that_are_left_open_fit_the_evaluation_split() -> None:
     assert fitted(here, 1383) == (691, 345, 32)
     assert fitted(here, 40) == (20, 10, 20)
     assert fitted(parse(EvaluateSettings, {"references": "all"}, "x"), 640) == (640, 320, 32)
+    assert fitted(parse(EvaluateSettings, {"most_images": 256}, "x"), 1006) == (256, 128, 32)
     told = parse(EvaluateSettings, {"images": 600, "kid_subset_size": 600}, "x")
-    assert told.fitted(1200) is told  # what a person says stands, or is refused
+    assert told.fitted(1200) == told  # what a person says stands, or is refused
+    # The largest number of prompts that a refusal names is legal whatever else is left as it is.
+    assert fitted(parse(EvaluateSettings, {"images": 60}, "x"), 120) == (60, 30, 32)
+    assert fitted(parse(EvaluateSettings, {"images": 4}, "x"), 8) == (4, 2, 4)
 
 
 def test_an_evaluation_split_that_is_too_small_is_refused_with_the_largest_legal_value() -> None:
