@@ -84,7 +84,7 @@ LAWS: dict[str, Law] = {
         "Look for a mistake in ids or order: a rating of pairs cannot agree with a draw.",
     ),
     "copies_pool": Law(
-        "share of the pool's pairs that are copies of another pair",
+        "share of the split pool's pairs that are copies of another of them",
         "above",
         "Keep one of each cluster of copies before anything is rated.",
     ),

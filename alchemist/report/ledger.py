@@ -35,8 +35,8 @@ def ledger(pool: pd.DataFrame, subsets: Subsets) -> list[Account]:
     """An account of every arm and seed, the full data first.
 
     `pool` is the index of the split that is pruned, and `subsets` what cells train on; or of all of the
-    pool's own pairs, and the ids worth training on. Raises Refusal where a subset holds an id twice or one that is no usable pair of the pool, or
-    where an account does not add up.
+    pool's own pairs, and the ids worth training on. Raises Refusal where a subset holds an id twice or one
+    that is no usable pair of the pool, or where an account does not add up.
     """
     rated = (pool["status"] == "ok") & (pool["reason"] == "")
     usable = pool.loc[rated, "id"]

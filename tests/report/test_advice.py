@@ -94,7 +94,7 @@ def test_copies_warn_and_a_sign_without_evidence_is_a_figure(copied: Path) -> No
     section = part((copied / "reports/index.html").read_text(), "signs")
     seen = text(section)
     warnings = re.findall(r"<b>Warning\.</b>", section)
-    assert "the pool: share of the pool's pairs that are copies of another pair is 0.4" in seen
+    assert "the pool: share of the split pool's pairs that are copies of another of them is 0.4" in seen
     assert "random, 50 %: share of the kept pairs" in seen.replace("\N{NO-BREAK SPACE}", " ")
     assert len(warnings) == 6, "the pool, and what five selections keep"
     row = next(r for r in re.findall(r"<tr.*?</tr>", section, flags=re.S) if "gate of the group" in r)
