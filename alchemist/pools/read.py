@@ -181,7 +181,7 @@ def check_splits(pool: UserPool, where: str, counts: Counter[str]) -> None:
 def _why(pool: UserPool, where: str, counts: Counter[str]) -> str:
     """Which key is behind it where half of the pairs or more have one reason or no other split, in words."""
     reasons = Counter({what: count for what, count in counts.items() if what not in SPLITS})
-    if counts and not reasons:
+    if counts and not reasons and not counts["pool"]:
         return ": a group, and a cluster of copies, lies in one split whole"
     what, count = (reasons.most_common(1) or [("", 0)])[0]
     if 2 * count < counts.total():
