@@ -116,11 +116,6 @@ def licence(pool: PoolSettings) -> str:
     return pool.licence if isinstance(pool, UserPool) else emoji.LICENCE
 
 
-def _next(pairs: Iterator[Record], source: str) -> list[Record]:
-    with _of(source):
-        return list(itertools.islice(pairs, BATCH))
-
-
 @contextlib.contextmanager
 def _of(name: str) -> Iterator[None]:
     """A mistake in a pool is told as one of its block, if it has a name."""
@@ -128,6 +123,11 @@ def _of(name: str) -> Iterator[None]:
         yield
     except Refusal as refused:
         raise Refusal(f"pools.{name}: {refused}" if name else str(refused)) from None
+
+
+def _next(pairs: Iterator[Record], source: str) -> list[Record]:
+    with _of(source):
+        return list(itertools.islice(pairs, BATCH))
 
 
 def _taken(pool: UserPool, others: Others) -> dict[str, tuple[str, UserPool]]:
