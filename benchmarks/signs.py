@@ -5,10 +5,11 @@
 DATA is the folder `data` of a finished run: its params.json, ratings, raters, subsets and scores. The
 result of an arm and seed is its figure at equal images less that of the random subset of its size and seed,
 so more is worse. Each sign parts arms and seeds in those on which it fires and those on which it does not.
-It predicts where the t-interval of Welch of the difference between both parts lies above zero in FD or in
-NLL, and above or around it in the other, and where it fires on two arms at least: seeds of one arm share
-whatever else is wrong with it. Else it says nothing yet. `EVIDENCE` in alchemist/raters/signs.py holds what
-was found.
+Of several runs each counts where it has both parts, and stands at the mean of its own: pools differ in how
+far any arm is behind. It predicts where the t-interval of Welch of the difference between both parts lies
+above zero in FD or in NLL, and above or around it in the other, and where it fires on two arms at least:
+seeds of one arm share whatever else is wrong with it. Else it says nothing yet. `EVIDENCE` in
+alchemist/raters/signs.py holds what was found.
 """
 
 import sys
@@ -46,6 +47,7 @@ CONFIDENCE = 0.95
 class Result:
     """One arm and seed: how much worse than random it is, and which signs were asked and fired."""
 
+    run: str
     arm: str
     worse: Mapping[str, float]  # by metric, positive where it is worse
     fires: Mapping[str, bool]  # by sign
@@ -90,7 +92,7 @@ def of_run(folder: Path) -> list[Result]:
                 **noted.get((rater, seed), {}),
             }
             if worse:
-                out.append(Result(f"{folder}:{arm}-{ratio}", worse, fires))
+                out.append(Result(str(folder), f"{arm}-{ratio}", worse, fires))
     return out
 
 
@@ -131,15 +133,25 @@ def find(found: Iterable[Result], sign: str) -> Finding:
     asked = [one for one in found if sign in one.fires]
     fired = [one for one in asked if one.fires[sign]]
     silent = [one for one in asked if not one.fires[sign]]
+    both = {one.run for one in fired} & {one.run for one in silent}
     gaps = {}
     for metric in FIGURES:
-        sides = [[one.worse[metric] for one in part if metric in one.worse] for part in (fired, silent)]
+        here = [one for one in asked if one.run in both and metric in one.worse]
+        mean = {
+            run: np.mean([one.worse[metric] for one in here if one.run == run])
+            for run in {one.run for one in here}
+        }
+        level = float(np.mean(list(mean.values()))) if mean else 0.0
+        sides = [
+            [one.worse[metric] - mean[one.run] + level for one in here if one.fires[sign] == fires]
+            for fires in (True, False)
+        ]
         if min(map(len, sides)) >= 2:
             test = stats.ttest_ind(*sides, equal_var=False)
             ends = test.confidence_interval(CONFIDENCE)
             means = [float(np.mean(side)) for side in sides]
             gaps[metric] = (means[0], means[1], float(ends.low), float(ends.high))
-    return Finding(sign, len({one.arm for one in fired}), len(fired), len(silent), gaps)
+    return Finding(sign, len({(one.run, one.arm) for one in fired}), len(fired), len(silent), gaps)
 
 
 def told(finding: Finding) -> str:

@@ -152,9 +152,11 @@ def _evaluation(params: Params, pairs: int, clean: int) -> str:
     if not pairs:
         return "no evaluation pairs: no cell can be measured; `dvc repro prune` ends with the ids"
     where = f"scales.{params.scale}.evaluate"
-    settings = params.scales[params.scale].evaluate.fitted(pairs, where)
+    asked = params.scales[params.scale].evaluate
+    settings = asked.fitted(pairs, where)
     beside = pairs if settings.references == "all" else pairs - settings.prompts
-    told = f"{settings.prompts:,} prompts and {beside:,} references of {pairs:,} evaluation pairs"
+    capped = " (most_images)" if asked.images is None and settings.prompts == asked.most_images else ""
+    told = f"{settings.prompts:,} prompts{capped} and {beside:,} references of {pairs:,} evaluation pairs"
     more = settings.of_clean(clean, where)
     return told + (f"; {more:,} prompts of {clean:,} clean ones" if clean else "")
 

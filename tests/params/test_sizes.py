@@ -49,6 +49,11 @@ def test_every_size_is_told() -> None:
     ]
 
 
+def test_prompts_that_the_cap_decides_say_so() -> None:
+    capped = told(scales__tiny__evaluate={"most_images": 256})
+    assert "256 prompts (most_images) and 1,127 references of 1,383 evaluation pairs" in capped
+
+
 def test_a_fit_is_told_by_the_pictures_that_there_are() -> None:
     assert "112,470 images of the fit of the codec of star" in told(codecs__star__refit=True)  # 30 times each
     asked = {"refit": True, "asset": "emoji32", "fit": {"images": 100000}}

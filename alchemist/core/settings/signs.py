@@ -41,5 +41,5 @@ class SignSettings(Settings):
         default=0.1, ge=0, le=1, description="largest size of the rank correlation with a random rating"
     )
     copies: float = Field(
-        default=0.05, ge=0, le=1, description="largest share of pairs that are copies of another pair there"
+        default=0.15, ge=0, le=1, description="largest share of pairs that are copies of another pair there"
     )
