@@ -120,9 +120,9 @@ EVIDENCE: dict[str, Evidence] = {
     "gate_zero": Evidence(
         False,
         "Not told: on emoji it fires on alchemist_literal alone, whose half is ahead of a random one by 18 "
-        "in FD and .05 in NLL, those of ratings with an open gate by 37 and .10; on a quarter of icons it "
-        "fires on two, behind by 21 and .03, the others by 31 and .04. Together: FD +3 [-10, +16]. On all "
-        "of icons the gate stood open in every seed, and the half was as far behind.",
+        "in FD and .05 in held-out loss, those of ratings with an open gate by 37 and .10; on a quarter of "
+        "icons it fires on two, behind by 21 and .03, the others by 31 and .04. Together: FD +3 [-10, +16]. "
+        "On all of icons the gate stood open in every seed, and the half was as far behind.",
     ),
     "gate_one": Evidence(
         False,
@@ -148,7 +148,7 @@ EVIDENCE: dict[str, Evidence] = {
     "seeds": Evidence(
         False,
         "Speaks against it: on emoji and a quarter of icons halves of ratings that fire it are better than "
-        "those of ratings that do not, by 14 in FD [2, 25] and .02 in NLL [.00, .04].",
+        "those of ratings that do not, by 14 in FD [2, 25] and .02 in held-out loss [.00, .04].",
     ),
     "random": Evidence(
         False, "Not told: no rating on emoji or icons fired it; it would be a mistake in ids."

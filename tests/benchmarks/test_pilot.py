@@ -65,8 +65,9 @@ def test_the_interval_is_the_exact_binomial_one():
 
 def results(fired, silent, arms=2):
     return [
-        Result(f"arm {i % arms}", {"fd": x, "nll": x / 100}, {"few": True}) for i, x in enumerate(fired)
-    ] + [Result("sound", {"fd": x, "nll": x / 100}, {"few": False}) for x in silent]
+        Result("run", f"arm {i % arms}", {"fd": x, "nll": x / 100}, {"few": True})
+        for i, x in enumerate(fired)
+    ] + [Result("run", "sound", {"fd": x, "nll": x / 100}, {"few": False}) for x in silent]
 
 
 def test_a_sign_predicts_where_the_arms_that_it_names_are_worse_by_an_interval():
@@ -94,12 +95,12 @@ def test_a_sign_says_nothing_otherwise(found):
 
 
 def test_a_sign_that_is_worse_in_one_figure_and_better_in_the_other_says_nothing():
-    found = [Result(f"arm {i % 2}", {"fd": x, "nll": -x}, {"few": i < 4}) for i, x in
+    found = [Result("run", f"arm {i % 2}", {"fd": x, "nll": -x}, {"few": i < 4}) for i, x in
              enumerate([9, 10, 11, 10, 0, 1, -1, 0])]  # fmt: skip
     assert not find(found, "few").predicts
 
 
 def test_arms_of_which_a_sign_was_not_asked_do_not_count():
-    other = [Result("x", {"fd": 99.0, "nll": 9.0}, {})] * 3
+    other = [Result("run", "x", {"fd": 99.0, "nll": 9.0}, {})] * 3
     sound = results([9, 10, 11, 10], [0, 1, -1, 0])
     assert find([*sound, *other], "few") == find(sound, "few")
