@@ -33,11 +33,6 @@ OWN = {"read", "pool", "encoded", "timings"}
 INDEX = ["id", "caption", "split", "status", "reason", "group", "pixels", "cluster", "lent"]
 
 
-def layouts() -> list[tuple[Layout, Order]]:
-    """All six."""
-    return list(itertools.product(Layout, Order))
-
-
 def through(folder: Path, layout: Layout, order: Order, sample: float, images: int) -> None:
     """Runs a copy of this repo on one layout, from its files to the figures."""
     # The copy's own code, whatever is installed.
@@ -100,20 +95,17 @@ def main() -> None:
     asked = parser.parse_args()
     out = asked.out.resolve()
     print(f"writes to {out}", flush=True)
-    folders = {f"{layout.value}, {order.value}": (layout, order) for layout, order in layouts()}
-    done: list[Path] = []
-    for name, (layout, order) in folders.items():
-        folder = out / f"{layout.value}-{order.value}"
-        print(f"== {name}", flush=True)
-        through(folder, layout, order, asked.sample, asked.images)
-        done.append(folder)
-    first, wrong = done[0], False
+    folders = []
+    for layout, order in itertools.product(Layout, Order):
+        folders.append(out / f"{layout.value}-{order.value}")
+        print(f"== {folders[-1].name}", flush=True)
+        through(folders[-1], layout, order, asked.sample, asked.images)
+    first, wrong = folders[0], False
     pairs, count = len(index(first)), len(results(first))
-    for name, folder in zip(folders, done, strict=True):
+    for folder in folders:
         differs = compared(first, folder)
         wrong |= bool(differs)
-        told = "; ".join(differs) or f"{pairs} pairs and {count} files equal"
-        print(f"{name}: {told}", flush=True)
+        print(f"{folder.name}: {'; '.join(differs) or f'{pairs} pairs and {count} files equal'}", flush=True)
     raise SystemExit(int(wrong))
 
 

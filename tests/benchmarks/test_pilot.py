@@ -1,10 +1,9 @@
-"""Decision accuracy on planted figures, and the verdict on a sign on planted results."""
+"""Decision accuracy on planted figures."""
 
 import pandas as pd
 import pytest
 
 from benchmarks.pilot import METRICS, accuracy, interval, pilots, wide
-from benchmarks.signs import Result, find
 
 ARMS = pd.MultiIndex.from_tuples([("a", 0.5), ("b", 0.5), ("c", 0.5), ("d", 1.0)])
 
@@ -61,46 +60,3 @@ def test_lower_is_better_but_for_the_clip_score():
 
 def test_the_interval_is_the_exact_binomial_one():
     assert interval(10, 10) == pytest.approx((0.025 ** (1 / 10), 1.0))
-
-
-def results(fired, silent, arms=2):
-    return [
-        Result("run", f"arm {i % arms}", {"fd": x, "nll": x / 100}, {"few": True})
-        for i, x in enumerate(fired)
-    ] + [Result("run", "sound", {"fd": x, "nll": x / 100}, {"few": False}) for x in silent]
-
-
-def test_a_sign_predicts_where_the_arms_that_it_names_are_worse_by_an_interval():
-    worse = find(results([9, 10, 11, 10], [0, 1, -1, 0]), "few")
-    assert worse.predicts
-    assert (worse.fired, worse.silent, worse.arms) == (4, 4, 2)
-    fired, silent, low, high = worse.gaps["fd"]
-    assert (fired, silent) == (10, 0)
-    assert low < 10 < high
-    assert low > 0
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        results([0, 5, -5, 2], [0, 1, -1, 0]),  # no difference
-        results([-9, -10, -11, -10], [0, 1, -1, 0]),  # better
-        results([9, 10, 11, 10], [0, 1, -1, 0], arms=1),  # one arm, whatever else is wrong with it
-        results([9], [0, 1, -1, 0]),  # one result
-        results([9, 10, 9, 10], []),  # nothing beside
-    ],
-)
-def test_a_sign_says_nothing_otherwise(found):
-    assert not find(found, "few").predicts
-
-
-def test_a_sign_that_is_worse_in_one_figure_and_better_in_the_other_says_nothing():
-    found = [Result("run", f"arm {i % 2}", {"fd": x, "nll": -x}, {"few": i < 4}) for i, x in
-             enumerate([9, 10, 11, 10, 0, 1, -1, 0])]  # fmt: skip
-    assert not find(found, "few").predicts
-
-
-def test_arms_of_which_a_sign_was_not_asked_do_not_count():
-    other = [Result("run", "x", {"fd": 99.0, "nll": 9.0}, {})] * 3
-    sound = results([9, 10, 11, 10], [0, 1, -1, 0])
-    assert find([*sound, *other], "few") == find(sound, "few")
