@@ -12,7 +12,11 @@ from alchemist.core import process
 
 process.prepare()  # before NumPy and torch are loaded
 
+import errno  # noqa: E402
 import functools  # noqa: E402
+import os  # noqa: E402
+import re  # noqa: E402
+import signal  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -24,6 +28,7 @@ from alchemist.core.files import write_json  # noqa: E402
 from alchemist.core.refusal import Refusal  # noqa: E402
 
 P = ParamSpec("P")
+FULL = re.compile(r"No space left on device|\d+ requested and \d+ written")
 
 
 def stage(run: Callable[P, dict[str, Any] | None]) -> None:
@@ -43,9 +48,40 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
         except Refusal as error:
             typer.echo(f"error: {error}", err=True)
             raise SystemExit(1) from None
-        except FileNotFoundError as error:
-            name = error.filename or error
-            typer.echo(f"error: {name} is missing; dvc repro runs the stage that writes it.", err=True)
+        except KeyboardInterrupt:
+            typer.echo("stopped; the same command again goes on from what it last saved.", err=True)
+            raise SystemExit(130) from None
+        except Exception as error:
+            if (said := outside(error)) is None:
+                raise
+            typer.echo(f"error: {said}", err=True)
             raise SystemExit(1) from None
 
+    process = os.getpid()
+
+    def stop(*_: object) -> None:
+        if os.getpid() != process:  # a worker, whose end is none to speak of
+            os._exit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)  # so that drafts are removed then, too
     typer.run(told)
+
+
+def outside(error: Exception) -> str | None:
+    """The sentence for what the machine has not, a file or room on a disk or in memory; None for all else."""
+    told = str(error)
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename or error} is missing; dvc repro runs the stage that writes it."
+    # Libraries have errors of their own for a disk that is full.
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or FULL.search(told):
+        return "the disk is full; what was saved is whole, so make room and run the same command again."
+    if isinstance(error, MemoryError) or "out of memory" in told.lower():
+        return (
+            "memory is full; a smaller batch or chunk in params.yaml takes less of it, and so does ending "
+            "other programs."
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        name = f"{error.filename} cannot" if error.filename else "a file cannot"
+        return f"{name} be read or written: {error.strerror}."
+    return None

@@ -1,5 +1,6 @@
 """A family's image codec: as the repo or its settings have it, or fitted to the pool."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from alchemist.core import devices, files, stateless
-from alchemist.core.scratch import SCRATCH
+from alchemist.core.scratch import EVERY, SCRATCH, Scratch
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
 from alchemist.core.settings.model import classes
@@ -34,6 +35,7 @@ def run(
     out: Annotated[Path, typer.Option(help="folder to write")],
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a fit in progress")] = SCRATCH,
+    every: Annotated[float, typer.Option(help="seconds between saved states", min=0)] = EVERY,
 ) -> None:
     """Makes the folder from which every later stage opens the family's codec."""
     settings = block(classes(family_name).CODEC, f"codecs.{family_name}")
@@ -53,7 +55,15 @@ def run(
         usable = next((rows for rows in splits if len(rows)), splits[0])
         return store.images(pool, usable.iloc[stateless.id_order(usable["id"])])
 
-    with tqdm(unit="img", desc=f"codec of {family_name}", mininterval=2, delay=1e-9) as bar:
+    states: list[Scratch] = []
+    with (
+        contextlib.ExitStack() as held,
+        tqdm(unit="img", desc=f"codec of {family_name}", mininterval=2, delay=1e-9) as bar,
+    ):
+
+        def state(mark: str) -> Scratch:
+            states.append(held.enter_context(Scratch(scratch, mark, every)))
+            return states[-1]
 
         def tick(seen: int, total: int, words: str) -> None:
             bar.total = total
@@ -69,12 +79,14 @@ def run(
                 assets,
                 fresh,
                 held_out,
-                scratch,
+                state,
                 device,
                 tick,
                 bar.write,
             )
             told = family.load(family_name).make_codec(settings, made, draft)
+        for one in states:
+            one.clear()
     print(f"wrote {out}: {told}")
 
 

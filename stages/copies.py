@@ -1,5 +1,7 @@
 """Copies first: those of one another lie in one split, and are thinned out where they are many."""
 
+import os
+import zlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
-from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
+from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.copies import CopiesSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import section
@@ -31,33 +33,35 @@ def run(
     out: Annotated[Path, typer.Option(help="folder that the pool is written to", metavar="FOLDER")],
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds and FLOPs to")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
+    every: Annotated[float, typer.Option(help="seconds between saved states", min=0)] = EVERY,
 ) -> dict[str, float]:
     """Writes the pool's final index. Killed, it goes on when the same command runs again."""
     settings = pool_settings(section(f"pools.{pool}"), f"pools.{pool}")
     device = devices.chosen(device_setting(section("device")))
     store.check(read)
-    with files.whole_folder(out) as draft:
-        if not isinstance(settings, UserPool):
-            pairs = copies.read(read, [pool], 0)
-            copies.check(pairs, copies.untouched(pairs))
+    if not isinstance(settings, UserPool):
+        pairs = copies.read(read, [pool], 0)
+        copies.check(pairs, copies.untouched(pairs))
+        with files.whole_folder(out) as draft:
             files.write_json(draft / copies.FACTS, {"looked": False})
             card, _ = settled.write(read, draft, out)
-            typer.echo(
-                f"copies: {card['pool']} is composed, its copies are planted; {card['ok']:,} pairs as read"
-            )
-            return {"flops": 0.0}
-        asked, others = settings.copies, settings.splits.others()
-        pairs = copies.read(read, [*others.values(), pool], asked.seed)
-        with Scratch(scratch, _mark(asked, read, device)) as state:
-            flops, found = _found(read, pairs, asked, device, state.folder)
-            done = copies.settle(pairs, found, asked)
-            copies.refuse_one_cluster(pairs, done, asked, f"pools.{pool}")
-            copies.check(pairs, done)
-            facts = {**done.facts, "largest": settled.told(read, pairs, done), "settings": asked.model_dump()}
+        typer.echo(
+            f"copies: {card['pool']} is composed, its copies are planted; {card['ok']:,} pairs as read"
+        )
+        return {"flops": 0.0}
+    asked, others = settings.copies, settings.splits.others()
+    pairs = copies.read(read, [*others.values(), pool], asked.seed)
+    with Scratch(scratch, _mark(asked, read, device), every) as state:
+        flops, found = _found(read, pairs, asked, device, state)
+        done = copies.settle(pairs, found, asked)
+        copies.refuse_one_cluster(pairs, done, asked, f"pools.{pool}")
+        copies.check(pairs, done)
+        facts = {**done.facts, "largest": settled.told(read, pairs, done), "settings": asked.model_dump()}
+        with files.whole_folder(out) as draft:
             files.write_json(draft / copies.FACTS, {"looked": True, **facts})
             card, total = settled.write(read, draft, out, pairs, done)
             check_splits(settings, f"pools.{pool}", total)
-            state.clear()
+        state.clear()
     _tell(done.facts, card)
     return {"flops": flops}
 
@@ -73,38 +77,58 @@ def _mark(settings: CopiesSettings, read: Path, device: torch.device) -> str:
 
 
 def _found(
-    read: Path, pairs: copies.Pairs, settings: CopiesSettings, device: torch.device, folder: Path
+    read: Path, pairs: copies.Pairs, settings: CopiesSettings, device: torch.device, state: Scratch
 ) -> tuple[float, NDArray[np.int64]]:
     """FLOPs, and of each usable pair the row of one that stands for its cluster."""
     if not settings.find:
         return 0.0, copies.equal_pixels(pairs)
-    with FlopCounterMode(display=False) as counter:
-        vectors = _features(read, len(pairs.key), settings, device, folder)
+    flops, vectors = _features(read, len(pairs.key), settings, device, state)
     with tqdm(total=len(pairs.key), unit=" pairs", desc="clusters") as bar:
         found = near.clusters(vectors, pairs.words, pairs.pixels, pairs.ranked(), settings, bar.update)
-    return float(counter.get_total_flops()), found
+    return flops, found
 
 
-def _features(read: Path, count: int, settings: CopiesSettings, device: torch.device, folder: Path) -> Path:
-    """Features of all usable pairs in one file, (N, d) float16; goes on behind what an earlier run took."""
-    path, note, part = folder / "vectors.npy", folder / "done.json", folder / "part.npy"
-    done = int(files.read_json(note)["rows"]) if note.is_file() else 0
+def _features(
+    read: Path, count: int, settings: CopiesSettings, device: torch.device, state: Scratch
+) -> tuple[float, Path]:
+    """FLOPs, and the file of the features of all usable pairs, (N, d) float16, part by part.
+
+    Goes on behind the parts that an earlier run took. Raises Refusal where those are not as it left them.
+    """
+    path, part = state.folder / "vectors.npy", state.folder / "part.npy"
+    saved = state.load()
+    crcs: list[int] = saved[1]["crcs"] if saved else []
+    before = flops = saved[1]["flops"] if saved else 0.0
     start = 0
-    with tqdm(total=count, initial=done, unit="img", desc="features") as bar:
+    with (
+        tqdm(total=count, initial=min(PART * len(crcs), count), unit="img", desc="features") as bar,
+        FlopCounterMode(display=False) as counter,
+    ):
         tick = threads.steering(bar.update, device)
-        for rows in store.parts(read, SPLITS, PART, store.PLACE):
+        for number, rows in enumerate(store.parts(read, SPLITS, PART, store.PLACE)):
             here = slice(start, start := start + len(rows))
-            if here.stop <= done:
+            if number < len(crcs):
+                if zlib.crc32(np.load(path, mmap_mode="r")[here].tobytes()) != crcs[number]:
+                    raise state.damaged(path)
                 continue
             near.embed(read, rows, settings, device, part, tick)
             block = np.load(part)
-            whole = np.lib.format.open_memmap(
-                path, "r+" if here.start else "w+", block.dtype, (count, block.shape[1])
-            )
+            if not number:
+                _allot(path, block.dtype, (count, block.shape[1]))
+            whole = np.load(path, mmap_mode="r+")
             whole[here] = block
             whole.flush()
-            files.write_json(note, {"rows": here.stop})
-    return path
+            crcs.append(zlib.crc32(block.tobytes()))
+            flops = before + float(counter.get_total_flops())
+            state.save({}, {"crcs": crcs, "flops": flops})
+    return flops, path
+
+
+def _allot(path: Path, kind: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """A file for an array, all of it on the disk: one that fills while it is mapped kills the process."""
+    array = np.lib.format.open_memmap(path, "w+", kind, shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
 
 
 def _tell(facts: dict[str, Any], card: dict[str, Any]) -> None:

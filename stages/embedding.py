@@ -51,7 +51,7 @@ def run(
         ids, lent = rows["id"].to_numpy(), rows["lent"].to_numpy()
         bill.write_table(out, ids, settings.direction * measure, lent)
         spent = bill.fixed_bill(rater, settings.kind, len(rows), embedding.flops())
-        files.write_json(drafts / "rating.json", spent)
+        bill.write_facts(drafts, spent)
     print(f"wrote {out} and {log_out}")
     return {"score_seconds": embedding.seconds, "peak_bytes": devices.peak_memory(device)}
 

@@ -128,6 +128,7 @@ def run(
                 "grid_prompts": captions[: settings.grid],
             },
         )
+        files.write_manifest(draft)
     last = {k: round(v, 3) for k, v in checkpoints[-1].items() if isinstance(v, float)}
     print(f"wrote {out}: {json.dumps(last)}")
     return {"evaluate_seconds": elapsed(), "peak_bytes": devices.peak_memory(device)}

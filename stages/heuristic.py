@@ -47,7 +47,7 @@ def run(
     taken = time.perf_counter() - begun
     with files.whole_folder(log_out) as drafts:
         bill.write_table(out, usable["id"].to_numpy(), rating, usable["lent"].to_numpy())
-        files.write_json(drafts / "rating.json", bill.fixed_bill(rater, settings.kind, len(usable), 0))
+        bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, len(usable), 0))
     print(f"wrote {out} and {log_out}")
     return {"score_seconds": taken}
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from alchemist.core.files import whole
+from alchemist.core import tables
 from alchemist.core.refusal import Refusal
 from alchemist.pools import store
 from alchemist.pools.truth import read_truth
@@ -31,8 +31,7 @@ def run(
         missing = rated.loc[rated["kind"].isna(), "id"].iloc[0]
         raise Refusal(f"{pool} has no planted kind for id {missing!r}; run the stage prepare again.")
     rated["rating"] = KINDS["oracle"].rate(rated["kind"])
-    with whole(out) as draft:
-        rated[["id", "rating", "lent"]].to_parquet(draft, index=False)
+    tables.write(out, rated[["id", "rating", "lent"]])
     typer.echo(f"oracle rates {int(rated['rating'].sum()):,} of {len(rated):,} pairs informative")
 
 

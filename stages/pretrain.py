@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
+from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
@@ -29,6 +29,7 @@ def run(
     out: Annotated[Path, typer.Option(help="folder to write")],
     time_out: Annotated[Path, typer.Option(help="JSON to write what the run took to")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
+    every: Annotated[float, typer.Option(help="seconds between saved states", min=0)] = EVERY,
 ) -> dict[str, Any]:
     """Trains the network that a model adapts. Killed, it goes on when the same command runs again.
 
@@ -63,7 +64,7 @@ def run(
     )
     one = course.Course(generator, data, rows, settings, SEED, [images])
     with (
-        Scratch(scratch, mark) as state,
+        Scratch(scratch, mark, every) as state,
         tqdm(total=images, unit="img", desc=out.name, mininterval=1) as bar,
     ):
 

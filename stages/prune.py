@@ -7,10 +7,10 @@ that it is measured by; ids-SEED.parquet, of every rated pair, are the ids worth
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
-from alchemist.core.files import whole, whole_folder
+from alchemist.core import tables
+from alchemist.core.files import whole_folder
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.given import section
 from alchemist.pruning.laws import select
@@ -32,16 +32,13 @@ def run(
     settings = selection_settings(section(f"selections.{selection}"), f"selections.{selection}")
     with whole_folder(out) as folder:
         for seed in section("grid.seeds"):
-            table = pd.read_parquet(
-                table_of(ratings / settings.rater, seed), columns=["id", "rating", "lent"]
-            )
+            table = tables.read(table_of(ratings / settings.rater, seed), ["id", "rating", "lent"])
             # The draw differs with the seed even where the rating does not.
             law = settings.model_copy(update={"seed": settings.seed + seed})
             pool = table[~table["lent"]]
             kept = {"": select(pool, ratio, law), "ids-": select(table, ratio, law)}
             for name, ids in kept.items():
-                with whole(folder / f"{name}{seed}.parquet") as draft:
-                    ids.to_frame("id").to_parquet(draft, index=False)
+                tables.write(folder / f"{name}{seed}.parquet", ids.to_frame("id"))
             typer.echo(
                 f"{selection} keeps {len(kept['ids-']):,} of {len(table):,} rated pairs for seed {seed} "
                 f"({settings.sampler} on {settings.rater}); cells train on {len(kept['']):,} of the "

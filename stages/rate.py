@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
+from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.budget import RateSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
@@ -35,6 +35,7 @@ def run(
     log_out: Annotated[Path, typer.Option(help="folder to write the training log and the weights into")],
     time_out: Annotated[Path, typer.Option(help="JSON to write what the rating took to")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
+    every: Annotated[float, typer.Option(help="seconds between saved states", min=0)] = EVERY,
 ) -> dict[str, Any]:
     """Rates the pool, lent pairs too. Killed, it goes on when the same command runs again."""
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
@@ -75,12 +76,11 @@ def run(
 
     elapsed = devices.clock(device)
     with (
-        Scratch(scratch, mark) as state,
+        Scratch(scratch, mark, every) as state,
         tqdm(total=budget.images, unit="img", desc=f"{rater}, seed {seed}", mininterval=1, delay=1e-9) as bar,
         tqdm(
             total=len(ids) * settings.passes(), unit="img", desc="score", mininterval=1, delay=1e-9
         ) as scored,
-        files.whole_folder(log_out) as drafts,
     ):
         steer, tick_scored = threads.steered(device), threads.steering(scored.update, device)
 
@@ -90,30 +90,31 @@ def run(
             bar.update(count)
 
         print(f"{rater}, seed {seed}: {len(ids)} pairs; state in {state.folder}")
-        rating = Run(
-            new_proxy, data, pool, data.validation(), data.rated(), seed, budget, state, tick, tick_scored,
-            name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
-            assets=assets, drafts=drafts,
-        )  # fmt: skip
-        found = KINDS[settings.kind].rate(rating, settings)
-        noted = signs.signs(settings, budget, found.log, found.rating, len(rating.validation))
-        bill.write_table(out, ids.to_numpy(), found.rating, rated["lent"].to_numpy())
-        logged = [row.pop("seconds") for row in found.log]
-        seconds = bill.clocked(
-            elapsed() - found.uncounted_seconds, found.score_seconds, logged[-1] if logged else 0.0
-        )
-        facts = {
-            **found.facts,
-            "log": found.log,
-            "train_flops": found.train_flops,
-            "score_flops": found.score_flops,
-            "rater": rater,
-            "seed": seed,
-            "kind": settings.kind,
-            "pairs": len(ids),
-            "signs": signs.written(noted),
-        }
-        files.write_json(drafts / "rating.json", facts)
+        with files.whole_folder(log_out) as drafts:
+            rating = Run(
+                new_proxy, data, pool, data.validation(), data.rated(), seed, budget, state, tick,
+                tick_scored, name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
+                assets=assets, drafts=drafts,
+            )  # fmt: skip
+            found = KINDS[settings.kind].rate(rating, settings)
+            noted = signs.signs(settings, budget, found.log, found.rating, len(rating.validation))
+            bill.write_table(out, ids.to_numpy(), found.rating, rated["lent"].to_numpy())
+            logged = [row.pop("seconds") for row in found.log]
+            seconds = bill.clocked(
+                elapsed() - found.uncounted_seconds, found.score_seconds, logged[-1] if logged else 0.0
+            )
+            facts = {
+                **found.facts,
+                "log": found.log,
+                "train_flops": found.train_flops,
+                "score_flops": found.score_flops,
+                "rater": rater,
+                "seed": seed,
+                "kind": settings.kind,
+                "pairs": len(ids),
+                "signs": signs.written(noted),
+            }
+            bill.write_facts(drafts, facts)
         state.clear()
     print(*signs.lines(noted), f"wrote {out} and {log_out}", sep="\n")
     return {

@@ -127,7 +127,7 @@ def run(
     html, figures = page.render(material)
     with files.whole_folder(out / "figures") as draft:
         for name, svg in figures.items():
-            (draft / f"{name}.svg").write_text(svg)
+            (draft / f"{name}.svg").write_text(svg, encoding="utf-8")
     tables = {
         "table": table.rename(columns=columns(names, likelihood)),
         "contrasts": verdict_tables.contrast_rows(material.contrasts),
@@ -141,7 +141,7 @@ def run(
     said = advice.sentences(material, advised)
     files.write_json(out / "advice.json", as_json(advised, said))
     with files.whole(out / "index.html") as draft:
-        draft.write_text(html)
+        draft.write_text(html, encoding="utf-8")
     print(*said, f"wrote {out / 'index.html'}: {len(study.cells())} cells", sep="\n")
 
 

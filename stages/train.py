@@ -5,14 +5,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import torch
 import typer
 from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, tables
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
+from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
@@ -36,6 +35,7 @@ def run(
         Path | None, typer.Option(help="folder that stage pretrain wrote, for a model that adapts a network")
     ] = None,
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
+    every: Annotated[float, typer.Option(help="seconds between saved states", min=0)] = EVERY,
 ) -> dict[str, Any]:
     """Trains one cell. Killed, it goes on when the same command runs again."""
     size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
@@ -48,7 +48,7 @@ def run(
             "be measured; `dvc repro prune` ends with the ids, or set it to a share or {pool: NAME}."
         )
     pool = data.pool()
-    rows = pool if subset is None else data.subset(pd.read_parquet(subset)["id"])
+    rows = pool if subset is None else data.subset(tables.read(subset, ["id"])["id"])
     chosen = family.load(family_name)
     begun, pretrained = course.begun(size, start)
     generator = chosen.generator(begun, chosen.codec(encoded / CODEC, device), seed).to(device)
@@ -80,7 +80,7 @@ def run(
         **({"pretrained": pretrained} if pretrained else {}),
     }
     with (
-        Scratch(scratch, mark) as state,
+        Scratch(scratch, mark, every) as state,
         tqdm(total=stops[-1], unit="img", desc=out.name, mininterval=1) as bar,
     ):
 

@@ -22,7 +22,7 @@ OF_A_FAMILY = ("floors", "category_floors", "reference_floors", "likelihood")  #
 
 
 def read_scores(folder: Path, study: Study) -> dict[str, dict[str, Any]]:
-    """The scores of every cell. Raises Refusal where one is missing or was measured otherwise."""
+    """The scores of every cell. Raises Refusal where one is missing, damaged or was measured otherwise."""
     scores: dict[str, dict[str, Any]] = {}
     firsts: dict[str, Cell] = {}  # by family
     cells = study.cells()
@@ -30,6 +30,7 @@ def read_scores(folder: Path, study: Study) -> dict[str, dict[str, Any]]:
         path = folder / cell.name / "figures.json"
         if not path.is_file():
             raise Refusal(f"{path} is missing, but the grid names the cell {cell.name}; run dvc repro.")
+        files.check_manifest(path.parent)
         scores[cell.name] = files.read_json(path)
         like = firsts.setdefault(study.grid.family_of(cell.model), cell)
         for first, keys in ((cells[0], COMMON), (like, OF_A_FAMILY)):

@@ -147,7 +147,7 @@ def passes(device: torch.device) -> contextlib.AbstractContextManager[Any]:
 def _processor() -> str:
     """What Linux tells of the processor; elsewhere nothing."""
     told = Path("/proc/cpuinfo")
-    return told.read_text() if told.is_file() else ""
+    return told.read_text(encoding="utf-8") if told.is_file() else ""
 
 
 def of(module: torch.nn.Module) -> torch.device:

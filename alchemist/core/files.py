@@ -1,6 +1,7 @@
 """Files that appear whole under their final name or not at all, and hashes to check them by."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -14,35 +15,63 @@ from alchemist.core.refusal import Refusal
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed onto it when the block ends without an error."""
+    """A temporary path beside `path`, renamed onto it when the block ends without an error.
+
+    Raises Refusal where another process writes it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
-    try:
-        yield draft
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with _held(draft, path, os.O_RDWR | os.O_CREAT):
+        try:
+            yield draft
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that replaces it when the block ends without an error."""
+    """A temporary folder beside `path` that replaces it when the block ends without an error.
+
+    Raises Refusal where another process writes it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    try:
-        yield draft
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(draft, path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(exist_ok=True)
+    with _held(draft, path, os.O_RDONLY):
+        try:
+            for left in draft.iterdir():  # by a run that was killed
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+            yield draft
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(draft, path)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(draft: Path, path: Path, how: int) -> Iterator[None]:
+    """Holds the lock of a draft, which ends with its process: a killed one leaves none behind."""
+    with contextlib.ExitStack() as after:
+        try:
+            handle = os.open(draft, how, 0o666)
+            after.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_mine = os.path.samestat(os.fstat(handle), draft.stat())
+        except (BlockingIOError, FileNotFoundError):  # the latter where its writer just renamed it
+            is_mine = False
+        if not is_mine:
+            raise Refusal(
+                f"{path} is being written by another process, perhaps one that a killed dvc left running; "
+                "wait for it or end it, then run this again."
+            )
+        yield
 
 
 def write_json(path: Path, value: Any) -> None:
     """JSON with sorted keys, so that equal values give equal bytes."""
     with whole(path) as draft:
-        draft.write_text(json_text(value))
+        draft.write_text(json_text(value), encoding="utf-8")
 
 
 def json_text(value: Any) -> str:
@@ -51,8 +80,11 @@ def json_text(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file."""
-    return json.loads(path.read_text())
+    """The value in a JSON file. Raises Refusal where it is none, as whoever writes it leaves none such."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        raise Refusal(f"{path} is damaged: it is no JSON; {REMEDY}.") from None
 
 
 def sha256(path: Path) -> str:
@@ -62,6 +94,8 @@ def sha256(path: Path) -> str:
 
 
 MANIFEST = "manifest.json"
+# `dvc checkout` would bring a damaged object of the cache back.
+REMEDY = "python -m stages.verify tells how it is made again"
 
 
 def write_manifest(folder: Path, **facts: Any) -> None:
@@ -79,8 +113,10 @@ def check_manifest(folder: Path, once: bool = False) -> dict[str, Any]:
     comparison, by what is noted beside the folder, are not read again.
     """
     if not (folder / MANIFEST).is_file():
-        raise Refusal(f"{folder} has no {MANIFEST}; run the stage that writes it again.")
+        raise Refusal(f"{folder} has no {MANIFEST}; {REMEDY}.")
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise Refusal(f"{folder / MANIFEST} is damaged: it lists no files; {REMEDY}.")
     note = folder.parent / f".{folder.name}.compared.json"
     # Taken before the files are read: one that changes meanwhile has other marks the next time.
     marks = _marks(folder, manifest["files"]) if once else {}
@@ -88,14 +124,11 @@ def check_manifest(folder: Path, once: bool = False) -> dict[str, Any]:
         return manifest
     for name, digest in manifest["files"].items():
         if not (folder / name).is_file() or sha256(folder / name) != digest:
-            raise Refusal(
-                f"{folder / name} is not the file that its manifest describes; remove {folder} "
-                "and run the stage that writes it again."
-            )
+            raise Refusal(f"{folder / name} is not the file that its manifest describes; {REMEDY}.")
     if once:
         with contextlib.suppress(OSError):  # a folder that cannot be written is compared each time
             draft = note.with_name(f"{note.name}.{os.getpid()}.part")
-            draft.write_text(json.dumps(marks))
+            draft.write_text(json.dumps(marks), encoding="utf-8")
             os.replace(draft, note)
     return manifest
 
@@ -104,7 +137,7 @@ def _noted(note: Path) -> Any:
     """What an earlier comparison noted; None where there is nothing legible."""
     try:
         return read_json(note)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # a Refusal is a ValueError
         return None
 
 

@@ -8,12 +8,15 @@ starts afresh. An exclusive lock keeps a second process, such as the child that 
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -32,23 +35,30 @@ def fingerprint(**facts: Any) -> str:
     return digest.hexdigest()
 
 
+EVERY = 30.0  # seconds between saved states
+SHARE = 20  # that many times as long as a save takes passes at least until the next
+STATE = "state.safetensors"
+
+
 class Scratch:
     """The folder of one run. Use as a context manager; `clear` once the result is in place."""
 
-    def __init__(self, base: Path, mark: str, every_seconds: float = 30.0) -> None:
+    def __init__(self, base: Path, mark: str, every_seconds: float = EVERY) -> None:
+        """`every_seconds` 0: a state after every step."""
         self.folder, self.mark, self.every = base / mark[:16], mark, every_seconds
-        self.saved_at = time.monotonic()
+        self.saved_at, self.took = time.monotonic(), 0.0
+        self._kept: dict[str, str] = {}  # digests of files that lie beside the state
 
     def __enter__(self) -> "Scratch":
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
+        self._lock = (self.folder / "lock").open("w", encoding="utf-8")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
             raise Refusal(
-                f"{self.folder} is in use by another process that runs the same work; "
-                "wait for it or end it, then run this again."
+                f"{self.folder} is in use by another process that runs the same work, perhaps one that a "
+                "killed dvc left running; wait for it or end it, then run this again."
             ) from None
         return self
 
@@ -57,26 +67,62 @@ class Scratch:
 
     def due(self) -> bool:
         """Whether it is time to save again."""
-        return time.monotonic() - self.saved_at >= self.every
+        wait = max(self.every, SHARE * self.took) if self.every else 0.0
+        return time.monotonic() - self.saved_at >= wait
 
     def save(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Replaces the saved state: tensors and JSON facts in one file."""
-        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        with files.whole(self.folder / "state.safetensors") as draft:
-            save_file(whole, draft, {"mark": self.mark, "facts": json.dumps(facts)})
+        """Replaces the saved state: tensors, JSON facts, and digests of the files that `keep` took."""
+        started = time.monotonic()
+        held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        about = {"mark": self.mark, "facts": json.dumps(facts), "beside": json.dumps(self._kept)}
+        with files.whole(self.folder / STATE) as draft:
+            save_file(held, draft, {**about, "digest": _digest(held, about)})
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())  # else a power cut may leave a name without its bytes
         self.saved_at = time.monotonic()
+        self.took = self.saved_at - started
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The saved state, or None. Raises Refusal where it is another run's."""
-        path = self.folder / "state.safetensors"
+        """The saved state, or None. Raises Refusal where it is another run's, or not as it was saved."""
+        path = self.folder / STATE
         if not path.is_file():
             return None
-        with safe_open(path, "pt") as file:
-            about = file.metadata()
-            if about["mark"] != self.mark:
-                raise Refusal(f"{path} belongs to another run; remove {self.folder} to start afresh.")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(about["facts"])  # noqa: SIM118
+        try:
+            with safe_open(path, "pt") as file:
+                about = dict(file.metadata() or {})
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError, RuntimeError):
+            raise self.damaged(path) from None
+        if about.pop("digest", "") != _digest(tensors, about):
+            raise self.damaged(path)
+        if about["mark"] != self.mark:
+            raise Refusal(f"{path} belongs to another run; remove {self.folder} to start afresh.")
+        self._kept = json.loads(about["beside"])
+        for name, digest in self._kept.items():
+            if not (self.folder / name).is_file() or files.sha256(self.folder / name) != digest:
+                raise self.damaged(self.folder / name)
+        return tensors, json.loads(about["facts"])
+
+    def keep(self, path: Path) -> None:
+        """Takes a finished file of the folder, as a checkpoint is, into the states saved from now on."""
+        self._kept[path.name] = files.sha256(path)
+
+    def damaged(self, path: Path) -> Refusal:
+        """The sentence for a file of the folder that is not as it was saved."""
+        return Refusal(
+            f"{path} is damaged: its bytes are not those that were saved; remove {self.folder} and run this "
+            "again, which starts the run afresh."
+        )
 
     def clear(self) -> None:
         """Removes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

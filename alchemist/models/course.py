@@ -49,6 +49,7 @@ class Course:
         def at_stop(seen: int, averaged: Generator) -> None:
             with files.whole(state.folder / checkpoint(seen)) as draft:
                 save_file(averaged.weights(), draft)
+            state.keep(state.folder / checkpoint(seen))
 
         def told(images: int, words: str) -> None:
             steer(images)

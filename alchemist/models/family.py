@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import Scratch
 from alchemist.core.settings.model import families
 from alchemist.models.batch import Batch, Chance, Text
 
@@ -106,7 +107,7 @@ class CodecSource:
     # Name of a stream, count, seed: images to fit on, composed anew or of the pool's own; at most so many.
     fresh: Callable[[str, int, int], Images]
     held_out: Callable[[], Images]  # none of those, of the evaluation split where it has any
-    scratch: Path
+    state: Callable[[str], Scratch]  # of a fit in progress, by its mark; it stays until the codec is in place
     device: torch.device
     tick: Callable[[int, int, str], object]  # images seen, of how many, a few words
     tell: Callable[[str], object]  # what is about to begin

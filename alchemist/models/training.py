@@ -223,6 +223,7 @@ def train(
 
     # --- where a killed run stood
     seen, log, before = 0, list[dict[str, float]](), 0.0
+    losses: list[Tensor] = []  # since the last row of the log
     if saved := scratch.load():
         tensors, facts = saved
         seen, log, before = facts["images"], facts["log"], facts["seconds"]
@@ -230,7 +231,7 @@ def train(
         put_back(generator, under(tensors, "model"))
         put_back(average.model, under(tensors, "average"))
         load_optimiser(adam, tensors, "adam")
-    losses: list[Tensor] = []
+        losses += tensors.get("losses", torch.empty(0)).to(device).unbind()
     words = ""
     elapsed = devices.clock(device)
     while seen < stops[-1]:
@@ -271,6 +272,7 @@ def train(
                     **over(moved(generator), "model"),
                     **over(moved(average.model), "average"),
                     **optimiser_tensors(adam, "adam"),
+                    **({"losses": torch.stack(losses)} if losses else {}),
                 },
                 {"images": seen, "log": log, "seconds": before + elapsed()},
             )

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from alchemist.core import files
+from alchemist.core import files, tables
 
 
 def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike, lent: ArrayLike) -> None:
@@ -15,8 +15,13 @@ def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike, lent: ArrayLike) 
     `lent`: a person's own pair that a share put in another split than pool, so that no cell trains on it.
     """
     table = pd.DataFrame({"id": ids, "rating": ratings, "lent": lent})
-    with files.whole(out) as draft:
-        table.sort_values("id", kind="stable").to_parquet(draft, index=False)
+    tables.write(out, table.sort_values("id", kind="stable").reset_index(drop=True))
+
+
+def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """What is kept of a rating beside its table: `facts` as rating.json, and a manifest of all."""
+    files.write_json(folder / "rating.json", facts)
+    files.write_manifest(folder)
 
 
 def clocked(seconds: float, scoring: float, logged: float) -> float:

@@ -13,7 +13,7 @@ from alchemist.analysis.metrics import measured, of_model
 from alchemist.analysis.parts import Verdict
 from alchemist.analysis.roles import Roles
 from alchemist.analysis.statistics import Contrast
-from alchemist.core import files
+from alchemist.core import files, tables
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.rater import table_name
 
@@ -113,23 +113,23 @@ def read_ratings(folder: Path, study: Study, ids: "pd.Series[str]") -> Ratings:
 
     Those of pairs that a person's pool lent to other splits are left out: no cell trains on them.
     A rater without seeds has one table, which stands under every seed. Raises Refusal where a table is
-    missing or does not hold each of these ids once.
+    missing, damaged or does not hold each of these ids once.
     """
-    tables: dict[str, pd.Series[float]] = {}
+    found: dict[str, pd.Series[float]] = {}
     out: dict[str, dict[int, pd.Series[float]]] = {}
     for rater, settings in study.raters.items():
         for seed in study.grid.seeds:
             name = table_name(rater, settings, seed)
-            if name not in tables:
-                tables[name] = _rating(folder / name, rater, ids)
-            out.setdefault(rater, {})[seed] = tables[name]
+            if name not in found:
+                found[name] = _rating(folder / name, rater, ids)
+            out.setdefault(rater, {})[seed] = found[name]
     return out
 
 
 def _rating(path: Path, rater: str, ids: "pd.Series[str]") -> "pd.Series[float]":
     if not path.is_file():
         raise Refusal(f"{path} is missing, but the grid uses the rater {rater}; run dvc repro.")
-    table = pd.read_parquet(path).query("not lent")
+    table = tables.read(path, ["id", "rating", "lent"]).query("not lent")
     if len(table) != len(ids) or not pd.Index(table["id"]).is_unique or not table["id"].isin(ids).all():
         raise Refusal(
             f"{path} does not rate each of the {len(ids)} usable pairs of the pool once; run dvc repro."
@@ -140,7 +140,7 @@ def _rating(path: Path, rater: str, ids: "pd.Series[str]") -> "pd.Series[float]"
 def read_logs(folder: Path, timings: Path, study: Study) -> Logs:
     """What every rater wrote of its work and what it took, by seed; a rater without seeds has one for all.
 
-    The oracle works for nothing and has none. Raises Refusal where a file is missing.
+    The oracle works for nothing and has none. Raises Refusal where a file is missing or damaged.
     """
     logs: Logs = {}
     for rater, settings in study.raters.items():
@@ -153,6 +153,7 @@ def read_logs(folder: Path, timings: Path, study: Study) -> Logs:
                 if not path.is_file():
                     raise Refusal(f"{path} is missing, but the grid uses the rater {rater}; run dvc repro.")
                 facts |= files.read_json(path)
+            files.check_manifest(folder / name)
             logs.setdefault(rater, {})[seed] = facts
     return logs
 
@@ -160,7 +161,7 @@ def read_logs(folder: Path, timings: Path, study: Study) -> Logs:
 def read_subsets(folder: Path, study: Study, prefix: str = "") -> Subsets:
     """The kept ids of every arm and seed: what cells train on, or with the prefix `ids-` those of all pairs.
 
-    Raises Refusal where a subset is missing.
+    Raises Refusal where a subset is missing or damaged.
     """
     kept = {}
     for name, ratio in study.arms():
@@ -168,5 +169,5 @@ def read_subsets(folder: Path, study: Study, prefix: str = "") -> Subsets:
             path = folder / name / str(ratio) / f"{prefix}{seed}.parquet"
             if not path.is_file():
                 raise Refusal(f"{path} is missing, but the grid names {name} at {ratio}; run dvc repro.")
-            kept[name, ratio, seed] = pd.read_parquet(path)["id"]
+            kept[name, ratio, seed] = tables.read(path, ["id"])["id"]
     return kept

@@ -74,7 +74,7 @@ def _autoencoder(codec: CodecSettings) -> Any:
     with META:
         if found is None:
             return AutoencoderKL(**PUBLISHED)
-        return AutoencoderKL.from_config(json.loads(found.read_text()))
+        return AutoencoderKL.from_config(json.loads(found.read_text(encoding="utf-8")))
 
 
 def needs(block: FluxSettings | CodecSettings) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import torch
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.core.scratch import fingerprint
 from alchemist.families.star import checkpoint, published, tokenizer, tokenizer_fit
 from alchemist.families.star.generator import StarCodec
 from alchemist.families.star.perceptual import Perceptual
@@ -61,17 +61,16 @@ def _fit(settings: TokenizerSettings, source: CodecSource, folder: Path) -> str:
         f"fitting a tokenizer to {len(images):,} images, {budget:,} seen with repeats "
         f"(codecs.star.fit.images): about {minutes} min on one CPU core"
     )
-    with Scratch(source.scratch, mark) as state:
-        distance = Perceptual().to(source.device) if fit.perceptual else None
-        steps = tokenizer_fit.fit(config, fit, images, distance, state, source.device)
-        for seen, loss, fitted in steps:
-            source.tick(seen, budget, f"loss {loss:.4f}, state in {state.folder}")
-        measured = source.held_out()
-        psnr, told = None, "a tokenizer; no image is held out to measure it on"
-        if len(measured):
-            psnr = float(pixels.psnr(measured, StarCodec(fitted).reconstruct(measured)).mean())
-            told = f"a tokenizer with a PSNR of {psnr:.2f} dB on {len(measured)} held-out images"
-        used = {**fit.model_dump(), "images": budget, "pairs": len(images)}
-        tokenizer.save(fitted, folder, fit=used, psnr=psnr, torch=torch.__version__)
-        state.clear()  # not before all is done, or whatever ends it costs the whole fit
+    state = source.state(mark)
+    distance = Perceptual().to(source.device) if fit.perceptual else None
+    steps = tokenizer_fit.fit(config, fit, images, distance, state, source.device)
+    for seen, loss, fitted in steps:
+        source.tick(seen, budget, f"loss {loss:.4f}, state in {state.folder}")
+    measured = source.held_out()
+    psnr, told = None, "a tokenizer; no image is held out to measure it on"
+    if len(measured):
+        psnr = float(pixels.psnr(measured, StarCodec(fitted).reconstruct(measured)).mean())
+        told = f"a tokenizer with a PSNR of {psnr:.2f} dB on {len(measured)} held-out images"
+    used = {**fit.model_dump(), "images": budget, "pairs": len(images)}
+    tokenizer.save(fitted, folder, fit=used, psnr=psnr, torch=torch.__version__)
     return told

@@ -139,7 +139,7 @@ def fit(
         optimiser.step()
         if step >= WARMUP_STEPS:
             books.update(features.detach(), maps, step % REVIVE_EVERY == 0 and step < 0.8 * steps, rng)
-        if scratch.due():
+        if scratch.due() and step < steps - 1:  # of a fit that is done nothing would be left to give
             scratch.save(
                 {
                     **over(model.state_dict(), "model"),

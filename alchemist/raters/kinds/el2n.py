@@ -52,6 +52,7 @@ def rate(run: "Plain", settings: El2nRater) -> "Found":
             path = run.scratch.folder / f"el2n-{seen:09d}.npy"
             with files.whole(path) as draft, draft.open("wb") as file:
                 np.save(file, norms)
+            run.scratch.keep(path)
             spent += elapsed()
 
     proxy, log, flops = plain.trained(run, run.pool, settings.checkpoints, measure)

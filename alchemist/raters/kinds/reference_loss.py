@@ -39,10 +39,10 @@ def rate(run: "Plain", settings: ReferenceLossRater) -> "Found":
 
     batch = run.budget.score_batch
     proxy, log, flops = plain.trained(run, run.pool)
-    with Scratch(run.scratch.folder.parent, fingerprint(second=run.scratch.mark)) as second:
+    # In the folder of the first, which stays until the ratings are in place.
+    with Scratch(run.scratch.folder, fingerprint(second=run.scratch.mark), run.scratch.every) as second:
         quiet = replace(run, scratch=second, trained=lambda n, words: None)
         other, more, more_flops = plain.trained(quiet, run.validation)
-        second.clear()
     elapsed = devices.clock(devices.of(proxy))
     excess = score.pool_losses(proxy, run.data, run.rated, batch, run.scored)
     excess = excess - score.pool_losses(other, run.data, run.rated, batch, run.scored)
