@@ -95,7 +95,7 @@ def sha256(path: Path) -> str:
 
 MANIFEST = "manifest.json"
 # `dvc checkout` would bring a damaged object of the cache back.
-REMEDY = "python -m stages.verify tells how it is made again"
+REMEDY = "python -m stages.verify --mend removes what is damaged, and dvc repro makes it again"
 
 
 def write_manifest(folder: Path, **facts: Any) -> None:

@@ -1,7 +1,9 @@
 """Files appear whole or not at all; manifests tell damage, and unchanged files are read once."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +60,31 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
+@pytest.mark.parametrize("draft", [files.whole, files.whole_folder])
+def test_two_processes_do_not_write_one_file(tmp_path: Path, draft: Callable[..., Any]) -> None:
+    """An orphan of a killed run and its rerun would else destroy each other's draft."""
+    path = tmp_path / "out"
+    refused = pytest.raises(
+        Refusal, match="out is being written by another process, perhaps one that a killed"
+    )
+    with draft(path) as mine:
+        with refused, draft(path):
+            raise AssertionError
+        assert mine.exists()
+        if draft is files.whole:
+            mine.write_text("whole")
+    with draft(path):  # the lock is gone with its holder
+        pass
+
+
+def test_what_a_killed_process_left_is_no_part_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / ".folder.part" / "inner").mkdir(parents=True)
+    (tmp_path / ".folder.part" / "left").write_text("half")
+    with files.whole_folder(tmp_path / "folder") as draft:
+        (draft / "new").write_text("new")
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["new"]
+
+
 def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
     files.write_json(tmp_path / "a", {"x": 1, "y": [1.5, None]})
     files.write_json(tmp_path / "b", {"y": [1.5, None], "x": 1})
@@ -78,6 +105,13 @@ def folder(tmp_path: Path) -> Path:
     (made / "inner" / "b").write_bytes(b"defg")
     files.write_manifest(made, scale="tiny")
     return made
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"files": 1}', "\udc80"])
+def test_a_damaged_manifest_is_told(folder: Path, text: str) -> None:
+    (folder / files.MANIFEST).write_text(text, errors="surrogateescape")
+    with pytest.raises(Refusal, match=r"manifest\.json is damaged: .*verify"):
+        files.check_manifest(folder)
 
 
 @pytest.fixture
@@ -109,7 +143,10 @@ def test_a_damaged_file_is_told_by_name(folder: Path, once: bool, damage: str) -
         path.unlink()
     else:
         path.write_bytes(b"defh" if damage == "flipped" else b"defgh")
-    with pytest.raises(Refusal, match=r"inner/b is not the file that its manifest describes; python -m stages.verify tells"):
+    with pytest.raises(
+        Refusal,
+        match=r"inner/b is not the file that its manifest describes; python -m stages.verify --mend",
+    ):
         files.check_manifest(folder, once)
 
 

@@ -47,3 +47,38 @@ def test_it_is_time_to_save_after_the_stated_seconds(tmp_path: Path) -> None:
         assert scratch.due()
         scratch.save({}, {})
         assert not scratch.due()
+
+
+def test_a_save_that_takes_long_is_made_seldom(tmp_path: Path) -> None:
+    with Scratch(tmp_path, "m", every_seconds=1) as scratch:
+        scratch.took, scratch.saved_at = 3.0, scratch.saved_at - 50
+        assert not scratch.due()
+        scratch.saved_at -= 11
+        assert scratch.due()
+
+
+def test_any_changed_byte_of_a_state_is_told(tmp_path: Path) -> None:
+    """Each byte of the file, and of a file that lies beside it; also where it is cut."""
+    with Scratch(tmp_path, "m") as scratch:
+        beside = scratch.folder / "checkpoint"
+        beside.write_bytes(b"weights")
+        scratch.keep(beside)
+        scratch.save(
+            {"a": torch.arange(3), "b": torch.tensor(True), "c": torch.ones(2).bfloat16()}, {"step": 3}
+        )
+        saved = scratch.load()
+        assert saved is not None
+        path = scratch.folder / "state.safetensors"
+        for damaged in (path, beside):
+            whole = damaged.read_bytes()
+            for at in range(len(whole)):
+                for content in (whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :], whole[:at]):
+                    damaged.write_bytes(content)
+                    with pytest.raises(
+                        Refusal, match=r"is damaged: .* remove .* which starts the run afresh"
+                    ):
+                        scratch.load()
+            damaged.write_bytes(whole)
+        again = scratch.load()
+        assert again is not None
+        assert again[1] == saved[1] == {"step": 3}

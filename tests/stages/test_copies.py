@@ -1,6 +1,7 @@
 """The stage copies with the features that it takes: what it finds across splits, and that it goes on."""
 
 import contextlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from pool_helpers import encoded, settled, user_pool
+from safetensors import safe_open
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
@@ -87,8 +89,14 @@ def test_a_killed_run_goes_on_behind_the_features_that_it_took(
             copies.run(**options, time_out=Path("data/time.json"))
         last.write_bytes(content)
         (state,) = (tmp_path / ".scratch").iterdir()
-        assert files.read_json(state / "done.json") == {"rows": 25}
+        with safe_open(state / "state.safetensors", "pt") as saved:
+            assert len(json.loads(saved.metadata()["facts"])["crcs"]) == 1
         first.unlink()  # nothing reads it again
+        vectors = (state / "vectors.npy").read_bytes()
+        (state / "vectors.npy").write_bytes(vectors[:200] + bytes([vectors[200] ^ 1]) + vectors[201:])
+        with pytest.raises(Refusal, match=r"vectors\.npy is damaged: .* remove \.scratch"):
+            copies.run(**options, time_out=Path("data/time.json"))
+        (state / "vectors.npy").write_bytes(vectors)
         copies.run(**options, time_out=Path("data/time.json"))
         assert not list((tmp_path / ".scratch").iterdir()), "a finished run leaves no state"
     again = pd.read_parquet(tmp_path / "data/again/index.parquet")

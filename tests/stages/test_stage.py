@@ -1,0 +1,67 @@
+"""What a command says of what the machine has not, and of a person who stops it."""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from safetensors import SafetensorError
+
+import stages
+from alchemist.core import files
+
+FULL = errno.ENOSPC, "No space left on device"
+
+
+def ends(error: BaseException) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("work", "code", "says"),
+    [
+        # As the libraries word it, of which two have no number of the error (`python -m torture disk`).
+        (ends(OSError(*FULL)), 1, "error: the disk is full; what was saved is whole, so make room"),
+        (ends(OSError("1048576 requested and 131056 written")), 1, "error: the disk is full"),
+        (ends(SafetensorError(f"Error while serializing: I/O error: {FULL[1]} (os error 28)")), 1,
+         "error: the disk is full"),
+        (ends(MemoryError()), 1, "error: memory is full; a smaller batch or chunk in params.yaml"),
+        (lambda: Path("/nothing").read_text(), 1, "error: /nothing is missing; dvc repro runs the stage"),
+        (lambda: files.write_json(Path("/dev/null/x"), 1), 1, "error: /dev/null cannot be read or written: "),
+        (lambda: Path("/").read_text(), 1, "error: / cannot be read or written: Is a directory."),
+        (ends(KeyboardInterrupt()), 130, "stopped; the same command again goes on from what it last saved."),
+    ],
+)  # fmt: skip
+def test_what_is_not_the_projects_fault_ends_in_a_sentence(
+    work: Callable[[], object],
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No traceback, and no result."""
+    commands: list[Callable[..., None]] = []
+    monkeypatch.setattr(typer, "run", commands.append)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run(time_out: Annotated[Path | None, typer.Option()] = None) -> None:
+        work()
+
+    stages.stage(run)
+    with pytest.raises(SystemExit) as ended:
+        commands[0]()
+    assert ended.value.code == code
+    said = capsys.readouterr()
+    assert said.err.startswith(says)
+    assert said.err.count("\n") == 1
+    assert not said.out
+
+
+def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stages.outside(KeyError("column")) is None
+    assert stages.outside(RuntimeError("shapes differ")) is None
