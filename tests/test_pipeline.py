@@ -50,6 +50,7 @@ def test_every_script_is_a_stage() -> None:
         "plan",
         "icons",
         "overlay",
+        "verify",
     }
     assert run == {path.stem for path in (ROOT / "stages").glob("*.py")} - beside
 

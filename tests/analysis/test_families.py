@@ -164,12 +164,15 @@ def test_cells_of_one_family_must_have_floors_in_common_and_no_more(tmp_path: Pa
     found = held(made, LEVELS)
     for name, score in found.items():
         files.write_json(tmp_path / name / "figures.json", score)
+        files.write_manifest(tmp_path / name)
     assert len(read_scores(tmp_path, made)) == len(found)
     spoilt = tmp_path / "two-0.5-fs-1" / "figures.json"
     files.write_json(spoilt, files.read_json(spoilt) | {"floors": {"F": 1.0}})
+    files.write_manifest(spoilt.parent)
     with pytest.raises(Refusal, match=r"full-fs-0 and two-0\.5-fs-1 differ in floors"):
         read_scores(tmp_path, made)
     files.write_json(spoilt, files.read_json(spoilt) | {"floors": {"F": 2.0}, "n": 6})
+    files.write_manifest(spoilt.parent)
     with pytest.raises(Refusal, match=r"full-xs-0 and two-0\.5-fs-1 differ in n,"):
         read_scores(tmp_path, made)
 

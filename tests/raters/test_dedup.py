@@ -293,7 +293,7 @@ def facts_of(space, rater, kind):
     assert (facts["rater"], facts["kind"], facts["pairs"]) == (rater, kind, 55)
     assert facts["train_flops"] == 0
     assert facts["log"] == []
-    assert [path.name for path in (space / f"log-{rater}").iterdir()] == ["rating.json"]
+    assert list(files.check_manifest(space / f"log-{rater}")["files"]) == ["rating.json"]
     return facts
 
 

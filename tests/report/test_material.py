@@ -16,6 +16,20 @@ def test_a_missing_cell_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "path", ["scores/loss-0.5-xs-0/figures.json", "scores/full-xs-0/sheet.png", "raters/loss/0/rating.json"]
+)
+def test_a_changed_byte_is_told(copy: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    run(copy, monkeypatch)
+    changed = copy / "data" / path
+    content = changed.read_bytes()
+    changed.write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
+    with pytest.raises(
+        Refusal, match=rf"{changed.name} is (damaged|not the file that its manifest describes)"
+    ):
+        run(copy, monkeypatch, is_as_written=False)
+
+
 def test_cells_measured_otherwise_are_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = copy / "data" / "scores" / "loss-0.5-xs-0" / "figures.json"
     files.write_json(path, files.read_json(path) | {"n": 7})

@@ -1,0 +1,75 @@
+"""python -m torture [PART ...] [--out FILE] [--folder FOLDER]: all parts or some, and what held."""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from alchemist.core import files
+from torture import anywhere, damage, kills, offline
+from torture.repo import Repo, made
+
+Rows = list[dict[str, Any]]
+# By name: what attacks a small grid that was run once.
+PARTS: dict[str, Callable[[Repo, Path], Rows]] = {
+    "kills": kills.run,
+    "orphan": kills.orphan,
+    "twice": kills.twice,
+    "flips": damage.flips,
+    "cache": damage.cache,
+    "states": damage.states,
+    "disks": damage.disks,
+    "anywhere": anywhere.run,
+    "offline": offline.run,
+}
+
+
+def main() -> None:
+    """Exits with 1 where a promise did not hold."""
+    parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--out", type=Path, help="CSV to write; rows of other parts in it stay")
+    parser.add_argument("--folder", type=Path, help="where the copies lie; they are resumed")
+    asked = parser.parse_args()
+    if unknown := [part for part in asked.parts if part not in PARTS]:
+        parser.error(f"{unknown[0]} is no part; legal are {', '.join(PARTS)}")
+    folder = asked.folder or Path(tempfile.mkdtemp(prefix="torture-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"copies lie in {folder}")
+    started = time.monotonic()
+    base = made(folder / "base")
+    print(f"the grid ran once: {time.monotonic() - started:.0f} s", flush=True)
+    rows: Rows = []
+    for part in asked.parts or PARTS:
+        started = time.monotonic()
+        found = [{"part": part, **row} for row in PARTS[part](base, folder / part)]
+        for row in found:
+            print(
+                f"{'holds' if row['holds'] else 'FAILS'}  {row['promise']}: {row['case']}: {row['figure']}",
+                flush=True,
+            )
+        print(f"{part}: {time.monotonic() - started:.0f} s", flush=True)
+        rows += found
+    table = pd.DataFrame(rows)
+    if asked.out is not None:
+        table["hardware"] = (
+            f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}"
+        )
+        if asked.out.is_file():
+            before = pd.read_csv(asked.out)
+            table = pd.concat([before[~before["part"].isin(set(table["part"]))], table])
+        with files.whole(asked.out) as draft:
+            table.to_csv(draft, index=False)
+    failed = int((~table["holds"]).sum())
+    print(f"{len(table)} cases, {failed} failed")
+    raise SystemExit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

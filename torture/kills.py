@@ -1,0 +1,180 @@
+"""Kills every long stage at random moments, again and again, and compares what it leaves in the end.
+
+A chain is one run of a stage that is killed several times and then left alone. Its files, logs too, are to be
+those of a run that nobody disturbed, byte by byte, and nothing else is to lie about.
+"""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from torture.repo import Repo, copied, end
+
+KILLS, CHAIN = 20, 5
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+# One of each script, and each way of its own to train or to rate.
+STAGES = (
+    "prepare", "copies", "codec@star", "encode@star", "scorer", "floors@star", "rate@alchemist-0",
+    "rate@reference-0", "rate@unrolled-0", "rate@el2n-0", "rate@reference_loss-0", "rate@best-0",
+    "embedding@semdedup", "heuristic@clarity", "prune@alchemist-0.5", "pretrain@flux_adapted",
+    "train@alchemist-0.5-xs-0", "train_flux@alchemist-0.5-flux_adapted-0", "evaluate@alchemist-0.5-xs-0",
+    "report",
+)  # fmt: skip
+
+
+def run(base: Repo, folder: Path, kills: int = KILLS) -> list[dict[str, Any]]:
+    """A row a stage, two stages at a time in copies of the repo."""
+    hands = [copied(base, folder / f"hand{number}") for number in range(2)]
+    # Dealt out so that neither hand has all the long ones.
+    ordered = sorted(STAGES, key=lambda name: -base.seconds[name])
+    shares = (ordered[0::4] + ordered[3::4], ordered[1::4] + ordered[2::4])
+    with ThreadPoolExecutor(2) as executor:
+        found = executor.map(lambda hand, names: [attack(hand, name, kills) for name in names], hands, shares)
+        return [row for rows in found for row in rows]
+
+
+def attack(repo: Repo, name: str, kills: int) -> dict[str, Any]:
+    """A row: how often a stage was killed, and whether each chain ended as if it had not been."""
+    chance = random.Random(name)
+    whole, seconds = repo.bytes_of(name), repo.seconds[name]
+    timings = [(path, path.read_bytes()) for path in repo.outs(name) if "timings" in path.parts]
+    killed: Counter[str] = Counter()
+    faults: list[str] = []
+    chain = 0  # kills in it so far
+    repo.remove(name)
+    while killed.total() < kills or chain:
+        how = SIGNALS[killed.total() % len(SIGNALS)]
+        is_last = chain == CHAIN or killed.total() == kills
+        process = repo.start(*repo.command(name))
+        try:
+            said, _ = process.communicate(timeout=None if is_last else chance.uniform(0, seconds))
+        except subprocess.TimeoutExpired:
+            said = end(process, how)
+            if process.returncode:  # else it was done just then
+                killed[how.name] += 1
+                chain += 1
+        if "Traceback" in said:
+            faults.append(f"a traceback: {said[-600:]}")
+        if process.returncode == 0:
+            faults += [f"other bytes: {path}" for path in differing(whole, repo.bytes_of(name))]
+            faults += [f"left: {path}" for path in repo.left()]
+            chain = 0
+            repo.remove(name)
+        elif is_last:
+            faults.append(f"it does not go on: {said[-600:]}")
+            break
+    done = repo.call(*repo.command(name))
+    if done.returncode or repo.bytes_of(name) != whole:
+        faults.append(f"it is not made again: {done.stderr[-600:]}")
+    for path, content in timings:  # which the report would tell
+        path.write_bytes(content)
+    words = ", ".join(f"{count} {how}" for how, count in sorted(killed.items()))
+    figure = f"{killed.total()} kills ({words}) in {seconds:.0f} s" + "".join(f"; {f}" for f in faults[:3])
+    return {"promise": "kill anything", "case": name, "figure": figure, "holds": not faults}
+
+
+def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Paths of files that differ, or are in one alone."""
+    return sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
+
+
+def orphan(base: Repo, folder: Path) -> list[dict[str, Any]]:
+    """dvc is killed, its child lives on, and dvc runs again: refused in a sentence, and equal in the end."""
+    repo = copied(base, folder / "orphan")
+    rows = []
+    for name in ("train@alchemist-0.5-xs-0", "encode@star", "prepare"):
+        whole = repo.bytes_of(name)
+        dvc = (sys.executable, "-m", "dvc", "repro", "--force", "--single-item", name)
+        process = repo.start(*dvc)
+        child = _child(process.pid, name)
+        process.kill()  # dvc alone
+        process.wait()
+        again = repo.call(*dvc)
+        told = again.stdout + again.stderr
+        is_told = "another process" in told and "perhaps one that a killed dvc left running" in told
+        while child and Path(f"/proc/{child}").exists():
+            time.sleep(0.1)
+        done = repo.call(*dvc)
+        holds = bool(child) and is_told and not done.returncode and repo.bytes_of(name) == whole
+        figure = "refused while the orphan ran, equal bytes after" if holds else told[-600:]
+        rows.append(
+            {
+                "promise": "kill anything",
+                "case": f"dvc killed alone: {name}",
+                "figure": figure,
+                "holds": holds,
+            }
+        )
+    return rows
+
+
+def _child(dvc: int, name: str) -> int:
+    """The process of the stage that a dvc runs, once it is at its work; 0 where none came."""
+    for _ in range(600):
+        time.sleep(0.05)
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+                parents = (path.parent / "status").read_text(encoding="utf-8")
+            except OSError:
+                continue
+            if (
+                b"-m" in words
+                and any(word.startswith(b"stages.") for word in words)
+                and _is_below(parents, dvc)
+            ):
+                time.sleep(3.5)  # it has loaded its libraries, and holds what it writes
+                return int(path.parent.name)
+    return 0
+
+
+def _is_below(status: str, ancestor: int) -> bool:
+    """Whether a process descends from another, by what /proc says of it."""
+    while True:
+        parent = int(status.partition("PPid:")[2].split()[0])
+        if parent == ancestor:
+            return True
+        try:
+            status = Path(f"/proc/{parent}/status").read_text(encoding="utf-8")
+        except OSError:
+            return False
+        if parent <= 1:
+            return False
+
+
+def twice(base: Repo, folder: Path) -> list[dict[str, Any]]:
+    """Two `dvc repro` at once, and a lock of a process that is gone."""
+    repo = copied(base, folder / "twice")
+    name = "train@alchemist-0.5-xs-0"
+    whole = repo.bytes_of(name)
+    repo.remove(name)
+    dvc = (sys.executable, "-m", "dvc", "repro", "--force", "--single-item", name)
+    both = [repo.start(*dvc) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    codes = [process.returncode for process in both]
+    after = repo.call(*dvc[:4], "--single-item", name)
+    holds = 0 in codes and not after.returncode and repo.bytes_of(name) == whole
+    refused = next(
+        (text.strip().splitlines()[-1] for text, code in zip(said, codes, strict=True) if code), ""
+    )
+    rows = [{"promise": "kill anything", "case": "two dvc repro at once", "holds": holds,
+             "figure": f"exit codes {sorted(codes)}; the other: {refused[:160]}"}]  # fmt: skip
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    lock = repo.folder / ".dvc/tmp/rwlock"
+    place = str(repo.folder / "data/read")
+    lock.write_text(
+        f'{{"{place}": {{"write": {{"pid": {gone.pid}, "cmd": "dvc repro"}}}}}}', encoding="utf-8"
+    )
+    (repo.folder / ".dvc/tmp/lock").touch()
+    done = repo.call(sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "prepare")
+    rows.append({"promise": "kill anything", "case": "the lock of a process that is gone",
+                 "figure": "dvc takes no notice" if not done.returncode else done.stderr[-300:],
+                 "holds": not done.returncode})  # fmt: skip
+    return rows
