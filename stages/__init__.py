@@ -12,11 +12,15 @@ from alchemist.core import process
 
 process.prepare()  # before NumPy and torch are loaded
 
+import signal  # noqa: E402
+
+if sys.argv[0] == "-m":  # of `python -m stages.NAME`: who stops it while libraries load sees no traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import errno  # noqa: E402
 import functools  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
-import signal  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -57,14 +61,15 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
             typer.echo(f"error: {said}", err=True)
             raise SystemExit(1) from None
 
-    process = os.getpid()
+    own = os.getpid()
 
     def stop(*_: object) -> None:
-        if os.getpid() != process:  # a worker, whose end is none to speak of
+        if os.getpid() != own:  # a worker, whose end is none to speak of
             os._exit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)  # so that drafts are removed then, too
+    for how in (signal.SIGINT, signal.SIGTERM):  # so that drafts are removed then, too
+        signal.signal(how, stop)
     typer.run(told)
 
 

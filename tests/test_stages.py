@@ -45,6 +45,17 @@ def test_a_forked_stage_ends_as_one_with_a_python_of_its_own(forked: Path, tmp_p
         assert run(forked / "python", *words) == run(sys.executable, *words)
 
 
+def test_no_stage_of_a_workspace_opens_a_socket(space: Workspace) -> None:
+    """Nor reads a pickle from a file: a guard stands before every Python, and it is awake."""
+    script = space.folder / "stages/online.py"
+    for line in ("socket.create_connection(('127.0.0.1', 9))", "pickle.load(open('dvc.yaml', 'rb'))"):
+        script.write_text(f"import pickle, socket\n{line}\n")
+        done = space.command(sys.executable, "-m", "stages.online")
+        assert done.returncode
+        assert "RuntimeError: guard: " in done.stderr
+    script.unlink()
+
+
 def test_the_grid_runs(space: Workspace, forked: Path, tmp_path: Path) -> None:
     """Each script once by a Python that loads what it needs, further runs of it by a fork."""
     space.python = first_of_its_own(tmp_path, forked)

@@ -43,8 +43,11 @@ class Workspace:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.command(sys.executable, "-m", "dvc", *words)
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "dvc", *words],
+            words,
             cwd=self.folder,
             env={
                 **os.environ,
@@ -56,7 +59,8 @@ class Workspace:
                 "GIT_AUTHOR_EMAIL": "test@example.com",
                 "GIT_COMMITTER_NAME": "test",
                 "GIT_COMMITTER_EMAIL": "test@example.com",
-                "PYTHONPATH": str(self.folder),
+                # No stage opens a socket or reads a pickle.
+                "PYTHONPATH": f"{self.folder}:{REPO}/torture/guard",
                 "PATH": f"{self.python}:{os.environ['PATH']}",  # dvc runs `python`
             },
             capture_output=True,
