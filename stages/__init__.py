@@ -3,7 +3,13 @@
 What stands in this file is no dep of any stage: it changes no result.
 """
 
+import signal
 import sys
+
+if sys.argv[0] == "-m":  # of `python -m stages.NAME`: who stops it while libraries load sees no traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+elif "--multiprocessing-fork" in getattr(sys, "orig_argv", ()):  # a worker of one, which its parent ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 if sys.version_info < (3, 11):  # noqa: UP036  before any syntax that an older one stumbles over
     sys.exit("error: this is Python {}.{}; 3.11, 3.12 and 3.13 are legal.".format(*sys.version_info))
@@ -11,11 +17,6 @@ if sys.version_info < (3, 11):  # noqa: UP036  before any syntax that an older o
 from alchemist.core import process
 
 process.prepare()  # before NumPy and torch are loaded
-
-import signal  # noqa: E402
-
-if sys.argv[0] == "-m":  # of `python -m stages.NAME`: who stops it while libraries load sees no traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import errno  # noqa: E402
 import functools  # noqa: E402
