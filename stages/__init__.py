@@ -24,10 +24,11 @@ from alchemist.core.files import write_json  # noqa: E402
 from alchemist.core.refusal import Refusal  # noqa: E402
 
 P = ParamSpec("P")
+MISTAKE = 2  # exit code of what a person has to mend, as that of a wrong option
 
 
 def stage(run: Callable[P, dict[str, Any] | None]) -> None:
-    """Runs a stage's function as a command; a person's mistake ends it with one sentence.
+    """Runs a stage's function as a command; a person's mistake ends it with one sentence and exit code 2.
 
     What a run took goes to its option `time_out`, apart from the results, whose bytes it would change: its
     wall-clock seconds, and what the function returns (memory, hardware, FLOPs, seconds of all tries).
@@ -42,7 +43,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
                 write_json(path, {"seconds": time.perf_counter() - started, **(costs or {})})
         except Refusal as error:
             typer.echo(f"error: {error}", err=True)
-            raise SystemExit(1) from None
+            raise SystemExit(MISTAKE) from None
         except FileNotFoundError as error:
             name = error.filename or error
             typer.echo(f"error: {name} is missing; dvc repro runs the stage that writes it.", err=True)

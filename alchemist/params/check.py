@@ -65,10 +65,13 @@ def _pools(params: Params) -> None:
             key = f"pools.{name}.splits.{keys.get(split, split)}.pool"
             _named(key, other, {k: v for k, v in legal_names.items() if k != name})
             if list(others.values()).count(other) > 1:
-                raise Refusal(f"{key} is {other!r}, which is another split too; each should be another pool.")
+                raise Refusal(
+                    f"{key} is {legal.shown(other)}, which is another split too; each should be another pool."
+                )
             if name in _below(other, legal_names):
                 raise Refusal(
-                    f"{key} is {other!r}, whose own splits lead back to {name}; no circle is legal."
+                    f"{key} is {legal.shown(other)}, whose own splits lead back to {name}; no circle is "
+                    "legal."
                 )
 
 
@@ -155,7 +158,7 @@ def _contrasts(params: Params) -> None:
             whole = side == "against" and arm == "full" and model in grid.whole()
             if not whole and (arm, contrast.ratio, model) not in grid.runs():
                 raise Refusal(
-                    f"contrasts.{name}.{side} is {arm!r}; the grid has no cell {arm} at ratio "
+                    f"contrasts.{name}.{side} is {legal.shown(arm)}; the grid has no cell {arm} at ratio "
                     f"{contrast.ratio} for model {model}, so {key} cannot ask for it."
                 )
         if contrast.metric == "nll" and not params.models[model].has_likelihood:
@@ -164,11 +167,13 @@ def _contrasts(params: Params) -> None:
                 f"{params.models[model].family}, which has no likelihood, so {key} cannot ask for it."
             )
         if contrast.arm == contrast.against:
-            raise Refusal(f"contrasts.{name}.against is {contrast.against!r}; it should be another arm.")
+            raise Refusal(
+                f"contrasts.{name}.against is {legal.shown(contrast.against)}; it should be another arm."
+            )
         if len(grid.seeds) < 2:
             raise Refusal(
-                f"grid.seeds is {list(grid.seeds)}; {key} asks for the interval of {name}, which needs at "
-                "least two seeds."
+                f"grid.seeds is {legal.shown(grid.seeds)}; {key} asks for the interval of {name}, which "
+                "needs at least two seeds."
             )
 
 

@@ -76,7 +76,7 @@ def test_another_family_may_stand_alone() -> None:
         ({"grid__others__flux__modles": ["flux_xs"]},
          "grid.others.flux.modles is not a known key, nearest to models; legal keys are proxy, rater,"),
         ({"grid__others__flux__proxy": KeyError}, "grid.others.flux.proxy is missing; grid.others.flux"),
-        ({"grid__others": {"flux": None}}, "grid.others.flux is None; it should be a block with the keys"),
+        ({"grid__others": {"flux": None}}, "grid.others.flux is null; it should be a block with the keys"),
         ({"grid__others": []}, "grid.others is []; it should be "),
         ({"grid__models": [], "grid__others__flux__models": []}, "grid.models is []; it should hold a block"),
         ({"codecs__flux": KeyError}, "codecs.flux is missing; the family flux, which"),
