@@ -8,9 +8,8 @@ from typing import Any
 import yaml
 
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings import legal
 from alchemist.core.settings.grid import OtherSettings
-from alchemist.core.settings.shown import visible
+from alchemist.core.settings.shown import named, visible
 
 try:
     from yaml import CSafeLoader as Base  # some ten times as fast
@@ -52,7 +51,7 @@ class Loader(Base):
                 )
             if key in lines:
                 raise Refusal(
-                    f"params.yaml has the key {legal.named(key)} twice in one block, in lines "
+                    f"params.yaml has the key {named(key)} twice in one block, in lines "
                     f"{lines[key]} and {line}; it should stand there once."
                 )
             lines[key] = line
@@ -109,7 +108,7 @@ def parse_params(text: str, path: Path) -> Any:
                 )
             if isinstance(event, yaml.AliasEvent):
                 raise Refusal(
-                    f"{path} has the alias *{visible(event.anchor)}{place}; it should be the values "
+                    f"{path} has the alias *{visible(str(event.anchor))}{place}; it should be the values "
                     "themselves, or base: NAME in a block, because dvc exp run -S loses what it sets in "
                     "blocks that share an anchor."
                 )

@@ -16,6 +16,7 @@ from alchemist.core.settings.pool import PoolSettings
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.scale import ScaleSettings, scale_settings
 from alchemist.core.settings.selection import SelectionSettings
+from alchemist.core.settings.shown import shown
 from alchemist.params.inherit import TABLES, inherited
 from alchemist.pools.read import pool_settings
 from alchemist.pruning.samplers import selection_settings
@@ -53,7 +54,7 @@ def read(params: Any) -> Params:
     """Every block by its class. Raises Refusal with the first mistake."""
     names = list(Params.model_fields)
     if not isinstance(params, dict):
-        raise Refusal(f"params.yaml holds {legal.shown(params)}; it should hold the keys {', '.join(names)}.")
+        raise Refusal(f"params.yaml holds {shown(params)}; it should hold the keys {', '.join(names)}.")
     for key in params:
         if key not in names:
             raise Refusal(legal.wrong_key(str(key), key, names))
@@ -83,11 +84,11 @@ def read(params: Any) -> Params:
 
 def _check_names(params: dict[str, Any], key: str) -> None:
     if not isinstance(params[key], dict) or not params[key]:
-        raise Refusal(f"{key} is {legal.shown(params[key])}; it should hold at least one named block.")
+        raise Refusal(f"{key} is {shown(params[key])}; it should hold at least one named block.")
     for name in params[key]:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise Refusal(
-                f"{key} has a block named {legal.shown(name)}; legal names hold letters, digits and "
+                f"{key} has a block named {shown(name)}; legal names hold letters, digits and "
                 "underscores, at most 100, and are not full, which names the full data's cells."
             )
 

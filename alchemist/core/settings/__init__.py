@@ -5,6 +5,7 @@ descriptions: params.schema.json is made of both.
 """
 
 import re
+import unicodedata
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import legal
 from alchemist.core.settings.meant import meanings
+from alchemist.core.settings.shown import named, shown
 
 
 class Settings(BaseModel):
@@ -26,6 +28,7 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 BASE = legal.BASE
 MOST = 2**53  # what a whole number may be: JSON and float64 hold every one up to it
+LETTERS = 10_000  # of a text
 UNKNOWN = ("extra_forbidden", "invalid_key")  # pydantic's types of error for a key that no class has
 
 
@@ -33,7 +36,7 @@ def parse(block: type[S], value: Any, where: str) -> S:
     """The block at key `where`, or Refusal with the first mistake in it."""
     if not isinstance(value, dict):
         raise Refusal(
-            f"{where} is {legal.shown(value)}; it should be a block with keys of "
+            f"{where} is {shown(value)}; it should be a block with keys of "
             f"{legal.listed(list(block.model_fields))}, or {{}} for their defaults."
         )
     try:
@@ -48,14 +51,17 @@ def parse(block: type[S], value: Any, where: str) -> S:
 def _told(block: type[Settings], error: Any, where: str) -> str:
     """One sentence: the key, its value, what is legal."""
     inner = legal.place(block, error["loc"])
+    if inner and inner[-1] == "[key]":  # of a block of names
+        above = ".".join([where, *(named(part) for part in inner[:-2])])
+        return f"{above} has the key {shown(inner[-2])}; it should be a name."
     if error["type"] == "missing" and isinstance(inner[-1], int):  # a list that is too short
         inner = inner[:-1]
         error = error | {"type": "too_short"}
-    place = ".".join([where, *(legal.named(part) if isinstance(part, str) else str(part) for part in inner)])
+    place = ".".join([where, *map(named, inner)])
     if error["type"] in UNKNOWN:
         names = list(legal.block_at(block, inner[:-1]).model_fields)
         is_named = len(inner) == 1 and where.count(".") == 1  # as scales.tiny is, and grid is not
-        above = place.rpartition(".")[0] if len(inner) == 1 else ".".join([where, *map(str, inner[:-1])])
+        above = place.removesuffix(f".{named(inner[-1])}")
         return legal.wrong_key(f"{above}.{inner[-1]}", inner[-1], [*names, BASE] if is_named else names)
     if error["type"] == "missing":
         parent = legal.block_at(block, inner[:-1])
@@ -65,9 +71,9 @@ def _told(block: type[Settings], error: Any, where: str) -> str:
         message, given = str(error["ctx"]["error"]).removesuffix("."), error["input"]
         if isinstance(given, dict):  # a rule of several keys: of a large block those that it speaks of
             given = {k: v for k, v in given.items() if str(k) in re.findall(r"\w+", message)} or given
-        return f"{place} is {legal.shown(given)}; {message}."
+        return f"{place} is {shown(given)}; {message}."
     field = legal.at(block, inner)
-    given, hint = legal.shown(error["input"]), _hint(field, error["input"])
+    given, hint = shown(error["input"]), _hint(field, error["input"])
     return f"{place} is {given}; it should be {legal.legal(field)}{hint}."
 
 
@@ -83,11 +89,18 @@ def _hint(field: Any, value: Any) -> str:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """YAML lists as tuples, which is what frozen blocks hold. Refuses whole numbers that no machine holds."""
+    """YAML lists as tuples, which is what frozen blocks hold. Refuses what no machine takes: whole numbers
+    beyond float64, texts as long as a book or with a NUL."""
     if isinstance(value, dict):
-        return {key: _plain(item, f"{where}.{legal.named(key)}") for key, item in value.items()}
+        return {key: _plain(item, f"{where}.{named(key)}") for key, item in value.items()}
     if isinstance(value, list):
         return tuple(_plain(item, f"{where}.{i}") for i, item in enumerate(value))
+    if isinstance(value, str) and len(value) > LETTERS:
+        raise Refusal(f"{where} is {shown(value)}; at most {LETTERS} characters are legal of any text.")
+    if isinstance(value, str) and any(
+        unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in value
+    ):
+        raise Refusal(f"{where} is {shown(value)}; no text may hold a control character.")
     if isinstance(value, int) and abs(value) > MOST:
-        raise Refusal(f"{where} is {legal.shown(value)}; at most {MOST} is legal of any whole number.")
+        raise Refusal(f"{where} is {shown(value)}; at most {MOST} is legal of any whole number.")
     return value

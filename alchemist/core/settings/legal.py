@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings.shown import key as named
-from alchemist.core.settings.shown import shown
+from alchemist.core.settings.shown import named, shown
 
 TYPES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 BASE = "base"  # of a named block: another one of its table, which it takes over (alchemist.params.inherit)
@@ -143,7 +142,8 @@ def _one(kind: Any, rules: dict[str, Any]) -> str:
         exact = "" if others == [...] else f" of {1 + len(others)} items"
         return f"a list{exact or least}, each {legal(of)}"
     if get_origin(kind) is dict:
-        return f"a block of names, each {legal(get_args(kind)[1])}"
+        of = get_args(kind)[1]
+        return "a block of names" if of is Any else f"a block of names, each {legal(of)}"
     if _is_block(kind):
         return f"a block with the keys {', '.join(kind.model_fields)}"
     return TYPES.get(kind, "another value") + _range(rules)

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings, legal, parse
+from alchemist.core.settings.shown import shown
 
 FAMILIES = Path(__file__).parents[2] / "families"
 
@@ -65,9 +66,7 @@ def model_settings(value: Any, where: str, family: str | None = None) -> ModelSe
     """The block at `where`, by its family. Raises Refusal for an unknown one, or one that is not `family`."""
     given = legal.tag(value, where, "family", families())
     if family is not None and given != family:
-        raise Refusal(
-            f"{where}.family is {legal.shown(given)}; this stage runs models of the family {family}."
-        )
+        raise Refusal(f"{where}.family is {shown(given)}; this stage runs models of the family {family}.")
     return parse(cast(type[ModelSettings], classes(given).MODEL), value, where)
 
 
@@ -88,9 +87,7 @@ def codec_settings(value: Any, where: str) -> dict[str, FamilyCodec]:
 
 def _by_family(value: Any, where: str, kind: str, what: str) -> dict[str, Settings]:
     if not isinstance(value, dict) or not value:
-        raise Refusal(
-            f"{where} is {legal.shown(value)}; it should be a block with {what} for each family in use."
-        )
+        raise Refusal(f"{where} is {shown(value)}; it should be a block with {what} for each family in use.")
     for name in value:
         if name not in families():
             raise Refusal(legal.wrong_key(f"{where}.{name}", name, families()))

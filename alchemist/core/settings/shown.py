@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 LONGEST = 80  # characters of one value in a sentence
+WIDEST = 120  # of a list or a block
 ITEMS = 12  # of a list or a block, more are not looked at
 DEEPEST = 4
 PLAIN = re.compile(r"[A-Za-z0-9_][\w.-]{0,59}", re.ASCII)
@@ -23,12 +24,12 @@ def shown(value: Any, depth: int = 0) -> str:
     if isinstance(value, dict):
         if depth == DEEPEST and value:
             return "{…}"
-        items = [f"{key(k)}: {shown(v, depth + 1)}" for k, v in islice(value.items(), ITEMS)]
+        items = [f"{named(k)}: {shown(v, depth + 1)}" for k, v in islice(value.items(), ITEMS)]
         return _cut("{", items, len(value), "}")
     return _number(value) if isinstance(value, int | float) and not isinstance(value, bool) else _word(value)
 
 
-def key(name: Any) -> str:
+def named(name: Any) -> str:
     """A key, plain where YAML has it plain."""
     return name if isinstance(name, str) and PLAIN.fullmatch(name) else shown(name)
 
@@ -60,7 +61,7 @@ def _cut(left: str, items: list[str], count: int, right: str) -> str:
     kept, size = list[str](), 0
     for item in items:
         size += len(item) + 2
-        if kept and size > LONGEST:
+        if kept and size > WIDEST:
             break
         kept.append(item)
     return left + ", ".join([*kept, "…"] if len(kept) < count else kept) + right
