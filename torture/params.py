@@ -34,7 +34,7 @@ for _ in range(50):
     DEEP = [DEEP]
 WRONG: dict[str, Any] = {
     "null": None, "true": True, "zero": 0, "minus": -1, "large": 2**53 + 1, "huge": 10**39, "half": 0.5,
-    "many": 1.5, "below": -0.5, "nan": float("nan"), "inf": float("inf"), "tiny": 5e-324, "giant": 1e308,
+    "many": 1.5, "below": -0.5, "nan": float("nan"), "inf": float("inf"), "tiny": 1e-300, "giant": 1e308,
     "empty": "", "name": "no_such_name", "digits": "4e-3", "octal": "010", "yes": "yes",
     "long": "x" * 100_000, "odd keys": {"\u202e\n" * 5000: {"b": 1}, "a\0": {}},
     "odd": "a\u202eb\0\n\u00e9'\"\\", "none": "None", "list": [], "nulls": [None], "texts": ["no", "no"],

@@ -226,7 +226,10 @@ def test_every_mistake_is_one_sentence(key: str, value: Any, told: str) -> None:
             {"statistics__primary": "unknown"},
             "statistics.primary is 'unknown'; legal values are alchemist_random,",
         ),
-        ({"statistics__secondary": ["alchemist_full"] * 2}, "statistics.secondary holds a contrast twice;"),
+        (
+            {"statistics__secondary": ["alchemist_full"] * 2},
+            "statistics.secondary holds 'alchemist_full' twice;",
+        ),
         (
             {"contrasts__best_alchemist__arm": "bset"},
             "contrasts.best_alchemist.arm is 'bset', nearest to best; legal values are",

@@ -52,12 +52,12 @@ def test_another_family_may_stand_alone() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"grid__families": ["star"]}, "grid.families is [star]; it should hold flux too, because"),
-        ({"grid__families": ["flux"]}, "grid.families is [flux]; it should hold star too"),
+        ({"grid__families": ["star"]}, "grid.families is ['star']; it should hold flux too, because"),
+        ({"grid__families": ["flux"]}, "grid.families is ['flux']; it should hold star too"),
         ({"grid__others__flux__raters": [], "grid__others__flux__models": [],
           "grid__selections": ["random"], "statistics__primary": None, "statistics__secondary": []},
          "grid.families holds flux, of which the grid has no rater and no model; leave it out."),
-        ({"grid__families": ["star", "flux", "dit"]}, "grid.families holds dit, of which the grid has no"),
+        ({"grid__families": ["star", "flux", "dit"]}, "grid.families is 'dit'; legal values are flux, star."),
         ({"grid__models": ["flux_xs"]}, "grid.models holds flux_xs of the family flux; roles.proxy (s) is"),
         ({"grid__transfer": {"selections": ["loss"], "ratios": [0.2], "models": ["flux_s"]}},
          "grid.transfer.models holds flux_s of the family flux; roles.proxy (s) is of the family star, and"),

@@ -29,6 +29,10 @@ class ModelSettings(Settings):
         """Whether its cells adapt a network that the stage pretrain trains."""
         return False
 
+    def named_weights(self) -> str | None:
+        """The path or name of published weights that training starts from, if any."""
+        return None
+
     def whole(self) -> "ModelSettings":
         """That network by itself, of random weights and with nothing frozen."""
         raise NotImplementedError
@@ -43,6 +47,14 @@ class FamilyCodec(Settings):
 
     # What to do where its reconstructions are too far from the images, as part of a sentence.
     remedy: ClassVar[str] = "another codec may do better, and one that keeps pixels loses nothing"
+
+    def named_weights(self) -> str | None:
+        """The path or name of the published weights that it takes, if any."""
+        return None
+
+    def check(self, where: str, resolution: int, folder: Path) -> None:
+        """Raises Refusal where the codec, the block at `where`, takes no images of `resolution` pixels a side
+        or is not in `folder`, which holds those of the repo."""
 
     def fitted_on(self, pairs: int | None) -> int | None:
         """Images that a fit to a pool of so many pairs sees, repeats included; None where nothing is fitted.
