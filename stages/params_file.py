@@ -9,7 +9,7 @@ import yaml
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.grid import OtherSettings
-from alchemist.core.settings.shown import named, visible
+from alchemist.core.shown import named, visible
 
 try:
     from yaml import CSafeLoader as Base  # some ten times as fast

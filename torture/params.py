@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from alchemist.core.files import json_text
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.legal import one_letter_off
-from alchemist.core.settings.shown import shown
+from alchemist.core.shown import shown
 from alchemist.params.check import check
 from alchemist.params.inherit import TABLES
 from alchemist.params.sources import passed_on

@@ -10,7 +10,7 @@ from alchemist.core.settings.grid import GridSettings
 from alchemist.core.settings.pool import UserPool
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.selection import SelectionSettings
-from alchemist.core.settings.shown import shown
+from alchemist.core.shown import shown
 from alchemist.params import sizes
 from alchemist.params.adapted import check_adapted
 from alchemist.params.families import check_families, models_named, rater_lists

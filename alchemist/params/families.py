@@ -4,7 +4,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings import legal
 from alchemist.core.settings.grid import GridSettings
 from alchemist.core.settings.model import families
-from alchemist.core.settings.shown import shown
+from alchemist.core.shown import shown
 from alchemist.params.whole import Params
 from alchemist.raters.table import LISTS
 

@@ -10,8 +10,8 @@ from alchemist.core import hub
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.pool import UserPool
-from alchemist.core.settings.shown import shown
 from alchemist.core.settings.text import TextSettings, of_family
+from alchemist.core.shown import shown
 from alchemist.params.families import models_named
 from alchemist.params.whole import Params
 from alchemist.raters.kinds.meta import MetaRater

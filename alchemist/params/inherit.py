@@ -9,7 +9,7 @@ from typing import Any
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import BASE, legal
-from alchemist.core.settings.shown import shown
+from alchemist.core.shown import shown
 
 # The tables of named blocks, with the key that says of what class a block is, where there are many.
 TABLES = {

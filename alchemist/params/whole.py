@@ -16,7 +16,7 @@ from alchemist.core.settings.pool import PoolSettings
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.scale import ScaleSettings, scale_settings
 from alchemist.core.settings.selection import SelectionSettings
-from alchemist.core.settings.shown import shown
+from alchemist.core.shown import shown
 from alchemist.params.inherit import TABLES, inherited
 from alchemist.pools.read import pool_settings
 from alchemist.pruning.samplers import selection_settings

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import legal
 from alchemist.core.settings.meant import meanings
-from alchemist.core.settings.shown import named, shown
+from alchemist.core.shown import named, shown
 
 
 class Settings(BaseModel):

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings.shown import shown
+from alchemist.core.shown import shown
 
 DEVICES = r"auto|cpu|cuda(:\d+)?"
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings.shown import named, shown
+from alchemist.core.shown import named, shown
 
 TYPES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 BASE = "base"  # of a named block: another one of its table, which it takes over (alchemist.params.inherit)

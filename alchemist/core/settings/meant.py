@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from alchemist.core.settings.shown import shown
+from alchemist.core.shown import shown
 
 TRUE, FALSE = ("yes", "y", "on", "true", "1"), ("no", "n", "off", "false", "0")
 NUMBER = re.compile(r"([-+]?)0*(\d+)(?:[.,](\d*))?(?:[eE]([-+]?\d{1,3}))?")

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings, legal, parse
-from alchemist.core.settings.shown import shown
+from alchemist.core.shown import shown
 
 FAMILIES = Path(__file__).parents[2] / "families"
 

@@ -9,8 +9,8 @@ from alchemist.core.settings import Settings, parse
 from alchemist.core.settings.budget import EncodeSettings, RateSettings, TrainSettings
 from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
 from alchemist.core.settings.model import sample_settings
-from alchemist.core.settings.shown import named, shown
 from alchemist.core.settings.text import text_settings
+from alchemist.core.shown import named, shown
 
 
 class ScaleSettings(Settings):

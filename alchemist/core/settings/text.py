@@ -8,7 +8,7 @@ from pydantic import Field
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings, legal, parse
 from alchemist.core.settings.model import families
-from alchemist.core.settings.shown import shown
+from alchemist.core.shown import shown
 
 HUB = "a folder, or OWNER/NAME on the Hugging Face hub"
 CUT = "word pieces after which a caption is cut"

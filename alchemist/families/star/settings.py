@@ -10,7 +10,7 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings, legal
 from alchemist.core.settings.model import FamilyCodec, ModelSettings
-from alchemist.core.settings.shown import shown
+from alchemist.core.shown import shown
 
 PUBLISHED = (256, 512, 1024)  # pixels of a side that the published tokenizer takes
 
