@@ -19,8 +19,9 @@ def some(ids: Sequence[str]) -> str:
 
 def finite(values: ArrayLike) -> NDArray[np.bool_]:
     """Which of N rows of values (N,) or (N, d) have nothing but finite numbers, (N,)."""
-    held: NDArray[np.bool_] = np.isfinite(np.asarray(values))
-    return held if held.ndim == 1 else held.reshape(len(held), -1).all(axis=1)
+    held = np.isfinite(np.asarray(values))
+    rows: NDArray[np.bool_] = np.asarray(held.all(axis=tuple(range(1, held.ndim))))
+    return rows
 
 
 def check(what: str, values: ArrayLike, ids: Sequence[str], advice: str) -> None:

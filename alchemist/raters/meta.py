@@ -183,15 +183,16 @@ def _check_finite(
         chosen: list[str] = run.data.rows["id"].iloc[numbers].tolist()
         return chosen
 
-    networks = [name for name, norm in norms.items() if not torch.isfinite(norm)]
-    of = "rater" if networks == ["rater"] else "proxy"
-    rate = budget.rater_learning_rate if of == "rater" else budget.proxy_learning_rate
-    advice = f"rate.{of}_learning_rate is {rate}, try a smaller one"
+    def advice(of: str, rate: float) -> str:
+        return f"rate.{of}_learning_rate is {rate}, try a smaller one"
+
+    of_proxy = advice("proxy", budget.proxy_learning_rate)
     for what, split, values in found:
         if not torch.isfinite(values).all():
-            raise Refusal(not_finite(number, devices.host(values), ids(split), what, what, advice))
-    gradient = f"gradient of the {networks[0]}"
-    raise Refusal(not_finite(number, np.zeros(size), ids("pool"), "loss", gradient, advice))
+            raise Refusal(not_finite(number, devices.host(values), ids(split), what, what, of_proxy))
+    first = next(name for name, norm in norms.items() if not torch.isfinite(norm))
+    told = advice("rater", budget.rater_learning_rate) if first == "rater" else of_proxy
+    raise Refusal(not_finite(number, np.zeros(size), ids("pool"), "loss", f"gradient of the {first}", told))
 
 
 def _save(run: Plain, state: MetaState, done: int, log: list[dict[str, float]], seconds: float) -> None:

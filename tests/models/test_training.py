@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from broken import Broken
 from conftest import CPU, TINY
-from torch import Tensor
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
@@ -19,7 +19,7 @@ from alchemist.families.flux.generator import FluxGenerator
 from alchemist.families.flux.settings import FluxSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models import training
-from alchemist.models.batch import Batch, Chance
+from alchemist.models.batch import Chance
 from alchemist.models.course import Course
 from alchemist.models.encoded import Encoded, PoolRows
 
@@ -221,18 +221,6 @@ def test_weight_decay_acts_where_the_network_wants_it(codec: StarCodec) -> None:
         assert (id(parameter) in decayed) == generator.decays(name, parameter) != (id(parameter) in plain)
     assert id(generator.star.level) in plain
     assert id(generator.star.embed.weight) in decayed
-
-
-class Broken(StarGenerator):
-    """From image number `at` of a run on: one pair's loss is NaN, or losses are finite and no gradient is."""
-
-    at, gradient = 0, False
-
-    def losses(self, batch: Batch, chance: Chance) -> Tensor:
-        found = super().losses(batch, chance)
-        if self.gradient and self.at in chance.positions:
-            return found + (0 * self.star.embed.weight.sum()).sqrt()  # 0, whose derivative is 0 / 0
-        return torch.where(torch.as_tensor(chance.positions == self.at), torch.nan, found)
 
 
 @pytest.mark.parametrize("gradient", [False, True])

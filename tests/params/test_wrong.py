@@ -87,6 +87,7 @@ def test_a_sentence_that_does_not_help_is_found(sentence: str, fault: str) -> No
         ("scales.tiny.train.batch", 0.0, "is 0.0; it should be a whole number, at least 1."),
         ("scales.tiny.train.chunk", "null", "at least 1 or null (write null)."),
         ("scales.tiny.train.batch", 2**53 + 1, "at most 9007199254740992 is legal of any whole number."),
+        ("scales.tiny.train.learning_rate", 1e31, "at most 1e+30 is legal of any number."),
         ("pools.mine.splits.evaluation", "50%", "(write 0.5)."),
         ("codecs.star.refit", "Off", "it should be true or false (write false)."),
         ("models.flux_s.rope", [8, 24], "is [8, 24]; it should be a list of 3 items, each a whole number."),

@@ -4,6 +4,7 @@ One file a block family, none of which imports torch. Legal values stand in the 
 descriptions: params.schema.json is made of both.
 """
 
+import math
 import re
 import unicodedata
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 BASE = legal.BASE
 MOST = 2**53  # what a whole number may be: JSON and float64 hold every one up to it
+LARGEST = 1e30  # what a number may be: float32 still holds products with it
 LETTERS = 10_000  # of a text
 UNKNOWN = ("extra_forbidden", "invalid_key")  # pydantic's types of error for a key that no class has
 
@@ -103,4 +105,6 @@ def _plain(value: Any, where: str) -> Any:
         raise Refusal(f"{where} is {shown(value)}; no text may hold a control character.")
     if isinstance(value, int) and abs(value) > MOST:
         raise Refusal(f"{where} is {shown(value)}; at most {MOST} is legal of any whole number.")
+    if isinstance(value, float) and math.isfinite(value) and abs(value) > LARGEST:
+        raise Refusal(f"{where} is {shown(value)}; at most {LARGEST:g} is legal of any number.")
     return value
