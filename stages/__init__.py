@@ -34,10 +34,11 @@ from alchemist.core.refusal import Refusal  # noqa: E402
 
 P = ParamSpec("P")
 FULL = re.compile(r"No space left on device|\d+ requested and \d+ written")
+MISTAKE = 2  # exit code of what a person has to mend, as that of a wrong option
 
 
 def stage(run: Callable[P, dict[str, Any] | None]) -> None:
-    """Runs a stage's function as a command; a person's mistake ends it with one sentence.
+    """Runs a stage's function as a command; a person's mistake ends it with one sentence and exit code 2.
 
     What a run took goes to its option `time_out`, apart from the results, whose bytes it would change: its
     wall-clock seconds, and what the function returns (memory, hardware, FLOPs, seconds of all tries).
@@ -52,7 +53,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
                 write_json(path, {"seconds": time.perf_counter() - started, **(costs or {})})
         except Refusal as error:
             typer.echo(f"error: {error}", err=True)
-            raise SystemExit(1) from None
+            raise SystemExit(MISTAKE) from None
         except KeyboardInterrupt:
             typer.echo("stopped; the same command again goes on from what it last saved.", err=True)
             raise SystemExit(130) from None

@@ -10,13 +10,14 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import UserPool
 from alchemist.params import sizes
 from alchemist.params.check import check
+from alchemist.params.here import check_here
 from alchemist.params.sources import passed_on
 from alchemist.params.whole import Params
 from alchemist.pools import copies, store
 from stages import stage
 from stages.params_file import check_others, read_params
 
-POOL = Path("data/pool")
+POOL, ASSETS = Path("data/pool"), Path("assets")
 
 
 def run(
@@ -34,9 +35,11 @@ def run(
     sound = check(given)
     check_others(given, pipeline)
     cells = (len(sound.grid.whole()) + len(sound.grid.runs())) * len(sound.grid.seeds)
-    print(f"{params} is sound: pool {sound.pool}, scale {sound.scale}, {cells} cells")
     whole = passed_on(given)
-    if was_read(sound, whole["sources"][sound.pool]):
+    is_read = was_read(sound, whole["sources"][sound.pool])
+    check_here(sound, ASSETS, is_read)
+    print(f"{params} is sound: pool {sound.pool}, scale {sound.scale}, {cells} cells")
+    if is_read:
         try:
             print("\n".join(sizes.told(sound, sizes.counted(POOL))))
         except Refusal as refused:  # by stage sizes too, unless the pool has other files by then

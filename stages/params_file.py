@@ -1,6 +1,7 @@
 """Reads params.yaml by the rules of DVC, and tells what DVC would stumble over or silently lose."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.grid import OtherSettings
+from alchemist.core.shown import named, visible
 
 try:
     from yaml import CSafeLoader as Base  # some ten times as fast
@@ -28,6 +30,11 @@ PLAIN = {
 }
 
 
+MOST = 1_000_000  # bytes of the file
+DEEPEST = 20  # blocks and lists inside each other
+DIGITS = 40  # of a whole number, which more make no other than wrong
+
+
 class Loader(Base):
     """Plain scalars by YAML 1.2; a key that stands twice in a block is refused."""
 
@@ -44,8 +51,8 @@ class Loader(Base):
                 )
             if key in lines:
                 raise Refusal(
-                    f"params.yaml has the key {key} twice in one block, in lines {lines[key]} and {line}; "
-                    "it should stand there once."
+                    f"params.yaml has the key {named(key)} twice in one block, in lines "
+                    f"{lines[key]} and {line}; it should stand there once."
                 )
             lines[key] = line
         return super().construct_mapping(node, deep)
@@ -56,9 +63,20 @@ def _number(loader: Loader, node: yaml.ScalarNode) -> float:
     return float(text)
 
 
+def _whole(loader: Loader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    if len(text) > DIGITS:
+        raise Refusal(
+            f"params.yaml has a number of {len(text)} digits in line {node.start_mark.line + 1}; at most "
+            f"{DIGITS} are legal."
+        )
+    return int(text)
+
+
 for _name, (_pattern, _first) in PLAIN.items():
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), _first)
 Loader.add_constructor("tag:yaml.org,2002:float", _number)
+Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 
 
 def read_params(path: Path) -> Any:
@@ -68,7 +86,11 @@ def read_params(path: Path) -> Any:
     merges each of them in turn, so that the last one's old values undo what was set.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            held = file.read(MOST + 1)
+        if len(held) > MOST:
+            raise Refusal(f"{path} has more than {MOST} bytes; it should be a file of settings.")
+        text = held.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"byte {error.start} is no UTF-8"
         raise Refusal(f"{path} cannot be read: {reason}.") from None
@@ -78,21 +100,39 @@ def read_params(path: Path) -> Any:
 def parse_params(text: str, path: Path) -> Any:
     """What the text of the file `path` holds: see `read_params`."""
     try:
-        for event in yaml.parse(text, Loader=Base):
-            if isinstance(event, yaml.AliasEvent):
-                place = _place(event.start_mark)
+        for event, depth in _nested(text):
+            place = _place(event.start_mark)
+            if depth > DEEPEST:
                 raise Refusal(
-                    f"{path} has the alias *{event.anchor}{place}; it should be the values themselves, "
-                    "or base: NAME in a block, because dvc exp run -S loses what it sets in blocks that "
-                    "share an anchor."
+                    f"{path} goes more than {DEEPEST} blocks or lists deep{place}; fewer are legal."
                 )
+            if isinstance(event, yaml.AliasEvent):
+                raise Refusal(
+                    f"{path} has the alias *{visible(str(event.anchor))}{place}; it should be the values "
+                    "themselves, or base: NAME in a block, because dvc exp run -S loses what it sets in "
+                    "blocks that share an anchor."
+                )
+            if tag := getattr(event, "tag", None):
+                short = visible(tag.replace("tag:yaml.org,2002:", "!!"))
+                raise Refusal(f"{path} has the tag {short}{place}; it should be left out.")
         return yaml.load(text, Loader=Loader)
-    except Refusal:
-        raise
-    except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:  # the last of explicit tags
+    except yaml.reader.ReaderError as error:
+        reason = f"the character at {error.position}, {visible(chr(int(error.character)))}, is not legal"
+        raise Refusal(f"{path} is no YAML: {reason}.") from None
+    except UnicodeError:  # of half a character, which no file of UTF-8 holds
+        raise Refusal(f"{path} is no YAML: it holds half a character.") from None
+    except yaml.YAMLError as error:
         place = _place(getattr(error, "problem_mark", None))
-        reason = getattr(error, "problem", None) or str(error)
-        raise Refusal(f"{path} is no YAML{place}: {' '.join(str(reason).split())}.") from None
+        reason = visible(" ".join(str(getattr(error, "problem", None) or error).split()), 200)
+        raise Refusal(f"{path} is no YAML{place}: {reason}.") from None
+
+
+def _nested(text: str) -> Iterator[tuple[yaml.Event, int]]:
+    """The events of a text, each with how deep it lies. Nothing is built, however large it would get."""
+    depth = 0
+    for event in yaml.parse(text, Loader=Base):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        yield event, depth
 
 
 def check_others(given: Any, pipeline: Path) -> None:

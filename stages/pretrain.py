@@ -62,7 +62,9 @@ def run(
         device=str(device),
         torch=torch.__version__,
     )
-    one = course.Course(generator, data, rows, settings, SEED, [images])
+    one = course.Course(
+        generator, data, rows, settings, SEED, [images], f"scales.{scale}.pretrain.learning_rate"
+    )
     with (
         Scratch(scratch, mark, every) as state,
         tqdm(total=images, unit="img", desc=out.name, mininterval=1) as bar,

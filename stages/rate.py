@@ -97,8 +97,8 @@ def run(
                 assets=assets, drafts=drafts,
             )  # fmt: skip
             found = KINDS[settings.kind].rate(rating, settings)
+            bill.write_table(out, ids.to_numpy(), found.rating, rated["lent"].to_numpy())  # or refuses it
             noted = signs.signs(settings, budget, found.log, found.rating, len(rating.validation))
-            bill.write_table(out, ids.to_numpy(), found.rating, rated["lent"].to_numpy())
             logged = [row.pop("seconds") for row in found.log]
             seconds = bill.clocked(
                 elapsed() - found.uncounted_seconds, found.score_seconds, logged[-1] if logged else 0.0

@@ -87,7 +87,7 @@ def cache(base: Repo, folder: Path) -> list[dict[str, Any]]:
     first, mended = repo.call(*verify), repo.call(*verify, "--mend")
     made = repo.call(sys.executable, "-m", "dvc", "repro", "--single-item", name)
     after = repo.call(*verify)
-    is_named = str(here) in first.stdout and object_.name in first.stdout and first.returncode == 1
+    is_named = str(here) in first.stdout and object_.name in first.stdout and first.returncode == 2
     holds = is_named and not (mended.returncode or made.returncode or after.returncode)
     figure = "named both, removed both, made again equal" if holds else (first.stdout + after.stdout)[-400:]
     holds = holds and repo.bytes_of(name) == whole
@@ -110,7 +110,7 @@ def states(base: Repo, folder: Path) -> list[dict[str, Any]]:
             )
             done = repo.call(*repo.command(name))
             is_told = (
-                done.returncode == 1
+                done.returncode == 2
                 and "is damaged: its bytes are not those that were saved; remove" in done.stderr
             )
             shutil.rmtree(state.parent)
@@ -166,10 +166,14 @@ def disks(base: Repo, folder: Path) -> list[dict[str, Any]]:
                 return [{"promise": "a full disk", "case": "all", "holds": True,
                          "figure": "not run: only root mounts disks"}]  # fmt: skip
             lines = done.stderr.strip().splitlines()
-            is_told = done.returncode == 1 and says in lines[-1] and "Traceback" not in done.stderr
+            is_told = done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
             # Of several outs the first may be there, whole.
             holds = is_told and not any(one.startswith(".") for one in left) and len(left) < len(outs)
-            figure = lines[-1] if holds else f"{lines[-3:]}, there is {left}"
+            figure = (
+                next(line[line.index("error: ") :] for line in lines if "error: " in line)
+                if holds
+                else f"{lines[-3:]}, there is {left}"
+            )
             rows.append(
                 {"promise": "a full disk", "case": f"{name}, {options}", "figure": figure, "holds": holds}
             )

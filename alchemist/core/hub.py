@@ -1,9 +1,18 @@
 """The Hugging Face hub: out of reach, its clients would try for a minute and tell of each try."""
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")  # of a repository
+_FILES = (".safetensors", ".pth", ".pt", ".bin")
+
+
+def is_name(asked: str) -> bool:
+    """Whether weights are named as a repository of the hub is, OWNER/NAME, and not as a file."""
+    return _NAME.fullmatch(asked) is not None and not asked.endswith(_FILES)
 
 
 @contextmanager

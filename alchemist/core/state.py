@@ -1,7 +1,14 @@
 """Networks' and optimisers' states as flat named tensors, for safetensors files."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether nothing in them is NaN or infinite. Waits for the device once."""
+    return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())
 
 
 def under(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

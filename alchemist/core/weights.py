@@ -6,7 +6,6 @@ Nothing stands in for weights that are not here or do not fit: whoever asks for 
 
 import logging
 import pickle
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,8 +23,6 @@ from alchemist.core import hub
 from alchemist.core.refusal import Refusal
 
 Network = TypeVar("Network", bound=nn.Module)
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")  # of a repository of the hub
-_FILES = (".safetensors", ".pth", ".pt", ".bin")
 _COUNT = "num_batches_tracked"  # of batch norms
 _ODD = (LookupError, TypeError, AttributeError)  # what foreign bytes end in too
 _GARBLED = (OSError, EOFError, RuntimeError, ValueError, SafetensorError, *_ODD)
@@ -146,7 +143,7 @@ def find(asked: str, key: str, files: list[str]) -> Weights:
     path = Path(asked).expanduser()
     if path.exists():
         return Weights(key, asked, path)
-    if not is_name(asked):
+    if not hub.is_name(asked):
         raise Refusal(f"{key} is {asked!r}, which does not exist; a path, or OWNER/NAME of the hub is legal.")
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -183,17 +180,12 @@ def here(asked: str, file: str) -> Path | None:
     if path.exists():
         found = path if path.is_file() else path / file
         return found if found.exists() else None
-    if not is_name(asked):
+    if not hub.is_name(asked):
         return None
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(asked, file)
     return Path(cached) if isinstance(cached, str) else None
-
-
-def is_name(asked: str) -> bool:
-    """Whether they are named as a repository of the hub is, OWNER/NAME, and not as a file."""
-    return _NAME.fullmatch(asked) is not None and not asked.endswith(_FILES)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from alchemist.core import finite
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import EvaluateSettings, Further, fd_name, kid_name
 from alchemist.measures import clip_score, features
@@ -16,6 +17,7 @@ from alchemist.measures.clip_score import Scorer
 from alchemist.measures.distances import Features, Moments, cmmd, frechet_distance, kernel_distance, moments
 
 Images = NDArray[np.uint8]  # (B, R, R, 3)
+ADVICE = "the weights of evaluate may be broken, or their network overflows"
 ENOUGH = 3000  # images of a category on each side, from which on its Fréchet distance is given
 
 
@@ -39,19 +41,29 @@ def measured(
     scorer: Scorer | None = None,
     captions: list[str] | None = None,
 ) -> Measured:
-    """Features and scores of images that come in batches; `captions`, for the scorer, are of all of them."""
+    """Features and scores of images that come in batches; `captions`, for the scorer, are of all of them.
+
+    Raises Refusal where some are not finite, with the images' numbers from 0.
+    """
     found: dict[Further, list[Features]] = {by.name: [] for by in networks}
     scores, count = [np.empty(0)], 0
     for images in batches:
         for by in networks:
-            found[by.name].append(features.extract(images, by, batch))
+            rows = features.extract(images, by, batch)
+            finite.check(f"features by {by.name}", rows, _numbers(count, images), ADVICE)
+            found[by.name].append(rows)
         if scorer is not None and captions is not None:
             beside = captions[count : count + len(images)]
             scores.append(clip_score.score(scorer, images, beside, batch))
+            finite.check("CLIP-Score", scores[-1], _numbers(count, images), ADVICE)
         count += len(images)
     if not count:
         raise Refusal("There are no images to take features of.")
     return Measured({name: np.concatenate(rows) for name, rows in found.items()}, np.concatenate(scores))
+
+
+def _numbers(first: int, images: Images) -> list[str]:
+    return [f"image {number}" for number in range(first, first + len(images))]
 
 
 @dataclass(frozen=True)

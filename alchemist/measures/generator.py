@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from alchemist.core import devices
+from alchemist.core import devices, finite
 from alchemist.core.settings import Settings
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.models.batch import Chance
@@ -43,11 +43,15 @@ def held_out_losses(
 ) -> NDArray[np.float64]:
     """Losses (n,) of the prompts' own pairs, float32: their mean is the NLL where they are likelihoods.
 
-    Their unit is `generator.likelihood`. The chance of a pair is (0, a hash of its id).
+    Their unit is `generator.likelihood`. The chance of a pair is (0, a hash of its id). Raises Refusal, with
+    the ids, where some are not finite.
     """
     device, losses = devices.of(generator), []
     for start in range(0, len(rows), batch):
         chosen = rows.numbers[start : start + batch]
         with devices.passes(device):
             losses.append(generator.losses(data.batch(chosen).to(device), Chance(0, data.positions(chosen))))
-    return devices.host(torch.cat(losses).double())
+    found: NDArray[np.float64] = devices.host(torch.cat(losses).double())
+    ids = data.rows["id"].iloc[rows.numbers].tolist()
+    finite.check("held-out loss", found, ids, "a smaller train.learning_rate may help")
+    return found

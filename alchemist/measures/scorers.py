@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from alchemist.core import devices, files, hub, stateless, weights
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import LIT, ScorerSettings
+from alchemist.core.state import all_finite
 from alchemist.measures.clip_score import Scorer, of_captions, of_images, trunk
 from alchemist.measures.features import lite0
 
@@ -82,7 +83,7 @@ def fit_lit(
         ],
         betas=(0.9, 0.98),
     )
-    own = torch.arange(batch, device=device)
+    own, losses = torch.arange(batch, device=device), list[Tensor]()
     for step in range(settings.steps):
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings.steps)
@@ -93,11 +94,19 @@ def fit_lit(
         same = (of[rows][:, None] == of[rows]).fill_diagonal_(False)
         logits = (logit_scale.exp() * a @ b.T).masked_fill(same, -1e4)
         loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        losses.append(loss.detach())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         with torch.no_grad():
             logit_scale.clamp_(0, math.log(100))
+    held = devices.host(torch.isfinite(torch.stack(losses)))
+    if not held.all() or not all_finite([*projections, logit_scale]):
+        where = f"from step {int(held.argmin()) + 1} on" if not held.all() else "after its last step"
+        raise Refusal(
+            f"the scorer's fit is not finite {where}; scorer.learning_rate is {settings.learning_rate}, try "
+            "a smaller one."
+        )
     return scorer
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from alchemist.core import finite
 from alchemist.pools import store
 
+ADVICE = "the network's weights may be broken"
 Floats = NDArray[np.float32]
 Pictures = NDArray[np.uint8]
 
@@ -32,13 +34,16 @@ def write(
     """Writes what `by` makes of the pictures of rows (with `store.PLACE`) of an index to the file `out`.
 
     `by`: (n, R, R, 3) to (n, d), for `batch` pictures at most. The file is float16 (N, d) in the order of
-    the rows. Streamed: 2 d bytes a pair on disk, none in memory.
+    the rows. Streamed: 2 d bytes a pair on disk, none in memory. Raises Refusal, with ids, where a feature is
+    not finite.
     """
     with out.open("wb") as file:
         for start in range(0, len(rows), batch):
             images = store.images(folder, rows.iloc[start : start + batch])
             # Normalised, so that no value is out of float16's reach.
-            vectors = unit(by(images)).astype(np.float16)
+            found = by(images)
+            finite.check("features", found, rows["id"].iloc[start : start + batch].tolist(), ADVICE)
+            vectors = unit(found).astype(np.float16)
             if start == 0:
                 header = {
                     "descr": np.lib.format.dtype_to_descr(vectors.dtype),

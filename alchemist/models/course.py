@@ -35,6 +35,7 @@ class Course:
     settings: TrainSettings
     seed: int
     stops: list[int]
+    rate_key: str = "train.learning_rate"  # of its settings
 
     def train(
         self, state: Scratch, out: Path, facts: dict[str, Any], tick: Callable[[int, str], object]
@@ -56,8 +57,9 @@ class Course:
             tick(images, words)
 
         log = training.train(
-            self.generator, self.data, self.rows, self.settings, self.seed, self.stops, state, at_stop, told
-        )
+            self.generator, self.data, self.rows, self.settings, self.seed, self.stops, state, at_stop, told,
+            self.rate_key,
+        )  # fmt: skip
         with files.whole_folder(out) as folder:
             for images in self.stops:
                 (folder / checkpoint(images)).write_bytes((state.folder / checkpoint(images)).read_bytes())

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from alchemist.core import files, stateless
+from alchemist.core import files, finite, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.models.batch import Batch, CaptionStates, Text
 
@@ -183,14 +183,21 @@ class Writer:
     def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES, **facts: object) -> None:
         self.folder, self.bytes, self.facts = folder, shard_bytes, facts
         self._waiting: dict[str, list[NDArray[Any]]] = {}
-        self._count = self._shards = self._size = 0
+        self._count = self._shards = self._size = self._appended = 0
 
     def __enter__(self) -> "Writer":
         return self
 
     def append(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """The next pairs' named arrays (B, …), B the same for all."""
+        """The next pairs' named arrays (B, …), B the same for all. Raises Refusal where some are not finite,
+        with the ids that `rows` was given before."""
         count = len(next(iter(arrays.values())))
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                ids = pd.read_parquet(self.folder / "rows.parquet", columns=["id"])["id"]
+                here = ids.iloc[self._appended : self._appended + count].tolist()
+                finite.check(name, array, here, "the codec's weights may be broken, or overflow 16 bits")
+        self._appended += count
         if not self._size:
             widest = max(array[:1].nbytes for array in arrays.values())
             self._size = max(1, min(MOST_ROWS, self.bytes // widest))
@@ -206,6 +213,11 @@ class Writer:
         captions and guidance use."""
         lengths, shards, part, waiting = [0], [0], list[CaptionStates](), 0
         for one, vector in states:
+            if not np.isfinite(one).all() or (vector is not None and not np.isfinite(vector).all()):
+                raise Refusal(
+                    f"the states of caption {len(lengths)} of those encoded are not finite; the weights of "
+                    "the text encoder may be broken, or overflow 16 bits."
+                )
             part.append((one, vector))
             lengths.append(len(one))
             waiting += one.nbytes

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from alchemist.core import devices, stateless
+from alchemist.core import devices, finite, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
-from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
+from alchemist.core.state import all_finite, load_optimiser, optimiser_tensors, over, under
 from alchemist.models.batch import Batch, Chance, chunks
 from alchemist.models.encoded import Encoded, PoolRows, PretrainingRows, Rows, ValidationRows
 from alchemist.models.family import Generator
@@ -161,16 +161,27 @@ class Average(Generic[M]):
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
-def descend(model: nn.Module, adam: torch.optim.Optimizer, losses: Iterable[Tensor], clip: float) -> None:
+def descend(model: nn.Module, adam: torch.optim.Optimizer, losses: Iterable[Tensor], clip: float) -> Tensor:
     """One step on the sum of `losses`, its gradient clipped to a global norm of at most `clip`.
 
-    Each goes back before the next is asked for, so that the graph of one alone is held.
+    Gives the norm before that. Each goes back before the next is asked for, so that the graph of one alone is
+    held.
     """
     adam.zero_grad(set_to_none=True)
     for loss in losses:
         loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
     adam.step()
+    return norm
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What a step leaves on the device: its mean loss, the losses (B,) of its pairs, its gradient's norm."""
+
+    loss: Tensor
+    losses: Tensor
+    norm: Tensor
 
 
 def step(
@@ -180,23 +191,23 @@ def step(
     chance: Chance,
     settings: TrainSettings,
     device: torch.device,
-) -> Tensor:
-    """One step on the mean loss of a batch, in chunks of `settings.chunk`; gives that loss, detached.
-
-    It does not wait for the device.
-    """
+) -> Stepped:
+    """One step on the mean loss of a batch, in chunks of `settings.chunk`. It does not wait for a device."""
     parts: list[Tensor] = []
+    each: list[Tensor] = []
 
     def losses() -> Iterator[Tensor]:
         for rows in chunks(len(batch), settings.chunk):
             pairs = batch[rows]
             with devices.autocast(settings.precision, device):
-                loss = generator.losses(pairs, chance[rows]).mean() * (len(pairs) / len(batch))
+                found = generator.losses(pairs, chance[rows])
+                loss = found.mean() * (len(pairs) / len(batch))
+            each.append(found.detach())
             parts.append(loss.detach())
             yield loss
 
-    descend(generator, adam, losses(), settings.clip)
-    return torch.stack(parts).sum()
+    norm = descend(generator, adam, losses(), settings.clip)
+    return Stepped(torch.stack(parts).sum(), torch.cat(each), norm.detach())
 
 
 def train(
@@ -209,13 +220,15 @@ def train(
     scratch: Scratch,
     at_stop: Callable[[int, Generator], None],
     tick: Callable[[int, str], object],
+    rate_key: str = "train.learning_rate",
 ) -> list[dict[str, float]]:
     """Trains on `rows` until the last of `stops` (images seen), in place; returns the log.
 
     At every stop `at_stop` gets the images seen and the averaged model; a stop that was reached
     before a kill is not told again. `tick` hears of every step's images, and of the loss in words. A row
     of the log has images, epochs, loss (mean since the row before), rate, and seconds of all tries.
-    Raises Refusal where the loss is not finite.
+    Raises Refusal where a loss, a gradient or a weight is not finite, before anything of it is kept;
+    `rate_key` is the key of the rate.
     """
     device = devices.of(generator)
     average = Average(generator, settings.ema_images)
@@ -232,6 +245,7 @@ def train(
         put_back(average.model, under(tensors, "average"))
         load_optimiser(adam, tensors, "adam")
         losses += tensors.get("losses", torch.empty(0)).to(device).unbind()
+    recent: list[Stepped] = []  # of this try
     words = ""
     elapsed = devices.clock(device)
     while seen < stops[-1]:
@@ -242,16 +256,18 @@ def train(
         chance = Chance.run(seed, seen, settings.batch, training=True)
         for group in adam.param_groups:
             group["lr"] = learning_rate(settings, seen)
-        losses.append(step(generator, adam, batch, chance, settings, device))
+        recent.append(step(generator, adam, batch, chance, settings, device))
         seen += settings.batch
         average.update(generator, seen, settings.batch)
 
         # --- what a person sees, and what a kill leaves
         saves = seen in stops or scratch.due()
-        if saves or len(losses) == LOG_EVERY_STEPS:
-            _check_finite(losses, settings, seen)
-        if seen in stops or len(losses) == LOG_EVERY_STEPS:
-            mean = float(torch.stack(losses).mean())
+        advice = f"{rate_key} is {settings.learning_rate}, try a smaller one"
+        is_row = seen in stops or len(losses) + len(recent) == LOG_EVERY_STEPS
+        if saves or is_row:
+            _check_finite(recent, data, rows, settings, seed, seen, advice)
+        if is_row:
+            mean = float(torch.stack([*losses, *(one.loss for one in recent)]).mean())
             log.append(
                 {
                     "images": seen,
@@ -263,27 +279,60 @@ def train(
             )
             words = f"loss {mean:.3f}"
             losses.clear()
+            recent.clear()
         tick(settings.batch, words)
+        if saves:
+            held = [*losses, *(one.loss for one in recent)]
+            state = {
+                **over(moved(generator), "model"),
+                **over(moved(average.model), "average"),
+                **optimiser_tensors(adam, "adam"),
+                **({"losses": torch.stack(held)} if held else {}),
+            }
+            if not all_finite(state.values()):
+                raise Refusal(f"the weights are not finite after {seen} images; {advice}.")
         if seen in stops:
             at_stop(seen, average.model)
         if saves and seen < stops[-1]:
-            scratch.save(
-                {
-                    **over(moved(generator), "model"),
-                    **over(moved(average.model), "average"),
-                    **optimiser_tensors(adam, "adam"),
-                    **({"losses": torch.stack(losses)} if losses else {}),
-                },
-                {"images": seen, "log": log, "seconds": before + elapsed()},
-            )
+            scratch.save(state, {"images": seen, "log": log, "seconds": before + elapsed()})
     return log
 
 
-def _check_finite(losses: list[Tensor], settings: TrainSettings, seen: int) -> None:
+def _check_finite(
+    recent: list[Stepped],
+    data: Encoded,
+    rows: Rows,
+    settings: TrainSettings,
+    seed: int,
+    seen: int,
+    advice: str,
+) -> None:
     """Asked now and then, since every question waits for the device; still tells the first bad step."""
-    if losses and not (finite := torch.isfinite(torch.stack(losses))).all():
-        good = seen - (len(losses) - int(finite.int().argmin())) * settings.batch
-        raise Refusal(diverged("the learning rate", settings.learning_rate, good))
+    held = torch.isfinite(torch.stack([torch.stack([one.loss, one.norm]) for one in recent])).all(dim=1)
+    if held.all():
+        return
+    number = int(held.int().argmin())
+    first = seen - (len(recent) - number) * settings.batch
+    chosen = data.rows["id"].iloc[numbers_at(rows, seed, first, settings.batch)].tolist()
+    raise Refusal(
+        not_finite(
+            first // settings.batch, devices.host(recent[number].losses), chosen, "loss", "gradient", advice
+        )
+    )
+
+
+def not_finite(
+    step: int, values: NDArray[np.floating], ids: list[str], what: str, other: str, advice: str
+) -> str:
+    """The sentence for a step, counted from 0: the pairs, of `ids` (B,), whose `what` (B,) is no number.
+
+    Where all are finite it is `other` that is not, which is of the batch as a whole.
+    """
+    bad = [one for one, fine in zip(ids, finite.finite(values), strict=True) if not fine]
+    images = f"step {step + 1} (images {step * len(ids) + 1} to {(step + 1) * len(ids)})"
+    if not bad:
+        return f"the {other} of {images} is not finite; its pairs are {finite.some(ids)}; {advice}."
+    return f"the {what} of {images} is not finite for {finite.some(bad)}; {advice}."
 
 
 @torch.no_grad()
@@ -295,8 +344,3 @@ def forward_flops(losses: Callable[[Batch, Chance], object], pairs: Batch, train
     with FlopCounterMode(display=False) as counter:
         losses(pairs, Chance.run(0, 0, len(pairs), training))
     return float(counter.get_total_flops()) / len(pairs)
-
-
-def diverged(key: str, rate: float, images: int) -> str:
-    """The sentence for a loss that is no number any more."""
-    return f"The loss is not finite after {images} images; {key} is {rate}, try a smaller one."

@@ -10,6 +10,7 @@ from alchemist.core.settings.grid import GridSettings
 from alchemist.core.settings.pool import UserPool
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.selection import SelectionSettings
+from alchemist.core.shown import shown
 from alchemist.params import sizes
 from alchemist.params.adapted import check_adapted
 from alchemist.params.families import check_families, models_named, rater_lists
@@ -65,10 +66,12 @@ def _pools(params: Params) -> None:
             key = f"pools.{name}.splits.{keys.get(split, split)}.pool"
             _named(key, other, {k: v for k, v in legal_names.items() if k != name})
             if list(others.values()).count(other) > 1:
-                raise Refusal(f"{key} is {other!r}, which is another split too; each should be another pool.")
+                raise Refusal(
+                    f"{key} is {shown(other)}, which is another split too; each should be another pool."
+                )
             if name in _below(other, legal_names):
                 raise Refusal(
-                    f"{key} is {other!r}, whose own splits lead back to {name}; no circle is legal."
+                    f"{key} is {shown(other)}, whose own splits lead back to {name}; no circle is legal."
                 )
 
 
@@ -139,8 +142,11 @@ def _contrasts(params: Params) -> None:
             "statistics.primary is null, but statistics.secondary asks for intervals; name a block of "
             "contrasts."
         )
-    if len(set(params.statistics.secondary)) < len(params.statistics.secondary):
-        raise Refusal("statistics.secondary holds a contrast twice; each name should stand there once.")
+    twice = [name for name in params.statistics.secondary if params.statistics.secondary.count(name) > 1]
+    if twice:
+        raise Refusal(
+            f"statistics.secondary holds {shown(twice[0])} twice; each name should stand there once."
+        )
     for name, contrast in params.contrasts.items():
         _named(f"contrasts.{name}.arm", contrast.arm, params.selections)
         _named(f"contrasts.{name}.against", contrast.against, {**params.selections, "full": None})
@@ -155,7 +161,7 @@ def _contrasts(params: Params) -> None:
             whole = side == "against" and arm == "full" and model in grid.whole()
             if not whole and (arm, contrast.ratio, model) not in grid.runs():
                 raise Refusal(
-                    f"contrasts.{name}.{side} is {arm!r}; the grid has no cell {arm} at ratio "
+                    f"contrasts.{name}.{side} is {shown(arm)}; the grid has no cell {arm} at ratio "
                     f"{contrast.ratio} for model {model}, so {key} cannot ask for it."
                 )
         if contrast.metric == "nll" and not params.models[model].has_likelihood:
@@ -164,11 +170,11 @@ def _contrasts(params: Params) -> None:
                 f"{params.models[model].family}, which has no likelihood, so {key} cannot ask for it."
             )
         if contrast.arm == contrast.against:
-            raise Refusal(f"contrasts.{name}.against is {contrast.against!r}; it should be another arm.")
+            raise Refusal(f"contrasts.{name}.against is {shown(contrast.against)}; it should be another arm.")
         if len(grid.seeds) < 2:
             raise Refusal(
-                f"grid.seeds is {list(grid.seeds)}; {key} asks for the interval of {name}, which needs at "
-                "least two seeds."
+                f"grid.seeds is {shown(grid.seeds)}; {key} asks for the interval of {name}, which "
+                "needs at least two seeds."
             )
 
 

@@ -1,7 +1,10 @@
 """What must fit together in a grid of one family of models, or of several."""
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings import legal
 from alchemist.core.settings.grid import GridSettings
+from alchemist.core.settings.model import families
+from alchemist.core.shown import shown
 from alchemist.params.whole import Params
 from alchemist.raters.table import LISTS
 
@@ -14,8 +17,7 @@ def models_named(params: Params) -> list[tuple[str, str, str | None]]:
     uses += [("grid.transfer.models", name, None) for name in grid.transfer.models]
     for family, other in grid.others.items():
         where = f"grid.others.{family}"
-        if other.raters or other.models:
-            uses += [(f"{where}.proxy", other.proxy, family), (f"{where}.rater", other.rater, family)]
+        uses += [(f"{where}.proxy", other.proxy, family), (f"{where}.rater", other.rater, family)]
         uses += [(f"{where}.models", name, family) for name in other.models]
     return uses
 
@@ -29,6 +31,12 @@ def rater_lists(grid: GridSettings) -> dict[str, tuple[str, ...]]:
 def check_families(params: Params) -> None:
     """Models and raters stand in the lists of their families. Raises Refusal with the first mistake."""
     grid, first = params.grid, params.roles.proxy
+    for name in grid.families:
+        if name not in families():
+            raise Refusal(legal.wrong_value("grid.families", name, families()))
+    for name in grid.others:
+        if name not in families():
+            raise Refusal(legal.wrong_key(f"grid.others.{name}", name, families()))
     own = params.models[first].family
     for key, name, family in models_named(params):
         if (found := params.models[name].family) != (family or own):
@@ -65,7 +73,7 @@ def _in_use(params: Params, own: str) -> None:
         used = [*names, *raters[family]]
         if used and family not in grid.families:
             raise Refusal(
-                f"grid.families is [{', '.join(grid.families)}]; it should hold {family} too, because the "
+                f"grid.families is {shown(grid.families)}; it should hold {family} too, because the "
                 f"grid has {used[0]} of that family."
             )
         if names and family not in params.scales[params.scale].sample:

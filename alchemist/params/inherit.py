@@ -9,6 +9,7 @@ from typing import Any
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import BASE, legal
+from alchemist.core.shown import shown
 
 # The tables of named blocks, with the key that says of what class a block is, where there are many.
 TABLES = {
@@ -49,16 +50,18 @@ def _add(out: dict[Any, Any], key: str, table: dict[Any, Any], name: Any, above:
         return
     base, where = block[BASE], f"{key}.{name}.{BASE}"
     others = [other for other in table if other not in resting]
-    if base in resting or not others:
-        raise Refusal(f"{where} is {base!r}; it should be a block of {key} that does not rest on {name}.")
+    if (isinstance(base, str) and base in resting) or not others:
+        raise Refusal(
+            f"{where} is {shown(base)}; it should be a block of {key} that does not rest on {name}."
+        )
     if base not in others:
         raise Refusal(legal.wrong_value(where, base, others))
     _add(out, key, table, base, resting)
     own, below, tag = {k: v for k, v in block.items() if k != BASE}, out[base], TABLES[key]
     if tag in own and isinstance(below, dict) and own[tag] != below.get(tag):
         raise Refusal(
-            f"{key}.{name}.{tag} is {own[tag]!r}; its base {base} has {below.get(tag)!r}, and it should be "
-            "left out or the same."
+            f"{key}.{name}.{tag} is {shown(own[tag])}; its base {base} has "
+            f"{shown(below.get(tag))}, and it should be left out or the same."
         )
     out[name] = copy.deepcopy(_over(own, below))  # no part of it is its base's own
 

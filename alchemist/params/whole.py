@@ -16,12 +16,13 @@ from alchemist.core.settings.pool import PoolSettings
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.scale import ScaleSettings, scale_settings
 from alchemist.core.settings.selection import SelectionSettings
-from alchemist.params.inherit import inherited
+from alchemist.core.shown import shown
+from alchemist.params.inherit import TABLES, inherited
 from alchemist.pools.read import pool_settings
 from alchemist.pruning.samplers import selection_settings
 from alchemist.raters.table import rater_settings
 
-NAME = re.compile(r"(?!full$)[A-Za-z0-9_]+")  # DVC splits keys at dots and joins cell names by hyphens
+NAME = re.compile(r"(?!full$)[A-Za-z0-9_]{1,100}")  # DVC splits keys at dots and joins cell names by hyphens
 
 
 class Params(Settings):
@@ -53,13 +54,15 @@ def read(params: Any) -> Params:
     """Every block by its class. Raises Refusal with the first mistake."""
     names = list(Params.model_fields)
     if not isinstance(params, dict):
-        raise Refusal(f"params.yaml holds {params!r}; it should hold the keys {', '.join(names)}.")
+        raise Refusal(f"params.yaml holds {shown(params)}; it should hold the keys {', '.join(names)}.")
     for key in params:
         if key not in names:
-            raise Refusal(legal.wrong_key(key, key, names))
+            raise Refusal(legal.wrong_key(str(key), key, names))
     for key in names:
         if key not in params:
             raise Refusal(f"{key} is missing; params.yaml needs the keys {', '.join(names)}.")
+    for key in TABLES:
+        _check_names(params, key)
     params = inherited(params)
     return Params.model_construct(
         pool=params["pool"],
@@ -79,13 +82,16 @@ def read(params: Any) -> Params:
     )
 
 
-def _blocks(params: dict[str, Any], key: str) -> list[tuple[str, Any]]:
+def _check_names(params: dict[str, Any], key: str) -> None:
     if not isinstance(params[key], dict) or not params[key]:
-        raise Refusal(f"{key} is {params[key]!r}; it should hold at least one named block.")
+        raise Refusal(f"{key} is {shown(params[key])}; it should hold at least one named block.")
     for name in params[key]:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise Refusal(
-                f"{key} has a block named {name!r}; legal names hold letters, digits and underscores, and "
-                "are not full, which names the full data's cells."
+                f"{key} has a block named {shown(name)}; legal names hold letters, digits and "
+                "underscores, at most 100, and are not full, which names the full data's cells."
             )
+
+
+def _blocks(params: dict[str, Any], key: str) -> list[tuple[str, Any]]:
     return list(params[key].items())

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import cast
 
+from alchemist.core import hub
 from alchemist.core import weights as published
 from alchemist.core.settings import Settings
 from alchemist.core.settings.evaluation import LIT
@@ -79,7 +80,7 @@ def _absent(where: str, weights: str, file: str, terms: dict[str, str]) -> list[
     if published.here(weights, file) is not None:
         return []
     what = f"{where}.weights is {weights!r}"
-    if published.is_name(weights):
+    if hub.is_name(weights):
         what += f", a repository of the hub whose {file} is not in the cache of this machine"
     else:
         what += ", which does not exist"
@@ -96,7 +97,7 @@ def _downloads(params: Params) -> list[str]:
         weights = getattr(settings.weights, name)
         if weights is not None and Path(weights).expanduser().exists():
             continue
-        if weights is None or published.is_name(weights):
+        if weights is None or hub.is_name(weights):
             of = "those of its release" if weights is None else repr(weights)
             found.append(f"{where}.weights.{name}: {of} are downloaded unless they were before.")
         else:

@@ -45,6 +45,10 @@ class HuggingFacePool(UserPool):
     columns: ColumnsSettings = Field(default=ColumnsSettings(), description="names of the columns")
     keep: tuple[str, ...] = Field(default=(), description="columns of numbers or text that are kept beside")
 
+    def on_hub(self) -> bool:
+        """See UserPool.on_hub."""
+        return _HUB_NAME.fullmatch(self.path) is not None
+
 
 BLOCK = HuggingFacePool
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alchemist.core import finite
 from alchemist.core.refusal import Refusal
 from alchemist.core.stateless import id_uniforms
 
@@ -95,10 +96,7 @@ def checked(table: "pd.DataFrame", seed: int) -> Rated:
             first = ids[int(twice.argmax())]
             raise Refusal(f"id {first!r} is in the rating table twice; ids should be unique.")
     rating = table["rating"].to_numpy(dtype=np.float64)
-    broken = ~np.isfinite(rating)
-    if broken.any():
-        row = int(broken.argmax())
-        raise Refusal(f"the rating of id {ids[row]!r} is {rating[row]}; ratings should be finite numbers.")
+    finite.check("rating", rating, ids, "ratings should be finite numbers")
     return Rated(table["id"].reset_index(drop=True), rating, seed)
 
 

@@ -6,15 +6,17 @@ from typing import Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from alchemist.core import files, tables
+from alchemist.core import files, finite, tables
 
 
 def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike, lent: ArrayLike) -> None:
-    """The table id, rating, lent of N pairs, by id; higher is kept first.
+    """The table id, rating, lent of N pairs, by id; higher is kept first. Raises Refusal for one that is no
+    number, with its id.
 
     `lent`: a person's own pair that a share put in another split than pool, so that no cell trains on it.
     """
     table = pd.DataFrame({"id": ids, "rating": ratings, "lent": lent})
+    finite.check("rating", table["rating"].to_numpy(), table["id"].array, "another rater is legal")
     tables.write(out, table.sort_values("id", kind="stable").reset_index(drop=True))
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from alchemist.core import stateless
+from alchemist.core import finite, stateless
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.measures import clip_score
 from alchemist.pools import store
@@ -65,6 +65,7 @@ def cosines(
         if len(judge.embedded) > CAPTIONS:
             judge.embedded.clear()  # else it would keep every caption of the pool
         scores = clip_score.score(judge, store.images(pool, part), list(part["caption"]), batch)
+        finite.check("CLIP-Score", scores, part["id"].tolist(), "the scorer's weights may be broken")
         found.append(scores / judge.scale)
         tick(len(part))
     return np.concatenate(found)

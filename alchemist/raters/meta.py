@@ -1,14 +1,16 @@
 """The run that trains a rater: a schedule of u, batches of both splits, a log, resumption."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from alchemist.core import devices, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.budget import RateSettings
+from alchemist.core.state import all_finite
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Rows
-from alchemist.models.training import diverged, dropped_captions, numbers_at
+from alchemist.models.training import dropped_captions, not_finite, numbers_at
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater
 from alchemist.raters.proxy import Plain
@@ -104,7 +106,7 @@ def meta_train(run: Plain, settings: MetaRater, rater: Rater) -> list[dict[str, 
     losses, the effective sample size of the weights as a share of the batch, the standard deviation of
     B W over the batch (which is 1 on average), the gate, mean and standard deviation of the credits, what
     they were divided by for the rater's step, and how weights and credits correlate with the proxy's loss.
-    Raises Refusal where a loss is not finite.
+    Raises Refusal where a loss, a credit, a gradient or a weight is not finite, with the ids of its pairs.
     """
     budget, scratch = run.budget, run.scratch
     state = start(run.proxy(run.seed), rater, settings, budget)
@@ -126,10 +128,10 @@ def meta_train(run: Plain, settings: MetaRater, rater: Rater) -> list[dict[str, 
         losses = reference_step(state, step, torch.full((size,), 1 / size, device=device), budget)
         if number == warmup - 1:
             take_over(state)
-        _check_finite(budget, number + 1, losses)
+        _check_finite(run, number, [("loss", "pool", losses)], state.taken_norms())
         run.trained(size, f"warm-up, train {float(losses.mean()):.3f}")
         if scratch.due():
-            scratch.save(state.tensors(), {"step": number + 1, "log": log, "seconds": before + elapsed()})
+            _save(run, state, number + 1, log, before + elapsed())
 
     # --- windows of steps: one of the rater, K of the proxy
     width = settings.unroll_steps or 1
@@ -142,11 +144,15 @@ def meta_train(run: Plain, settings: MetaRater, rater: Rater) -> list[dict[str, 
                 row = {"images": n * size + size, "seconds": before + elapsed(), "upper_weight": step.upper}
                 log.append(row | figures_of(outcome))
         done, last = number + len(window), outcomes[-1]
-        _check_finite(budget, done, *(x for o in outcomes for x in (o.validation, o.train, o.credit)))
+        norms = state.taken_norms()
+        for n, outcome in enumerate(outcomes, number):
+            found = [("loss", "validation", outcome.validation), ("loss", "pool", outcome.train)]
+            found.append(("credit", "pool", outcome.credit))
+            _check_finite(run, n, found, norms if n == done - 1 else {})
         words = f"val {float(last.validation.mean()):.3f}, train {float(last.train.mean()):.3f}"
         run.trained(len(window) * size, words)
         if scratch.due():
-            scratch.save(state.tensors(), {"step": done, "log": log, "seconds": before + elapsed()})
+            _save(run, state, done, log, before + elapsed())
     return log
 
 
@@ -162,7 +168,40 @@ def _set_rates(state: MetaState, budget: RateSettings, number: int) -> None:
             group["lr"] = peak * warmth
 
 
-def _check_finite(budget: RateSettings, done: int, *figures: Tensor) -> None:
-    if not torch.isfinite(torch.cat(figures)).all():
-        images = done * budget.batch
-        raise Refusal(diverged("rate.proxy_learning_rate", budget.proxy_learning_rate, images))
+def _check_finite(
+    run: Plain, number: int, found: list[tuple[str, str, Tensor]], norms: dict[str, Tensor]
+) -> None:
+    """Figures (B,) of step `number`, by what they are and the split of their pairs, and gradients' norms."""
+    held = [torch.isfinite(values).all() for values in (*(values for *_, values in found), *norms.values())]
+    if torch.stack(held).all():
+        return
+    budget, size = run.budget, run.budget.batch
+
+    def ids(split: str) -> list[str]:
+        rows: Rows = run.pool if split == "pool" else run.validation
+        numbers = numbers_at(rows, stateless.key(split, run.seed), number * size, size)
+        chosen: list[str] = run.data.rows["id"].iloc[numbers].tolist()
+        return chosen
+
+    def advice(of: str, rate: float) -> str:
+        return f"rate.{of}_learning_rate is {rate}, try a smaller one"
+
+    of_proxy = advice("proxy", budget.proxy_learning_rate)
+    for what, split, values in found:
+        if not torch.isfinite(values).all():
+            raise Refusal(not_finite(number, devices.host(values), ids(split), what, what, of_proxy))
+    first = next(name for name, norm in norms.items() if not torch.isfinite(norm))
+    told = advice("rater", budget.rater_learning_rate) if first == "rater" else of_proxy
+    raise Refusal(not_finite(number, np.zeros(size), ids("pool"), "loss", f"gradient of the {first}", told))
+
+
+def _save(run: Plain, state: MetaState, done: int, log: list[dict[str, float]], seconds: float) -> None:
+    """A state that a killed run goes on from: never one with a NaN in it."""
+    tensors, budget = state.tensors(), run.budget
+    if not all_finite(tensors.values()):
+        raise Refusal(
+            f"the weights are not finite after {done * budget.batch} images; rate.proxy_learning_rate is "
+            f"{budget.proxy_learning_rate} and rate.rater_learning_rate {budget.rater_learning_rate}, try "
+            "smaller ones."
+        )
+    run.scratch.save(tensors, {"step": done, "log": log, "seconds": seconds})

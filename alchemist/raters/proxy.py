@@ -79,8 +79,9 @@ def trained(
     budget, proxy = run.budget, run.proxy(run.seed)
     stops = sorted({stop_at(budget, share) for share in (*shares, 1.0)})
     log = train(
-        proxy, run.data, rows, train_settings(budget), run.seed, stops, run.scratch, at_stop, run.trained
-    )
+        proxy, run.data, rows, train_settings(budget), run.seed, stops, run.scratch, at_stop, run.trained,
+        rate_key="rate.proxy_learning_rate",
+    )  # fmt: skip
     # A backward pass costs twice a forward pass.
     return proxy, log, 3 * pass_flops(run, proxy, budget.batch, training=True, chunk=budget.chunk) * stops[-1]
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alchemist.core import devices, stateless
+from alchemist.core import devices, finite, stateless
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, PoolRows, Rows
 from alchemist.models.family import Generator, Tick
@@ -92,7 +92,8 @@ def rate_pool(
     def of(pairs: Batch, chance: Chance) -> Tensor:
         return ratings(rater, rater.features(pairs, chance), beside, settings)
 
-    return _doubles(over_rows(of, data, rows.numbers, batch, devices.of(rater), tick))
+    found = over_rows(of, data, rows.numbers, batch, devices.of(rater), tick)
+    return _doubles(found, "rating", data, rows, "rate.rater_learning_rate")
 
 
 # ------------------------------------------------------------------------------ by a proxy
@@ -100,7 +101,8 @@ def rate_pool(
 
 def pool_losses(proxy: Generator, data: Encoded, rows: Rows, batch: int, tick: Tick) -> Floats:
     """Losses (N,) of rows, float32 products, in the family's own unit."""
-    return _doubles(over_rows(proxy.losses, data, rows.numbers, batch, devices.of(proxy), tick))
+    found = over_rows(proxy.losses, data, rows.numbers, batch, devices.of(proxy), tick)
+    return _doubles(found, "loss", data, rows)
 
 
 def caption_losses(
@@ -115,7 +117,8 @@ def caption_losses(
     device = devices.of(proxy)
     given = over_rows(proxy.losses, data, rows.numbers, batch, device, tick)
     empty = over_rows(proxy.losses, data, rows.numbers, batch, device, tick, uncaptioned=True)
-    return _doubles(given), _doubles(empty)
+    without = _doubles(empty, "loss without a caption", data, rows)
+    return _doubles(given, "loss", data, rows), without
 
 
 def error_norms(proxy: Generator, data: Encoded, rows: Rows, batch: int, tick: Tick) -> Floats:
@@ -123,8 +126,15 @@ def error_norms(proxy: Generator, data: Encoded, rows: Rows, batch: int, tick: T
 
     Float32 products. Paul et al. average several early checkpoints; the caller does.
     """
-    return _doubles(over_rows(proxy.error_norms, data, rows.numbers, batch, devices.of(proxy), tick))
+    found = over_rows(proxy.error_norms, data, rows.numbers, batch, devices.of(proxy), tick)
+    return _doubles(found, "error norm", data, rows)
 
 
-def _doubles(parts: list[Tensor]) -> Floats:
-    return devices.host(torch.cat(parts).double())
+def _doubles(
+    parts: list[Tensor], what: str, data: Encoded, rows: Rows, key: str = "rate.proxy_learning_rate"
+) -> Floats:
+    """Figures (N,) of rows. Raises Refusal, with their ids, where some are not finite."""
+    values: Floats = devices.host(torch.cat(parts).double())
+    if not np.isfinite(values).all():  # ids of a whole pool are not asked for else
+        finite.check(what, values, data.rows["id"].iloc[rows.numbers].tolist(), f"a smaller {key} may help")
+    return values

@@ -10,7 +10,7 @@ sample helps. One rater step uses them, ascending sum_i W_i stopgrad(c_i). The r
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import torch
@@ -78,6 +78,17 @@ class MetaState:
     scale: credit.Scale
     reference: Generator | None = None
     reference_adam: torch.optim.Optimizer | None = None
+    norms: dict[str, Tensor] = field(default_factory=dict)  # of gradients by network, until looked at
+
+    def watch(self, network: str, norm: Tensor) -> None:
+        """Keeps the norm of a gradient; one that is not finite stays, without waiting for the device."""
+        before = self.norms.get(network)
+        self.norms[network] = norm if before is None else torch.maximum(before, norm)
+
+    def taken_norms(self) -> dict[str, Tensor]:
+        """Those that were kept, and none is any more."""
+        taken, self.norms = self.norms, {}
+        return taken
 
     @property
     def device(self) -> torch.device:
@@ -152,12 +163,13 @@ def proxy_step(state: MetaState, step: Step, shares: Tensor, budget: RateSetting
     count, weights = len(step.validation), pair_weights(shares, step.upper, len(step.validation))
     if step.upper < 1:
         both = Passes(state.proxy, step.validation.join(step.train), step.proxy_chance, budget)
-        descend(state.proxy, state.proxy_adam, both.weighted(weights), budget.clip)
+        state.watch("proxy", descend(state.proxy, state.proxy_adam, both.weighted(weights), budget.clip))
         return both.found[:count], both.found[count:]
     # Train losses carry a graph only where it is needed.
     train = Passes(state.proxy, step.train, step.train_chance, budget).forward()
     validation = Passes(state.proxy, step.validation, step.validation_chance, budget)
-    descend(state.proxy, state.proxy_adam, validation.weighted(weights[:count]), budget.clip)
+    losses = validation.weighted(weights[:count])
+    state.watch("proxy", descend(state.proxy, state.proxy_adam, losses, budget.clip))
     return validation.found, train
 
 
@@ -171,7 +183,7 @@ def proxy_step_from(state: MetaState, step: Step, slope: credit.Parameters, budg
     for name, parameter in trainable(state.proxy).items():
         share = (1 - step.upper) * slope[name]
         parameter.grad = share if parameter.grad is None else parameter.grad + share
-    nn.utils.clip_grad_norm_(state.proxy.parameters(), budget.clip)
+    state.watch("proxy", nn.utils.clip_grad_norm_(state.proxy.parameters(), budget.clip))
     state.proxy_adam.step()
     return validation.found
 
@@ -184,7 +196,8 @@ def reference_step(state: MetaState, step: Step, shares: Tensor, budget: RateSet
     assert state.reference is not None
     assert state.reference_adam is not None
     train = Passes(state.reference, step.train, step.train_chance, budget)
-    descend(state.reference, state.reference_adam, train.weighted(shares.detach()), budget.clip)
+    losses = train.weighted(shares.detach())
+    state.watch("reference", descend(state.reference, state.reference_adam, losses, budget.clip))
     return train.found
 
 
@@ -328,7 +341,8 @@ def rater_step(
     for outcome in outcomes:
         baseline = -outcome.validation.mean() if settings.baseline == "validation" else 0.0
         losses.append(rater_loss(outcome.weights.rating, outcome.credit - baseline))
-    descend(state.rater, state.rater_adam, chain([torch.stack(losses).sum()], rest), clip)
+    whole = chain([torch.stack(losses).sum()], rest)
+    state.watch("rater", descend(state.rater, state.rater_adam, whole, clip))
 
 
 def meta_window(

@@ -155,3 +155,15 @@ def sides(side: Side) -> tuple[Measured, Measured]:
 def test_no_images_are_refused(by: Extractor) -> None:
     with pytest.raises(Refusal, match="no images"):
         measure.measured([], [by], 4)
+
+
+def test_features_that_are_no_numbers_are_told_with_the_images(by: Extractor) -> None:
+    images = pictures("nan", 8)
+    images[5] = 255
+
+    def network(pixels: torch.Tensor) -> torch.Tensor:
+        found = by.network(pixels)
+        return torch.where((pixels == 255).flatten(1).all(dim=1)[:, None], torch.inf, found)
+
+    with pytest.raises(Refusal, match=r"features by lite0 of 1 of 3 pairs is not finite: 'image 5'; the"):
+        measure.measured(batches(images, 3), [replace(by, network=network)], 3)

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from broken import Broken
 from conftest import TINY
 
 from alchemist.core import devices
+from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.families.star.settings import StarLaw
@@ -158,3 +160,11 @@ def test_nll_of_a_uniform_guess_is_the_logarithm_of_the_codes(
         blank.star.head.weight.zero_()  # type: ignore[union-attr]
     assert blank.likelihood == "nats a token"
     assert measure.held_out_losses(blank, data, rows, 4) == pytest.approx(np.log(64), rel=1e-6)
+
+
+def test_a_held_out_loss_that_is_no_number_is_told_with_its_id(data: Encoded, codec: StarCodec) -> None:
+    rows = data.evaluation(data.rows["id"].iloc[100:])
+    broken = Broken(TINY, codec, 0)
+    broken.at = int(data.positions(rows.numbers[[4]])[0])
+    with pytest.raises(Refusal, match=r"held-out loss of 1 of 20 pairs is not finite: 'pair-104' \(\.nan\);"):
+        measure.held_out_losses(broken, data, rows, 6)

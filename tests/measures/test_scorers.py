@@ -217,3 +217,11 @@ def test_the_papers_clip_has_its_published_sizes():
     assert sum(value.numel() for value in model.parameters()) == 427_616_513
     assert model.visual.image_size in (224, (224, 224))
     assert model.context_length == 77
+
+
+def test_a_fit_that_is_no_number_any_more_is_told_with_its_step() -> None:
+    images, captions = pairs("scorer", 40)
+    wild = SETTINGS.model_copy(update={"learning_rate": 1e30, "steps": 3, "batch": 16})
+    words = r"the scorer's fit is not finite from step 3 on; scorer\.learning_rate is 1e\+30, try a smaller"
+    with pytest.raises(Refusal, match=words):
+        fit_lit([images], captions, wild)

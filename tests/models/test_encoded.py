@@ -254,3 +254,19 @@ def test_a_shard_with_a_flipped_byte_is_refused(tmp_path: Path) -> None:
     path.write_bytes(bytes(content))
     with pytest.raises(Refusal, match=r"latents-00002\.npy is not the file that its manifest describes"):
         Encoded(store.folder)
+
+
+def test_what_is_no_number_is_not_written_and_told_with_its_id(tmp_path: Path) -> None:
+    """As latents that overflow 16 bits are not."""
+    rows = pd.DataFrame({"id": list("abcdef"), "split": "pool", "text": 0, "lent": False, "cluster": 0})
+    with Writer(tmp_path) as writer:
+        writer.rows(rows)
+        writer.append({"x": np.ones((2, 3), np.float16), "n": np.ones((2, 1), np.uint8)})
+        wrong = np.ones((3, 3), np.float16)
+        wrong[1] = np.inf
+        with pytest.raises(Refusal, match=r"the x of 1 of 3 pairs is not finite: 'd'; the codec's weights"):
+            writer.append({"x": wrong, "n": np.ones((3, 1), np.uint8)})
+        with pytest.raises(Refusal, match="the states of caption 2 of those encoded are not finite;"):
+            writer.captions([(np.ones((2, 4), np.float16), None), (np.full((2, 4), np.nan), None)])
+        writer.append({"x": np.ones((4, 3), np.float16), "n": np.ones((4, 1), np.uint8)})
+        writer.captions([(np.ones((2, 4), np.float16), None)])

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from broken import Broken
 from conftest import CPU, TINY
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings import parse
 from alchemist.core.settings.budget import TrainSettings
+from alchemist.core.state import all_finite
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.flux.generator import FluxGenerator
 from alchemist.families.flux.settings import FluxSettings
@@ -171,7 +173,8 @@ def test_a_step_descends_the_mean_loss_of_its_batch(data: Encoded, codec: StarCo
     wanted = float(generator.losses(batch, chance).mean().detach())
     sgd = torch.optim.SGD(generator.parameters(), 1.0)
     before = torch.cat([p.detach().flatten() for p in generator.parameters()])
-    loss = training.step(generator, sgd, batch, chance, SETTINGS.model_copy(update={"clip": 0.01}), CPU)
+    done = training.step(generator, sgd, batch, chance, SETTINGS.model_copy(update={"clip": 0.01}), CPU)
+    loss = done.loss
     assert not loss.requires_grad
     assert float(loss) == pytest.approx(wanted, abs=1e-6)
     moved = torch.cat([p.detach().flatten() for p in generator.parameters()]) - before
@@ -222,19 +225,51 @@ def test_weight_decay_acts_where_the_network_wants_it(codec: StarCodec) -> None:
     assert id(generator.star.embed.weight) in decayed
 
 
-def test_a_loss_that_is_no_number_is_told_with_the_images_before_it(
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("at", [0, 19, 47, 159])  # the last of them with no step after it
+def test_what_is_no_number_ends_the_run_with_the_step_and_the_ids(
+    tmp_path: Path, data: Encoded, codec: StarCodec, at: int, gradient: bool
+) -> None:
+    generator, kept = Broken(TINY, codec, 0), list[int]()
+    generator.at, generator.gradient = at, gradient
+    with Scratch(tmp_path, "mark", every_seconds=0 if at == 47 else 1e9) as scratch:
+        with pytest.raises(Refusal) as refused:
+            training.train(
+                generator, data, data.pool(), SETTINGS, 5, [80, 160], scratch,
+                lambda images, averaged: kept.append(images), lambda images, words: None,
+            )  # fmt: skip
+        saved = scratch.load()
+    step, told = at // 8 + 1, str(refused.value)
+    ids = data.rows["id"].iloc[training.numbers_at(data.pool(), 5, 8 * step - 8, 8)].tolist()
+    if gradient:
+        named = ", ".join(f"'{one}'" for one in ids[:5])
+        start = f"the gradient of step {step} (images {8 * step - 7} to {8 * step}) is not finite; its pairs"
+        assert told == f"{start} are {named} and 3 more; train.learning_rate is 0.003, try a smaller one."
+    else:
+        start = f"the loss of step {step} (images {8 * step - 7} to {8 * step}) is not finite for "
+        assert told == f"{start}'{ids[at % 8]}'; train.learning_rate is 0.003, try a smaller one."
+    assert kept == [images for images in (80, 160) if images <= at], (
+        "weights before it are kept, and none after"
+    )
+    if saved is not None:
+        assert saved[1]["images"] <= at
+        assert all_finite(saved[0].values())
+
+
+def test_weights_that_are_no_numbers_are_kept_nowhere(
     tmp_path: Path, data: Encoded, codec: StarCodec
 ) -> None:
-    generator = StarGenerator(TINY, codec, 0)
-    with torch.no_grad():
-        generator.star.embed.weight.fill_(float("nan"))
+    """By a rate beyond all measure at the last step, after which no loss tells of it."""
+    settings = SETTINGS.model_copy(update={"learning_rate": 1e308, "warmup_images": 0})
     with (
         Scratch(tmp_path, "mark") as scratch,
-        pytest.raises(Refusal, match=r"not finite after 0 images; the learning rate is 0\.003"),
+        pytest.raises(
+            Refusal, match=r"weights are not finite after 8 images; train\.learning_rate is 1e\+308"
+        ),
     ):
         training.train(
-            generator, data, data.pool(), SETTINGS, 5, [160], scratch,
-            lambda images, averaged: None, lambda images, words: None,
+            StarGenerator(TINY, codec, 0), data, data.pool(), settings, 5, [8], scratch,
+            lambda images, averaged: pytest.fail("kept"), lambda images, words: None,
         )  # fmt: skip
 
 

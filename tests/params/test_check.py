@@ -45,7 +45,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         ),
         ("scale", 3, "scale is 3; legal values are tiny, small, pilot, paper, tiny_paper_metrics."),
         ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, roles,"),
-        ("roles.proxy", "xl", "roles.proxy is 'xl'; legal values are xs, s, m,"),
+        ("roles.proxy", "xl", "roles.proxy is 'xl', nearest to xs; legal values are xs, s, m,"),
         (
             "grid.ratios",
             0.5,
@@ -64,7 +64,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "grid.ratios holds 1e-05; of 8000 pairs that keeps none, and at least 0.0001 is legal.",
         ),
         ("grid.seeds", [-1], "grid.seeds.0 is -1; it should be a whole number, at least 0."),
-        ("grid.seeds", ["0"], "grid.seeds.0 is '0'; it should be a whole number, at least 0."),
+        ("grid.seeds", ["0"], "grid.seeds.0 is '0'; it should be a whole number, at least 0 (write 0)."),
         ("grid.selections", ["alchemy"], "'alchemy', nearest to alchemist; legal values are oracle, random,"),
         ("grid.raters", ["random"], "whose rater alchemist is not in grid.raters; add it there."),
         ("grid.oracles", [], "whose rater oracle is not in grid.oracles; add it there."),
@@ -90,7 +90,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         ),
         ("models.s.width", 130, "width should be heads (4) times a multiple of 4."),
         ("models.s", 7, "models.s is 7; it should be a block with the key family, one of flux, star."),
-        ("models.a-b", DEFAULT["models"]["s"], "legal names hold letters, digits and underscores, and"),
+        ("models.a-b", DEFAULT["models"]["s"], "legal names hold letters, digits and underscores, at"),
         (
             "scales.tiny.train.batch",
             0,
@@ -119,7 +119,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "scales.tiny.sample.star.top_p is 0.0; it should be a finite number, larger than 0 and at",
         ),
         ("scales.tiny.rate.images", 8, "scales.tiny.rate.images is 8; at least rate.batch (32) is legal."),
-        ("codecs.star.refit", "yes", "codecs.star.refit is 'yes'; it should be true or false."),
+        ("codecs.star.refit", "yes", "codecs.star.refit is 'yes'; it should be true or false (write true)."),
         ("raters.loss.kind", ["meta"], "raters.loss.kind is ['meta']; legal values are meta,"),
         ("raters", {1: DEFAULT["raters"]["loss"]}, "raters has a block named 1; legal names hold"),
         ("selections.full", DEFAULT["selections"]["topk"], "not full, which names the full data's cells."),
@@ -138,7 +138,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "scales.tiny.train.learning_rate",
             float("inf"),
-            "is inf; it should be a finite number, larger than 0.",
+            "is .inf; it should be a finite number, larger than 0.",
         ),
         (
             "scales.tiny.scorer.batch",
@@ -226,7 +226,10 @@ def test_every_mistake_is_one_sentence(key: str, value: Any, told: str) -> None:
             {"statistics__primary": "unknown"},
             "statistics.primary is 'unknown'; legal values are alchemist_random,",
         ),
-        ({"statistics__secondary": ["alchemist_full"] * 2}, "statistics.secondary holds a contrast twice;"),
+        (
+            {"statistics__secondary": ["alchemist_full"] * 2},
+            "statistics.secondary holds 'alchemist_full' twice;",
+        ),
         (
             {"contrasts__best_alchemist__arm": "bset"},
             "contrasts.best_alchemist.arm is 'bset', nearest to best; legal values are",

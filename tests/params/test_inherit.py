@@ -82,13 +82,13 @@ CIRCLE = "; it should be a block of scales that does not rest on"
     ("key", "block", "told"),
     [
         ("scales.own", {"base": "smal"}, f"scales.own.base is 'smal', nearest to small{LEGAL}"),
-        ("scales.own", {"base": None}, f"scales.own.base is None{LEGAL}"),
+        ("scales.own", {"base": None}, f"scales.own.base is null{LEGAL}"),
         ("scales.own", {"base": ["tiny"]}, f"scales.own.base is ['tiny']{LEGAL}"),
         ("scales.own", {"base": "own"}, f"scales.own.base is 'own'{CIRCLE} own."),
         ("scales.tiny", {"base": "small"}, f"scales.small.base is 'tiny'{CIRCLE} small."),
         ("raters.own", {"base": "small"}, "raters.own.base is 'small'"),  # of another table
         ("scales.own", {"bsae": "tiny"}, "scales.own.bsae is not a known key, nearest to base; legal"),
-        ("scales.tiny", None, "scales.tiny is None; it should be a block "),
+        ("scales.tiny", None, "scales.tiny is null; it should be a block "),
         (
             "raters.own",
             {"base": "alchemist", "kind": "el2n"},

@@ -70,7 +70,7 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path, monkeypatch)
     # a mistake leaves the old folder as it is, and nothing beside it
     before = (tmp_path / "data/pool/index.parquet").read_bytes()
     done = run_stage(tmp_path, "mine", {**block, "path": "nowhere"})
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "data/pool/index.parquet").read_bytes() == before

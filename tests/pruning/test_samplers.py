@@ -31,7 +31,7 @@ def settings(sampler: str, **values: Any) -> Sampler:
             {"drop": 25.0},
             r"s\.drop is not a known key; legal keys are rater, .*, seed, least, base\.",
         ),
-        ("topk", {"least": math.inf}, r"selections\.s\.least is inf; .* finite"),
+        ("topk", {"least": math.inf}, r"selections\.s\.least is \.inf; .* finite"),
         (
             "random",
             {"sigma": 1.0},
@@ -43,7 +43,7 @@ def settings(sampler: str, **values: Any) -> Sampler:
         ("shift_gsample", {"start": 5.0}, r"legal keys are rater, sampler, seed, drop, mean, sigma, base\."),
         ("shift_gsample", {"drop": 100.0}, r"selections\.s\.drop is 100\.0; .* less than 100"),
         ("gsample", {"sigma": 0.0}, r"selections\.s\.sigma is 0\.0; .* larger than 0"),
-        ("gsample", {"sigma": math.inf}, r"selections\.s\.sigma is inf; .* finite"),
+        ("gsample", {"sigma": math.inf}, r"selections\.s\.sigma is \.inf; .* finite"),
         ("gsample", {"mean": 101.0}, r"selections\.s\.mean is 101\.0; .* at most 100"),
         ("block", {"start": -1.0}, r"selections\.s\.start is -1\.0; .* at least 0"),
         ("block", {"start": "10"}, r"selections\.s\.start is '10'; .* finite number"),
@@ -67,13 +67,13 @@ def test_what_a_sampler_does_not_take_is_refused(sampler: str, values: dict[str,
     ("block", "message"),
     [
         ({"sampler": "topk"}, r"selections\.s\.rater is missing; selections\.s needs the keys rater,"),
-        ({"rater": "r"}, r"selections\.s\.sampler is None; legal values are full,"),
+        ({"rater": "r"}, r"selections\.s\.sampler is missing; legal values are full,"),
         (
             {"rater": "r", "sampler": ["topk"]},
             r"selections\.s\.sampler is \['topk'\]; legal values are ",
         ),
         (["topk"], r"selections\.s is \['topk'\]; it should be a block with the key sampler, one of full,"),
-        (None, r"selections\.s is None; it should be a block"),
+        (None, r"selections\.s is null; it should be a block"),
     ],
 )
 def test_what_is_no_block_of_a_sampler_is_refused(block: Any, message: str) -> None:

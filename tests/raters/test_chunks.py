@@ -65,7 +65,7 @@ def test_a_training_step_is_the_same_in_chunks(data: Encoded, wide: StarCodec) -
         sgd = torch.optim.SGD(model.parameters(), 1.0)
         for number in range(3):
             chance = Chance.run(0, COUNT * number, COUNT, training=True)
-            losses.append(training.step(model, sgd, pairs(data, COUNT * number), chance, settings, CPU))
+            losses.append(training.step(model, sgd, pairs(data, COUNT * number), chance, settings, CPU).loss)
         ends.append(weights_of(model))
     for end, loss in zip(ends, torch.stack(losses).view(-1, 3), strict=True):
         torch.testing.assert_close(end, ends[0], rtol=0, atol=1e-12)

@@ -353,3 +353,16 @@ def test_the_stage_refuses_in_one_sentence(space, stage, offline, rater, words):
     assert "\n" not in str(told.value)
     assert not (space / f"log-{rater}").exists()
     assert not (space / f"{rater}.parquet").exists()
+
+
+def test_a_feature_that_is_no_number_is_told_with_its_id(pool, tmp_path):
+    rows = read_index(pool).iloc[:20]
+
+    def by(images):
+        found = np.ones((len(images), 3))
+        found[-1] = np.nan
+        return found
+
+    words = f"features of 1 of 7 pairs is not finite: '{rows['id'].iloc[6]}'; the network's"
+    with pytest.raises(Refusal, match=words):
+        vectors.write(pool, rows, by, 7, tmp_path / "x.npy", lambda n: None)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from broken import Broken, BrokenRater
 from conftest import CPU, TINY, write_encoded
 from rater_helpers import (
     BUDGET,
@@ -22,10 +23,13 @@ from rater_helpers import (
 )
 
 from alchemist.core import stateless
+from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
-from alchemist.families.star.generator import StarCodec, StarGenerator
+from alchemist.core.state import all_finite
+from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.models.encoded import Encoded
+from alchemist.models.training import numbers_at
 from alchemist.raters import score
 from alchemist.raters.meta import correlation, meta_train, step_at, upper_weight
 from alchemist.raters.network import Group, Rater
@@ -226,3 +230,57 @@ def test_correlation_is_pearsons_and_zero_where_one_side_is_constant() -> None:
     a, b = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([2.0, 1.0, 7.0])
     assert correlation(a, b) == pytest.approx(float(np.corrcoef(a, b)[0, 1]))
     assert correlation(a, torch.ones(3)) == 0.0
+
+
+BOTH = "rate.proxy_learning_rate is 0.001, try a smaller one."
+
+
+@pytest.mark.parametrize(
+    ("credit", "at", "split", "number"),
+    [
+        ("penalty", 16 * 4 + 3, "validation", 3),
+        *((credit, 16 * 5 + 8 + 5, "pool", 5) for credit in CREDITS),
+        ("reference", 16 * 2 + 8 + 5, "pool", 5),  # in its warm-up
+    ],
+)
+def test_a_loss_that_is_no_number_ends_the_run_with_the_step_and_the_id(
+    tmp_path: Path, data: Encoded, codec: StarCodec, credit: str, at: int, split: str, number: int
+) -> None:
+    """Image 2 n B + i of the proxy's chance is of step n: its validation pairs, and then its train pairs."""
+    settings = of_credit(credit, group="none", upper_decay=0.1)
+    step, proxy = at // 16, Broken(TINY, codec, 0)
+    proxy.at = at
+    with Scratch(tmp_path, "m", every_seconds=0) as scratch:
+        run = run_of(data, lambda seed: proxy, scratch)
+        with pytest.raises(Refusal) as refused:
+            meta_train(run, settings, new_rater(codec))
+        saved = scratch.load()
+    rows = run.pool if split == "pool" else run.validation
+    numbers = numbers_at(rows, stateless.key(split, 0), 8 * step, 8)
+    images = f"step {step + 1} (images {8 * step + 1} to {8 * step + 8})"
+    told = str(refused.value)
+    if credit != "unrolled":  # which takes a window's steps at once, and finds the first that it meets
+        one = data.rows["id"].iloc[numbers[number]]
+        assert told == f"the loss of {images} is not finite for '{one}'; {BOTH}"
+    assert told.endswith(BOTH)
+    assert saved is not None
+    assert saved[1]["step"] <= step
+    assert all_finite(saved[0].values())
+
+
+@pytest.mark.parametrize("of", ["proxy", "rater"])
+def test_a_gradient_that_is_no_number_ends_the_run_at_its_last_step_too(
+    tmp_path: Path, data: Encoded, codec: StarCodec, of: str
+) -> None:
+    proxy, rater = Broken(TINY, codec, 0), BrokenRater(StarTrunk(TINY, codec, 0), 0)
+    proxy.gradient, (proxy.at, rater.at) = True, (16 * 19, -1) if of == "proxy" else (-1, 16 * 19)
+    with Scratch(tmp_path, "m") as scratch:
+        run = run_of(data, lambda seed: proxy, scratch)
+        with pytest.raises(Refusal) as refused:
+            meta_train(run, SETTINGS, rater)
+    ids = data.rows["id"].iloc[numbers_at(run.pool, stateless.key("pool", 0), 8 * 19, 8)].tolist()
+    named = ", ".join(f"'{one}'" for one in ids[:5])
+    assert str(refused.value) == (
+        f"the gradient of the {of} of step 20 (images 153 to 160) is not finite; its pairs are {named} and 3 "
+        f"more; rate.{of}_learning_rate is 0.001, try a smaller one."
+    )

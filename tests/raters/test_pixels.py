@@ -313,7 +313,7 @@ def test_the_stage_writes_ratings_by_direction(pool, tmp_path):
     assert 0 < spent["score_seconds"] < spent["seconds"]
 
     refused = stage(tmp_path, "plain", pool)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     told = refused.stderr.strip().splitlines()
     assert len(told) == 1
     assert "raters.plain.kind is 'loss'" in told[0]

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from broken import Broken
 from conftest import TINY
 from rater_helpers import GROUPS, SETTINGS, new_rater, of_credit
 
+from alchemist.core.refusal import Refusal
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, PoolRows
@@ -197,3 +199,15 @@ def test_every_score_has_the_same_chance_of_a_pair_whoever_is_asked(data: Encode
     score.over_rows(heard, data, numbers[1:], 2, device, silent)
     assert seen[0] == seen[1] == (score.SCORED, data.positions(numbers).tolist(), False)
     assert seen[2][1] == seen[0][1][1:]
+
+
+@pytest.mark.parametrize("measure", [score.pool_losses, score.caption_losses])
+def test_a_loss_that_is_no_number_is_told_with_its_id(
+    data: Encoded, codec: StarCodec, measure: Measure
+) -> None:
+    proxy, rows = Broken(TINY, codec, 0), data.pool()
+    proxy.at = int(data.positions(rows.numbers[[11]])[0])
+    one = data.rows["id"].iloc[rows.numbers[11]]
+    words = rf"of 1 of 80 pairs is not finite: '{one}' \(\.nan\); a smaller rate\.proxy_learning"
+    with pytest.raises(Refusal, match=words):
+        measure(proxy, data, rows, 7, silent)

@@ -8,31 +8,65 @@ from pathlib import Path
 import pytest
 from tiny import REPO
 
+from alchemist.core.refusal import Refusal
+from alchemist.params.check import check as check_params
+from alchemist.params.here import check_here
+from stages import check
+from stages.params_file import read_params
+
 PARAMS = (REPO / "params.yaml").read_text()
 RATIOS = next(line for line in PARAMS.splitlines() if line.startswith("  ratios: "))
-SHARES = "it should be a list with at least one item, each a finite number, larger than 0 and less than 1."
+SHARES = "it should be a list with at least one item, each a finite number, larger than 0 and less than 1"
 
 
-def check(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
-    (folder / "params.yaml").write_text(text)
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with what the repo has of codecs and raters, in which the stage runs."""
+    (tmp_path / "assets").symlink_to(REPO / "assets")
+    monkeypatch.chdir(tmp_path)
+
+
+def told(text: str) -> str:
+    """The sentence by which params are refused, "" where they are sound."""
+    Path("params.yaml").write_text(text)
+    try:
+        check.run(out=Path("data/params.json"))
+    except Refusal as refused:
+        assert not Path("data").exists(), "a wrong file is passed on to no stage"
+        return str(refused)
+    return ""
+
+
+def command(text: str) -> subprocess.CompletedProcess[str]:
+    Path("params.yaml").write_text(text)
     return subprocess.run(
-        [sys.executable, "-m", "stages.check"], cwd=folder, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "stages.check"], capture_output=True, text=True, check=False,
         stdin=subprocess.DEVNULL, env={"PYTHONPATH": str(REPO), "PATH": ""},
     )  # fmt: skip
 
 
-def test_the_repos_params_are_sound_and_nothing_is_written(tmp_path: Path) -> None:
-    done = check(tmp_path, PARAMS)
+def test_the_repos_params_are_sound_and_nothing_is_written() -> None:
+    done = command(PARAMS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("params.yaml is sound: pool emoji, scale tiny, ")
-    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+    assert sorted(path.name for path in Path().iterdir()) == ["assets", "params.yaml"]
+
+
+def test_a_mistake_ends_the_command_with_one_sentence_and_exit_code_2() -> None:
+    done = command(PARAMS.replace(RATIOS, "  ratios: 0.5", 1))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: grid.ratios is 0.5; {SHARES} (write [0.5]).\n"
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "sentence"),
     [
-        (RATIOS, "  ratios: 0.5", f"grid.ratios is 0.5; {SHARES}"),
-        (RATIOS, "  ratios: []", f"grid.ratios is []; {SHARES}"),
+        (RATIOS, "  ratios: 0.5", f"grid.ratios is 0.5; {SHARES} (write [0.5])."),
+        (RATIOS, "  ratios: []", f"grid.ratios is []; {SHARES}."),
+        (RATIOS, "  ratios: null", f"grid.ratios is null; {SHARES}."),
+        (RATIOS, f"{RATIOS}\n  ratios: [0.3]", "params.yaml has the key ratios twice in one block,"),
+        ("raters: [alchemist, best, random]", "raters: alchemist",
+         "grid.raters is 'alchemist'; it should be a list, each text (write ['alchemist'])."),
         ("device: auto", "device: auto\nscale: tiny", "params.yaml has the key scale twice in one"),
         ("    base: tiny", "    <<: *tiny", "params.yaml has the alias *tiny in line"),
         ("    base: tiny", "    base: tinny", "scales.small.base is 'tinny', nearest to tiny; legal"),
@@ -40,28 +74,93 @@ def test_the_repos_params_are_sound_and_nothing_is_written(tmp_path: Path) -> No
         ("device: auto", "devise: auto", "devise is not a known key, nearest to device; legal"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_sentence(tmp_path: Path, before: str, after: str, told: str) -> None:
+def test_a_mistake_is_one_sentence(before: str, after: str, sentence: str) -> None:
     assert before in PARAMS
-    done = check(tmp_path, PARAMS.replace(before, after, 1))
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {told}")
-    assert done.stderr.count("\n") == 1
+    found = told(PARAMS.replace(before, after, 1))
+    assert found.startswith(sentence)
+    assert "\n" not in found
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_the_families_beside_are_those_of_the_pipeline(tmp_path: Path, missing: bool) -> None:
+def test_the_families_beside_are_those_of_the_pipeline(missing: bool) -> None:
     """DVC stumbles over one that is missing before any stage, and would run nothing of one more."""
     pipeline, block = (REPO / "dvc.yaml").read_text(), re.search(r"  others:\n(    .*\n)+", PARAMS)
     assert block is not None
-    (tmp_path / "dvc.yaml").write_text(pipeline)
-    assert check(tmp_path, PARAMS).returncode == 0
     if missing:
-        done, told = (
-            check(tmp_path, PARAMS.replace(block[0], "  others: {}\n")),
-            "grid.others.flux is missing;",
-        )
+        Path("dvc.yaml").write_text(pipeline)
+        found = told(PARAMS.replace(block[0], "  others: {}\n"))
+        assert found.startswith("grid.others.flux is missing;")
     else:
-        (tmp_path / "dvc.yaml").write_text(pipeline.replace("grid.others.flux.", "grid."))
-        done, told = check(tmp_path, PARAMS), "grid.others has flux, of which dvc.yaml has no stages;"
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith(f"error: {told}")
+        Path("dvc.yaml").write_text(pipeline.replace("grid.others.flux.", "grid."))
+        found = told(PARAMS)
+        assert found.startswith("grid.others has flux, of which dvc.yaml has no stages;")
+    Path("dvc.yaml").write_text(pipeline)
+    assert told(PARAMS) == ""
+
+
+Changes = list[tuple[str, str]]
+
+
+def edited(changes: Changes) -> str:
+    """params.yaml with texts replaced."""
+    text = PARAMS
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after, 1)
+    return text
+
+
+ALONE = ("raters: [alchemist, best, random]", "raters: [alchemist_carried, best, random]")
+MINE = ("pool: emoji", "pool: mine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ([("asset: emoji32", "asset: emoji23")],
+         "codecs.star.asset is 'emoji23', nearest to emoji32; legal values are emoji32."),
+        ([("asset: emoji32", "asset: ../codecs/emoji32/..")], "codecs.star.asset is '../codecs/emoji32/..'"),
+        ([("asset: emoji32", f"asset: {'a' * 300}")], "codecs.star.asset is \"aaa"),  # too long for a file
+        ([("pairs: 8000, resolution: 32", "pairs: 8000, resolution: 64")],
+         "codecs.star.asset is 'emoji32', a tokenizer of 32 pixels, and the pictures of the pool have 64;"),
+        ([("kind: fitted, asset", "kind: published, asset")],
+         "codecs.star.kind is published, which takes pictures of 256, 512, 1024 pixels, and those of the "
+         "pool have 32; kind fitted is legal."),
+        ([("weights: emoji-small", "weights: emoji-large"),
+          ("{rater: alchemist, sampler: shift", "{rater: alchemist_carried, sampler: shift"), ALONE],
+         "raters.alchemist_carried.weights is 'emoji-large'; assets/raters has no such rater of the seed 0,"),
+        ([MINE], "pools.mine.path is 'my-pairs', which does not exist; it should be the folder or the"),
+        ([("families: [star]", "families: [star, flux]"),
+          ("raters: [], models: []", "raters: [], models: [flux_s]"),
+          ("kind: pixels", "kind: latents, weights: ./vae")],
+         "codecs.flux.weights is './vae', which does not exist; a path, or OWNER/NAME of the hub is legal."),
+        ([("evaluate: {images: null}", "evaluate: {features: inception, weights: {inception: no.pth}}")],
+         "scales.tiny.evaluate.weights.inception is 'no.pth', which does not exist;"),
+        ([("encode: {}", "encode: {text: {star: {kind: clip, weights: ./clip}}}")],
+         "scales.tiny.encode.text.star.weights is './clip', which does not exist;"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_is_named_and_not_there_is_told_before_any_work(changes: Changes, sentence: str) -> None:
+    assert told(edited(changes)).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [("asset: emoji32, refit: false", "asset: none, refit: true")],  # nothing of it is read
+        [("encode: {}", "encode: {text: {star: {kind: clip, weights: owner/name}}}")],  # the hub is not asked
+        [MINE, ("format: folder\n    path: my-pairs", "format: huggingface\n    path: owner/name")],
+        [("path: my-pairs", "path: nowhere")],  # another pool is in force
+    ],
+)  # fmt: skip
+def test_what_the_grid_in_force_does_not_need_here_may_be_missing(changes: Changes) -> None:
+    assert told(edited(changes)) == ""
+
+
+def test_the_files_of_a_pool_may_be_gone_once_it_was_read() -> None:
+    Path("params.yaml").write_text(PARAMS.replace("pool: emoji", "pool: mine", 1))
+    sound = check_params(read_params(Path("params.yaml")))
+    check_here(sound, Path("assets"), was_read=True)
+    with pytest.raises(Refusal, match=r"pools\.mine\.path is 'my-pairs', which does not exist;"):
+        check_here(sound, Path("assets"), was_read=False)

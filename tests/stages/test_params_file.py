@@ -1,14 +1,18 @@
 """params.yaml is read as DVC reads it, and what DVC would stumble over is told in a sentence."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dvc.utils.hydra import apply_overrides
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from alchemist.core.refusal import Refusal
-from stages.params_file import read_params
+from alchemist.params.check import check
+from stages.params_file import parse_params, read_params
 
 REPO = Path(__file__).parents[2]
 
@@ -57,7 +61,19 @@ ALIAS = (
         ("a: [1, 2\nb: 3\n", "params.yaml is no YAML in line 2: did not find expected ',' or ']'."),
         ("a: b: c\n", "params.yaml is no YAML in line 1: mapping values are not allowed in this"),
         ("{{x}}: 1\n", "params.yaml has a key in line 1 that is a block or a list; it should be a name."),
-        ("a: !!python/name:os.system ''\n", "params.yaml is no YAML in line 1: could not determine a"),
+        (
+            "a: !!python/name:os.system ''\n",
+            "params.yaml has the tag !!python/name:os.system in line 1; it should be left out.",
+        ),
+        ("a: !!set {b, c}\n", "params.yaml has the tag !!set in line 1; it"),
+        ("a: !!float 4e-3\n", "params.yaml has the tag !!float in line 1; it"),
+        ("a: 1\nb: " + "{a: " * 3000, "params.yaml goes more than 20 blocks or lists deep in line 2; fewer"),
+        ("a: " + "9" * 5000, "params.yaml has a number of 5000 digits in line 1; at most 40 are legal."),
+        ("a: x\0\n", r"params.yaml is no YAML: the character at 4, \0, is not legal."),
+        ("a: 1\n--- b\n", "params.yaml is no YAML in line 2: but found another document."),
+        ("a:\t- b\n\t- c\n", "params.yaml is no YAML in line 1: block sequence entries are not allowed in"),
+        ("#" * 1_000_001, "params.yaml has more than 1000000 bytes; it should be a file of settings."),
+        ("\u202e: 1\n\u202e: 2\n", r'params.yaml has the key "\u202e" twice in one block, in lines 1'),
         (b"a: \xff\n", "params.yaml cannot be read: byte 3 is no UTF-8."),
     ],
 )
@@ -102,3 +118,32 @@ def test_dvc_sets_a_value_that_the_file_leaves_to_its_default(tmp_path: Path) ->
     wanted["scales"]["small"]["rate"] = {"images": 100}
     wanted["scales"]["tiny"]["train"]["learning_rate"] = 0.001
     assert found == wanted
+
+
+# Words of YAML beside any others: what a reader trips over lies between them.
+PARTS = st.one_of(
+    st.sampled_from(
+        ["a", ": ", "\n", "  ", "- ", "[", "]", "{", "}", ", ", "&x ", "*x", "!!int ", "!t ", "<<: ", "? ",
+         "|", ">", "\t", "'",'"', "#", "%YAML 1.1", "---", "...", "1e999", ".nan", "0x1", "9" * 50, "~",
+         "true", "\0", "\ud800", "\u202e", "\ufeff", "\x85", "1: 2", "null: ", "[a]: ", "2026-01-01", "1:30"]
+    ),
+    st.text(max_size=5),
+)  # fmt: skip
+
+
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@given(st.one_of(st.lists(PARTS, max_size=30).map("".join), st.binary(max_size=200)))
+def test_whatever_a_file_holds_it_is_read_and_checked_or_refused_in_one_sentence(held: str | bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        path.write_bytes(held if isinstance(held, bytes) else held.encode(errors="surrogatepass"))
+        try:
+            given = parse_params(held, path) if isinstance(held, str) else read_params(path)
+            check(given)
+        except Refusal as refused:
+            told = str(refused)
+            assert told.endswith(".")
+            assert told.isprintable()
+            assert len(told) < 700
+        else:
+            raise AssertionError("this is no params.yaml")

@@ -1,55 +1,84 @@
 """What is legal, in words: of a key its nearest neighbours, of a value its type and range."""
 
 import difflib
+import itertools
 import types
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.shown import named, shown
 
 TYPES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+BASE = "base"  # of a named block: another one of its table, which it takes over (alchemist.params.inherit)
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # as alchemist.core.settings.Settings is
+NAMED = 300  # characters of the names that one sentence lists
+LONG = 100  # letters of a word that is near to no name
 
 
 def wrong_key(place: str, key: object, names: Iterable[str]) -> str:
-    """The sentence for a key that there is not."""
+    """The sentence for a key that there is not; `place` is its dotted key, with `key` as its last part."""
     names = list(names)
-    return f"{place} is not a known key{_near(key, names)}; legal keys are {', '.join(names)}."
+    above = place.removesuffix(str(key))
+    return f"{above}{named(key)} is not a known key{_near(key, names)}; legal keys are {listed(names)}."
 
 
 def wrong_value(place: str, value: object, names: Iterable[str]) -> str:
     """The sentence for a value that names nothing."""
     names = list(names)
-    return f"{place} is {value!r}{_near(value, names)}; legal values are {', '.join(names)}."
+    return f"{place} is {shown(value)}{_near(value, names)}; legal values are {listed(names)}."
+
+
+def listed(names: list[str]) -> str:
+    """Names with commas; of very many the first."""
+    first = list(
+        itertools.takewhile(lambda size: size <= NAMED, itertools.accumulate(len(n) + 2 for n in names))
+    )
+    more = len(names) - len(first)
+    return ", ".join(names[: len(first)]) + (f" and {more} more" if more else "") or "none"
 
 
 def tag(value: Any, where: str, key: str, names: Iterable[str]) -> str:
     """What a block says at `key`, one of `names`, which tells its class. Raises Refusal for all else."""
     names = list(names)
     if not isinstance(value, dict):
-        words = f"it should be a block with the key {key}, one of {', '.join(names)}"
+        words = f"it should be a block with the key {key}, one of {listed(names)}"
         raise Refusal(f"{where} is {shown(value)}; {words}.")
-    given = value.get(key)
+    if key not in value:
+        legal_keys = [key, BASE]  # misspelt, either is missing too
+        wrong = [other for other in value if isinstance(other, str) and _near(other, legal_keys)]
+        if wrong:
+            near, words = _near(wrong[0], legal_keys), f"{key} should be one of {listed(names)}"
+            raise Refusal(f"{where}.{named(wrong[0])} is not a known key{near}; {words}.")
+        raise Refusal(f"{where}.{key} is missing; legal values are {listed(names)}.")
+    given = value[key]
     if not isinstance(given, str) or given not in names:
         raise Refusal(wrong_value(f"{where}.{key}", given, names))
     return given
 
 
 def _near(word: object, names: list[str]) -> str:
-    close = difflib.get_close_matches(word, names, n=1) if isinstance(word, str) else []
+    if not isinstance(word, str) or len(word) > LONG:
+        return ""
+    # One letter off first, of which difflib thinks little in a short word.
+    close = [name for name in names if one_letter_off(word, name)] or difflib.get_close_matches(
+        word, names, n=1
+    )
     return f", nearest to {close[0]}" if close else ""
 
 
-def shown(value: Any) -> str:
-    """A value as a person wrote it, more or less: tuples are lists in YAML."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(shown(item) for item in value)}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {shown(item)}" for key, item in value.items()) + "}"
-    return repr(value)
+def one_letter_off(word: str, name: str) -> bool:
+    """Whether a letter more, less, another, or two turned round, or capitals, are all that differ."""
+    word, name = word.lower(), name.lower()
+    start = next(
+        (i for i, (a, b) in enumerate(zip(word, name, strict=False)) if a != b), min(len(word), len(name))
+    )
+    a, b = word[start:], name[start:]
+    return a[1:] == b[1:] or a[1:] == b or a == b[1:] or (a[:2][::-1], a[2:]) == (b[:2], b[2:])
 
 
 def at(block: type[BaseModel], place: tuple[int | str, ...]) -> Any:
@@ -60,8 +89,8 @@ def at(block: type[BaseModel], place: tuple[int | str, ...]) -> Any:
             found = next((get_args(kind)[0] for kind in _options(found) if get_origin(kind) is tuple), None)
         else:
             blocks = [kind for kind in _options(found) if _is_block(kind) and part in kind.model_fields]
-            named = [get_args(kind)[1] for kind in _options(found) if get_origin(kind) is dict]
-            found = blocks[0].model_fields[part] if blocks else next(iter(named), None)
+            tables = [get_args(kind)[1] for kind in _options(found) if get_origin(kind) is dict]
+            found = blocks[0].model_fields[part] if blocks else next(iter(tables), None)
         if found is None:
             return None
     return found
@@ -93,6 +122,14 @@ def legal(kind: Any) -> str:
     return words + (" or null" if type(None) in _options(kind) else "")
 
 
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """What holds a value against a field or type as a block does."""
+    held = kind
+    if isinstance(kind, FieldInfo):
+        held = Annotated[kind.annotation, *kind.metadata] if kind.metadata else kind.annotation
+    return TypeAdapter(held, config=None if _is_block(held) else STRICT)
+
+
 def _one(kind: Any, rules: dict[str, Any]) -> str:
     kind, own = _parts(kind)
     rules = rules | own
@@ -101,9 +138,12 @@ def _one(kind: Any, rules: dict[str, Any]) -> str:
         return ", ".join(names[:-1]) + f" or {names[-1]}" if len(names) > 1 else names[0]
     if get_origin(kind) is tuple:
         least = " with at least one item" if rules.get("min_length") else ""
-        return f"a list{least}, each {legal(get_args(kind)[0])}"
+        of, *others = get_args(kind)
+        exact = "" if others == [...] else f" of {1 + len(others)} items"
+        return f"a list{exact or least}, each {legal(of)}"
     if get_origin(kind) is dict:
-        return f"a block of names, each {legal(get_args(kind)[1])}"
+        of = get_args(kind)[1]
+        return "a block of names" if of is Any else f"a block of names, each {legal(of)}"
     if _is_block(kind):
         return f"a block with the keys {', '.join(kind.model_fields)}"
     return TYPES.get(kind, "another value") + _range(rules)

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings, legal, parse
+from alchemist.core.shown import shown
 
 FAMILIES = Path(__file__).parents[2] / "families"
 
@@ -28,6 +29,10 @@ class ModelSettings(Settings):
         """Whether its cells adapt a network that the stage pretrain trains."""
         return False
 
+    def named_weights(self) -> str | None:
+        """The path or name of published weights that training starts from, if any."""
+        return None
+
     def whole(self) -> "ModelSettings":
         """That network by itself, of random weights and with nothing frozen."""
         raise NotImplementedError
@@ -42,6 +47,14 @@ class FamilyCodec(Settings):
 
     # What to do where its reconstructions are too far from the images, as part of a sentence.
     remedy: ClassVar[str] = "another codec may do better, and one that keeps pixels loses nothing"
+
+    def named_weights(self) -> str | None:
+        """The path or name of the published weights that it takes, if any."""
+        return None
+
+    def check(self, where: str, resolution: int, folder: Path) -> None:
+        """Raises Refusal where the codec, the block at `where`, takes no images of `resolution` pixels a side
+        or is not in `folder`, which holds those of the repo."""
 
     def fitted_on(self, pairs: int | None) -> int | None:
         """Images that a fit to a pool of so many pairs sees, repeats included; None where nothing is fitted.
@@ -65,7 +78,7 @@ def model_settings(value: Any, where: str, family: str | None = None) -> ModelSe
     """The block at `where`, by its family. Raises Refusal for an unknown one, or one that is not `family`."""
     given = legal.tag(value, where, "family", families())
     if family is not None and given != family:
-        raise Refusal(f"{where}.family is {given!r}; this stage runs models of the family {family}.")
+        raise Refusal(f"{where}.family is {shown(given)}; this stage runs models of the family {family}.")
     return parse(cast(type[ModelSettings], classes(given).MODEL), value, where)
 
 
@@ -86,7 +99,7 @@ def codec_settings(value: Any, where: str) -> dict[str, FamilyCodec]:
 
 def _by_family(value: Any, where: str, kind: str, what: str) -> dict[str, Settings]:
     if not isinstance(value, dict) or not value:
-        raise Refusal(f"{where} is {value!r}; it should be a block with {what} for each family in use.")
+        raise Refusal(f"{where} is {shown(value)}; it should be a block with {what} for each family in use.")
     for name in value:
         if name not in families():
             raise Refusal(legal.wrong_key(f"{where}.{name}", name, families()))

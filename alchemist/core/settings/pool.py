@@ -116,3 +116,7 @@ class UserPool(PoolSettings):
     licence: str = Field(
         default="not stated", min_length=1, pattern=r"\S", description="free text, kept in the pool's card"
     )
+
+    def on_hub(self) -> bool:
+        """Whether a `path` that does not exist is a name on a hub."""
+        return False

@@ -4,14 +4,23 @@ Each kind adds its own in its file of `alchemist/raters/kinds/`. Which of the cl
 which list of `grid:` names it and which stage rates by it.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from alchemist.core.settings import Settings
 
+
+def _whole(value: Any) -> Any:
+    if not isinstance(value, int) or isinstance(value, bool):  # true and 1.0 are equal to 1
+        raise ValueError("it should be 1 or -1")
+    return value
+
+
 Direction = Annotated[
-    Literal[1, -1], Field(description="1: the larger the measure the better; -1: the smaller the better")
+    Literal[1, -1],
+    BeforeValidator(_whole),
+    Field(description="1: the larger the measure the better; -1: the smaller the better"),
 ]
 
 

@@ -10,6 +10,7 @@ from alchemist.core.settings.budget import EncodeSettings, RateSettings, TrainSe
 from alchemist.core.settings.evaluation import EvaluateSettings, ScorerSettings
 from alchemist.core.settings.model import sample_settings
 from alchemist.core.settings.text import text_settings
+from alchemist.core.shown import named, shown
 
 
 class ScaleSettings(Settings):
@@ -45,12 +46,12 @@ def scale_settings(value: Any, where: str) -> ScaleSettings:
     scale = parse(ScaleSettings, value, where)
     if isinstance(part := value.get("pretrain"), dict) and "checkpoints" in part:
         raise Refusal(
-            f"{where}.pretrain.checkpoints is {part['checkpoints']!r}; it should be left out: the end "
-            "of that training alone is kept."
+            f"{where}.pretrain.checkpoints is {shown(part['checkpoints'])}; it should be left out: "
+            "the end of that training alone is kept."
         )
     own = {}
     for name, part in scale.train_of.items():
-        key = f"{where}.train_of.{name}"
+        key = f"{where}.train_of.{named(name)}"
         parse(TrainSettings, part, key)  # alone first: a wrong key or a value that is no block
         own[name] = parse(TrainSettings, {**value["train"], **part}, key)
     texts = text_settings(scale.encode.text, f"{where}.encode.text")

@@ -8,6 +8,7 @@ from pydantic import Field
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings, legal, parse
 from alchemist.core.settings.model import families
+from alchemist.core.shown import shown
 
 HUB = "a folder, or OWNER/NAME on the Hugging Face hub"
 CUT = "word pieces after which a caption is cut"
@@ -69,7 +70,7 @@ TEXTS: dict[str, type[TextSettings]] = {"minilm": MiniLmText, "clip": ClipText, 
 def text_settings(value: Any, where: str) -> dict[str, TextSettings]:
     """The text encoders of all families that the block at `where` names."""
     if not isinstance(value, dict):
-        raise Refusal(f"{where} is {legal.shown(value)}; it should be a block with a text encoder a family.")
+        raise Refusal(f"{where} is {shown(value)}; it should be a block with a text encoder a family.")
     for name in value:
         if name not in families():
             raise Refusal(legal.wrong_key(f"{where}.{name}", name, families()))

@@ -96,6 +96,10 @@ class FluxSettings(ModelSettings):
         """See ModelSettings.adapts."""
         return self.weights == PRETRAINED
 
+    def named_weights(self) -> str | None:
+        """See ModelSettings.named_weights."""
+        return None if self.adapts else self.weights
+
     def whole(self) -> "FluxSettings":
         """See ModelSettings.whole."""
         return self.model_copy(update={"weights": None, "lora": None, "frozen_type": "fp32"})
@@ -145,6 +149,10 @@ class CodecSettings(FamilyCodec):
         default=None, min_length=1, description="of the autoencoder: a folder, or a repository of a model hub"
     )
     subfolder: str = Field(default="vae", description="of weights that holds the autoencoder; may be empty")
+
+    def named_weights(self) -> str | None:
+        """See FamilyCodec.named_weights."""
+        return self.weights
 
     @model_validator(mode="after")
     def _has_weights(self) -> "CodecSettings":

@@ -1,12 +1,18 @@
 """What params.yaml may hold of the family STAR: sizes, the sampling law, and the fit of its tokenizer."""
 
+import os
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings import Settings
+from alchemist.core.settings import Settings, legal
 from alchemist.core.settings.model import FamilyCodec, ModelSettings
+from alchemist.core.shown import shown
+
+PUBLISHED = (256, 512, 1024)  # pixels of a side that the published tokenizer takes
 
 
 class StarSettings(ModelSettings):
@@ -123,6 +129,31 @@ class TokenizerSettings(FamilyCodec):
         description="values of a new fit; 100,000 images take some 20 minutes of a core",
     )
 
+    def named_weights(self) -> str | None:
+        """See FamilyCodec.named_weights."""
+        return self.weights if self.kind == "published" else None
+
+    def check(self, where: str, resolution: int, folder: Path) -> None:
+        """See FamilyCodec.check."""
+        if self.kind == "published":
+            if resolution not in PUBLISHED:
+                raise Refusal(
+                    f"{where}.kind is published, which takes pictures of {', '.join(map(str, PUBLISHED))} "
+                    f"pixels, and those of the pool have {resolution}; kind fitted is legal."
+                )
+            return
+        if self.refit:
+            return
+        card = folder / self.asset / "card.json"
+        if not os.path.isfile(card):  # which no name is too long for
+            raise Refusal(legal.wrong_value(f"{where}.asset", self.asset, _assets(folder)))
+        made = files.read_json(card)["config"]["resolution"]
+        if made != resolution:
+            raise Refusal(
+                f"{where}.asset is {shown(self.asset)}, a tokenizer of {made} pixels, and the pictures of "
+                f"the pool have {resolution}; refit: true fits one to them."
+            )
+
     def fitted_on(self, pairs: int | None) -> int | None:
         """See FamilyCodec."""
         if self.kind != "fitted" or not self.refit:
@@ -133,6 +164,10 @@ class TokenizerSettings(FamilyCodec):
                 f"codecs.star.fit.batch is {self.fit.batch}; the pool has {there} images to fit on."
             )
         return self.fit.seen(there)
+
+
+def _assets(folder: Path) -> list[str]:
+    return sorted(card.parent.name for card in folder.glob("*/card.json"))
 
 
 LICENCES = {"FoundationVision/var": "MIT"}  # of published weights, by a part of their name

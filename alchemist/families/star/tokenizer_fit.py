@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alchemist.core import devices, stateless
+from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
-from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
+from alchemist.core.state import all_finite, load_optimiser, optimiser_tensors, over, under
 from alchemist.families.star.settings import FitSettings
 from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.models.pixels import to_float
@@ -91,7 +92,8 @@ def fit(
 
     The rate falls to zero along a cosine, so the last weights need no averaging; averaged ones
     would not match the codebooks, which follow the encoder's drift in scale. All randomness is a
-    function of (seed, step), so that a killed fit goes on where it was.
+    function of (seed, step), so that a killed fit goes on where it was. Raises Refusal where a loss, a
+    gradient or a weight is not finite, before a state or a model with it is kept.
     """
     torch.manual_seed(fit_config.seed)
     model = Tokenizer(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -106,6 +108,7 @@ def fit(
     steps = fit_config.seen(len(images)) // fit_config.batch
     per_epoch = len(images) // fit_config.batch
     order = stateless.epoch_order(fit_config.seed, first // per_epoch, len(images))
+    recent: list[Tensor] = []  # loss and norm of the gradient of each step since they were looked at
     for step in range(first, steps):
         rng = torch.Generator().manual_seed(stateless.key("codes", fit_config.seed, step))
         if step % per_epoch == 0:
@@ -135,19 +138,36 @@ def fit(
         loss = reconstruction_loss(painted, batch) + 0.25 * commit + fit_config.perceptual * seen
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
+        recent.append(torch.stack([loss.detach(), norm]))
         if step >= WARMUP_STEPS:
             books.update(features.detach(), maps, step % REVIVE_EVERY == 0 and step < 0.8 * steps, rng)
-        if scratch.due() and step < steps - 1:  # of a fit that is done nothing would be left to give
-            scratch.save(
-                {
-                    **over(model.state_dict(), "model"),
-                    "counts": books.counts,
-                    "sums": books.sums,
-                    **optimiser_tensors(optimiser, "adam"),
-                },
-                {"step": step + 1},
-            )
-        if step % 100 == 99 or step == steps - 1:
+        tells = step % 100 == 99 or step == steps - 1
+        saves = scratch.due() and step < steps - 1  # of a fit that is done nothing would be left to give
+        if saves or tells:
+            state = {
+                **over(model.state_dict(), "model"),
+                "counts": books.counts,
+                "sums": books.sums,
+                **optimiser_tensors(optimiser, "adam"),
+            }
+            _check_finite(recent, state, step + 1, fit_config)
+            recent.clear()
+        if saves:
+            scratch.save(state, {"step": step + 1})
+        if tells:
             yield (step + 1) * fit_config.batch, float(loss.detach()), model
+
+
+def _check_finite(recent: list[Tensor], state: dict[str, Tensor], done: int, settings: FitSettings) -> None:
+    """Loss and norm of the steps until `done`, and what they left; a fit knows its images by number alone."""
+    held = torch.isfinite(torch.stack(recent)).all(dim=1)
+    if held.all() and all_finite(state.values()):
+        return
+    step = done - len(recent) + int(held.int().argmin()) + 1 if not held.all() else done
+    images = f"images {(step - 1) * settings.batch + 1} to {step * settings.batch}"
+    raise Refusal(
+        f"the fit of the tokenizer is not finite at step {step} ({images}); codecs.star.fit.learning_rate is "
+        f"{settings.learning_rate}, try a smaller one."
+    )

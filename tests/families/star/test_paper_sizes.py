@@ -99,9 +99,9 @@ def test_a_training_step_runs_whole_on_one_device(name: str) -> None:
         "q_bias", "v_bias", "text_v_bias", "bias", "log_scale", "text_log_scale", "start_position", "level",
     }  # fmt: skip
     with Remembered(), OneDevice():
-        loss = training.step(net, adam, batch, Chance.run(0, 0, 2, training=True), settings, META)
+        done = training.step(net, adam, batch, Chance.run(0, 0, 2, training=True), settings, META)
         average.update(net, 2, 2)
-    assert loss.device == META
+    assert done.loss.device == META
     assert all(p in adam.state for p in net.parameters()), "a gradient reaches every parameter"
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from alchemist.families.star import published
 from alchemist.families.star.generator import StarCodec
 from alchemist.families.star.published import PHI, SCALES, PublishedConfig, PublishedTokenizer
+from alchemist.families.star.settings import PUBLISHED
 
 SMALL = PublishedConfig(resolution=96, scales=(1, 2, 3, 4, 5, 6), codes=64, channels=32, width=32)
 
@@ -182,3 +183,7 @@ def by_hand(net: PublishedTokenizer, x: Tensor) -> Tensor:
 def test_the_encoder_is_the_one_of_the_papers(small: PublishedTokenizer) -> None:
     images = pictures(2)
     torch.testing.assert_close(small.encoder(images), by_hand(small, images), rtol=1e-4, atol=1e-4)
+
+
+def test_the_settings_know_at_which_resolutions_it_works() -> None:
+    assert tuple(SCALES) == PUBLISHED

@@ -11,6 +11,7 @@ from conftest import CPU
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
+from alchemist.core.state import all_finite
 from alchemist.families.star import tokenizer, tokenizer_fit
 from alchemist.families.star.generator import StarCodec
 from alchemist.families.star.settings import FitSettings
@@ -113,3 +114,23 @@ def test_files_come_back_and_damage_is_told(tmp_path: Path, codes: Tokenizer) ->
     with pytest.raises(Refusal, match="not the file that its manifest describes"):
         tokenizer.load(tmp_path)
     assert files.read_json(tmp_path / "card.json")["note"] == "test"
+
+
+@pytest.mark.parametrize("every", [0.0, 1e9])
+def test_a_fit_that_is_no_number_any_more_ends_with_the_step_and_saves_nothing_of_it(
+    tmp_path: Path, every: float
+) -> None:
+    calls = []
+
+    def distance(painted: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        calls.append(len(images))
+        return (painted.mean() * 0).sqrt() if len(calls) == 3 else painted.mean() * 0  # its gradient alone
+
+    config = TokenizerConfig(codes=FIT.codes, width=FIT.width)
+    fit = FIT.model_copy(update={"perceptual": 0.1})
+    with Scratch(tmp_path, "fit", every_seconds=every) as scratch:
+        with pytest.raises(Refusal, match=r"finite at step 3 \(images 33 to 48\); codecs\.star\.fit"):
+            list(tokenizer_fit.fit(config, fit, _images(64), distance, scratch, CPU))
+        saved = scratch.load()
+    assert (saved is None) == bool(every)
+    assert saved is None or (saved[1]["step"] == 2 and all_finite(saved[0].values()))
