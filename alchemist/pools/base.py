@@ -6,6 +6,7 @@ way to disk).
 """
 
 import codecs
+import functools
 import hashlib
 import json
 import math
@@ -27,7 +28,7 @@ MISSING_IMAGE = "missing image"
 UNREADABLE_IMAGE = "unreadable image"
 ANIMATED = "animated image"
 TOO_LARGE = "image that takes more memory than the pool's key largest"
-HEAVY_PAGES = "parquet pages that take more memory than the pool's key largest"
+HEAVY_ROWS = "rows of a parquet file that take more memory than the pool's key largest"
 MISSING_CAPTION = "missing caption"
 EMPTY_CAPTION = "empty caption"
 LONG_CAPTION = "caption of more than 100,000 characters"
@@ -51,7 +52,7 @@ UNSAMPLED = "outside the sample"
 
 LONGEST = 100_000  # characters of a caption
 # Bytes of text that are read of a caption: what is cut off there is too long, however it is spelled.
-TEXT_BYTES = 4 * (LONGEST + 1)
+TEXT_BYTES = 4 * (LONGEST + 2)
 LINE = 1_000_000  # bytes or characters of a line or of an object in JSON, which takes some 30 times as much
 LONGEST_ID = 4096  # characters
 
@@ -195,10 +196,24 @@ def decoded(content: bytes) -> str:
 
 def parse_json(value: bytes) -> Any:
     """The value of JSON in UTF-8, with or without a byte order mark; None for anything else."""
+    return json_of(value, "strict")
+
+
+def json_of(value: bytes, errors: str) -> Any:
+    """The value of JSON, None for anything else; `errors` as of `bytes.decode` says what is no UTF-8."""
     try:
-        return json.loads(value.decode("utf-8-sig"))
+        return json.loads(value.decode("utf-8-sig", errors))
     except (ValueError, RecursionError):
         return None
+
+
+def caption_file(path: Path) -> tuple[str | None, str]:
+    """The caption that a file holds and "", or None and the reason. The end of a long file stays unread."""
+    try:
+        with path.open("rb") as file:
+            return decoded(file.read(TEXT_BYTES)), ""
+    except (OSError, UnicodeDecodeError):
+        return None, UNREADABLE_CAPTION
 
 
 # ---------------------------------------------------------------------- files
@@ -208,6 +223,18 @@ def inside(path: str) -> bool:
     """Whether a path that metadata names stays in its folder: metadata may come from anywhere."""
     inner = PurePosixPath(path.replace("\\", "/"))
     return not inner.is_absolute() and ".." not in inner.parts
+
+
+def leads_out(path: Path, root: Path) -> bool:
+    """Whether a link, the file or a folder above it, leads from the folder `root` to what is not in it."""
+    if path.parent != root and not _real(path.parent).is_relative_to(_real(root)):
+        return True
+    return path.is_symlink() and not path.resolve().is_relative_to(_real(root))
+
+
+@functools.lru_cache(maxsize=256)
+def _real(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def checked_path(pool: UserPool) -> Path:

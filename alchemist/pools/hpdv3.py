@@ -20,6 +20,7 @@ from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import (
+    LONGEST,
     MISSING_IMAGE,
     OUTSIDE,
     UNREADABLE_METADATA,
@@ -95,7 +96,7 @@ def _found(root: Path, prompt: str, image: str, model: Any, tally: _Tally, recor
     prompt_hash = digest(clean_caption(prompt)[0].encode()).hex()
     wins, losses = int(tally.wins[record]), int(tally.losses[record])
     reason = "" if inside(image) else OUTSIDE
-    if not reason and not (root / image).is_file():
+    if not reason and not os.path.isfile(root / image):
         reason = MISSING_IMAGE
     return Found(
         f"{text(os.path.splitext(image)[0])}/{prompt_hash[:8]}",
@@ -103,7 +104,7 @@ def _found(root: Path, prompt: str, image: str, model: Any, tally: _Tally, recor
         None if reason else Span(root / image),
         reason,
         prompt_hash,  # the prompt itself would stand in the index twice
-        {"repeats": wins + losses, "model": text(model) if isinstance(model, str) else ""},
+        {"repeats": wins + losses, "model": text(model[:LONGEST]) if isinstance(model, str) else ""},
         {"wins": wins, "losses": losses, "confidence": float(tally.confidence[record])},
     )
 

@@ -26,7 +26,6 @@ class Layout:
     """What is known of the pages of some columns of a row group."""
 
     columns: tuple["_Column", ...]
-    rows: int
 
     def page(self) -> int:
         """Bytes that are held of each column: its dictionary, decoded too, and a page."""
@@ -64,21 +63,20 @@ class _Column:
         return rows * (16 + max(self.dictionary, self.widest)) + min(pages, rows) * self.page
 
 
-def layout(group: pq.RowGroupMetaData, path: Path, names: Sequence[str], most: int) -> Layout:
+def layout(group: pq.RowGroupMetaData, path: Path, names: Sequence[str]) -> Layout:
     """The pages of the columns `names`, or of what lies in them, of a row group."""
     chunks = [group.column(number) for number in range(group.num_columns)]
     with path.open("rb") as file:
         return Layout(
             tuple(
-                _column(chunk, file, group.num_rows, most)
+                _column(chunk, file, group.num_rows)
                 for chunk in chunks
                 if any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in names)
-            ),
-            group.num_rows,
+            )
         )
 
 
-def _column(chunk: pq.ColumnChunkMetaData, file: Any, rows: int, most: int) -> _Column:
+def _column(chunk: pq.ColumnChunkMetaData, file: Any, rows: int) -> _Column:
     page, fewest, dictionary, widest, before = 0, rows, 0, 0, 0
     firsts = []
     for kind, size, values, encoding in _pages(chunk, file):

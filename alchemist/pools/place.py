@@ -150,7 +150,7 @@ class _Column:
     def _open(self, group: int) -> None:
         self.batches, self.values, self.group = iter(()), (), -1  # what was open is freed first
         bound = min(self.most, 1_000_000 * LARGEST)
-        found = pages.layout(self.file.metadata.row_group(group), self.path, [self.name], bound)
+        found = pages.layout(self.file.metadata.row_group(group), self.path, [self.name])
         self.rows, self.turns = found.at_once(ROWS, bound, bound // 5), found.turns(bound)
         self.heavy = not self.rows and self.most < sys.maxsize
         self.batches = self.file.iter_batches(self.rows or 1, row_groups=[group], columns=[self.name])

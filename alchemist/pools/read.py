@@ -27,7 +27,7 @@ from alchemist.core.stateless import id_uniforms
 from alchemist.pools import emoji, memory
 from alchemist.pools.base import (
     DUPLICATE,
-    HEAVY_PAGES,
+    HEAVY_ROWS,
     NEAR,
     NEAR_SPLIT,
     OTHER_GROUP,
@@ -281,5 +281,5 @@ def _why_unread(pair: Found, error: Unreadable) -> str:
     if isinstance(error, TooLarge):
         return TOO_LARGE
     if isinstance(error, HeavyPages):
-        return HEAVY_PAGES
+        return HEAVY_ROWS
     return UNREADABLE_FILE if isinstance(pair.image, Cell) else UNREADABLE_IMAGE

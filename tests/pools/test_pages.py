@@ -29,7 +29,7 @@ def test_pages_are_told_by_their_headers(tmp_path, version, codec):
         tmp_path / "a.parquet", {"image": noise(250, 3000)}, use_dictionary=False, compression=codec,
         data_page_version=version, data_page_size=200_000, write_batch_size=50, write_statistics=True,
     )  # fmt: skip
-    (column,) = layout(group, tmp_path / "a.parquet", ["image"], MOST).columns
+    (column,) = layout(group, tmp_path / "a.parquet", ["image"]).columns
     assert column.firsts == (0, 100, 200)  # pages end after the batch that makes them larger than 200,000
     assert column.fewest == 100
     assert 100 * 3004 <= column.page <= 100 * 3004 + 100
@@ -38,7 +38,7 @@ def test_pages_are_told_by_their_headers(tmp_path, version, codec):
 
 def test_a_dictionary_counts_for_every_row(tmp_path):
     group = written(tmp_path / "a.parquet", {"image": noise(1, 100_000) * 64, "caption": ["x"] * 64})
-    found = layout(group, tmp_path / "a.parquet", ["image"], MOST)
+    found = layout(group, tmp_path / "a.parquet", ["image"])
     assert found.columns[0].dictionary == 100_004
     assert found.at_once(64, MOST, 10_000_000) == 64
     assert found.at_once(64, MOST, 3_000_000) == 16
@@ -52,7 +52,7 @@ def test_values_that_repeat_the_one_before_count_as_their_page(tmp_path):
         tmp_path / "a.parquet", {"image": [b"x" * 100_000] * 64}, use_dictionary=False,
         column_encoding={"image": "DELTA_BYTE_ARRAY"},
     )  # fmt: skip
-    (column,) = layout(group, tmp_path / "a.parquet", ["image"], MOST).columns
+    (column,) = layout(group, tmp_path / "a.parquet", ["image"]).columns
     assert column.page < 110_000
     assert column.dense(64) > 64 * 100_000
 
@@ -62,11 +62,11 @@ def test_parts_of_a_struct_and_lists_count_together(tmp_path):
     group = written(
         tmp_path / "a.parquet", {"image": cells, "imagery": noise(20, 9000)}, use_dictionary=False
     )
-    found = layout(group, tmp_path / "a.parquet", ["image"], MOST)
+    found = layout(group, tmp_path / "a.parquet", ["image"])
     assert len(found.columns) == 2
     assert 20 * 6000 < found.page() < 20 * 6050
     group = written(tmp_path / "b.parquet", {"image": [[0] * 100_000] * 20})
-    assert layout(group, tmp_path / "b.parquet", ["image"], MOST).page() >= 20 * 100_000 * 8
+    assert layout(group, tmp_path / "b.parquet", ["image"]).page() >= 20 * 100_000 * 8
 
 
 def test_a_footer_and_headers_that_lie_end_in_no_error(tmp_path):
@@ -79,9 +79,9 @@ def test_a_footer_and_headers_that_lie_end_in_no_error(tmp_path):
         content[4 + int(places[0])] ^= 1 << number % 8
         content[4 + int(places[1])] = number
         path.write_bytes(content)
-        assert layout(group, path, ["image"], MOST).at_once(64, MOST, 10) in (0, 1)
+        assert layout(group, path, ["image"]).at_once(64, MOST, 10) in (0, 1)
     path.write_bytes(whole[:50])
-    assert layout(group, path, ["image"], MOST).page() > 0
+    assert layout(group, path, ["image"]).page() > 0
 
 
 def test_fields_of_a_header_by_hand():
