@@ -6,6 +6,7 @@ What decoding takes is told from the header, so that no image fills the memory.
 import contextlib
 import io
 import math
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 # Pillow knows sixty formats, some of which start other programs; these are what pools hold.
 _DECODERS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which warns too: `decode` counts bytes instead
+warnings.filterwarnings("ignore", module=r"PIL\.")  # a line for every tag of EXIF that is broken
 _STRIP = 1 << 19  # pixels that are cropped and converted at once
 _SPARE = 24  # bytes a pixel of a strip: its crop, its alpha, the white below, and their sum
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # a pixel in Pillow's memory; else four

@@ -46,8 +46,9 @@ def parts(items: Iterable[T], count: int, weight: Callable[[T], int], most: int 
     for item in items:
         part.append(item)
         weighs += weight(item)
+        del item  # as all that is given: nothing of it is held here while the next is found
         if len(part) == count or weighs >= most:
-            yield part
-            part, weighs = [], 0
+            ready, part, weighs = [part], [], 0
+            yield ready.pop()
     if part:
         yield part

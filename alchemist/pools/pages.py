@@ -17,6 +17,7 @@ HEADERS = (1 << 13, 1 << 24)  # bytes in which most headers end, and in which Ar
 _PREFIXED = 7  # DELTA_BYTE_ARRAY: a value repeats the beginning of the one before
 _DICTIONARY = 2  # of the kinds of pages
 _DEEP = 8
+_LARGE = 4_000_000  # bytes of a value
 _PAGES = 100_000  # of a chunk
 _WIDTHS = {1: 0, 2: 0, 3: 1, 7: 8}  # bytes of Thrift's true, false, byte and double
 
@@ -27,24 +28,27 @@ class Layout:
 
     columns: tuple["_Column", ...]
 
-    def page(self) -> int:
-        """Bytes that are held of each column: its dictionary, decoded too, and a page."""
-        return sum(2 * column.dictionary + column.page for column in self.columns)
-
     def at_once(self, rows: int, most: int, together: int) -> int:
-        """How many rows, at most `rows`, may be read at once; 0 where pages take over three fifths of `most`.
+        """How many rows, at most `rows`, may be read at once; 0 where the pages take too much of `most`.
 
-        What is read together takes at most `together` bytes, or it is one row.
+        A page may take three fifths of it. The dictionary is held beside it and twice, and both may take a
+        tenth more than all of it. The rows take at most `together` bytes, or it is one row.
         """
-        if 5 * self.page() > 3 * most:
+        page = sum(column.page for column in self.columns)
+        held = page + 2 * sum(column.dictionary for column in self.columns)
+        if 5 * page > 3 * most or 10 * held > 11 * most:
             return 0
         while rows > 1 and sum(column.dense(rows) for column in self.columns) > together:
             rows //= 4
         return max(rows, 1)
 
-    def turns(self, most: int) -> set[int]:
-        """Rows of the group at which a page begins, where pages are large."""
-        return {row for column in self.columns for row in column.firsts} if 10 * self.page() > most else set()
+    def turns(self, row: int, most: int) -> bool:
+        """Whether a large page begins at a row of the group, or values are large."""
+        return any(
+            (row in column.firsts and 10 * max(column.page, column.dictionary) > most)
+            or (column.page + column.dictionary > _LARGE * column.fewest)
+            for column in self.columns
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class _Column:
     fewest: int  # values of a page that another follows
     dictionary: int  # bytes
     widest: int  # bytes that each value may have, by pages whose values repeat others; 0 where none do
-    firsts: tuple[int, ...]  # values before each page
+    firsts: frozenset[int]  # values before each page
 
     def dense(self, rows: int) -> int:
         """Bytes that so many neighbouring rows take at most."""
@@ -92,7 +96,7 @@ def _column(chunk: pq.ColumnChunkMetaData, file: Any, rows: int) -> _Column:
     # A list in each row: all values may be of one row.
     if before > rows:
         page = max(page, before * (16 + max(dictionary, widest)), chunk.total_uncompressed_size)
-    return _Column(page, fewest, dictionary, widest, tuple(firsts))
+    return _Column(page, fewest, dictionary, widest, frozenset(firsts))
 
 
 def _pages(chunk: pq.ColumnChunkMetaData, file: Any) -> Iterator[tuple[int, int, int, int]]:

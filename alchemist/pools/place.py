@@ -139,7 +139,9 @@ class _Column:
             if self.heavy:
                 raise HeavyPages(f"{self.path} has pages too large to be read at row {row}")
             # The page before and the next are there at once, the next twice: no image is decoded meanwhile.
-            with memory.held(self.most if row - self.starts[group] in self.turns else 0, self.most):
+            bound = min(self.most, 1_000_000 * LARGEST)
+            is_turn = self.layout.turns(row - int(self.starts[group]), bound)
+            with memory.held(bound if is_turn else 0, bound):
                 while row >= self.first + len(self.values):
                     # Else each row behind the fault would decode the group again up to it.
                     if self.first + len(self.values) == self.broken:
@@ -151,7 +153,7 @@ class _Column:
         self.batches, self.values, self.group = iter(()), (), -1  # what was open is freed first
         bound = min(self.most, 1_000_000 * LARGEST)
         found = pages.layout(self.file.metadata.row_group(group), self.path, [self.name])
-        self.rows, self.turns = found.at_once(ROWS, bound, bound // 5), found.turns(bound)
+        self.rows, self.layout = found.at_once(ROWS, bound, bound // 5), found
         self.heavy = not self.rows and self.most < sys.maxsize
         self.batches = self.file.iter_batches(self.rows or 1, row_groups=[group], columns=[self.name])
         self.first, self.group, self.broken = int(self.starts[group]), group, -1
@@ -163,7 +165,8 @@ class _Column:
         if 2 * size > self.most:
             raise TooLarge(f"{self.path} holds an image of {size:,} bytes at row {row}")
         is_large = size > _LARGE and len(self.values) == 1
-        with memory.held(self.most if is_large else 0, self.most):
+        bound = min(self.most, 1_000_000 * LARGEST)
+        with memory.held(bound if is_large else 0, bound):
             value = image_bytes(cell)
             if row == self.starts[-1] - 1:  # the pass is over: the next file has the memory of its pages
                 self.batches, self.values, self.group = iter(()), (), -1
@@ -238,6 +241,7 @@ def read_each(
         for part in memory.parts(map(read, items), PART, lambda one: one[2], memory.AHEAD // 4):
             weighs = sum(one[2] for one in part)
             waiting.append((weighs, executor.submit(run, part)))
+            del part  # which else would be held while the next is read
             ahead += weighs
             while len(waiting) == 2 * threads or (waiting and ahead >= memory.AHEAD):
                 weighs, done = waiting.popleft()

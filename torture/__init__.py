@@ -1,0 +1,1 @@
+"""Long tests by attack: kills, bad files, memory; python -m torture."""
