@@ -22,6 +22,9 @@ import typer  # noqa: E402
 
 from alchemist.core.files import write_json  # noqa: E402
 from alchemist.core.refusal import Refusal  # noqa: E402
+from alchemist.core.shown import shown  # noqa: E402
+
+LETTERS = 2000  # of a sentence that refuses: it may name columns or keys of a file that came from anywhere
 
 P = ParamSpec("P")
 
@@ -41,7 +44,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
             if isinstance(path := kwargs.get("time_out"), Path):
                 write_json(path, {"seconds": time.perf_counter() - started, **(costs or {})})
         except Refusal as error:
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {shown(str(error), LETTERS)}", err=True)
             raise SystemExit(1) from None
         except FileNotFoundError as error:
             name = error.filename or error

@@ -124,10 +124,10 @@ def unique(pairs: Iterable[Found], seen: Seen) -> Iterator[Found]:
         while seen.add(digest(name.encode())) is not None:
             count += 1
             name = f"{first}#{count}"
-        if name != pair.id:
-            again = {"image": None, "reason": pair.reason or DUPLICATE_ID} if count > 1 else {}
-            pair = replace(pair, id=name, **again)  # noqa: PLW2901
-        yield pair
+        if count > 1:
+            yield replace(pair, id=name, image=None, reason=pair.reason or DUPLICATE_ID)
+        else:
+            yield pair if name == pair.id else replace(pair, id=name)
 
 
 def short_id(name: str) -> str:

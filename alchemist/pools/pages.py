@@ -82,7 +82,7 @@ def layout(group: pq.RowGroupMetaData, path: Path, names: Sequence[str]) -> Layo
 
 def _column(chunk: pq.ColumnChunkMetaData, file: Any, rows: int) -> _Column:
     page, fewest, dictionary, widest, before = 0, rows, 0, 0, 0
-    firsts = []
+    firsts: list[int] = []
     for kind, size, values, encoding in _pages(chunk, file):
         if kind == _DICTIONARY:
             dictionary = max(dictionary, size)

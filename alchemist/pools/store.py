@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import LARGEST
+from alchemist.core.shown import shown
 from alchemist.pools.image import decode
 from alchemist.pools.place import Cell, Place, Span, Unreadable, read_each
 from alchemist.pools.row import RARE, SPLITS, Located, Row, crc, pixel_hash
@@ -278,7 +279,7 @@ def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
         image = decode(content, side, largest.get(row.source, LARGEST))[0] if sound else None
         if image is None:
             raise Refusal(
-                _changed(row, f"{_located(folder, roots, row).file} holds another image of {row.id}")
+                _changed(row, f"{_located(folder, roots, row).file} holds another image of {shown(row.id)}")
             )
         out[number] = image
 

@@ -4,7 +4,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from pydantic import Field
 
@@ -125,9 +125,10 @@ def _members(path: Path) -> Iterator[tuple[str | None, str, bytes | Span | str]]
     written by a member's name.
     """
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=(bounded := _Bounded(file)), mode="r:") as tar:
+        bounded: Any = _Bounded(path)
+        with bounded.file as file, tarfile.open(fileobj=bounded, mode="r:") as tar:
             while (member := bounded.next(tar)) is not None:
-                tar.members = []  # type: ignore[attr-defined] # or the archive object grows with every member
+                vars(tar)["members"] = []  # or the archive object grows with every member
                 folder, _, base = member.name.rpartition("/")
                 stem, _, suffix = base.partition(".")
                 if not member.isfile() or not stem or suffix.lower() not in _IMAGES | _CAPTIONS:
@@ -162,8 +163,8 @@ def _content(path: Path, file: IO[bytes], member: tarfile.TarInfo, suffix: str) 
 class _Bounded:
     """A tar's file for tarfile, which reads as much as a header claims: little of each member's alone."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.left, self.last = file, _HEADERS, -1
+    def __init__(self, path: Path) -> None:
+        self.file, self.left, self.last = path.open("rb"), _HEADERS, -1
 
     def next(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
         """The next member. Raises whatever tarfile does, and ReadError where a header is too large."""

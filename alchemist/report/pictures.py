@@ -8,6 +8,7 @@ from alchemist.analysis.grid import Cell, Study
 from alchemist.analysis.words import number
 from alchemist.core import stateless
 from alchemist.core.settings.rater import seeded
+from alchemist.core.shown import shown
 from alchemist.pools import store
 from alchemist.report import figures as draw
 from alchemist.report.elements import arm_name
@@ -41,7 +42,7 @@ def example_rows(material: Material) -> dict[str, Any]:
             {
                 "decile": decile + 1,
                 "pairs": [
-                    {"uri": draw.picture(image), "caption": caption, "kind": _kind(material, name)}
+                    {"uri": draw.picture(image), "caption": shown(caption), "kind": _kind(material, name)}
                     for image, caption, name in zip(pixels, pairs["caption"], ids, strict=True)
                 ],
             }
