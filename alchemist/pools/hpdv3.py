@@ -93,7 +93,7 @@ def expected(pool: HPDv3Pool) -> None:
 
 
 def _found(root: Path, prompt: str, image: str, model: Any, tally: _Tally, record: int) -> Found:
-    prompt_hash = digest(clean_caption(prompt)[0].encode()).hex()
+    prompt_hash = digest(_words(prompt).encode()).hex()
     wins, losses = int(tally.wins[record]), int(tally.losses[record])
     reason = "" if inside(image) else OUTSIDE
     if not reason and not os.path.isfile(root / image):
@@ -107,6 +107,11 @@ def _found(root: Path, prompt: str, image: str, model: Any, tally: _Tally, recor
         {"repeats": wins + losses, "model": text(model[:LONGEST]) if isinstance(model, str) else ""},
         {"wins": wins, "losses": losses, "confidence": float(tally.confidence[record])},
     )
+
+
+def _words(prompt: str) -> str:
+    """A prompt as a caption, or, where it can be none, as text that no other such has."""
+    return clean_caption(prompt)[0] or text(prompt.strip())
 
 
 def _sound(item: Any) -> bool:
@@ -125,7 +130,7 @@ def _tally(path: Path) -> _Tally:
         sound = _sound(item)
         for side, (image, _) in enumerate(SIDES):
             # What is no pair has records of its own, for which nothing asks.
-            parts = (clean_caption(item["prompt"])[0], text(item[image])) if sound else (number, side)
+            parts = (_words(item["prompt"]), text(item[image])) if sound else (number, side)
             names.append(stateless.key(*parts))
         stated.append(as_number(item.get("confidence")) if sound else math.nan)
     if not names:
