@@ -37,7 +37,7 @@ from alchemist.pools.base import (
     text,
 )
 from alchemist.pools.image import decode
-from alchemist.pools.place import HeavyPages, Span, Unreadable, fetch
+from alchemist.pools.place import BROKEN, HeavyPages, Span, Unreadable, fetch
 from alchemist.pools.row import Extra
 from alchemist.pools.webdataset import Parts, caption_of, grouped, image_of
 
@@ -165,7 +165,7 @@ def _rows(pool: LaionPool, path: Path) -> tuple[dict[str, dict[str, Any]], str]:
                         return rows, HEAVY_ROWS
             except HeavyPages:
                 return rows, HEAVY_ROWS
-            except parquet.BROKEN:
+            except BROKEN:
                 return rows, UNREADABLE_FILE
     return rows, ""
 

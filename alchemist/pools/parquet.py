@@ -15,11 +15,10 @@ from alchemist.core.settings import Settings
 from alchemist.core.settings.pool import UserPool
 from alchemist.pools import pages
 from alchemist.pools.base import HEAVY_ROWS, TEXT_BYTES, UNREADABLE_FILE, Found, files_of, id_text
-from alchemist.pools.place import Cell, HeavyPages
+from alchemist.pools.place import BROKEN, Cell, HeavyPages
 
 BATCH = 1024  # rows whose captions are in memory at once
 TOGETHER = 8_000_000  # bytes of their values
-BROKEN = (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError)
 _LIKELY = 64  # rows that a byte of a broken file may stand for
 FOOTER = 1 << 24  # bytes; Arrow takes some ten times as much for one
 
@@ -153,8 +152,9 @@ def opened(path: Path) -> pq.ParquetFile | None:
             file.seek(-8, os.SEEK_END)
             if int.from_bytes(file.read(4), "little") > FOOTER:
                 return None
-        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-    except (pa.ArrowException, OSError):
+        file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        return file if file.schema_arrow is not None else None  # names that are no text are told here
+    except BROKEN:
         return None
 
 

@@ -22,6 +22,7 @@ from alchemist.core.settings.pool import LARGEST
 from alchemist.pools import memory, pages
 
 ROWS = 64  # of a parquet file that are in memory at once, in a whole pass
+BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError)  # what Arrow raises of broken files
 PART = 16  # images of one task of a thread
 _LARGE = 16_000_000  # bytes of a value that is not held once it was given
 
@@ -71,8 +72,8 @@ def fetch(place: Place, largest: int | None = None) -> bytes | None:
         return _span(place, most) if isinstance(place, Span) else _cell(place, most)
     except FileNotFoundError:
         raise Unreadable(f"{place.file} is missing") from None
-    except (OSError, pa.ArrowException) as error:
-        told = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    except BROKEN as error:
+        told = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
         raise Unreadable(f"{place.file} cannot be read ({told})") from None
 
 
@@ -178,7 +179,7 @@ class _Column:
         """The next batch of the row group."""
         try:
             batch = next(self.batches)
-        except (pa.ArrowException, OSError, StopIteration):
+        except (*BROKEN, StopIteration):
             self.broken = self.first + len(self.values)
             return
         self.first += len(self.values)

@@ -111,6 +111,7 @@ def test_every_record_has_an_outcome(folder):
         ],
     )
     cat, dog, none, bird = (short(prompt) for prompt in ("a cat", "a dog", "", "a bird"))
+    half = short("half \\ud800")
     assert outcomes(user_pool(folder, "hpdv3")) == {
         f"images/a/{cat}": "", f"images/b/{cat}": "", f"images/c/{cat}": "",
         f"images/d/{dog}": base.UNREADABLE_IMAGE, f"images/b/{dog}": "",
@@ -118,6 +119,7 @@ def test_every_record_has_an_outcome(folder):
         f"images/a/{none}": base.EMPTY_CAPTION, f"images/b/{none}": base.EMPTY_CAPTION,
         f"images/gone/{bird}": base.MISSING_IMAGE, f"../secret/{bird}": base.OUTSIDE,
         f"/{bird}": base.MISSING_IMAGE, f"images/{bird}": base.MISSING_IMAGE,
+        f"images/a/{half}": base.UNREADABLE_CAPTION,
     }  # fmt: skip
 
 

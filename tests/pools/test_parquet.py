@@ -160,3 +160,11 @@ def test_a_footer_that_claims_gigabytes_is_not_read(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + bytes(20) + b"\xff\xff\xff\x7fPAR1")
     write_parquet(tmp_path / "b.parquet", [encoded(picture(0))], ["a"])
     assert outcomes(user_pool(tmp_path, "parquet")) == {"a.parquet": base.UNREADABLE_FILE, "b.parquet:0": ""}
+
+
+def test_a_column_whose_name_is_no_text_makes_an_unreadable_file(tmp_path):
+    write_parquet(tmp_path / "a.parquet", [encoded(picture(0))], ["a"], other=[1])
+    write_parquet(tmp_path / "b.parquet", [encoded(picture(0))], ["a"])
+    content = (tmp_path / "a.parquet").read_bytes().replace(b"other", b"oth\x99r")
+    (tmp_path / "a.parquet").write_bytes(content)
+    assert outcomes(user_pool(tmp_path, "parquet")) == {"a.parquet": base.UNREADABLE_FILE, "b.parquet:0": ""}
