@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of all that reads a person's files: python -m torture.fuzz FOLDER [TARGET …].
 
-Each target is fed bytes as a file of its format, in a process of its own, from sound files on, by atheris (the
-extra fuzz). An exception other than a Refusal is a finding, and so is more memory than the stage prepare may
-take; its bytes stay in the folder.
+Each target is fed bytes as a file of its format, in a process of its own, from sound files on, by atheris
+(the extra fuzz). An exception other than a Refusal is a finding, and so is more memory than the stage prepare
+may take; its bytes stay in the folder.
 """
 
 import contextlib
@@ -14,8 +14,9 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 RUNS = 20_000  # of each target, or as many as fit into
@@ -37,15 +38,15 @@ def _row(folder: Path, name: str) -> dict[str, Any]:
         (seeds / f"seed{number}").write_bytes(content)
     command = [
         sys.executable, "-m", "torture.fuzz", "--target", name, f"-runs={RUNS}", f"-max_total_time={SECONDS}",
-        f"-rss_limit_mb={MOST}", f"-max_len={_LONGEST}", "-seed=1", f"-artifact_prefix={folder}/",
-        "-close_fd_mask=1", str(seeds),
+        f"-rss_limit_mb={MOST}", f"-max_len={_LONGEST}", "-seed=1", f"-artifact_prefix={folder}/", str(seeds),
     ]  # fmt: skip
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    with (folder / "log.txt").open("wb") as log:
+        done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
     seconds = time.perf_counter() - started
-    (folder / "log.txt").write_text(done.stderr)
-    runs = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("Done ")]
-    found = [line for line in done.stderr.splitlines() if "Error" in line or "Exception" in line]
+    lines = (folder / "log.txt").read_text(errors="replace").splitlines()
+    runs = [line.split()[1] for line in lines if line.startswith("Done ")]
+    found = [line for line in lines if "Error: " in line or "ERROR: " in line]
     figure = f"{int(runs[0]):,} runs in {seconds:.0f} s" if runs else (found or ["ended early"])[0]
     return {"promise": _PROMISE, "case": name, "figure": figure, "holds": done.returncode == 0 and bool(runs)}
 
@@ -112,7 +113,7 @@ def _tables() -> Iterator[bytes]:
 
 
 def _lines() -> Iterator[bytes]:
-    yield b'{"file_name": "a.png", "caption": "words", "id": 7}\n\n{"file_name": "../b"}\n[1]\n{"file_name": 1'
+    yield b'{"file_name": "a.png", "caption": "words", "id": 7}\n\n{"file_name": "../b"}\n[1]\n{"file_name": '
 
 
 def _compared() -> Iterator[bytes]:
@@ -130,20 +131,26 @@ def _sidecars() -> Iterator[bytes]:
 
 def _summed(content: bytes) -> bytes:
     """A tar with sums that fit its headers, or none that was changed would be read."""
+    from torture.memory import tar_sum
+
     blocks = [content[place : place + 512] for place in range(0, len(content), 512)]
     for number, block in enumerate(blocks):
         if len(block) == 512 and block[257:262] == b"ustar":
-            blocks[number] = block[:148] + b"%06o\0 " % tarfile.calc_chksums(block)[0] + block[156:]
+            blocks[number] = block[:148] + tar_sum(block) + block[156:]
     return b"".join(blocks)
 
 
 def _reads(
-    name: str, source: str, made: Callable[[bytes], bytes] = bytes, **changes: Any
+    name: str,
+    source: str,
+    made: Callable[[bytes], bytes] = bytes,
+    changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Callable[[bytes], None]:
     """Writes bytes as the file `name` of a pool and reads all pairs of it, their images decoded."""
 
     def read(content: bytes) -> None:
         from alchemist.core.refusal import Refusal
+        from alchemist.core.settings.pool import UserPool
         from alchemist.pools import base
         from alchemist.pools.place import Unreadable, fetch
         from alchemist.pools.read import ADAPTERS, pool_settings
@@ -151,6 +158,7 @@ def _reads(
 
         block = {"format": source, "path": str(FOLDER), "resolution": 16, "largest": 20, **changes}
         pool = pool_settings(block, "pools.mine")
+        assert isinstance(pool, UserPool)
         (FOLDER / name).write_bytes(made(content))
         with contextlib.suppress(Refusal):
             for pair in base.unique(ADAPTERS[source].read(pool), Seen()):
@@ -169,7 +177,7 @@ COLUMNS = {"columns": {"id": "id"}}
 TARGETS: dict[str, tuple[Callable[[], Iterator[bytes]], Callable[[bytes], None]]] = {
     "image": (_images, _image),
     "tar": (_tars, _reads("a.tar", "webdataset", _summed)),
-    "parquet": (_parquets, _reads("a.parquet", "parquet", **COLUMNS)),
+    "parquet": (_parquets, _reads("a.parquet", "parquet", bytes, COLUMNS)),
     "csv": (_tables, _reads("metadata.csv", "folder")),
     "jsonl": (_lines, _reads("metadata.jsonl", "folder")),
     "sidecar": (_sidecars, _reads("a.txt", "folder")),

@@ -5,7 +5,6 @@ What decoding takes is told from the header, so that no image fills the memory.
 
 import contextlib
 import io
-import math
 import warnings
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from alchemist.core.settings.pool import LARGEST
-from alchemist.pools import memory
+from alchemist.pools import header, memory
 from alchemist.pools.base import ANIMATED, MISSING_IMAGE, TOO_LARGE, UNREADABLE_IMAGE
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -21,9 +20,6 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 _DECODERS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which warns too: `decode` counts bytes instead
 warnings.filterwarnings("ignore", module=r"PIL\.")  # a line for every tag of EXIF that is broken
-_STRIP = 1 << 19  # pixels that are cropped and converted at once
-_SPARE = 24  # bytes a pixel of a strip: its crop, its alpha, the white below, and their sum
-_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # a pixel in Pillow's memory; else four
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -62,9 +58,11 @@ def decode(
 
 
 def _decode(source: bytes, resolution: int, most: int) -> tuple[NDArray[np.uint8] | None, str]:
-    # Opening reads the header alone.
+    # Opening reads the header alone, but of a TIFF every value of every tag.
+    if header.VALUE * header.tiff_values(source) > most:
+        return None, TOO_LARGE
     with Image.open(io.BytesIO(source), "r", _DECODERS) as picture:
-        takes = _smallest(picture, source, resolution, most)
+        takes = header.fitted(picture, source, resolution, most)
         if takes > most:
             return None, TOO_LARGE
         # A phone's JPEG with a preview or depth map (MPO) has frames too, but does not move.
@@ -73,75 +71,6 @@ def _decode(source: bytes, resolution: int, most: int) -> tuple[NDArray[np.uint8
         with memory.held(takes, most):
             picture.load()
             return _square(picture, resolution), ""
-
-
-# ---------------------------------------------------------------------- what decoding takes
-
-
-def _smallest(picture: Image.Image, source: bytes, resolution: int, most: int) -> int:
-    """Bytes that decoding takes; of a JPEG that takes more than `most` with a part of its side, if that fits.
-
-    Sets the part.
-    """
-    takes = _takes(picture, source, resolution, 1)
-    if picture.format not in ("JPEG", "MPO"):
-        return takes
-    for part in (2, 4, 8):
-        if takes <= most or min(picture.size) < part * resolution:
-            break
-        smaller = _takes(picture, source, resolution, part)
-        if smaller <= most:
-            picture.draft(None, (picture.width // part, picture.height // part))
-            return smaller
-    return takes
-
-
-def _takes(picture: Image.Image, source: bytes, resolution: int, part: int) -> int:
-    """Bytes that it takes to decode a picture, with a part of its side, and to make a square of it."""
-    pixels = math.ceil(picture.width / part) * math.ceil(picture.height / part)
-    side = min(picture.size) // part
-    own = _beside(picture, source) + _BYTES.get(picture.mode, 4) * pixels
-    return len(source) + own + _SPARE * min(pixels, _STRIP + 2 * side) + 4 * resolution * side
-
-
-def _beside(picture: Image.Image, source: bytes) -> int:
-    """Bytes that a format takes to decode a picture beside the pixels, measured with Pillow 13."""
-    whole = picture.width * picture.height
-    if picture.format == "WEBP":  # two canvases and a copy of one; the file, twice
-        return 13 * whole + 2 * len(source)
-    if picture.format in ("JPEG", "MPO") and _has_many_scans(source):
-        # All coefficients of all colours wait for the last scan, in blocks, however small the outcome is.
-        layers: list[tuple[int, int, int, int]] = picture.layer  # type: ignore[attr-defined]
-        across, down = max(layer[1] for layer in layers), max(layer[2] for layer in layers)
-        padded = (picture.width + 8 * across) * (picture.height + 8 * down)
-        return sum(2 * padded * layer[1] * layer[2] // (across * down) for layer in layers)
-    if picture.format == "TIFF":
-        tags = picture.tag_v2  # type: ignore[attr-defined]
-        rows = min(int(tags.get(278, picture.height)), picture.height)
-        piece = int(tags.get(322, picture.width)) * int(tags.get(323, rows))  # of a tile or a strip
-        turned = 4 * whole if tags.get(274, 1) != 1 else 0  # as it is loaded
-        return piece * max(4, sum(tags.get(258, (8,))) // 8 + 1) + turned
-    return 0
-
-
-def _has_many_scans(source: bytes) -> bool:
-    """Whether a JPEG is progressive or has its colours one after the other: it is decoded as a whole, then.
-
-    Whatever is no JPEG's beginning counts as such.
-    """
-    place = 2
-    progressive, colours = False, 0
-    while source[place : place + 1] == b"\xff":
-        mark, size = source[place + 1], int.from_bytes(source[place + 2 : place + 4], "big")
-        if mark == 0xFF:  # a filling
-            place += 1
-            continue
-        if mark in (0xC0, 0xC1, 0xC2):
-            progressive, colours = mark == 0xC2, source[place + 9]
-        if mark == 0xDA:
-            return progressive or source[place + 4] < colours
-        place += 2 + size
-    return True
 
 
 # ---------------------------------------------------------------------- the square
@@ -161,7 +90,7 @@ def _square(picture: Image.Image, resolution: int) -> NDArray[np.uint8]:
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     narrow = Image.new("RGB", (resolution, side))
-    rows = max(1, _STRIP // side)
+    rows = max(1, header.STRIP // side)
     for first in range(0, side, rows):
         last = min(first + rows, side)
         strip = _turned(picture, turn, (left, top + first, left + side, top + last))

@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -147,6 +148,25 @@ def test_a_jpeg_that_takes_too_much_is_decoded_at_a_part_of_its_side():
     slow = encoded(smooth, "JPEG", quality=95, progressive=True)
     assert decode(slow, 16, 17)[1] == ""
     assert decode(slow, 16, 5) == (None, base.TOO_LARGE)
+
+
+def test_numbers_of_tags_count_and_scans_end():
+    plain = encoded(picture(3), "TIFF")
+    for form in ("<", ">"):
+        tags = [(256, 4, 1, 1), (257, 4, 1, 1), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 50_000, 200)]
+        table = b"".join(struct.pack(f"{form}HHII", *tag) for tag in tags)
+        head = (b"II*\0" if form == "<" else b"MM\0*") + struct.pack(f"{form}IH", 8, len(tags))
+        assert decode(head + table + bytes(200_000), 8, 4) == (None, base.TOO_LARGE)
+        assert decode(head + table + bytes(200_000), 8, 8)[1] != base.TOO_LARGE
+    assert decode(plain, 8, 1)[1] == ""
+    exif = Image.Exif()
+    exif[0x9286] = b"x" * 40_000
+    assert decode(encoded(picture(3), exif=exif), 8, 1) == (None, base.TOO_LARGE)
+    assert decode(encoded(picture(3), exif=exif), 8, 3)[1] == ""
+    slow = encoded(picture(3, (40, 40)), "JPEG", progressive=True)
+    last = slow[slow.rindex(b"\xff\xda") : -2]
+    assert decode(slow[:-2] + 50 * last + slow[-2:], 8)[1] == ""
+    assert decode(slow[:-2] + 200 * last + slow[-2:], 8) == (None, base.UNREADABLE_IMAGE)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])

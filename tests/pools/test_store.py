@@ -201,7 +201,7 @@ def test_the_store_depends_on_no_source_of_pairs():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = {name.removeprefix("alchemist.pools").lstrip(".") for name in done.stdout.split()}
     assert found == {
-        "", "base", "image", "memory", "pages", "place", "row", "seen", "shards", "store", "table",
+        "", "base", "header", "image", "memory", "pages", "place", "row", "seen", "shards", "store", "table",
     }  # fmt: skip
 
 
