@@ -18,7 +18,7 @@ from pydantic import Field
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
 from alchemist.core.settings.pool import UserPool
-from alchemist.pools import parquet
+from alchemist.pools import pages, parquet
 from alchemist.pools.base import (
     DOWNLOAD_FAILED,
     HEAVY_ROWS,
@@ -154,9 +154,10 @@ def _rows(pool: LaionPool, path: Path) -> tuple[dict[str, dict[str, Any]], str]:
     columns = [column for _, column in _named(pool)]
     number, held = 0, 0
     with file:
-        for group in range(file.num_row_groups):
+        footer = pages.footer(path)
+        for group in range(len(footer.groups)):
             try:
-                for row in parquet.values(file, path, group, columns, pool.largest):
+                for row in parquet.values(file, footer, group, columns, pool.largest):
                     key = id_text(row[pool.columns.key])
                     rows[key if key and key not in rows else f"{key}#{number}"] = row  # each row counts
                     number += 1

@@ -6,20 +6,25 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 """
 
 import contextlib
+import functools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+from alchemist.pools import thrift
 
 HEADERS = (1 << 13, 1 << 24)  # bytes in which most headers end, and in which Arrow wants all to end
 _PREFIXED = 7  # DELTA_BYTE_ARRAY: a value repeats the beginning of the one before
 _DICTIONARY = 2  # of the kinds of pages
-_DEEP = 8
 _LARGE = 4_000_000  # bytes of a value
 _PAGES = 100_000  # of a chunk
-_WIDTHS = {1: 0, 2: 0, 3: 1, 7: 8}  # bytes of Thrift's true, false, byte and double
+_ROWS = 1 << 48  # of a file
+FOOTER = 1 << 24  # bytes; Arrow takes some ten times as much for one
+# What is read of a page's header, and of a footer: of the groups the rows, and of each chunk its path, values,
+# sizes and places.
+_HEADER = {1: None, 2: None, 3: None, 5: {1: None, 2: None}, 7: {1: None, 2: None}, 8: {1: None, 4: None}}
 
 
 @dataclass(frozen=True)
@@ -67,20 +72,73 @@ class _Column:
         return rows * (16 + max(self.dictionary, self.widest)) + min(pages, rows) * self.page
 
 
-def layout(group: pq.RowGroupMetaData, path: Path, names: Sequence[str]) -> Layout:
+def layout(groups: "Footer", group: int, names: Sequence[str]) -> Layout:
     """The pages of the columns `names`, or of what lies in them, of a row group."""
-    chunks = [group.column(number) for number in range(group.num_columns)]
-    with path.open("rb") as file:
+    rows, chunks = groups.groups[group]
+    with groups.path.open("rb") as file:
         return Layout(
             tuple(
-                _column(chunk, file, group.num_rows)
+                _column(chunk, file, rows)
                 for chunk in chunks
-                if any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in names)
+                if any(f"{chunk.name}.".startswith(f"{name}.") for name in names)
             )
         )
 
 
-def _column(chunk: pq.ColumnChunkMetaData, file: Any, rows: int) -> _Column:
+@dataclass(frozen=True)
+class Footer:
+    """What the end of a file says: of each row group its rows and the chunks of its columns."""
+
+    path: Path
+    groups: list[tuple[int, list["_Chunk"]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """The pages of a column in a row group, by the footer."""
+
+    name: str  # with those of the structs that it lies in, parted by dots
+    start: int  # of its first page in the file
+    compressed: int  # bytes
+    size: int  # bytes, not compressed
+    values: int
+
+
+def footer(path: Path) -> Footer:
+    """What the end of a file says. Arrow's own objects of it end the process where some numbers do not fit.
+
+    Raises OSError and ValueError.
+    """
+    about = path.stat()
+    return _footer(path, about.st_size, about.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=2)
+def _footer(path: Path, length: int, changed: int) -> Footer:
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        size = int.from_bytes(file.read(4), "little")
+        if size > FOOTER:
+            raise ValueError("the footer is too large")
+        file.seek(-8 - size, os.SEEK_END)
+        content = file.read(size)
+    try:
+        groups = thrift.struct(content, 0, _FILE)[0][4]
+        if any(rows < 0 for rows, _ in groups) or sum(rows for rows, _ in groups) > _ROWS:
+            raise ValueError("numbers of rows that cannot be")
+        return Footer(path, groups)
+    except (IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"the footer is broken ({error})") from None
+
+
+def _chunk(fields: dict[int, Any]) -> _Chunk:
+    about = fields[3]
+    starts = [start for start in (about.get(11), about[9]) if start]
+    name = b".".join(about[3]).decode("utf-8", "replace")
+    return _Chunk(name, min(starts, default=0), about[7], about[6], about[5])
+
+
+def _column(chunk: _Chunk, file: Any, rows: int) -> _Column:
     page, fewest, dictionary, widest, before = 0, rows, 0, 0, 0
     firsts: list[int] = []
     for kind, size, values, encoding in _pages(chunk, file):
@@ -95,18 +153,17 @@ def _column(chunk: pq.ColumnChunkMetaData, file: Any, rows: int) -> _Column:
         widest = max(widest, size if encoding == _PREFIXED else 0)
     # A list in each row: all values may be of one row.
     if before > rows:
-        page = max(page, before * (16 + max(dictionary, widest)), chunk.total_uncompressed_size)
+        page = max(page, before * (16 + max(dictionary, widest)), chunk.size)
     return _Column(page, fewest, dictionary, widest, frozenset(firsts))
 
 
-def _pages(chunk: pq.ColumnChunkMetaData, file: Any) -> Iterator[tuple[int, int, int, int]]:
+def _pages(chunk: _Chunk, file: Any) -> Iterator[tuple[int, int, int, int]]:
     """Kind, size when not compressed, number of values and encoding of every page of a chunk.
 
     Where a header cannot be read, the rest of the chunk counts as a page, of the size that the footer states.
     """
-    starts = [chunk.dictionary_page_offset, chunk.data_page_offset]
-    place = min((start for start in starts if start), default=0)
-    end, count = place + chunk.total_compressed_size, 0
+    place, count = chunk.start, 0
+    end = place + chunk.compressed
     while place < end:
         try:
             count += 1
@@ -119,7 +176,7 @@ def _pages(chunk: pq.ColumnChunkMetaData, file: Any) -> Iterator[tuple[int, int,
             if min(found) < 0 or header[3] < 0:
                 raise ValueError("a negative size")
         except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError):
-            yield 0, chunk.total_uncompressed_size, chunk.num_values, 0
+            yield 0, chunk.size, chunk.values, 0
             return
         yield found
         place += step
@@ -130,67 +187,9 @@ def _header(file: Any, place: int) -> tuple[dict[int, Any], int]:
     for most in HEADERS:
         file.seek(place)
         with contextlib.suppress(IndexError):
-            return _struct(file.read(most), 0, 0)
+            return thrift.struct(file.read(most), 0, _HEADER)
     raise ValueError("a header without an end")
 
 
-# ---------------------------------------------------------------------- Thrift's compact protocol
-
-
-def _struct(data: bytes, place: int, depth: int) -> tuple[dict[int, Any], int]:
-    """The fields of a struct by their numbers, whole numbers and structs alone, and where it ends.
-
-    Raises IndexError where it does not end in `data`, and ValueError for what is no struct.
-    """
-    if depth == _DEEP:
-        raise ValueError("too deep")
-    fields: dict[int, Any] = {}
-    number = 0
-    while kind := data[place]:
-        number += kind >> 4
-        place += 1
-        if not kind >> 4:
-            number, place = _whole(data, place)
-        fields[number], place = _value(data, place, kind & 15, depth)
-    return fields, place + 1
-
-
-def _value(data: bytes, place: int, kind: int, depth: int) -> tuple[Any, int]:
-    """A value of a type: whole numbers and structs alone are of use here, all else is None."""
-    if kind in (4, 5, 6):
-        return _whole(data, place)
-    if kind in (9, 10):
-        return _list(data, place, depth)
-    if kind == 12:
-        return _struct(data, place, depth + 1)
-    if kind == 8:
-        length, place = _number(data, place)
-        return None, place + length
-    return None, place + _WIDTHS[kind]
-
-
-def _list(data: bytes, place: int, depth: int) -> tuple[None, int]:
-    first, place = data[place], place + 1
-    count, kind = first >> 4, first & 15
-    if count == 15:
-        count, place = _number(data, place)
-    for _ in range(min(count, len(data))):
-        # Truth values take a byte each in a list.
-        _, place = (None, place + 1) if kind in (1, 2) else _value(data, place, kind, depth + 1)
-    return None, place
-
-
-def _number(data: bytes, place: int) -> tuple[int, int]:
-    found = shift = 0
-    while True:
-        byte, place = data[place], place + 1
-        found |= (byte & 127) << shift
-        shift += 7
-        if byte < 128 or shift > 63:
-            return found, place
-
-
-def _whole(data: bytes, place: int) -> tuple[int, int]:
-    """A whole number with its sign, by zigzag."""
-    found, place = _number(data, place)
-    return found >> 1 ^ -(found & 1), place
+_COLUMN = {3: {3: thrift.Each(None), 5: None, 6: None, 7: None, 9: None, 11: None}}
+_FILE = {4: thrift.Each({1: thrift.Each(_COLUMN, _chunk), 3: None}, lambda group: (group[3], group[1]))}

@@ -1,6 +1,5 @@
 """Format parquet: tables with a column of encoded images, one of captions and perhaps one of ids."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from alchemist.pools.place import BROKEN, Cell, HeavyPages
 BATCH = 1024  # rows whose captions are in memory at once
 TOGETHER = 8_000_000  # bytes of their values
 _LIKELY = 64  # rows that a byte of a broken file may stand for
-FOOTER = 1 << 24  # bytes; Arrow takes some ten times as much for one
 
 
 class ColumnsSettings(Settings):
@@ -93,29 +91,29 @@ def pairs(
         if file is None:
             yield Found(name, None, None, UNREADABLE_FILE)
             continue
-        first = 0
-        for group in range(file.num_row_groups):
-            yield from _group(pool, name, path, file, group, first, others, image, pair)
-            first += file.metadata.row_group(group).num_rows
+        first, footer = 0, pages.footer(path)
+        for group, (rows, _) in enumerate(footer.groups):
+            yield from _group(pool, name, file, footer, group, first, others, image, pair)
+            first += rows
 
 
 def _group(
-    pool: UserPool, name: str, path: Path, file: pq.ParquetFile, group: int, first: int, others: list[str],
-    image: str,    pair: Callable[[dict[str, Any], str], Found],
+    pool: UserPool, name: str, file: pq.ParquetFile, footer: pages.Footer, group: int, first: int,
+    others: list[str], image: str, pair: Callable[[dict[str, Any], str], Found],
 ) -> Iterator[Found]:  # fmt: skip
     """The pairs of a row group: one that is broken or too large spoils no other."""
     number, fault = first, UNREADABLE_FILE
     try:
-        for row in values(file, path, group, others, pool.largest):
-            yield replace(pair(row, f"{name}:{number}"), image=Cell(path, image, number))
+        for row in values(file, footer, group, others, pool.largest):
+            yield replace(pair(row, f"{name}:{number}"), image=Cell(footer.path, image, number))
             number += 1
     except HeavyPages:
         fault = HEAVY_ROWS
     except BROKEN:
         pass
     # The footer still tells how many rows the broken part has, unless it tells more than there can be.
-    rows = file.metadata.row_group(group).num_rows
-    if rows > _LIKELY * path.stat().st_size:
+    rows = footer.groups[group][0]
+    if rows > _LIKELY * footer.path.stat().st_size:
         yield Found(f"{name}:{number}", None, None, fault)
         return
     for lost in range(number, first + rows):
@@ -148,10 +146,7 @@ def _files(pool: UserPool, named: Named, image: str) -> Iterator[tuple[str, Path
 def opened(path: Path) -> pq.ParquetFile | None:
     """A parquet file, or None where it cannot be opened, or not within bounds."""
     try:
-        with path.open("rb") as file:
-            file.seek(-8, os.SEEK_END)
-            if int.from_bytes(file.read(4), "little") > FOOTER:
-                return None
+        pages.footer(path)
         file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
         return file if file.schema_arrow is not None else None  # names that are no text are told here
     except BROKEN:
@@ -167,7 +162,7 @@ def check_columns(path: Path, file: pq.ParquetFile, named: Named) -> None:
 
 
 def values(
-    file: pq.ParquetFile, path: Path, group: int, columns: list[str], largest: int
+    file: pq.ParquetFile, footer: pages.Footer, group: int, columns: list[str], largest: int
 ) -> Iterator[dict[str, Any]]:
     """The values of every row of a row group by column; text that is not UTF-8 has lone surrogates for bytes.
 
@@ -176,9 +171,9 @@ def values(
     """
     columns = list(dict.fromkeys(columns))
     most = 1_000_000 * largest
-    rows = pages.layout(file.metadata.row_group(group), path, columns).at_once(BATCH, most, TOGETHER)
+    rows = pages.layout(footer, group, columns).at_once(BATCH, most, TOGETHER)
     if not rows:
-        raise HeavyPages(f"{path} has pages too large to be read in row group {group}")
+        raise HeavyPages(f"{footer.path} has pages too large to be read in row group {group}")
     for batch in file.iter_batches(rows, row_groups=[group], columns=columns):
         for row in zip(*(_values(batch[name]) for name in columns), strict=True):
             yield dict(zip(columns, row, strict=True))

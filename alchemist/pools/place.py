@@ -22,7 +22,8 @@ from alchemist.core.settings.pool import LARGEST
 from alchemist.pools import memory, pages
 
 ROWS = 64  # of a parquet file that are in memory at once, in a whole pass
-BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError)  # what Arrow raises of broken files
+# What Arrow raises of broken files, by itself or for an exception of C++.
+BROKEN = (pa.ArrowException, OSError, ValueError, ArithmeticError, RuntimeError, LookupError, MemoryError)
 PART = 16  # images of one task of a thread
 _LARGE = 16_000_000  # bytes of a value that is not held once it was given
 
@@ -120,9 +121,8 @@ class _Column:
         self.path, self.name, self.most = path, name, most
         if name not in self.file.schema_arrow.names:
             raise Unreadable(f"{path} has no column {name}")
-        about = self.file.metadata
-        sizes = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
-        self.starts = np.cumsum([0, *sizes])
+        self.footer = pages.footer(path)
+        self.starts = np.cumsum([0, *(rows for rows, _ in self.footer.groups)])
         self.lock = threading.Lock()
         self.batches: Iterator[pa.RecordBatch] = iter(())
         self.values: Any = ()  # of the rows from `first` on
@@ -153,7 +153,7 @@ class _Column:
     def _open(self, group: int) -> None:
         self.batches, self.values, self.group = iter(()), (), -1  # what was open is freed first
         bound = min(self.most, 1_000_000 * LARGEST)
-        found = pages.layout(self.file.metadata.row_group(group), self.path, [self.name])
+        found = pages.layout(self.footer, group, [self.name])
         self.rows, self.layout = found.at_once(ROWS, bound, bound // 5), found
         self.heavy = not self.rows and self.most < sys.maxsize
         self.batches = self.file.iter_batches(self.rows or 1, row_groups=[group], columns=[self.name])

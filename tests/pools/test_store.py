@@ -202,6 +202,7 @@ def test_the_store_depends_on_no_source_of_pairs():
     found = {name.removeprefix("alchemist.pools").lstrip(".") for name in done.stdout.split()}
     assert found == {
         "", "base", "header", "image", "memory", "pages", "place", "row", "seen", "shards", "store", "table",
+        "thrift",
     }  # fmt: skip
 
 
