@@ -30,7 +30,10 @@ from typing import Any, ParamSpec  # noqa: E402
 import typer  # noqa: E402
 
 from alchemist.core.files import write_json  # noqa: E402
+from alchemist.core.one_line import one_line  # noqa: E402
 from alchemist.core.refusal import Refusal  # noqa: E402
+
+LETTERS = 2000  # of a sentence that refuses: it may name columns or keys of a file that came from anywhere
 
 P = ParamSpec("P")
 FULL = re.compile(r"No space left on device|\d+ requested and \d+ written")
@@ -52,7 +55,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
             if isinstance(path := kwargs.get("time_out"), Path):
                 write_json(path, {"seconds": time.perf_counter() - started, **(costs or {})})
         except Refusal as error:
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {one_line(str(error), LETTERS)}", err=True)
             raise SystemExit(MISTAKE) from None
         except KeyboardInterrupt:
             typer.echo("stopped; the same command again goes on from what it last saved.", err=True)
@@ -60,7 +63,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
         except Exception as error:
             if (said := outside(error)) is None:
                 raise
-            typer.echo(f"error: {said}", err=True)
+            typer.echo(f"error: {one_line(said, LETTERS)}", err=True)
             raise SystemExit(1) from None
 
     own = os.getpid()

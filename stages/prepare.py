@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from alchemist.core import process
 from alchemist.core.files import whole_folder
 from alchemist.core.settings.given import section
 from alchemist.pools.emoji import EmojiPool
@@ -39,7 +40,7 @@ def run(
     found = rows(settings, os.cpu_count() or 1, pool, others)
     progress = tqdm(found, desc="prepare", unit=" pairs", total=expected(settings, others, pool))
     files = roots(settings, pool, others)
-    with whole_folder(out) as draft, whole_folder(truth_out) as truth, progress:
+    with process.sparing_memory(), whole_folder(out) as draft, whole_folder(truth_out) as truth, progress:
         # A person's images stay where they lie, or are kept encoded.
         shard_pairs = settings.shard_pairs if isinstance(settings, EmojiPool) else 0
         card = write_pool(draft, progress, settings.resolution, shard_pairs, facts, truth, files)

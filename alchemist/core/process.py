@@ -4,8 +4,10 @@ It imports neither NumPy nor torch nor Arrow, since all of it must stand before 
 tensor is made.
 """
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
 
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -35,10 +37,28 @@ def keep_memory() -> bool:
     By default it gives large blocks back to the kernel and takes them again, a page fault for each 4 KiB:
     8,100 in a training step of `xs`, and 4 with these lines.
     """
+    return _blocks(2**30, 2**31 - 1)
+
+
+@contextlib.contextmanager
+def sparing_memory() -> Iterator[None]:
+    """Within it large blocks go back to the kernel as soon as they are freed, and afterwards are kept again.
+
+    For what reads files of any size on threads: each thread would keep the memory of its largest one.
+    """
+    _blocks(2**21, 2**23)
+    try:
+        yield
+    finally:
+        keep_memory()
+
+
+def _blocks(alone: int, spare: int) -> bool:
+    """Blocks from `alone` bytes on are given back when freed, and of free memory all beyond `spare`."""
     try:
         if not (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc"):
             return False
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, ValueError, OSError):  # no confstr, no such name, no such library
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, 2**30) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    return bool(mallopt(_M_MMAP_THRESHOLD, alone) and mallopt(_M_TRIM_THRESHOLD, spare))

@@ -5,6 +5,8 @@ A pair passes through three forms: `Found` (as a format's adapter finds it, no i
 way to disk).
 """
 
+import codecs
+import functools
 import hashlib
 import json
 import math
@@ -25,12 +27,15 @@ from alchemist.pools.seen import Seen
 MISSING_IMAGE = "missing image"
 UNREADABLE_IMAGE = "unreadable image"
 ANIMATED = "animated image"
-TOO_LARGE = "more than 178 megapixels"
+TOO_LARGE = "image that takes more memory than the pool's key largest"
+HEAVY_ROWS = "rows of a parquet file that take more memory than the pool's key largest"
 MISSING_CAPTION = "missing caption"
 EMPTY_CAPTION = "empty caption"
+LONG_CAPTION = "caption of more than 100,000 characters"
 UNREADABLE_CAPTION = "unreadable caption"
 UNREADABLE_METADATA = "unreadable metadata"
 UNREADABLE_FILE = "unreadable parquet file"
+SPARSE = "sparse member of a tar"
 TRUNCATED_TAR = "truncated or unreadable tar"
 MISSING_FILE = "tar without its parquet file"
 DOWNLOAD_FAILED = "download failed"
@@ -44,6 +49,12 @@ NEAR_SPLIT = "near copy of a pair of another split"
 NEAR = "near copy"
 NEAR_HELD = "near copy, to be measured by alone"  # usable, in a held-out split, and not rated
 UNSAMPLED = "outside the sample"
+
+LONGEST = 100_000  # characters of a caption
+# Bytes of text that are read of a caption: what is cut off there is too long, however it is spelled.
+TEXT_BYTES = 4 * (LONGEST + 2)
+LINE = 1_000_000  # bytes or characters of a line or of an object in JSON, which takes some 30 times as much
+LONGEST_ID = 4096  # characters
 
 
 @dataclass(frozen=True)
@@ -105,14 +116,23 @@ def unique(pairs: Iterable[Found], seen: Seen) -> Iterator[Found]:
     """The pairs with ids that differ: a repeat is rejected under its id with "#2" (and so on) behind it.
 
     The first pair of an id has it, whatever becomes of that pair. What was of no use before keeps its reason.
-    `seen` has the ids that came earlier.
+    `seen` has the ids that came earlier. A hash stands for the end of an id of more than 4,096 characters.
     """
     for pair in pairs:
-        name, count = pair.id, 1
+        first = name = short_id(pair.id)
+        count = 1
         while seen.add(digest(name.encode())) is not None:
             count += 1
-            name = f"{pair.id}#{count}"
-        yield pair if count == 1 else replace(pair, id=name, image=None, reason=pair.reason or DUPLICATE_ID)
+            name = f"{first}#{count}"
+        if count > 1:
+            yield replace(pair, id=name, image=None, reason=pair.reason or DUPLICATE_ID)
+        else:
+            yield pair if name == pair.id else replace(pair, id=name)
+
+
+def short_id(name: str) -> str:
+    """An id, or its beginning and a hash of the whole where it is long: any file may name a pair."""
+    return name if len(name) <= LONGEST_ID else f"{name[:LONGEST_ID]}…{digest(name.encode()).hex()}"
 
 
 def digest(value: bytes) -> bytes:
@@ -142,7 +162,7 @@ def as_number(value: Any) -> float:
 def as_extra(value: Any, is_text: bool) -> Extra:
     """A value of a column that is kept beside: text, or a number; of truth values 1 and 0."""
     if is_text:
-        return text(value) if isinstance(value, str) else ""
+        return text(value[:LONGEST]) if isinstance(value, str) else ""
     return float(value) if isinstance(value, bool) else as_number(value)
 
 
@@ -161,15 +181,39 @@ def clean_caption(caption: str | None) -> tuple[str, str]:
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell
         return "", UNREADABLE_CAPTION
     cleaned = unicodedata.normalize("NFC", caption.strip())
+    if len(cleaned) > LONGEST:
+        return "", LONG_CAPTION
     return cleaned, "" if cleaned else EMPTY_CAPTION
+
+
+def decoded(content: bytes) -> str:
+    """Text of UTF-8 with or without a byte order mark, its last character cut where `content` ends.
+
+    Raises UnicodeDecodeError.
+    """
+    return codecs.getincrementaldecoder("utf-8-sig")().decode(content, final=len(content) < TEXT_BYTES)
 
 
 def parse_json(value: bytes) -> Any:
     """The value of JSON in UTF-8, with or without a byte order mark; None for anything else."""
+    return json_of(value, "strict")
+
+
+def json_of(value: bytes, errors: str) -> Any:
+    """The value of JSON, None for anything else; `errors` as of `bytes.decode` says what is no UTF-8."""
     try:
-        return json.loads(value.decode("utf-8-sig"))
+        return json.loads(value.decode("utf-8-sig", errors))
     except (ValueError, RecursionError):
         return None
+
+
+def caption_file(path: Path) -> tuple[str | None, str]:
+    """The caption that a file holds and "", or None and the reason. The end of a long file stays unread."""
+    try:
+        with path.open("rb") as file:
+            return decoded(file.read(TEXT_BYTES)), ""
+    except (OSError, UnicodeDecodeError):
+        return None, UNREADABLE_CAPTION
 
 
 # ---------------------------------------------------------------------- files
@@ -179,6 +223,18 @@ def inside(path: str) -> bool:
     """Whether a path that metadata names stays in its folder: metadata may come from anywhere."""
     inner = PurePosixPath(path.replace("\\", "/"))
     return not inner.is_absolute() and ".." not in inner.parts
+
+
+def leads_out(path: Path, root: Path) -> bool:
+    """Whether a link, the file or a folder above it, leads from the folder `root` to what is not in it."""
+    if path.parent != root and not _real(path.parent).is_relative_to(_real(root)):
+        return True
+    return path.is_symlink() and not path.resolve().is_relative_to(_real(root))
+
+
+@functools.lru_cache(maxsize=256)
+def _real(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def checked_path(pool: UserPool) -> Path:

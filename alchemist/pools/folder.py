@@ -1,6 +1,5 @@
 """Format folder: image files with captions in sidecar text files, or in metadata.csv or metadata.jsonl."""
 
-import csv
 import itertools
 import os
 from collections.abc import Iterator
@@ -15,18 +14,20 @@ from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import (
     MISSING_IMAGE,
     OUTSIDE,
-    UNREADABLE_CAPTION,
     UNREADABLE_METADATA,
     Found,
+    caption_file,
     checked_path,
     digest,
     id_text,
     inside,
-    parse_json,
+    json_of,
+    leads_out,
     text,
     walk,
 )
 from alchemist.pools.image import SUFFIXES
+from alchemist.pools.lines import csv_rows, lines
 from alchemist.pools.place import Span
 from alchemist.pools.seen import Seen
 
@@ -44,6 +45,9 @@ class FolderPool(UserPool):
         default=None,
         description="parent: images of one folder share a split; null: every id is its own group",
     )
+    links: bool = Field(
+        default=False, description="whether to read files that are links to outside of the folder"
+    )
 
 
 BLOCK = FolderPool
@@ -60,18 +64,18 @@ def read(pool: FolderPool) -> Iterator[Found]:
         raise Refusal(
             f"path is {pool.path!r}, which holds no image; legal suffixes are {', '.join(sorted(SUFFIXES))}."
         )
-    pairs = _pairs(root)
+    pairs = _pairs(root, pool.links)
     # Every pair comes with its folder as its group.
     yield from pairs if pool.group == "parent" else (replace(pair, group=None) for pair in pairs)
 
 
-def _pairs(root: Path) -> Iterator[Found]:
+def _pairs(root: Path, links: bool) -> Iterator[Found]:
     listed = Seen()  # what `_mark` gives
     for path in walk(root):
         if _is_metadata(path):
-            yield from _metadata(root, path, listed)
+            yield from _metadata(root, path, listed, links)
     for folder, paths in itertools.groupby(walk(root), key=lambda path: path.parent):
-        yield from _sidecars(root, folder, paths, listed)
+        yield from _sidecars(root, folder, paths, listed, links)
 
 
 def _mark(path: Path) -> bytes:
@@ -102,7 +106,7 @@ def _is_metadata(path: Path) -> bool:
 # ---------------------------------------------------------------------- sidecar captions
 
 
-def _sidecars(root: Path, folder: Path, paths: Iterator[Path], listed: Seen) -> Iterator[Found]:
+def _sidecars(root: Path, folder: Path, paths: Iterator[Path], listed: Seen, links: bool) -> Iterator[Found]:
     """The pairs of one folder, by stem. Of its paths the names alone are held: all may lie in one folder."""
     stems: dict[str, list[str]] = {}
     for path in paths:
@@ -113,28 +117,29 @@ def _sidecars(root: Path, folder: Path, paths: Iterator[Path], listed: Seen) -> 
         pictures = [folder / name for name in names if _is_image(Path(name))]
         captions = [folder / name for name in names if not _is_image(Path(name))]
         name = text((PurePosixPath(parent) / stem).as_posix())
-        caption, fault = _caption_file(captions[0]) if captions else (None, "")
+        caption, fault = _caption(captions[0], root, links) if captions else (None, "")
         for picture in pictures:
             if _mark(picture) not in listed:
-                yield Found(name, caption, Span(picture), fault, text(parent))
+                is_out = not links and leads_out(picture, root)
+                yield Found(name, caption, Span(picture), OUTSIDE if is_out else fault, text(parent))
         if not pictures:
             yield Found(name, caption, None, MISSING_IMAGE, text(parent))
 
 
-def _caption_file(path: Path) -> tuple[str | None, str]:
+def _caption(path: Path, root: Path, links: bool) -> tuple[str | None, str]:
     """The caption and "", or None and the reason."""
-    try:
-        return path.read_text("utf-8-sig"), ""
-    except (OSError, UnicodeDecodeError):
-        return None, UNREADABLE_CAPTION
+    return caption_file(path) if links or not leads_out(path, root) else (None, OUTSIDE)
 
 
 # ---------------------------------------------------------------------- metadata files
 
 
-def _metadata(root: Path, path: Path, listed: Seen) -> Iterator[Found]:
+def _metadata(root: Path, path: Path, listed: Seen, links: bool) -> Iterator[Found]:
     """The pairs that a metadata file lists; file_name is relative to it. Adds their marks to `listed`."""
     here = PurePosixPath(path.parent.relative_to(root).as_posix())
+    if not links and leads_out(path, root):
+        yield Found(text((here / path.name).as_posix()), None, None, OUTSIDE)
+        return
     lines = _csv_lines(path) if path.suffix == ".csv" else _json_lines(path)
     for number, line in lines:
         place = text(f"{(here / path.name).as_posix()}:{number}")  # the id of a line that names no image
@@ -155,33 +160,32 @@ def _metadata(root: Path, path: Path, listed: Seen) -> Iterator[Found]:
         name = id_text(line.get("id")) or text(os.path.splitext(relative)[0])
         parent = text(relative.parent.as_posix())
         if os.path.isfile(picture):
-            yield Found(name, caption, Span(picture), "", parent)
+            is_out = not links and leads_out(picture, root)
+            yield Found(name, caption, Span(picture), OUTSIDE if is_out else "", parent)
         else:
             yield Found(name, caption, None, MISSING_IMAGE, parent)
 
 
 def _csv_lines(path: Path) -> _Lines:
-    """Numbered lines; None in place of what follows an unreadable one. Refuses wrong columns."""
-    number = 1  # the header is line 1
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or []
-            if not {"file_name", "caption"} <= set(names):
-                raise Refusal(
-                    f"{path} has the columns {', '.join(names) or 'none'}; it needs file_name and caption."
-                )
-            for line in reader:
-                number += 1
-                yield number, line
-        except (csv.Error, UnicodeDecodeError):
-            yield number + 1, None
+    """Numbered lines; None in place of one that cannot be read. Refuses wrong columns.
+
+    Bytes that are not UTF-8 are lone surrogates, which no caption may have and a file's name may.
+    """
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = csv_rows(file)
+        names = next(rows, None) or []
+        if not {"file_name", "caption"} <= set(names):
+            raise Refusal(
+                f"{path} has the columns {', '.join(names) or 'none'}; it needs file_name and caption."
+            )
+        for number, row in enumerate(rows, 2):  # the header is line 1
+            yield number, None if row is None else dict(zip(names, row, strict=False))
 
 
 def _json_lines(path: Path) -> _Lines:
     """Numbered objects; None in place of a line that is none. Blank lines are skipped."""
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                value = parse_json(line)
+        for number, line in enumerate(lines(file), 1):
+            if line is None or line.strip():
+                value = json_of(line, "surrogateescape") if line is not None else None
                 yield number, value if isinstance(value, dict) else None

@@ -20,6 +20,7 @@ from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import (
+    LONGEST,
     MISSING_IMAGE,
     OUTSIDE,
     UNREADABLE_METADATA,
@@ -92,10 +93,10 @@ def expected(pool: HPDv3Pool) -> None:
 
 
 def _found(root: Path, prompt: str, image: str, model: Any, tally: _Tally, record: int) -> Found:
-    prompt_hash = digest(clean_caption(prompt)[0].encode()).hex()
+    prompt_hash = digest(_words(prompt).encode()).hex()
     wins, losses = int(tally.wins[record]), int(tally.losses[record])
     reason = "" if inside(image) else OUTSIDE
-    if not reason and not (root / image).is_file():
+    if not reason and not os.path.isfile(root / image):
         reason = MISSING_IMAGE
     return Found(
         f"{text(os.path.splitext(image)[0])}/{prompt_hash[:8]}",
@@ -103,9 +104,14 @@ def _found(root: Path, prompt: str, image: str, model: Any, tally: _Tally, recor
         None if reason else Span(root / image),
         reason,
         prompt_hash,  # the prompt itself would stand in the index twice
-        {"repeats": wins + losses, "model": text(model) if isinstance(model, str) else ""},
+        {"repeats": wins + losses, "model": text(model[:LONGEST]) if isinstance(model, str) else ""},
         {"wins": wins, "losses": losses, "confidence": float(tally.confidence[record])},
     )
+
+
+def _words(prompt: str) -> str:
+    """A prompt as a caption, or, where it can be none, as text that no other such has."""
+    return clean_caption(prompt)[0] or text(prompt.strip())
 
 
 def _sound(item: Any) -> bool:
@@ -124,7 +130,7 @@ def _tally(path: Path) -> _Tally:
         sound = _sound(item)
         for side, (image, _) in enumerate(SIDES):
             # What is no pair has records of its own, for which nothing asks.
-            parts = (clean_caption(item["prompt"])[0], text(item[image])) if sound else (number, side)
+            parts = (_words(item["prompt"]), text(item[image])) if sound else (number, side)
             names.append(stateless.key(*parts))
         stated.append(as_number(item.get("confidence")) if sound else math.nan)
     if not names:

@@ -6,16 +6,17 @@ Both by the library `datasets`, which runs no code of a data set's own since its
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+import pyarrow as pa
 from pydantic import Field
 
 from alchemist.core import hub
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import UserPool
-from alchemist.pools.base import MISSING_IMAGE, Found, as_extra, check_kept, id_text
-from alchemist.pools.parquet import ColumnsSettings, is_text
-from alchemist.pools.place import Span
+from alchemist.pools.base import MISSING_IMAGE, TOO_LARGE, Found, as_extra, check_kept, id_text
+from alchemist.pools.parquet import ColumnsSettings, is_text, plain
+from alchemist.pools.place import Span, image_bytes, image_size
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -68,17 +69,18 @@ def read(pool: HuggingFacePool) -> Iterator[Found]:
     kinds = data.features.arrow_schema
     texts = {name for name in pool.keep if is_text(name, kinds.field(name).type)}
     number = 0
-    for batch in data.select_columns(list(wanted)).iter(BATCH):
+    for batch in data.select_columns(list(wanted)).with_format("arrow").iter(BATCH):
         for row in zip(*(batch[name] for name in wanted), strict=True):
-            value = dict(zip(wanted, row, strict=True))
-            caption = value[columns.caption]
-            image = _image(value[columns.image])
+            cells = dict(zip(wanted, row, strict=True))
+            value = {name: plain(cell) for name, cell in cells.items() if name != columns.image}
+            caption = value[columns.caption] if columns.caption != columns.image else None
+            image, reason = _image(cells[columns.image], pool.largest)
             yield Found(
-                (id_text(value[columns.id]) if columns.id else "") or f"{pool.split}:{number}",
+                (id_text(value.get(columns.id)) if columns.id else "") or f"{pool.split}:{number}",
                 caption if isinstance(caption, str) else None,
                 image,
-                "" if image is not None else MISSING_IMAGE,
-                extra={name: as_extra(value[name], name in texts) for name in pool.keep},
+                reason,
+                extra={name: as_extra(value.get(name), name in texts) for name in pool.keep},
             )
             number += 1
 
@@ -88,12 +90,18 @@ def expected(pool: HuggingFacePool) -> int:
     return len(_opened(pool))
 
 
-def _image(value: Any) -> bytes | Span | None:
-    """What a cell holds: encoded bytes or, where an image was not embedded, the path of its file."""
-    if not isinstance(value, dict):
-        return value
-    content, path = value.get("bytes"), value.get("path")
-    return content if content is not None or not path else Span(Path(path))
+def _image(cell: pa.Scalar, largest: int) -> tuple[bytes | Span | None, str]:
+    """What a cell holds and "": encoded bytes or, where an image was not embedded, the path of its file.
+
+    None and the reason where it holds neither, or more than an image of `largest` MB may have.
+    """
+    if 2 * image_size(cell) > 1_000_000 * largest:
+        return None, TOO_LARGE
+    content = image_bytes(cell)
+    if content is None and isinstance(cell, pa.StructScalar) and cell.type.get_field_index("path") >= 0:
+        path = plain(cell["path"]) if cell.is_valid else None
+        return (Span(Path(path)), "") if path and isinstance(path, str) else (None, MISSING_IMAGE)
+    return content, "" if content is not None else MISSING_IMAGE
 
 
 def _opened(pool: HuggingFacePool) -> "Dataset":

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
 from alchemist.core.settings.pool import UserPool
-from alchemist.pools import parquet
+from alchemist.pools import pages, parquet
 from alchemist.pools.base import (
     DOWNLOAD_FAILED,
+    HEAVY_ROWS,
     MISSING_FILE,
     MISSING_IMAGE,
     RESIZE_FAILED,
@@ -37,10 +37,11 @@ from alchemist.pools.base import (
     text,
 )
 from alchemist.pools.image import decode
-from alchemist.pools.place import Span, Unreadable, fetch
+from alchemist.pools.place import BROKEN, HeavyPages, Span, Unreadable, fetch
 from alchemist.pools.row import Extra
 from alchemist.pools.webdataset import Parts, caption_of, grouped, image_of
 
+ROWS = 100_000  # of a shard, ten times as many as img2dataset writes
 FAILED = {"failed_to_download": DOWNLOAD_FAILED, "failed_to_resize": RESIZE_FAILED}  # by img2dataset's status
 
 
@@ -150,13 +151,23 @@ def _rows(pool: LaionPool, path: Path) -> tuple[dict[str, dict[str, Any]], str]:
     file = parquet.opened(path)
     if file is None:
         return rows, UNREADABLE_FILE
+    columns = [column for _, column in _named(pool)]
+    number, held = 0, 0
     with file:
-        try:
-            for number, row in enumerate(parquet.values(file, [column for _, column in _named(pool)])):
-                key = id_text(row[pool.columns.key])
-                rows[key if key and key not in rows else f"{key}#{number}"] = row  # each row counts
-        except (pa.ArrowException, OSError):
-            return rows, UNREADABLE_FILE
+        footer = pages.footer(path)
+        for group in range(len(footer.groups)):
+            try:
+                for row in parquet.values(file, footer, group, columns, pool.largest):
+                    key = id_text(row[pool.columns.key])
+                    rows[key if key and key not in rows else f"{key}#{number}"] = row  # each row counts
+                    number += 1
+                    held += sum(len(value) for value in row.values() if isinstance(value, str))
+                    if 5 * held > 1_000_000 * pool.largest or number > ROWS:
+                        return rows, HEAVY_ROWS
+            except HeavyPages:
+                return rows, HEAVY_ROWS
+            except BROKEN:
+                return rows, UNREADABLE_FILE
     return rows, ""
 
 
@@ -168,7 +179,7 @@ def _json(parts: Parts) -> dict[str, Any]:
 
 
 def _pair(pool: LaionPool, place: str, facts: dict[str, Any], parts: Parts, texts: set[str]) -> Found:
-    image, column = image_of(parts), pool.columns.caption
+    (image, missing), column = image_of(parts), pool.columns.caption
     own, group = _identity(pool, facts)
     if not own:
         return Found(place, None, image, UNREADABLE_METADATA)
@@ -177,10 +188,9 @@ def _pair(pool: LaionPool, place: str, facts: dict[str, Any], parts: Parts, text
     else:
         words, fault = facts.get(column), ""
         caption = words if isinstance(words, str) else None
-    if image is None:
-        fault = MISSING_IMAGE
-    elif pool.group == "perceptual":
-        group = _difference_hash(image) or group
+    fault = missing or fault
+    if image is not None and pool.group == "perceptual":
+        group = _difference_hash(image, pool.largest) or group
     extra: dict[str, Extra] = {name: as_extra(facts.get(name), name in texts) for name in pool.keep}
     return Found(own, caption, image, fault, group, extra)
 
@@ -203,10 +213,10 @@ def _hash(value: str) -> str:
     return hashlib.sha256(text(value).encode()).hexdigest()
 
 
-def _difference_hash(place: Span) -> str | None:
+def _difference_hash(place: Span, largest: int) -> str | None:
     """64 bits: whether a picture's grey grows from one of 9 x 8 fields to the next. None for no picture."""
     try:
-        pixels, _ = decode(fetch(place), 32)
+        pixels, _ = decode(fetch(place, largest), 32, largest)
     except Unreadable:
         return None
     if pixels is None:

@@ -12,10 +12,13 @@ from pydantic import Field
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
 from alchemist.core.settings.pool import UserPool
-from alchemist.pools.base import UNREADABLE_FILE, Found, files_of, id_text
-from alchemist.pools.place import Cell
+from alchemist.pools import pages
+from alchemist.pools.base import HEAVY_ROWS, TEXT_BYTES, UNREADABLE_FILE, Found, files_of, id_text
+from alchemist.pools.place import BROKEN, Cell, HeavyPages
 
 BATCH = 1024  # rows whose captions are in memory at once
+TOGETHER = 8_000_000  # bytes of their values
+_LIKELY = 64  # rows that a byte of a broken file may stand for
 
 
 class ColumnsSettings(Settings):
@@ -88,15 +91,33 @@ def pairs(
         if file is None:
             yield Found(name, None, None, UNREADABLE_FILE)
             continue
-        number = 0
-        try:
-            for row in values(file, others):
-                yield replace(pair(row, f"{name}:{number}"), image=Cell(path, image, number))
-                number += 1
-        except (pa.ArrowException, OSError):
-            # The footer still tells how many rows the broken part has: each gets its outcome.
-            for lost in range(number, file.metadata.num_rows):
-                yield Found(f"{name}:{lost}", None, None, UNREADABLE_FILE)
+        first, footer = 0, pages.footer(path)
+        for group, (rows, _) in enumerate(footer.groups):
+            yield from _group(pool, name, file, footer, group, first, others, image, pair)
+            first += rows
+
+
+def _group(
+    pool: UserPool, name: str, file: pq.ParquetFile, footer: pages.Footer, group: int, first: int,
+    others: list[str], image: str, pair: Callable[[dict[str, Any], str], Found],
+) -> Iterator[Found]:  # fmt: skip
+    """The pairs of a row group: one that is broken or too large spoils no other."""
+    number, fault = first, UNREADABLE_FILE
+    try:
+        for row in values(file, footer, group, others, pool.largest):
+            yield replace(pair(row, f"{name}:{number}"), image=Cell(footer.path, image, number))
+            number += 1
+    except HeavyPages:
+        fault = HEAVY_ROWS
+    except BROKEN:
+        pass
+    # The footer still tells how many rows the broken part has, unless it tells more than there can be.
+    rows = footer.groups[group][0]
+    if rows > _LIKELY * footer.path.stat().st_size:
+        yield Found(f"{name}:{number}", None, None, fault)
+        return
+    for lost in range(number, first + rows):
+        yield Found(f"{name}:{lost}", None, None, fault)
 
 
 def row_count(pool: UserPool, named: Named, image: str) -> int:
@@ -123,10 +144,12 @@ def _files(pool: UserPool, named: Named, image: str) -> Iterator[tuple[str, Path
 
 
 def opened(path: Path) -> pq.ParquetFile | None:
-    """A parquet file, or None where it cannot be opened."""
+    """A parquet file, or None where it cannot be opened, or not within bounds."""
     try:
-        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-    except (pa.ArrowException, OSError):
+        pages.footer(path)
+        file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        return file if file.schema_arrow is not None else None  # names that are no text are told here
+    except BROKEN:
         return None
 
 
@@ -138,10 +161,20 @@ def check_columns(path: Path, file: pq.ParquetFile, named: Named) -> None:
             raise Refusal(f"{key} is {column!r}, which {path} lacks; its columns are {names}.")
 
 
-def values(file: pq.ParquetFile, columns: list[str]) -> Iterator[dict[str, Any]]:
-    """The values of every row by column; text that is not UTF-8 has lone surrogates for bytes."""
+def values(
+    file: pq.ParquetFile, footer: pages.Footer, group: int, columns: list[str], largest: int
+) -> Iterator[dict[str, Any]]:
+    """The values of every row of a row group by column; text that is not UTF-8 has lone surrogates for bytes.
+
+    Of a text that no caption can have the end is left out. Raises HeavyPages where the pages take more than
+    `largest` MB allow.
+    """
     columns = list(dict.fromkeys(columns))
-    for batch in file.iter_batches(BATCH, columns=columns):
+    most = 1_000_000 * largest
+    rows = pages.layout(footer, group, columns).at_once(BATCH, most, TOGETHER)
+    if not rows:
+        raise HeavyPages(f"{footer.path} has pages too large to be read in row group {group}")
+    for batch in file.iter_batches(rows, row_groups=[group], columns=columns):
         for row in zip(*(_values(batch[name]) for name in columns), strict=True):
             yield dict(zip(columns, row, strict=True))
 
@@ -163,13 +196,18 @@ def _is_bytes(column: pa.DataType) -> bool:
 
 def _values(column: pa.Array) -> list[Any]:
     try:
-        return list(column.to_pylist())
+        if column.nbytes <= TOGETHER:
+            return list(column.to_pylist())
     except UnicodeDecodeError:
-        return [_value(cell) for cell in column]
+        pass
+    return [plain(cell) for cell in column]
 
 
-def _value(cell: pa.Scalar) -> Any:
-    try:
+def plain(cell: pa.Scalar) -> Any:
+    """The value of a cell; the end of a text that is too long for a caption is left out."""
+    if (
+        not isinstance(cell, pa.StringScalar | pa.LargeStringScalar | pa.StringViewScalar)
+        or not cell.is_valid
+    ):
         return cell.as_py()
-    except UnicodeDecodeError:
-        return cell.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
+    return cell.as_buffer()[:TEXT_BYTES].to_pybytes().decode("utf-8", "surrogateescape")

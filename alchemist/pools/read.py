@@ -24,13 +24,15 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings import legal, parse
 from alchemist.core.settings.pool import PoolSettings, UserPool
 from alchemist.core.stateless import id_uniforms
-from alchemist.pools import emoji
+from alchemist.pools import emoji, memory
 from alchemist.pools.base import (
     DUPLICATE,
+    HEAVY_ROWS,
     NEAR,
     NEAR_SPLIT,
     OTHER_GROUP,
     OTHER_SPLIT,
+    TOO_LARGE,
     UNREADABLE_FILE,
     UNREADABLE_IMAGE,
     UNSAMPLED,
@@ -41,7 +43,7 @@ from alchemist.pools.base import (
     unique,
 )
 from alchemist.pools.image import decode
-from alchemist.pools.place import Cell, Unreadable, read_each
+from alchemist.pools.place import Cell, HeavyPages, TooLarge, Unreadable, read_each
 from alchemist.pools.row import SPLITS, Row, located, pixel_hash
 from alchemist.pools.seen import Seen
 
@@ -125,9 +127,9 @@ def _of(name: str) -> Iterator[None]:
         raise Refusal(f"pools.{name}: {refused}" if name else str(refused)) from None
 
 
-def _next(pairs: Iterator[Record], source: str) -> list[Record]:
+def _next(batches: Iterator[list[Record]], source: str) -> list[Record]:
     with _of(source):
-        return list(itertools.islice(pairs, BATCH))
+        return next(batches, [])
 
 
 def _taken(pool: UserPool, others: Others) -> dict[str, tuple[str, UserPool]]:
@@ -206,8 +208,8 @@ def _placed(
                 yield name, split, record
     shares = pool.splits.shares()
     splits, ends = [*shares, "pool"], np.cumsum(list(shares.values()))
-    pairs = records(pool, ids)
-    while batch := _next(pairs, source):
+    batches = memory.parts(records(pool, ids), BATCH, _weight, memory.AHEAD // 4)
+    while batch := _next(batches, source):
         # By the batch, since one hash of many groups costs little more than that of one.
         places = id_uniforms([record.group for record in batch], "split", pool.seed)
         for record, number in zip(batch, np.searchsorted(ends, places, side="right"), strict=True):
@@ -223,20 +225,25 @@ def records(pool: UserPool, ids: Seen | None = None, prefix: str = "") -> Iterat
     named = (_named(pair, pool, prefix) for pair in ADAPTERS[pool.format].read(pool))
     chosen = _sampled(unique(named, ids or Seen()), pool)
     pairs = ((pair, None if pair.reason else pair.image) for pair in chosen)
-    yield from read_each(pairs, lambda pair, content: _record(pair, content, pool))
+    yield from read_each(pairs, lambda pair, content: _record(pair, content, pool), pool.largest, _weight)
 
 
 def _sampled(pairs: Iterable[Found], pool: UserPool) -> Iterator[Found]:
     """Rejects what lies outside the pool's sample, group by group, before an image is read."""
-    pairs = iter(pairs)
-    while batch := list(itertools.islice(pairs, BATCH)):
-        if pool.sample < 1:
-            places = id_uniforms([_group(pair) for pair in batch], "sample", pool.seed)
-            batch = [
-                replace(pair, image=None, reason=pair.reason or UNSAMPLED) if out else pair
-                for pair, out in zip(batch, places >= pool.sample, strict=True)
-            ]
-        yield from batch
+    for batch in memory.parts(pairs, BATCH, _weight, memory.AHEAD // 4):
+        if pool.sample == 1:
+            yield from batch
+            continue
+        places = id_uniforms([_group(pair) for pair in batch], "sample", pool.seed)
+        for pair, out in zip(batch, places >= pool.sample, strict=True):
+            yield replace(pair, image=None, reason=pair.reason or UNSAMPLED) if out else pair
+
+
+def _weight(pair: Found | Record) -> int:
+    """Bytes that a pair takes in memory, or more."""
+    words = len(pair.id) + len(pair.caption or "") + len(pair.group or "")
+    words += sum(len(value) for value in pair.extra.values() if isinstance(value, str))
+    return 4 * words + (len(pair.image) if isinstance(pair.image, bytes) else 0)
 
 
 def _group(pair: Found) -> str:
@@ -260,11 +267,19 @@ def _record(pair: Found, content: bytes | Unreadable | None, pool: UserPool) -> 
     if record.reason:
         return record
     if isinstance(content, Unreadable):
-        return replace(record, reason=UNREADABLE_FILE if isinstance(pair.image, Cell) else UNREADABLE_IMAGE)
-    image, reason = decode(content, pool.resolution)
+        return replace(record, reason=_why_unread(pair, content))
+    image, reason = decode(content, pool.resolution, pool.largest)
     if image is None:
         return replace(record, reason=reason)
     assert content is not None
     assert pair.image is not None
     kept = content if isinstance(pair.image, bytes) else located(pair.image, content)
     return replace(record, image=kept, pixels=pixel_hash(image))
+
+
+def _why_unread(pair: Found, error: Unreadable) -> str:
+    if isinstance(error, TooLarge):
+        return TOO_LARGE
+    if isinstance(error, HeavyPages):
+        return HEAVY_ROWS
+    return UNREADABLE_FILE if isinstance(pair.image, Cell) else UNREADABLE_IMAGE

@@ -22,7 +22,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from alchemist.core import files, stateless
+from alchemist.core.one_line import one_line
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.pool import LARGEST
 from alchemist.pools.image import decode
 from alchemist.pools.place import Cell, Place, Span, Unreadable, read_each
 from alchemist.pools.row import RARE, SPLITS, Located, Row, crc, pixel_hash
@@ -266,22 +268,32 @@ def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     order = np.lexsort((offsets, names))
     here = order[~pixels[order]]
     roots = {name: Path(root) for name, root in card["roots"].items()}
+    largest = _largest(card)
     places = ((row, _located(folder, roots, row)) for row in rows.iloc[here].itertuples(index=False))
 
     def fill(item: tuple[int, Any], content: bytes | Unreadable | None) -> None:
         number, row = item
         if isinstance(content, Unreadable):
             raise Refusal(_changed(row, str(content)))
-        image = decode(content, side)[0] if content is not None and crc(content) == row.crc else None
+        sound = content is not None and crc(content) == row.crc
+        image = decode(content, side, largest.get(row.source, LARGEST))[0] if sound else None
         if image is None:
             raise Refusal(
-                _changed(row, f"{_located(folder, roots, row).file} holds another image of {row.id}")
+                _changed(
+                    row, f"{_located(folder, roots, row).file} holds another image of {one_line(row.id)}"
+                )
             )
         out[number] = image
 
     for _ in read_each((((int(n), row), place) for n, (row, place) in zip(here, places, strict=True)), fill):
         pass
     return out
+
+
+def _largest(card: Mapping[str, Any]) -> dict[str, int]:
+    """Of each source the key largest, by which it was decoded: a large JPEG has other pixels with another."""
+    blocks = {card.get("pool"): card} | card.get("others", {})
+    return {name: block.get("settings", {}).get("largest", LARGEST) for name, block in blocks.items()}
 
 
 def batches(

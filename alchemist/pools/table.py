@@ -9,6 +9,9 @@ import pyarrow.parquet as pq
 
 ROW_GROUP = 65_536  # rows that wait in memory before they are written
 BATCH = 1024  # of them, those that wait as Python's objects, which take some ten times Arrow's memory
+# Bytes of rows that wait, where captions are long: usual rows of a group take less.
+WAITING = 64_000_000
+OBJECTS = 8_000_000  # characters of text that wait as Python's objects
 
 
 class Table:
@@ -21,6 +24,7 @@ class Table:
         self.path, self.schema = path, schema
         self.writer: pq.ParquetWriter | None = None
         self.rows: list[dict[str, Any]] = []
+        self.characters = 0  # of them
         self.batches: list[pa.RecordBatch] = []
 
     def __enter__(self) -> "Table":
@@ -35,10 +39,12 @@ class Table:
     def append(self, row: dict[str, Any]) -> None:
         """Adds a row."""
         self.rows.append(row)
-        if len(self.rows) == BATCH:
+        self.characters += sum(len(value) for value in row.values() if isinstance(value, str))
+        if len(self.rows) == BATCH or self.characters > OBJECTS:
             self._pack()
-        if len(self.batches) == ROW_GROUP // BATCH:
-            self._write()
+            rows = sum(batch.num_rows for batch in self.batches)
+            if rows >= ROW_GROUP or sum(batch.nbytes for batch in self.batches) > WAITING:
+                self._write()
 
     def _pack(self) -> None:
         if self.rows:
@@ -46,6 +52,7 @@ class Table:
             self.schema = batch.schema
             self.batches.append(batch)
             self.rows.clear()
+            self.characters = 0
 
     def _write(self) -> None:
         if self.schema is not None and (self.batches or self.writer is None):

@@ -1,19 +1,24 @@
 """Format webdataset: tar files whose neighbouring members with one key make a pair."""
 
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal
 
 from pydantic import Field
 
 from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import (
+    LINE,
     MISSING_CAPTION,
     MISSING_IMAGE,
+    SPARSE,
+    TEXT_BYTES,
     TRUNCATED_TAR,
     UNREADABLE_CAPTION,
     Found,
+    decoded,
     files_of,
     parse_json,
     text,
@@ -23,7 +28,8 @@ from alchemist.pools.place import Span
 
 _IMAGES = {suffix.removeprefix(".") for suffix in SUFFIXES}
 _CAPTIONS = {"txt", "json"}
-Parts = dict[str, bytes | Span]  # of a pair, by suffix: an image's place, the bytes of all else
+_HEADERS = 1 << 18  # bytes of the headers of a member, long names and links among them
+Parts = dict[str, bytes | Span | str]  # of a pair, by suffix: an image's place, all else's bytes, or a reason
 
 
 class WebDatasetPool(UserPool):
@@ -79,15 +85,18 @@ def grouped(path: Path) -> Iterator[tuple[str | None, Parts]]:
         yield current, parts
 
 
-def image_of(parts: Parts) -> Span | None:
-    """Where the image of a pair lies."""
-    return next((content for content in parts.values() if isinstance(content, Span)), None)
+def image_of(parts: Parts) -> tuple[Span | None, str]:
+    """Where the image of a pair lies, and the reason why it cannot be used, or ""."""
+    for suffix in (suffix for suffix in parts if suffix in _IMAGES):
+        content = parts[suffix]
+        return (content, "") if isinstance(content, Span) else (None, str(content))
+    return None, MISSING_IMAGE
 
 
 def _pair(name: str, parts: Parts) -> Found:
-    picture = image_of(parts)
+    picture, missing = image_of(parts)
     caption, fault = caption_of(parts)
-    return Found(text(name), caption, picture, fault if picture is not None else MISSING_IMAGE)
+    return Found(text(name), caption, picture, missing or fault)
 
 
 def caption_of(parts: Parts) -> tuple[str | None, str]:
@@ -95,42 +104,90 @@ def caption_of(parts: Parts) -> tuple[str | None, str]:
     words, facts = parts.get("txt"), parts.get("json")
     if isinstance(words, bytes):
         try:
-            return words.decode("utf-8-sig"), ""
+            return decoded(words), ""
         except UnicodeDecodeError:
             return None, UNREADABLE_CAPTION
+    if isinstance(words, str):
+        return None, words
     if isinstance(facts, bytes):
         value = parse_json(facts)
         if not isinstance(value, dict):
             return None, UNREADABLE_CAPTION
         caption = value.get("caption", value.get("text"))
         return (caption, "") if isinstance(caption, str) else (None, MISSING_CAPTION)
-    return None, MISSING_CAPTION
+    return None, facts if isinstance(facts, str) else MISSING_CAPTION
 
 
-def _members(path: Path) -> Iterator[tuple[str | None, str, bytes | Span]]:
-    """Key, suffix and content of the members that make pairs, of an image its place.
+def _members(path: Path) -> Iterator[tuple[str | None, str, bytes | Span | str]]:
+    """Key, suffix and content of the members that make pairs: of an image its place, or a reason.
 
-    Key None comes last if the tar breaks off.
+    Key None comes last if the tar breaks off. Links, devices and folders make no pair, and nothing is ever
+    written by a member's name.
     """
     try:
-        with tarfile.open(path, "r:") as tar:
-            while (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined] # or the archive object grows with every member
+        bounded: Any = _Bounded(path)
+        with bounded.file as file, tarfile.open(fileobj=bounded, mode="r:") as tar:
+            while (member := bounded.next(tar)) is not None:
+                vars(tar)["members"] = []  # or the archive object grows with every member
                 folder, _, base = member.name.rpartition("/")
                 stem, _, suffix = base.partition(".")
                 if not member.isfile() or not stem or suffix.lower() not in _IMAGES | _CAPTIONS:
                     continue
                 key, suffix = f"{folder}/{stem}" if folder else stem, suffix.lower()
-                if suffix in _IMAGES:
-                    yield key, suffix, Span(path, member.offset_data, member.size)
-                else:
-                    file = tar.extractfile(member)
-                    yield key, suffix, file.read() if file is not None else b""
+                yield key, suffix, _content(path, file, member, suffix)
             # Tarfile ends quietly where a header is cut or lost; a whole archive ends in zeros.
-            assert tar.fileobj is not None
-            tar.fileobj.seek(tar.offset)
-            is_whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-    except (tarfile.TarError, OSError, EOFError, ValueError):
+            file.seek(tar.offset)
+            is_whole = file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+    except Exception:  # tarfile raises nearly every type on broken bytes
         is_whole = False
     if not is_whole:
         yield None, "", b""
+
+
+def _content(path: Path, file: IO[bytes], member: tarfile.TarInfo, suffix: str) -> bytes | Span | str:
+    """What is kept of a member: an image's place, the bytes of a text, or why neither can be had."""
+    if member.issparse():
+        return SPARSE
+    if suffix in _IMAGES:
+        return Span(path, member.offset_data, member.size)
+    if suffix == "json" and member.size > LINE:
+        return UNREADABLE_CAPTION
+    size = min(member.size, TEXT_BYTES if suffix == "txt" else LINE)
+    file.seek(member.offset_data)
+    content = file.read(size)
+    if len(content) < size:
+        raise tarfile.ReadError("the member ends early")
+    return content
+
+
+class _Bounded:
+    """A tar's file for tarfile, which reads as much as a header claims: little of each member's alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.file, self.left, self.last = path.open("rb"), _HEADERS, -1
+
+    def next(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+        """The next member. Raises whatever tarfile does, and ReadError where a header is too large."""
+        self.left = _HEADERS
+        member = tar.next()
+        # What is said of all members stays, and an offset that does not grow would never end.
+        said = sum(len(key) + len(str(value)) for key, value in tar.pax_headers.items())
+        if said > _HEADERS or (member is not None and tar.offset <= self.last):
+            raise tarfile.ReadError("the headers make no sense")
+        self.last = tar.offset
+        return member
+
+    def read(self, size: int = sys.maxsize) -> bytes:
+        """So many bytes, or fewer at the end."""
+        if size > self.left:
+            raise tarfile.ReadError("headers of a member are too large")
+        self.left -= size
+        return self.file.read(size)
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        """As of a file."""
+        return self.file.seek(place, whence)
+
+    def tell(self) -> int:
+        """As of a file."""
+        return self.file.tell()

@@ -8,11 +8,13 @@ from alchemist.analysis.categories import categories, of_category
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.results import Result, results, tidy
 from alchemist.analysis.words import POINTS, number
+from alchemist.core.one_line import one_line
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.material import Material
 from alchemist.report.result_tables import figure_cell
 
 ALL = "all images"
+LETTERS = 40  # of a category's name
 METRICS = ("clip", "fd", "kid")  # on the first network; figures of further ones stand in figures.json
 
 
@@ -57,7 +59,9 @@ def _table(
     for name, (n, reference_n) in (
         {ALL: (material.first["n"], material.first["reference_n"])} | sizes
     ).items():
-        head.append(Markup("{}<small>{}, {}</small>").format(name, number(n), number(reference_n)))
+        head.append(
+            Markup("{}<small>{}, {}</small>").format(one_line(name, LETTERS), number(n), number(reference_n))
+        )
     rows: list[list[str]] = []
     groups = []
     for point, words in POINTS.items():

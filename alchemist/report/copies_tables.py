@@ -3,6 +3,7 @@
 from typing import Any
 
 from alchemist.analysis.words import number
+from alchemist.core.one_line import one_line
 from alchemist.pools import store
 from alchemist.report import figures as draw
 from alchemist.report.elements import Table
@@ -39,13 +40,17 @@ def copies_tables(material: Material) -> dict[str, Any] | None:
     ]
     rows = rows.set_index("id")
     uris = [draw.picture(image) for image in store.images(material.pool, rows.reset_index())]
-    shown = dict(zip(rows.index, zip(uris, rows["status"], strict=True), strict=True))
+    drawn = dict(zip(rows.index, zip(uris, rows["status"], strict=True), strict=True))
     clusters = [
         {
             "size": number(one["size"]),
             "split": one["split"],
             "pairs": [
-                {"uri": shown[name][0], "caption": shortened(caption), "stays": shown[name][1] == "ok"}
+                {
+                    "uri": drawn[name][0],
+                    "caption": one_line(caption, LETTERS),
+                    "stays": drawn[name][1] == "ok",
+                }
                 for name, caption in zip(one["ids"], one["captions"], strict=True)
             ],
         }
@@ -57,8 +62,3 @@ def copies_tables(material: Material) -> dict[str, Any] | None:
 
 def _percent(share: float) -> str:
     return f"{number(100 * share, 1)} %"
-
-
-def shortened(caption: str) -> str:
-    """A caption that fits below a small picture."""
-    return caption if len(caption) <= LETTERS else f"{caption[:LETTERS].rstrip()} …"

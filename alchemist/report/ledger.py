@@ -9,6 +9,7 @@ import pandas as pd
 
 from alchemist.analysis.grid import FULL, Study
 from alchemist.analysis.words import DASH, number
+from alchemist.core.one_line import one_line
 from alchemist.core.refusal import Refusal
 from alchemist.pools.row import SPLITS
 from alchemist.report.elements import Table, arm_name
@@ -49,8 +50,8 @@ def ledger(pool: pd.DataFrame, subsets: Subsets) -> list[Account]:
         stray = ids[~ids.isin(usable)]
         if len(stray):
             raise Refusal(
-                f"the subset {name} at {ratio}, seed {seed}, holds {stray.iloc[0]!r}, which is no usable "
-                "pair of the pool; run dvc repro."
+                f"the subset {name} at {ratio}, seed {seed}, holds '{one_line(stray.iloc[0])}', which is no "
+                "usable pair of the pool; run dvc repro."
             )
         kept, pruned = len(ids), int((~usable.isin(ids)).sum())
         if kept + pruned + sum(rejected.values()) != len(pool):

@@ -7,6 +7,7 @@ import jinja2
 from alchemist.analysis.metrics import hundredfold
 from alchemist.analysis.results import summary
 from alchemist.analysis.words import percent
+from alchemist.core.one_line import one_line
 from alchemist.pools.copies import SHOWN
 from alchemist.report.advice import advice_part
 from alchemist.report.agreement_tables import agreement_tables
@@ -58,7 +59,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "curves": curves(material, figures),
         "makeup": makeup(material, figures),
         "examples": example_rows(material),
-        "prompts": material.first.get("grid_prompts", []),
+        "prompts": [one_line(prompt) for prompt in material.first.get("grid_prompts", [])],
         "sheets": sheets(material),
         "rating": rater_training(material, figures),
         "copies": copies_tables(material),

@@ -7,6 +7,7 @@ import pandas as pd
 from alchemist.analysis.grid import Cell, Study
 from alchemist.analysis.words import number
 from alchemist.core import stateless
+from alchemist.core.one_line import one_line
 from alchemist.core.settings.rater import seeded
 from alchemist.pools import store
 from alchemist.report import figures as draw
@@ -41,7 +42,7 @@ def example_rows(material: Material) -> dict[str, Any]:
             {
                 "decile": decile + 1,
                 "pairs": [
-                    {"uri": draw.picture(image), "caption": caption, "kind": _kind(material, name)}
+                    {"uri": draw.picture(image), "caption": one_line(caption), "kind": _kind(material, name)}
                     for image, caption, name in zip(pixels, pairs["caption"], ids, strict=True)
                 ],
             }

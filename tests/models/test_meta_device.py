@@ -111,9 +111,11 @@ class Bench:
         adam = training.optimiser(generator, generator, 1e-3, 0.05)
         for number in range(2):
             chance = Chance.run(0, 8 * number, 8, training=True)
-            loss = training.step(generator, adam, batch, chance, TRAIN, META)
+            done = training.step(generator, adam, batch, chance, TRAIN, META)
             average.update(generator, 8 * number + 8, 8)
-        assert_on_meta(loss, *average.model.parameters(), *generator.parameters())
+        assert_on_meta(
+            done.loss, done.losses, done.norm, *average.model.parameters(), *generator.parameters()
+        )
 
     def window(self, state: steps.MetaState, credit: str, first: int) -> list[steps.Step]:
         settings = of_credit(credit)

@@ -1,5 +1,7 @@
 import csv
 import json
+import os
+import tracemalloc
 
 import pytest
 from pool_helpers import encoded, outcomes, picture, png_header, user_pool, write_pair
@@ -176,11 +178,80 @@ def test_metadata_in_a_subfolder_is_relative_to_it(tmp_path):
     assert outcomes(user_pool(tmp_path)) == {"sub/one": ""}
 
 
-def test_metadata_that_breaks_off_keeps_what_was_read(tmp_path):
-    write_pair(tmp_path, "one", None, 0)
-    (tmp_path / "metadata.csv").write_bytes(b"file_name,caption\none.png,words\n" + b"two.png,gr\xf6\n")
-    # decoding looks ahead, so the rows before a broken byte of one block share its fate
-    assert sum(r == base.UNREADABLE_METADATA for r in outcomes(user_pool(tmp_path)).values()) == 1
+def test_what_is_wrong_in_metadata_loses_its_own_line(tmp_path):
+    rows = [f"{i:03d}.png,words {i}".encode() for i in range(400)]
+    for i in (0, 99, 100, 101, 200, 300, 301, 399):
+        write_pair(tmp_path, f"{i:03d}", None, i)
+    rows[100] = b"100.png,gr\xf6\xdfe"  # Latin-1
+    rows[200] = b"200.png," + b"x" * 131_073  # longer than Python's reader of CSV takes by default
+    rows[300] = b'300.png,"a quote that is never closed'
+    (tmp_path / "metadata.csv").write_bytes(b"file_name,caption\n" + b"\r\n".join(rows))
+    found = outcomes(user_pool(tmp_path))
+    wanted = {f"{i:03d}": base.MISSING_IMAGE for i in range(400)}
+    wanted |= dict.fromkeys(("000", "099", "101", "301", "399"), "")
+    wanted |= {"100": base.UNREADABLE_CAPTION, "200": base.LONG_CAPTION}
+    wanted |= {"300": base.MISSING_CAPTION, "metadata.csv:302": base.UNREADABLE_METADATA}
+    assert found == wanted
+
+
+def test_a_line_of_jsonl_in_latin_1_loses_its_caption_alone(tmp_path):
+    for i in range(3):
+        write_pair(tmp_path, f"{i}", None, i)
+    lines = [f'{{"file_name": "{i}.png", "caption": "words"}}'.encode() for i in range(3)]
+    lines[1] = lines[1].replace(b"words", b"gr\xf6\xdfe")
+    (tmp_path / "metadata.jsonl").write_bytes(
+        b"\n".join([*lines, b'{"caption": "' + b"x" * 2_000_000 + b'"}'])
+    )
+    assert outcomes(user_pool(tmp_path)) == {
+        "0": "", "1": base.UNREADABLE_CAPTION, "2": "", "metadata.jsonl:4": base.UNREADABLE_METADATA,
+    }  # fmt: skip
+
+
+def test_links_to_outside_are_read_where_that_is_said_alone(tmp_path):
+    root, away = tmp_path / "images", tmp_path / "away"
+    for number, name in enumerate(["plain", "words", "inner"]):
+        write_pair(root, name, "words", number)
+    write_pair(away, "secret", "a secret", 8)
+    write_pair(away, "sub/other", "another", 9)
+    (root / "words.txt").unlink()
+    (root / "words.txt").symlink_to(away / "secret.txt")
+    (root / "picture.png").symlink_to(away / "secret.png")
+    (root / "picture.txt").write_text("words")
+    (root / "inner2.png").symlink_to("inner.png")
+    (root / "inner2.txt").symlink_to(root / "inner.txt")
+    (root / "sub").symlink_to(away / "sub")
+    (root / "loop.png").symlink_to("loop.png")
+    (root / "metadata.jsonl").write_text('{"file_name": "sub/other.png", "caption": "words"}')
+    (root / "more").mkdir()
+    (away / "metadata.csv").write_text("file_name,caption\nx.png,words\n")
+    (root / "more/metadata.csv").symlink_to(away / "metadata.csv")
+    found = outcomes(user_pool(root))
+    assert found == {
+        "plain": "", "inner": "", "inner2": "", "words": base.OUTSIDE, "picture": base.OUTSIDE,
+        "sub/other": base.OUTSIDE, "more/metadata.csv": base.OUTSIDE,
+    }  # fmt: skip
+    assert not any(record.caption == "a secret" for record in records(user_pool(root)))
+    found = outcomes(user_pool(root, links=True))
+    assert found.pop("more/x") == base.MISSING_IMAGE
+    assert set(found.values()) == {""}
+    assert len(found) == 6
+    (tmp_path / "link").symlink_to(root)  # of the pool's own path: what lies in it is inside
+    assert outcomes(user_pool(tmp_path / "link"))["plain"] == ""
+
+
+def test_of_a_sidecar_no_more_is_read_than_a_caption_may_have(tmp_path):
+    for name in ("long", "most", "large"):
+        write_pair(tmp_path, name, None, len(name))
+    (tmp_path / "most.txt").write_text("ü" * base.LONGEST + "\n", "utf-8")
+    (tmp_path / "long.txt").write_text("\ufeff" + "😀" * (base.LONGEST + 1), "utf-8")
+    (tmp_path / "large.txt").write_text("x")
+    os.truncate(tmp_path / "large.txt", 3 << 30)
+    tracemalloc.start()
+    found = outcomes(user_pool(tmp_path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == {"most": "", "long": base.LONG_CAPTION, "large": base.LONG_CAPTION}
+    assert peak < 20 * 2**20
 
 
 def test_metadata_without_its_columns_is_refused(tmp_path):

@@ -111,6 +111,7 @@ def test_every_record_has_an_outcome(folder):
         ],
     )
     cat, dog, none, bird = (short(prompt) for prompt in ("a cat", "a dog", "", "a bird"))
+    half = short("half \\ud800")
     assert outcomes(user_pool(folder, "hpdv3")) == {
         f"images/a/{cat}": "", f"images/b/{cat}": "", f"images/c/{cat}": "",
         f"images/d/{dog}": base.UNREADABLE_IMAGE, f"images/b/{dog}": "",
@@ -118,6 +119,7 @@ def test_every_record_has_an_outcome(folder):
         f"images/a/{none}": base.EMPTY_CAPTION, f"images/b/{none}": base.EMPTY_CAPTION,
         f"images/gone/{bird}": base.MISSING_IMAGE, f"../secret/{bird}": base.OUTSIDE,
         f"/{bird}": base.MISSING_IMAGE, f"images/{bird}": base.MISSING_IMAGE,
+        f"images/a/{half}": base.UNREADABLE_CAPTION,
     }  # fmt: skip
 
 
@@ -142,3 +144,16 @@ def test_paths_that_lead_nowhere_are_refused(folder):
         next(records(user_pool(folder, "hpdv3", file="none.json")))
     with pytest.raises(Refusal, match=r"nowhere.* does not exist"):
         next(records(user_pool(folder / "nowhere", "hpdv3")))
+
+
+def test_a_path_that_no_file_can_have_and_a_prompt_that_is_no_text_spoil_no_other(folder):
+    more = [
+        compared("a fox", "x" * 5000, "a"),
+        compared("gr\udcf6", "a", "b"),
+        compared("x" * 200_000, "a", "b"),
+    ]
+    text = json.dumps(LIST + more, ensure_ascii=False)
+    (folder / "all.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    reasons = [record.reason for record in records(user_pool(folder, "hpdv3"))]
+    assert reasons == ["", "", "", "", "", base.MISSING_IMAGE, "", *[base.UNREADABLE_CAPTION] * 2,
+                       *[base.LONG_CAPTION] * 2]  # fmt: skip

@@ -280,3 +280,13 @@ def test_a_hub_out_of_reach_is_told_in_a_sentence(monkeypatch, caplog, off):
         next(records(pool("owner/none")))
     assert "\n" not in str(found.value)
     assert not caplog.records
+
+
+def test_cells_that_are_too_large_are_told_and_not_copied(tmp_path):
+    cells = [encoded(picture(0)), b"x" * 600_000, encoded(picture(1))]
+    words = ["a", "b", "y" * 600_000]
+    data = datasets.Dataset.from_dict({"image": cells, "text": words})
+    data.save_to_disk(tmp_path / "saved")
+    assert outcomes(pool(tmp_path / "saved", largest=1)) == {
+        "train:0": "", "train:1": base.TOO_LARGE, "train:2": base.LONG_CAPTION,
+    }  # fmt: skip

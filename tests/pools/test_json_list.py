@@ -35,10 +35,21 @@ def test_what_is_no_list_is_refused_with_its_path(tmp_path, monkeypatch, content
     assert len(str(told.value)) < 400
 
 
-def test_bytes_that_are_not_utf8_are_refused(tmp_path):
-    (tmp_path / "a.json").write_bytes(b'["\xff"]')
-    with pytest.raises(Refusal, match="is not a list in JSON"):
-        list(json_list.items(tmp_path / "a.json"))
+def test_bytes_that_are_not_utf8_spoil_no_other_item(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'["\xff", "a"]')
+    assert list(json_list.items(tmp_path / "a.json")) == ["\udcff", "a"]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+def test_members_are_those_of_the_object_wherever_it_is_cut(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(json_list, "CHUNK", chunk)
+    for value in ({"a": [1, {"b": "}"}], "": 12, "ü": {}}, {}):
+        (tmp_path / "a.json").write_text("\ufeff" + json.dumps(value, indent=1) + "\n", "utf-8")
+        assert list(json_list.members(tmp_path / "a.json")) == list(value.items())
+    for content in ("[]", '{"a" 1}', '{"a": 1', "{1: 2}", '{"a": 1,}', '{"a": 1} 2', '{"a": 1} {'):
+        (tmp_path / "a.json").write_text(content)
+        with pytest.raises(Refusal, match=r"a\.json is not an object in JSON"):
+            list(json_list.members(tmp_path / "a.json"))
 
 
 def test_an_item_that_does_not_end_is_not_read_to_the_end_of_the_file(tmp_path, monkeypatch):

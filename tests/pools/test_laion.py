@@ -231,3 +231,12 @@ def test_a_shard_of_which_nothing_was_downloaded_spoils_no_other(folder):
     found = outcomes(user_pool(folder, "laion"))
     assert len(found) == 6 + 3 + 2
     assert (found["00004.tar"], found["00004.parquet"]) == (base.TRUNCATED_TAR, base.MISSING_FILE)
+
+
+def test_a_table_that_takes_too_much_is_told_and_its_pairs_are_read_by_their_json(folder, tmp_path):
+    facts = [(number, row(number, f"{number:09d}", LICENSE="x" * 30_000)) for number in range(8)]
+    write_shard(tmp_path / "large", 7, facts)
+    found = outcomes(user_pool(tmp_path / "large", "laion", keep=["LICENSE"], largest=1))
+    assert found.pop("00007.parquet") == base.HEAVY_ROWS
+    assert found == {sha(number): "" for number in range(8)}
+    assert len(outcomes(user_pool(tmp_path / "large", "laion", keep=["LICENSE"]))) == 8

@@ -83,3 +83,13 @@ def test_a_folder_without_the_file_is_refused(folder):
         next(records(user_pool(folder, "mjhq30k")))
     with pytest.raises(Refusal, match="nowhere"):
         next(records(user_pool(folder / "nowhere", "mjhq30k")))
+
+
+def test_names_that_no_file_can_have_are_missing_images(folder):
+    change(
+        folder,
+        **{"x" * 5000: {"category": "food", "prompt": "words"}, "nul\0": {"category": "food", "prompt": "w"}},
+    )
+    change(folder, long={"category": "c" * 5000, "prompt": "words"})
+    found = outcomes(user_pool(folder, "mjhq30k"))
+    assert list(found.values()) == [""] * 4 + [base.MISSING_IMAGE] * 3

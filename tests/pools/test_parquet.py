@@ -122,3 +122,49 @@ def test_a_file_whose_last_row_was_read_holds_none_and_is_read_again(tmp_path):
         assert [fetch(place) for place in places] == images
         assert pa.total_allocated_bytes() - before < 2**18
     assert fetch(places[-1]) == images[-1]
+
+
+def test_a_row_group_that_is_too_large_spoils_no_other(tmp_path):
+    good = [encoded(picture(i)) for i in range(6)]
+    schema = pa.schema([("image", pa.binary()), ("caption", pa.string())])
+    with pq.ParquetWriter(tmp_path / "a.parquet", schema, use_dictionary=False, compression="zstd") as file:
+        for images, captions in (
+            (good[:2], ["a", "b"]),
+            ([b"x" * 700_000] * 2, ["c", "d"]),  # of a megabyte, pages may take 600,000 bytes
+            (good[2:4], ["e", "x" * 700_000]),
+            (good[4:], ["g", "y" * 450_000]),
+        ):
+            file.write_table(pa.table([images, captions], schema))
+    found = outcomes(user_pool(tmp_path, "parquet", largest=1))
+    wanted = ["", "", *[base.HEAVY_ROWS] * 4, "", base.LONG_CAPTION]
+    assert found == {f"a.parquet:{row}": reason for row, reason in enumerate(wanted)}
+    assert set(outcomes(user_pool(tmp_path, "parquet")).values()) == {
+        "", base.UNREADABLE_IMAGE, base.LONG_CAPTION,
+    }  # fmt: skip
+
+
+def test_what_else_a_struct_holds_need_not_be_text(tmp_path):
+    cells = [{"bytes": encoded(picture(0)), "path": b"\xff\xfe"}]
+    image = pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.binary())]))
+    path = image.field("path").view(pa.string())
+    write_parquet(
+        tmp_path / "a.parquet",
+        pa.StructArray.from_arrays([image.field("bytes"), path], ["bytes", "path"]),
+        ["a"],
+    )
+    assert outcomes(user_pool(tmp_path, "parquet")) == {"a.parquet:0": ""}
+
+
+def test_a_footer_that_claims_gigabytes_is_not_read(tmp_path):
+    assert parquet.opened(tmp_path) is None
+    (tmp_path / "a.parquet").write_bytes(b"PAR1" + bytes(20) + b"\xff\xff\xff\x7fPAR1")
+    write_parquet(tmp_path / "b.parquet", [encoded(picture(0))], ["a"])
+    assert outcomes(user_pool(tmp_path, "parquet")) == {"a.parquet": base.UNREADABLE_FILE, "b.parquet:0": ""}
+
+
+def test_a_column_whose_name_is_no_text_makes_an_unreadable_file(tmp_path):
+    write_parquet(tmp_path / "a.parquet", [encoded(picture(0))], ["a"], other=[1])
+    write_parquet(tmp_path / "b.parquet", [encoded(picture(0))], ["a"])
+    content = (tmp_path / "a.parquet").read_bytes().replace(b"other", b"oth\x99r")
+    (tmp_path / "a.parquet").write_bytes(content)
+    assert outcomes(user_pool(tmp_path, "parquet")) == {"a.parquet": base.UNREADABLE_FILE, "b.parquet:0": ""}

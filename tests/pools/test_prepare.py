@@ -60,7 +60,7 @@ def test_the_stage_writes_the_folder_and_tells_the_ledger(tmp_path, monkeypatch)
     assert "wrote 4 pairs, 3 of them ok, to data/pool" in done.stdout
     card = files.check_manifest(tmp_path / "data/pool") and files.read_json(tmp_path / "data/pool/card.json")
     assert (card["licence"], card["pool"], card["settings"]["path"]) == ("ours", "mine", "mine")
-    more = {"group": None, "pairs": None, "sample": 1.0}
+    more = {"group": None, "largest": 200, "links": False, "pairs": None, "sample": 1.0}
     assert (card["resolution"], card["settings"]) == (16, {**block, **more})
     index = usable(read_index(tmp_path / "data/pool"), "pool")
     monkeypatch.chdir(tmp_path)  # the pool's path is relative to where the stages run

@@ -200,7 +200,10 @@ def test_the_store_depends_on_no_source_of_pairs():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = {name.removeprefix("alchemist.pools").lstrip(".") for name in done.stdout.split()}
-    assert found == {"", "base", "image", "place", "row", "seen", "shards", "store", "table"}
+    assert found == {
+        "", "base", "header", "image", "memory", "pages", "place", "row", "seen", "shards", "store", "table",
+        "thrift",
+    }  # fmt: skip
 
 
 def test_lent_pairs_are_rated_and_read_with_their_splits_and_others_are_not(tmp_path):

@@ -1,3 +1,7 @@
+import io
+import tarfile
+import tracemalloc
+
 import pytest
 from pool_helpers import encoded, members, outcomes, picture, user_pool, write_tar
 
@@ -99,3 +103,43 @@ def test_what_is_no_tar_spoils_no_other(tmp_path):
     write_tar(tmp_path / "c.tar", members(0, 1))
     found = outcomes(user_pool(tmp_path, "webdataset"))
     assert found == {"a.tar": base.TRUNCATED_TAR, "b.tar": base.TRUNCATED_TAR, "c/0000": ""}
+
+
+def test_headers_are_read_within_a_bound_and_end_where_they_make_no_sense(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for number in range(3):
+            info = tarfile.TarInfo(f"{'n' * 300}{number}.png")
+            info.pax_headers = {"comment": "x" * (100_000 if number < 2 else 300_000)}
+            content = encoded(picture(number))
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    tracemalloc.start()
+    found = outcomes(user_pool(tmp_path, "webdataset"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    wanted = {f"a/{'n' * 300}{number}": base.MISSING_CAPTION for number in range(2)}
+    assert found == wanted | {"a.tar": base.TRUNCATED_TAR}
+    assert peak < 2 * 2**20
+
+
+def test_a_size_below_zero_does_not_begin_again(tmp_path):
+    write_tar(tmp_path / "a.tar", members(0, 2))
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    place = content.index(b"0001.png")
+    content[place + 124 : place + 136] = b"\xff" * 11 + b"\x00"
+    content[place + 148 : place + 156] = (
+        b"%06o\0 " % tarfile.calc_chksums(bytes(content[place : place + 512]))[0]
+    )
+    (tmp_path / "a.tar").write_bytes(content)
+    found = outcomes(user_pool(tmp_path, "webdataset"))
+    assert found["a/0000"] == ""
+    assert found["a.tar"] == base.TRUNCATED_TAR
+    assert len(found) <= 3
+
+
+def test_a_long_key_is_an_id_with_a_hash_at_its_end(tmp_path):
+    long = "n" * 5000
+    write_tar(tmp_path / "a.tar", [(f"{long}{end}.png", encoded(picture(7))) for end in "ab"])
+    found = list(outcomes(user_pool(tmp_path, "webdataset")))
+    assert len(found) == 2
+    assert all(len(name) == 4096 + 33 and name.startswith("a/nnn") for name in found)

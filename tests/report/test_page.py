@@ -1,8 +1,11 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from report_helpers import EVIL, build, params, part, run, text
+
+from alchemist.core import files
 
 
 def test_a_page_in_one_file_without_scripts_and_with_escaped_captions(world: Path) -> None:
@@ -66,3 +69,31 @@ def test_cells_beside_the_grid_are_not_read(copy: Path, monkeypatch: pytest.Monk
     (copy / "data" / "scores" / "old-0.2-xs-0" / "figures.json").write_text("not JSON")
     before = (copy / "reports" / "index.html").read_bytes()
     assert (run(copy, monkeypatch) / "index.html").read_bytes() == before
+
+
+def test_captions_prompts_and_categories_of_any_kind_are_shown_short_and_harmless(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool's strings may be long, turn the direction of writing, or hold what HTML does not escape."""
+    path = copy / "data/pool/index.parquet"
+    index = pd.read_parquet(path)
+    index["caption"] = "\u202e\0" + index["caption"].str.cat(["y" * 100_000] * len(index))
+    index.to_parquet(path, index=False)
+    files.write_manifest(copy / "data/pool")
+    for path in copy.glob("data/scores/*/figures.json"):
+        held = files.read_json(path)
+        held["grid_prompts"] = ["\u2066\x1b[31m" + "z" * 100_000]
+        for at in held["checkpoints"]:
+            at["categories"] = {"\u202ecategory" + "c" * 1000: {"n": 30, "reference_n": 30, "clip_lit": 20}}
+        held["category_floors"] = {
+            name: {"n": 30, "reference_n": 30, "clip_lit": 25} for name in at["categories"]
+        }
+        files.write_json(path, held)
+    page = (run(copy, monkeypatch) / "index.html").read_text()
+    assert not set(page) & set("\0\x1b\u202e\u2066")
+    for letter in "yzc":
+        assert letter * 20 in page
+        assert letter * 201 not in page
+    said = text(page)
+    for words in ("\\u202e\\x00", "\\u2066\\x1b[31mzzz", "\\u202ecategoryccc"):
+        assert words in said

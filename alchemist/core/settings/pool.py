@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 from alchemist.core.settings import Settings
 from alchemist.core.settings.copies import CopiesSettings
 
+LARGEST = 200  # MB; with it the stage prepare stays below 600
+
 
 class PoolSettings(Settings):
     """A block of `pools:`; `format` says which class it is of."""
@@ -112,6 +114,13 @@ class UserPool(PoolSettings):
     )
     pairs: int | None = Field(
         default=None, ge=1, description="how many it holds, for a plan where its files are not here"
+    )
+    largest: int = Field(
+        default=LARGEST,
+        ge=1,
+        le=1_000_000,
+        description="MB of memory that one image may take while it is decoded, all copies counted; of it, "
+        "pages of a parquet file may take three fifths: what needs more is rejected",
     )
     licence: str = Field(
         default="not stated", min_length=1, pattern=r"\S", description="free text, kept in the pool's card"

@@ -1,0 +1,219 @@
+"""Coverage-guided fuzzing of all that reads a person's files: python -m torture.fuzz FOLDER [TARGET …].
+
+Each target is fed bytes as a file of its format, in a process of its own, from sound files on, by atheris
+(the extra fuzz). An exception other than a Refusal is a finding, and so is more memory than the stage prepare
+may take; its bytes stay in the folder.
+"""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+RUNS = 20_000  # of each target, or as many as fit into
+SECONDS = 120
+MOST = 600  # MB
+_PROMISE = "no bytes end the reader of a format"
+_LONGEST = 20_000  # bytes
+
+
+def run(folder: Path, targets: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """A row a target: how many runs it had, in how many seconds, and whether nothing was found."""
+    return [_row(folder / name, name) for name in targets or TARGETS]
+
+
+def _row(folder: Path, name: str) -> dict[str, Any]:
+    seeds = folder / "seeds"
+    seeds.mkdir(parents=True, exist_ok=True)
+    for number, content in enumerate(TARGETS[name][0]()):
+        (seeds / f"seed{number}").write_bytes(content)
+    command = [
+        sys.executable, "-m", "torture.fuzz", "--target", name, f"-runs={RUNS}", f"-max_total_time={SECONDS}",
+        f"-rss_limit_mb={MOST}", f"-max_len={_LONGEST}", "-seed=1", f"-artifact_prefix={folder}/", str(seeds),
+    ]  # fmt: skip
+    started = time.perf_counter()
+    with (folder / "log.txt").open("wb") as log:
+        done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
+    seconds = time.perf_counter() - started
+    lines = (folder / "log.txt").read_text(errors="replace").splitlines()
+    runs = [line.split()[1] for line in lines if line.startswith("Done ")]
+    found = [line for line in lines if "Error: " in line or "ERROR: " in line]
+    figure = f"{int(runs[0]):,} runs in {seconds:.0f} s" if runs else (found or ["ended early"])[0]
+    return {"promise": _PROMISE, "case": name, "figure": figure, "holds": done.returncode == 0 and bool(runs)}
+
+
+# ---------------------------------------------------------------------- targets
+
+
+def _picture(kind: str = "PNG", **options: Any) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.effect_noise((20, 12), 60).convert(options.pop("mode", "RGB")).save(file, kind, **options)
+    return file.getvalue()
+
+
+def _images() -> Iterator[bytes]:
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    yield from (_picture(kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"))
+    yield from (_picture(mode=mode) for mode in ("L", "LA", "RGBA", "P", "1", "I;16"))
+    yield _picture("JPEG", exif=exif)
+    yield _picture("JPEG", progressive=True)
+    yield _picture("TIFF", compression="tiff_lzw")
+    yield _picture("WEBP", lossless=True)
+
+
+def _image(content: bytes) -> None:
+    from alchemist.pools.image import decode
+
+    pixels, reason = decode(content, 16, 20)
+    assert (pixels is None) == bool(reason)
+
+
+def _tars() -> Iterator[bytes]:
+    pairs = {"a.png": _picture(), "a.txt": b"words", "b.jpg": _picture("JPEG"), "b.json": b'{"caption": "x"}'}
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w", format=form) as tar:
+            for name, content in (pairs | {"x" * 150 + "ü.png": _picture("GIF")}).items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+        yield file.getvalue().rstrip(b"\0") + bytes(1024)
+
+
+def _parquets() -> Iterator[bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    cells = [{"bytes": _picture(), "path": "a"}, None, {"bytes": None, "path": "b"}]
+    for image in ([_picture(), None, b"x"], cells):
+        for options in ({}, {"compression": "none", "data_page_version": "2.0", "use_dictionary": False}):
+            file = io.BytesIO()
+            table = pa.table({"image": image, "caption": ["a", "b", None], "id": [1, None, 3]})
+            pq.write_table(table, file, **options)
+            yield file.getvalue()
+
+
+def _tables() -> Iterator[bytes]:
+    yield b'file_name,caption,id\na.png,words,1\na.png,"two\nlines, ""quoted""",\n\n../b.png,x\n'
+    yield "\ufefffile_name,caption\r\nä.png,gr\udcf6\r\n".encode("utf-8", "surrogateescape")
+
+
+def _lines() -> Iterator[bytes]:
+    yield b'{"file_name": "a.png", "caption": "words", "id": 7}\n\n{"file_name": "../b"}\n[1]\n{"file_name": '
+
+
+def _compared() -> Iterator[bytes]:
+    pair = {"prompt": "a", "path1": "a.png", "path2": "b.png", "confidence": 0.5, "model1": "m"}
+    yield json.dumps([pair, pair | {"path2": "../c", "confidence": None}, 3]).encode()
+
+
+def _entries() -> Iterator[bytes]:
+    yield json.dumps({"a": {"category": "c", "prompt": "p"}, "b": {"category": ".."}, "d": 1}).encode()
+
+
+def _sidecars() -> Iterator[bytes]:
+    yield "\ufeffgröße\n".encode()
+
+
+def _summed(content: bytes) -> bytes:
+    """A tar with sums that fit its headers, or none that was changed would be read."""
+    from torture.memory import tar_sum
+
+    blocks = [content[place : place + 512] for place in range(0, len(content), 512)]
+    for number, block in enumerate(blocks):
+        if len(block) == 512 and block[257:262] == b"ustar":
+            blocks[number] = block[:148] + tar_sum(block) + block[156:]
+    return b"".join(blocks)
+
+
+def _reads(
+    name: str,
+    source: str,
+    made: Callable[[bytes], bytes] = bytes,
+    changes: Mapping[str, Any] = MappingProxyType({}),
+) -> Callable[[bytes], None]:
+    """Writes bytes as the file `name` of a pool and reads all pairs of it, their images decoded."""
+
+    def read(content: bytes) -> None:
+        from alchemist.core.refusal import Refusal
+        from alchemist.core.settings.pool import UserPool
+        from alchemist.pools import base
+        from alchemist.pools.place import Unreadable, fetch
+        from alchemist.pools.read import ADAPTERS, pool_settings
+        from alchemist.pools.seen import Seen
+
+        block = {"format": source, "path": str(FOLDER), "resolution": 16, "largest": 20, **changes}
+        pool = pool_settings(block, "pools.mine")
+        assert isinstance(pool, UserPool)
+        (FOLDER / name).write_bytes(made(content))
+        with contextlib.suppress(Refusal):
+            for pair in base.unique(ADAPTERS[source].read(pool), Seen()):
+                pair.id.encode()
+                words, fault = base.clean_caption(pair.caption)
+                assert len(words) <= base.LONGEST
+                if not (pair.reason or fault or isinstance(pair.image, bytes | None)):
+                    with contextlib.suppress(Unreadable):
+                        _image(fetch(pair.image, pool.largest) or b"")
+
+    return read
+
+
+FOLDER = Path(tempfile.gettempdir())  # set where a target runs
+COLUMNS = {"columns": {"id": "id"}}
+TARGETS: dict[str, tuple[Callable[[], Iterator[bytes]], Callable[[bytes], None]]] = {
+    "image": (_images, _image),
+    "tar": (_tars, _reads("a.tar", "webdataset", _summed)),
+    "parquet": (_parquets, _reads("a.parquet", "parquet", bytes, COLUMNS)),
+    "csv": (_tables, _reads("metadata.csv", "folder")),
+    "jsonl": (_lines, _reads("metadata.jsonl", "folder")),
+    "sidecar": (_sidecars, _reads("a.txt", "folder")),
+    "hpdv3": (_compared, _reads("all.json", "hpdv3")),
+    "mjhq30k": (_entries, _reads("meta_data.json", "mjhq30k")),
+}
+
+
+def _fuzz(name: str) -> None:
+    """Runs a target until libFuzzer has had enough; ends the process."""
+    import atheris
+
+    global FOLDER  # noqa: PLW0603  a folder of this process, which is of one target
+    sys.path.insert(0, os.getcwd())
+    with atheris.instrument_imports(include=["alchemist.pools", "tarfile", "json", "PIL"]):
+        import alchemist.pools.read  # noqa: F401
+
+    with tempfile.TemporaryDirectory() as folder:
+        FOLDER = Path(folder)
+        (FOLDER / "c").mkdir()
+        (FOLDER / "a.png").write_bytes(_picture())
+        (FOLDER / "c/a.jpg").write_bytes(_picture("JPEG"))
+        atheris.Setup([sys.argv[0], *sys.argv[3:]], TARGETS[name][1])
+        atheris.Fuzz()
+
+
+def main() -> int:
+    """Prints a line a target; 1 where something was found."""
+    rows = []
+    for name in sys.argv[2:] or TARGETS:
+        rows += run(Path(sys.argv[1]), (name,))
+        print("holds" if rows[-1]["holds"] else "FOUND", name, "-", rows[-1]["figure"], flush=True)
+    return 0 if all(row["holds"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--target"]:
+        _fuzz(sys.argv[2])
+    sys.exit(main())
