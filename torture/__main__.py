@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 
 from alchemist.core import files
-from torture import anywhere, damage, kills, offline
+from torture import anywhere, damage, fuzz, kills, memory, offline, params
 from torture.repo import Repo, made
 
 Rows = list[dict[str, Any]]
-# By name: what attacks a small grid that was run once.
-PARTS: dict[str, Callable[[Repo, Path], Rows]] = {
+# By name: what attacks a small grid that was run once, and what needs none.
+OF_A_GRID: dict[str, Callable[[Repo, Path], Rows]] = {
     "kills": kills.run,
     "orphan": kills.orphan,
     "twice": kills.twice,
@@ -28,6 +28,8 @@ PARTS: dict[str, Callable[[Repo, Path], Rows]] = {
     "anywhere": anywhere.run,
     "offline": offline.run,
 }
+ALONE: dict[str, Callable[[Path], Rows]] = {"memory": memory.run, "params": params.run, "fuzz": fuzz.run}
+PARTS = (*OF_A_GRID, *ALONE)
 
 
 def main() -> None:
@@ -42,33 +44,33 @@ def main() -> None:
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="torture-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"copies lie in {folder}")
-    started = time.monotonic()
-    base = made(folder / "base")
-    print(f"the grid ran once: {time.monotonic() - started:.0f} s", flush=True)
     rows: Rows = []
     for part in asked.parts or PARTS:
+        if part in OF_A_GRID:
+            base = made(folder / "base")  # once
         started = time.monotonic()
-        found = [{"part": part, **row} for row in PARTS[part](base, folder / part)]
+        found = OF_A_GRID[part](base, folder / part) if part in OF_A_GRID else ALONE[part](folder / part)
+        found = [{"part": part, **row} for row in found]
         for row in found:
-            print(
-                f"{'holds' if row['holds'] else 'FAILS'}  {row['promise']}: {row['case']}: {row['figure']}",
-                flush=True,
-            )
+            print(f"{'holds' if row['holds'] else 'FAILS'}  {row['promise']}: {row['case']}: {row['figure']}")
         print(f"{part}: {time.monotonic() - started:.0f} s", flush=True)
         rows += found
-    table = pd.DataFrame(rows)
-    if asked.out is not None:
-        table["hardware"] = (
-            f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}"
-        )
-        if asked.out.is_file():
-            before = pd.read_csv(asked.out)
-            table = pd.concat([before[~before["part"].isin(set(table["part"]))], table])
-        with files.whole(asked.out) as draft:
-            table.to_csv(draft, index=False)
-    failed = int((~table["holds"]).sum())
-    print(f"{len(table)} cases, {failed} failed")
+        if asked.out is not None:
+            write(asked.out, found)
+    failed = sum(not row["holds"] for row in rows)
+    print(f"{len(rows)} cases, {failed} failed")
     raise SystemExit(bool(failed))
+
+
+def write(path: Path, rows: Rows) -> None:
+    """Puts the rows of a part in the place of those that the table has of it."""
+    table = pd.DataFrame(rows)
+    table["hardware"] = f"{os.cpu_count()} cores of {platform.machine()}, Python {platform.python_version()}"
+    if path.is_file():
+        before = pd.read_csv(path)
+        table = pd.concat([before[~before["part"].isin(set(table["part"]))], table])
+    with files.whole(path) as draft:
+        table.to_csv(draft, index=False)
 
 
 if __name__ == "__main__":
