@@ -2,6 +2,8 @@
 # environment is active, installs what is missing (.ci/environment) and runs.
 #   make repro   the default grid; ends with where its report is
 #   make test    lint, types and tests; ends with the passed tests
+# And one that takes forty minutes, by attack: kills, damage, full disks, giants, wrong params, fuzz.
+#   make torture ends with what held, in docs/promises.csv
 # Options, as in `make test PYTHON=python3.12 PYTEST="-q tests/core"`:
 #   PYTHON       instead of the first fit one of python3.13, python3.12, python3.11 and python3
 #   VENV         a folder instead of .venv
@@ -9,7 +11,7 @@
 #   PYTEST       arguments of pytest instead of -q -n auto --dist loadfile (on all cores, a file on one)
 PYTEST ?= -q -n auto --dist loadfile
 
-.PHONY: help repro test
+.PHONY: help repro test torture
 help:
 	@sed -n '/^[^#]/q; s/^# \{0,1\}//p' Makefile
 
@@ -25,3 +27,7 @@ repro:
 test:
 	@bin=$$(sh .ci/environment dev) && export PATH="$$bin:$$PATH" && \
 	ruff check && ruff format --check && mypy && pytest $(PYTEST)
+
+torture:
+	@bin=$$(sh .ci/environment dev,fuzz) && export PATH="$$bin:$$PATH" && \
+	python -m torture --out docs/promises.csv

@@ -81,9 +81,9 @@ FIT = FitSettings(
 
 
 def _fit(folder: Path, images: np.ndarray, stop: int | None = None) -> Tokenizer:
-    """A fit that is to be killed leaves its state after every step."""
+    """A fit that is to be killed leaves its state now and then."""
     config = TokenizerConfig(codes=FIT.codes, width=FIT.width)
-    with Scratch(folder, "fit", every_seconds=0 if stop else 1e9) as scratch:
+    with Scratch(folder, "fit", every_seconds=0.3 if stop else 1e9) as scratch:
         for seen, _, model in tokenizer_fit.fit(config, FIT, images, None, scratch, CPU):
             if stop and seen >= stop:
                 break
@@ -94,6 +94,7 @@ def test_fit_learns_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     images = _images(64)
     whole = _fit(tmp_path / "a", images)
     _fit(tmp_path / "b", images, stop=1600)
+    assert list(tmp_path.glob("b/*/state.safetensors"))
     resumed = _fit(tmp_path / "b", images)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
