@@ -149,7 +149,8 @@ def _took(outs: list[Path]) -> float:
 
 def copied(repo: Repo, folder: Path) -> Repo:
     """Another with all that lies in the first."""
-    shutil.copytree(repo.folder, folder, dirs_exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # left by an attack that was stopped
+    shutil.copytree(repo.folder, folder)
     return Repo(folder)
 
 
