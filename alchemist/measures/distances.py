@@ -95,9 +95,16 @@ def kernel_distance(
     clean-fid's, and the standard deviation between the subsets (no confidence interval: subsets overlap,
     and where a subset is the whole set they are equal). Where the subsets hold more pairs of rows than there
     are, the kernel of two rows is computed once for all of them; else subset by subset. A function of its
-    arguments; NumPy's global state is left as it was.
+    arguments; NumPy's global state is left as it was. Raises Refusal as `moments` does, and for subsets of
+    less than two rows.
     """
+    _check(a)
+    _check(b)
     size = min(len(a), len(b), subset_size)
+    if size < 2:
+        raise Refusal(
+            f"evaluate.kid_subset_size is {subset_size}; a kernel distance needs two rows at least."
+        )
     drawn = []
     for subset in range(subsets):
         # As clean-fid draws them, from NumPy's old generator: its own choice, then that of the other side.

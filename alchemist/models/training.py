@@ -32,8 +32,11 @@ M = TypeVar("M", bound=nn.Module)
 def numbers_at(rows: Rows, seed: int, first: int, count: int) -> NDArray[np.int64]:
     """The row numbers that stand at image numbers first .. first + count - 1 of a run over `rows`.
 
-    Every epoch is a permutation of its own; a batch may cross from one epoch into the next.
+    Every epoch is a permutation of its own; a batch may cross from one epoch into the next, so that one
+    larger than `rows` holds pairs more than once. Raises Refusal where there are no rows.
     """
+    if not len(rows):
+        raise Refusal("there are no pairs to train on; a split or a subset of one at least is legal.")
     numbers = np.arange(first, first + count)
     epochs = numbers // len(rows)
     picked = np.empty(count, dtype=np.int64)

@@ -203,6 +203,13 @@ def _fits(params: Params) -> None:
         raise Refusal(
             f"{where}.rate.images is {scale.rate.images}; at least rate.batch ({scale.rate.batch}) is legal."
         )
+    for name in params.grid.rated():
+        rater = params.raters[name]
+        if isinstance(rater, MetaRater) and rater.rating_mode == "batch" and scale.rate.score_batch < 2:
+            raise Refusal(
+                f"{where}.rate.score_batch is {scale.rate.score_batch}; the rater {name} has the rating_mode "
+                "batch, which rates a pair beside others, so at least 2 is legal."
+            )
     if isinstance(pool, EmojiPool):
         sizes.told(params, sizes.composed(pool))
     elif isinstance(pool, UserPool):

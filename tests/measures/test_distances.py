@@ -260,3 +260,16 @@ def test_a_distance_does_not_depend_on_the_number_of_cores():
         )  # fmt: skip
         found.add(done.stdout)
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1, 5), (5, 1), (0, 5)])
+def test_a_kernel_distance_of_less_than_two_rows_is_refused(rows, size):
+    with pytest.raises(Refusal, match="two rows"):
+        kernel_distance(np.ones((rows, 3)), np.ones((5, 3)), 2, size, 0)
+
+
+def test_a_kernel_distance_of_two_images_each_is_a_number_and_of_none_refused():
+    a, b = np.eye(2, 3), np.ones((2, 3))
+    assert np.isfinite(kernel_distance(a, b, 3, 500, 0)).all()
+    with pytest.raises(Refusal, match="not finite"):
+        kernel_distance(a * np.nan, b, 3, 500, 0)

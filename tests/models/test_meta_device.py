@@ -113,9 +113,7 @@ class Bench:
             chance = Chance.run(0, 8 * number, 8, training=True)
             done = training.step(generator, adam, batch, chance, TRAIN, META)
             average.update(generator, 8 * number + 8, 8)
-        assert_on_meta(
-            done.loss, done.losses, done.norm, *average.model.parameters(), *generator.parameters()
-        )
+        assert_on_meta(*vars(done).values(), *average.model.parameters(), *generator.parameters())
 
     def window(self, state: steps.MetaState, credit: str, first: int) -> list[steps.Step]:
         settings = of_credit(credit)
@@ -156,6 +154,7 @@ def test_a_rater_step_of_each_credit_runs_whole(bench: Bench, credit: str, upper
                     outcome.validation, outcome.train, outcome.credit, outcome.scale,
                     *vars(outcome.weights).values(),
                 )  # fmt: skip
+        assert_on_meta(*state.taken_norms().values())
         if credit == "reference":
             steps.take_over(state)
     assert all(state.rater_adam.state[p] for p in state.rater.instance.parameters()), "the rater did step"

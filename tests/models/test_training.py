@@ -291,3 +291,24 @@ def test_the_bill_does_not_depend_on_the_chunk(data: Encoded, codec: StarCodec) 
         for chunk in (None, 1, 3)
     ]  # fmt: skip
     assert bills[0] == pytest.approx(bills[1], rel=1e-9) == pytest.approx(bills[2], rel=1e-9)
+
+
+@pytest.mark.parametrize(("pairs", "batch"), [(1, 8), (3, 8), (37, 1)])
+def test_few_pairs_and_batches_of_one_are_trained_on_as_many_images(
+    tmp_path: Path, data: Encoded, codec: StarCodec, pairs: int, batch: int
+) -> None:
+    rows = PoolRows(data.pool().numbers[:pairs])
+    settings = SETTINGS.model_copy(update={"batch": batch, "warmup_images": 0})
+    with Scratch(tmp_path, "mark") as scratch:
+        log = training.train(
+            StarGenerator(TINY, codec, 0), data, rows, settings, 5, [24], scratch,
+            lambda images, averaged: None, lambda images, words: None,
+        )  # fmt: skip
+    assert (log[-1]["images"], log[-1]["epochs"]) == (24, 24 / pairs)
+    counts = np.unique(training.numbers_at(rows, 5, 0, 24 - 24 % pairs), return_counts=True)[1]
+    assert set(counts) <= {24 // pairs}, "every pair as often as any other"
+
+
+def test_no_pairs_are_refused(data: Encoded) -> None:
+    with pytest.raises(Refusal, match="there are no pairs to train on; a split or a subset of one at least"):
+        training.numbers_at(PoolRows(data.pool().numbers[:0]), 0, 0, 8)

@@ -206,6 +206,9 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "statistics.confidence is 95.0; it should be a finite number, larger than 0.5 and less than 1.",
         ),
         ("statistics.secondary", ["alchemist_loss"], "statistics.primary is null, but statistics.secondary"),
+        ("scales.tiny.rate.batch", 1, "rate.batch is 1; it should be a whole number, at least 2."),
+        ("scales.tiny.evaluate.kid_subset_size", 1, "is 1; it should be a whole number, at least 2."),
+        ("scales.tiny.evaluate.images", 2, "images is 2; it should be a whole number, at least 4 or null."),
         ("device", "gpu", "device is 'gpu'; legal values are auto, cpu, cuda and cuda:0, cuda:1,"),
         ("device", KeyError, "device is missing; params.yaml needs the keys pool, scale, device,"),
     ],
@@ -341,3 +344,13 @@ def test_a_clean_split_that_decides_and_is_not_there_is_told_before_anything_is_
     check(params)
     params["pools"]["mine"]["splits"] = {"evaluation": 0.1, "clean": {"pool": "clean"}}
     check(params)
+
+
+def test_a_rater_that_rates_beside_its_batch_needs_one_of_two() -> None:
+    params = edited("scales.tiny.rate.score_batch", 1)
+    check(params)
+    params["grid"]["raters"].append("alchemist_published")
+    with pytest.raises(
+        Refusal, match=r"tiny\.rate\.score_batch is 1; the rater alchemist_published has the rating"
+    ):
+        check(params)

@@ -365,3 +365,13 @@ def test_a_lowest_rating_keeps_what_reaches_it_and_no_more() -> None:
 def test_a_lowest_rating_above_all_is_refused() -> None:
     with pytest.raises(Refusal, match=r"least is 6; at most 5, the highest rating, is legal\."):
         select(pd.DataFrame({"id": ["a", "b"], "rating": [5.0, 1.0]}), 1.0, settings("topk", least=6.0))
+
+
+@pytest.mark.parametrize("sampler", ["random", "topk", "block", "gsample", "shift_gsample"])
+def test_of_equal_ratings_as_many_are_kept_and_by_a_draw_that_knows_ids_and_seed_alone(sampler: str) -> None:
+    table = pool(101).assign(rating=0.25)
+    kept = select(table, 0.5, settings(sampler))
+    assert len(kept) == kept_count(101, 0.5)
+    assert list(kept) == list(select(table.iloc[::-1], 0.5, settings(sampler)))
+    assert list(kept) == list(select(table.assign(rating=-3.0), 0.5, settings(sampler)))
+    assert list(kept) != list(select(table, 0.5, settings(sampler, seed=1)))

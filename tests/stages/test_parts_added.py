@@ -165,6 +165,7 @@ class Copy:
         self.folder, self.grid, self.python = folder, grid, python
         for name in ("alchemist", "stages"):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "assets").symlink_to(REPO / "assets")
         self.params: dict[str, Any] = files.read_json(grid.folder / "data/params.json")
         del self.params["sources"], self.params["budgets"], self.params["rating"]  # which check adds
 

@@ -31,7 +31,9 @@ class TrainSettings(Settings):
     images: int = Field(
         default=9600, ge=1, description="images seen by every cell; the full data reaches equal epochs here"
     )
-    batch: int = Field(default=16, ge=1, description="images a step")
+    batch: int = Field(
+        default=16, ge=1, description="images a step; of a smaller subset it holds pairs more than once"
+    )
     chunk: int | None = Field(
         default=None,
         ge=1,
@@ -66,7 +68,11 @@ class RateSettings(Settings):
     images: int = Field(
         default=6400, ge=1, description="images of the pool seen; as many of the meta-validation split"
     )
-    batch: int = Field(default=32, ge=2, description="images a step, of either split")
+    batch: int = Field(
+        default=32,
+        ge=2,
+        description="images a step, of either split; of a smaller one it holds pairs more than once",
+    )
     # No bound by default: how many pairs there are decides, not how often each is seen (docs/own_pairs.md).
     validation_passes: float | None = Field(
         default=None,
@@ -92,7 +98,9 @@ class RateSettings(Settings):
     reference_group: int = Field(
         default=255, ge=1, description="pairs of the pool beside which every pair is rated"
     )
-    score_batch: int = Field(default=64, ge=1, description="pairs rated at once; no rating depends on it")
+    score_batch: int = Field(
+        default=64, ge=1, description="pairs rated at once; no rating depends on it but of rating_mode batch"
+    )
     precision: Precision = Field(default="auto", description=f"{FAST}; exact credits are of it too")
     signs: SignSettings = Field(
         default=SignSettings(), description="bounds of what may tell a rating that should not be used"

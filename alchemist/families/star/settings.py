@@ -146,7 +146,11 @@ class TokenizerSettings(FamilyCodec):
             return
         card = folder / self.asset / "card.json"
         if not os.path.isfile(card):  # which no name is too long for
-            raise Refusal(legal.wrong_value(f"{where}.asset", self.asset, _assets(folder)))
+            if not (names := _assets(folder)):
+                raise Refusal(
+                    f"{where}.asset is {shown(self.asset)}, and {folder} holds none; set refit: true."
+                )
+            raise Refusal(legal.wrong_value(f"{where}.asset", self.asset, names))
         made = files.read_json(card)["config"]["resolution"]
         if made != resolution:
             raise Refusal(
