@@ -200,6 +200,18 @@ FAULTS = [
           'planted == "informative"', 'planted != "plain"', "tests/stages/test_oracle.py"),
     Fault("the bill of the first checkpoint", "alchemist/models/course.py",
           "each * self.stops[-1]", "each * self.stops[0]", TEST_TRAIN),
+    # --- files that nobody has looked at
+    Fault("each thread with all the memory", "alchemist/pools/memory.py",
+          "_used == 0 or _used + amount <= most", "True", "tests/pools/test_memory.py"),
+    Fault("a dictionary that counts once for many rows", "alchemist/pools/pages.py",
+          "rows * (16 + max(self.dictionary, self.widest))", "max(self.dictionary, self.widest)",
+          "tests/pools/test_pages.py"),
+    Fault("a link out of the folder", "alchemist/pools/base.py",
+          "return path.is_symlink() and not", "return False and not", "tests/pools/test_folder.py"),
+    Fault("a turned picture cropped as it lies", "alchemist/pools/image.py",
+          "top, bottom = height - bottom, height - top", "pass", "tests/pools/test_image.py"),
+    Fault("a caption with the power to turn what follows", "alchemist/report/pictures.py",
+          "shown(caption)", "caption", "tests/report/test_page.py"),
     # --- what is adapted
     Fault("pretrained on the pool", "stages/pretrain.py",
           "data.pretraining()", "data.pool()", "tests/test_stages_adapted.py"),

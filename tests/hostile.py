@@ -319,6 +319,56 @@ def structs(root: Path, pairs: list[Sample]) -> dict[str, str]:
     return _reasons(pairs) | {pair.name: base.MISSING_IMAGE for pair in nulls} | _broken(root)
 
 
+def mjhq30k(root: Path, pairs: list[Sample]) -> dict[str, str]:
+    """The set's layout, where every image is named as a JPEG."""
+    (root / "all").mkdir()
+    entries = {}
+    for pair in pairs:
+        if pair.image is not None:
+            (root / f"all/{pair.name}.jpg").write_bytes(pair.image)
+        entries[pair.name] = {"category": "all"}
+        if pair.caption is not None:
+            entries[pair.name]["prompt"] = pair.caption.decode("utf-8", "surrogateescape")
+    odd = {
+        "x" * 4000: {"category": "all", "prompt": "words"},
+        "up": {"category": "..", "prompt": "words"},
+        "no": 3,
+    }
+    text = json.dumps(entries | odd, ensure_ascii=False)
+    (root / "meta_data.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    wanted = {"x" * 4000: base.MISSING_IMAGE, "up": base.OUTSIDE, "no": base.UNREADABLE_METADATA}
+    return _reasons(pairs) | wanted
+
+
+def laion(root: Path, pairs: list[Sample]) -> dict[str, str]:
+    """A tar with its table, in which downloads failed, too; a second tar has none."""
+    rows = []
+    with tarfile.open(root / "0.tar", "w") as tar:
+        for number, pair in enumerate(pairs):
+            for suffix, content in ((pair.suffix, pair.image), ("txt", pair.caption)):
+                if content is not None:
+                    _add(tar, f"{number:05d}.{suffix}", content)
+            rows.append(
+                {"key": f"{number:05d}", "status": "success", "url": "http://[x", "sha256": pair.name}
+            )
+    for number, status in enumerate(("failed_to_download", "failed_to_resize", "?", None)):
+        rows.append(
+            {
+                "key": f"f{number}",
+                "status": status,
+                "url": f"http://x.y/{number}",
+                "sha256": f"failed{number}",
+            }
+        )
+    pq.write_table(pa.Table.from_pylist(rows), root / "0.parquet")
+    with tarfile.open(root / "1.tar", "w") as tar:
+        _add(tar, "a.png", encoded(picture(13)))
+        _add(tar, "a.json", json.dumps({"caption": "words", "sha256": "lone"}).encode())
+    told = (base.DOWNLOAD_FAILED, base.RESIZE_FAILED, base.UNREADABLE_METADATA, base.UNREADABLE_METADATA)
+    wanted = {f"failed{number}": reason for number, reason in enumerate(told)}
+    return _reasons(pairs) | wanted | {"1.parquet": base.MISSING_FILE, "lone": ""}
+
+
 def _broken(root: Path) -> dict[str, str]:
     (root / "b.parquet").write_bytes((root / "a.parquet").read_bytes()[:-100])
     (root / "c.parquet").write_bytes(b"PAR1" + bytes(100) + b"\xff\xff\xff\x7fPAR1")
@@ -365,6 +415,8 @@ FORMATS: dict[str, tuple[str, Callable[[Path, list[Sample]], dict[str, str]]]] =
     "webdataset": ("webdataset", webdataset),
     "parquet": ("parquet", parquet),
     "structs": ("parquet", structs),
+    "mjhq30k": ("mjhq30k", mjhq30k),
+    "laion": ("laion", laion),
 }
 
 

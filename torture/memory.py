@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import zlib
 from collections import Counter
@@ -287,6 +288,42 @@ def _usual_pages(root: Path) -> dict[str, int]:
     return {"ok": 2200}
 
 
+def _pages_and_giants(root: Path) -> dict[str, int]:
+    """A dictionary of 110 MB, images of 175 MB when decoded among its values."""
+    noise, large = np.random.default_rng(0), _solid(6_600, 6, 4)
+    images = [_ordinary(i) + noise.bytes(105_000) for i in range(1000)]
+    for place in range(0, 1000, 80):
+        images.insert(place, large)
+    images[:0] = [images[1]]
+    _parquet(root / "a.parquet", images, [f"words {i}" for i in range(len(images))])
+    return {"ok": len(images)}
+
+
+def _tags(root: Path) -> dict[str, int]:
+    """TIFFs whose only strips are said to begin at 20 million places."""
+    entries = [(256, 4, 1, 20), (257, 4, 1, 20), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 20 * _MB, 200)]
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    content = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(90 * _MB)
+    return _many(root, content, 4, "tif", base.TOO_LARGE)
+
+
+def _data_set(root: Path) -> dict[str, int]:
+    """A data set of 800 MB, whose library maps its files into memory."""
+    import datasets
+
+    noise = np.random.default_rng(0).integers(0, 256, (360, 360, 3), dtype=np.uint8)
+    picture = _encoded(Image.fromarray(noise), "PNG")
+    rows = ({"image": {"bytes": picture, "path": None}, "caption": f"words {i}"} for i in range(2000))
+    features = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
+    datasets.disable_progress_bars()
+    with tempfile.TemporaryDirectory(dir=root.parent) as cache:
+        made = datasets.Dataset.from_generator(
+            lambda: rows, features=features, cache_dir=cache, fingerprint="a"
+        )
+        made.save_to_disk(root, num_shards=1)
+    return {"ok": 2000}
+
+
 def _one_value(root: Path) -> dict[str, int]:
     """Values of 95 MB, each in a page of its own: images of as many bytes would be legal."""
     content = _ordinary(1) + bytes(95 * _MB)
@@ -311,6 +348,9 @@ CASES: dict[str, Case] = {
     "parquet: 64 rows of one value of 40 MB": ("parquet", _dictionary),
     "parquet: pages and a caption of 1 GB": ("parquet", _pages),
     "parquet: pages of 100 MB of photographs": ("parquet", _usual_pages),
+    "4 TIFFs of 20 million strips": ("folder", _tags),
+    "parquet: pages of 110 MB with PNGs of 6,600 x 6,600 in them": ("parquet", _pages_and_giants),
+    "huggingface: a data set of 800 MB": ("huggingface", _data_set),
     "parquet: images of 95 MB": ("parquet", _one_value),
 }
 

@@ -6,11 +6,14 @@ tensor is made.
 
 import contextlib
 import ctypes
+import mmap
 import os
+import sys
 from collections.abc import Iterator
 
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_PAGE_OUT = 21  # MADV_PAGEOUT of Linux
 SPINS = "1000"  # libgomp takes 300,000 where threads do not outnumber cores
 
 
@@ -51,6 +54,18 @@ def sparing_memory() -> Iterator[None]:
         yield
     finally:
         keep_memory()
+
+
+def page_out(address: int, size: int) -> None:
+    """Tells the kernel that some memory is not needed soon: pages of a mapped file leave the process.
+
+    What is there is read again where it is asked for. Nothing happens where there is no such call.
+    """
+    first = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = address + size - first
+    with contextlib.suppress(OSError, AttributeError):  # no such library, no such name
+        if length > 0 and sys.platform == "linux":
+            ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _PAGE_OUT)
 
 
 def _blocks(alone: int, spare: int) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from alchemist.core import hub
+from alchemist.core import hub, process
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import MISSING_IMAGE, TOO_LARGE, Found, as_extra, check_kept, id_text
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 BATCH = 64  # rows whose encoded images are in memory at once
+_LARGE = 1_000_000  # bytes of a column
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -83,6 +84,16 @@ def read(pool: HuggingFacePool) -> Iterator[Found]:
                 extra={name: as_extra(value.get(name), name in texts) for name in pool.keep},
             )
             number += 1
+        _let_go(batch)
+
+
+def _let_go(batch: pa.Table) -> None:
+    """The library maps whole files, and the kernel would leave what was read in memory."""
+    for column in batch.columns:
+        for chunk in column.chunks:
+            for buffer in chunk.buffers():
+                if buffer is not None and buffer.size > _LARGE:
+                    process.page_out(buffer.address, buffer.size)
 
 
 def expected(pool: HuggingFacePool) -> int:

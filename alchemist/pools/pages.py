@@ -22,8 +22,8 @@ _LARGE = 4_000_000  # bytes of a value
 _PAGES = 100_000  # of a chunk
 _ROWS = 1 << 48  # of a file
 FOOTER = 1 << 24  # bytes; Arrow takes some ten times as much for one
-# What is read of a page's header, and of a footer: of the groups the rows, and of each chunk its path,
-# values, sizes and places.
+# What is read of a page's header, and of a footer: of groups the rows, and of each chunk its path, values,
+# sizes and places.
 _HEADER = {1: None, 2: None, 3: None, 5: {1: None, 2: None}, 7: {1: None, 2: None}, 8: {1: None, 4: None}}
 
 

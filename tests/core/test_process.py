@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alchemist.core import process
@@ -39,6 +41,30 @@ def test_freed_blocks_are_kept_for_the_next_step() -> None:
     assert int(told(FAULTS.format(prepared=False))[1]) > 10 * 32 * 2**20 / 2**21, (
         "else there is nothing to keep"
     )
+
+
+def test_where_memory_is_sparse_freed_blocks_go_and_afterwards_stay_again() -> None:
+    spared = FAULTS.replace("touch(), touch()", "with process.sparing_memory():\n    pass\ntouch(), touch()")
+    taken, faults = told(spared.format(prepared=True))
+    if taken == "False":
+        pytest.skip("no glibc here")
+    assert int(faults) < 100
+    within = FAULTS.replace(
+        "touch(), touch()", "held = process.sparing_memory()\nheld.__enter__()\ntouch(), touch()"
+    )
+    assert int(told(within.format(prepared=True))[1]) > 10 * 32 * 2**20 / 2**21
+
+
+def test_what_leaves_memory_is_read_again(tmp_path: Path) -> None:
+    content = np.arange(1 << 20, dtype=np.uint32)
+    content.tofile(tmp_path / "a.bin")
+    mapped = np.memmap(tmp_path / "a.bin", np.uint32, "r")
+    own = content.copy()
+    for array in (mapped, own):
+        assert (array == content).all()
+        process.page_out(array.ctypes.data + 100, array.nbytes - 100)
+        assert (array == content).all()
+    process.page_out(own.ctypes.data, 10)
 
 
 def test_another_libc_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import io
+import itertools
 import struct
 
 import numpy as np
@@ -127,10 +128,10 @@ def test_strips_give_the_pixels_of_the_whole(mode, size):
 
 
 def test_strips_of_turned_pictures_give_the_pixels_of_the_whole():
-    for orientation in range(1, 9):
+    for orientation, size in itertools.product(range(1, 9), [(1003, 806), (806, 1003)]):  # two strips each
         exif = Image.Exif()
         exif[0x0112] = orientation
-        content = encoded(picture(5, (40, 30)).resize((1003, 704)), "JPEG", exif=exif)
+        content = encoded(picture(5, (40, 30)).resize(size), "JPEG", exif=exif)
         wanted = whole(Image.open(io.BytesIO(content)), 32)
         assert (decode(content, 32)[0] == wanted).all()
 
