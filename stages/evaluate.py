@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import torch
 import typer
 from PIL import Image
 from safetensors.torch import load_file
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from alchemist.core import devices, files, threads
 from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.given import block, section
@@ -39,8 +41,12 @@ def run(
     start: Annotated[
         Path | None, typer.Option(help="folder that stage pretrain wrote, for a model that adapts a network")
     ] = None,
+    scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
 ) -> dict[str, Any]:
-    """Measures one cell: images of the prompts, beside the reference images of the same splits."""
+    """Measures one cell: images of the prompts, beside the reference images of the same splits.
+
+    Killed, it goes on behind the last checkpoint that it measured.
+    """
     settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
     law = block(classes(family_name).LAW, f"scales.{scale}.sample.{family_name}")
     device = devices.chosen(device_setting(section("device")))
@@ -72,12 +78,25 @@ def run(
     chosen = family.load(family_name)
     # The weights are those of the checkpoints: the seed of the start does not matter here.
     generator = chosen.generator(begun, chosen.codec(encoded / CODEC, device), 0).to(device).eval()
-    checkpoints = []
+    mark = fingerprint(
+        script=files.sha256(Path(__file__)),
+        read=[files.sha256(folder / files.MANIFEST) for folder in (cell, floors, encoded)],
+        settings=settings.model_dump(),
+        law=law.model_dump(),
+        device=str(device),
+        torch=torch.__version__,
+    )
     pictures: list[Images] = []  # of the sample grid
     elapsed = devices.clock(device)
-    with tqdm(total=len(ran["points"]) * len(rows), unit="img", desc=out.stem, mininterval=1) as bar:
+    with (
+        Scratch(scratch, mark) as state,
+        tqdm(total=len(ran["points"]) * len(rows), unit="img", desc=out.stem, mininterval=1) as bar,
+    ):
         tick = threads.steering(bar.update, device)
-        for point in ran["points"]:
+        _, saved = state.load() or ({}, {"checkpoints": [], "seconds": 0.0})
+        checkpoints, before = saved["checkpoints"], saved["seconds"]
+        bar.update(len(checkpoints) * len(rows))
+        for point in ran["points"][len(checkpoints) :]:
             generator.load_weights(load_file(cell / course.checkpoint(point["images"])))
             pictures.clear()
             drawn = measure.generate(generator, data, rows, law, settings, tick)
@@ -111,27 +130,30 @@ def run(
                     **found,
                 }
             )
-    with files.whole_folder(out) as draft:
-        # The same prompts and noise in every cell.
-        sheet(np.concatenate(pictures)[: settings.grid]).save(draft / "sheet.png", "PNG")
-        files.write_json(
-            draft / "figures.json",
-            {
-                "cell": cell.name,
-                **{k: v for k, v in ran.items() if k not in ("points", "settings")},
-                "checkpoints": checkpoints,
-                **files.read_json(floors / "card.json"),
-                "likelihood": generator.likelihood,
-                **decides.sizes(),
-                **({"decides": settings.decides} if len(views) > 1 else {}),
-                "names": settings.names,
-                "grid_prompts": captions[: settings.grid],
-            },
-        )
-        files.write_manifest(draft)
+            if point is not ran["points"][-1]:
+                state.save({}, {"checkpoints": checkpoints, "seconds": before + elapsed()})
+        with files.whole_folder(out) as draft:
+            # The same prompts and noise in every cell.
+            sheet(np.concatenate(pictures)[: settings.grid]).save(draft / "sheet.png", "PNG")
+            files.write_json(
+                draft / "figures.json",
+                {
+                    "cell": cell.name,
+                    **{k: v for k, v in ran.items() if k not in ("points", "settings")},
+                    "checkpoints": checkpoints,
+                    **files.read_json(floors / "card.json"),
+                    "likelihood": generator.likelihood,
+                    **decides.sizes(),
+                    **({"decides": settings.decides} if len(views) > 1 else {}),
+                    "names": settings.names,
+                    "grid_prompts": captions[: settings.grid],
+                },
+            )
+            files.write_manifest(draft)
+        state.clear()
     last = {k: round(v, 3) for k, v in checkpoints[-1].items() if isinstance(v, float)}
     print(f"wrote {out}: {json.dumps(last)}")
-    return {"evaluate_seconds": elapsed(), "peak_bytes": devices.peak_memory(device)}
+    return {"evaluate_seconds": before + elapsed(), "peak_bytes": devices.peak_memory(device)}
 
 
 def kept(batches: Iterable[Images], into: list[Images], most: int) -> Iterator[Images]:

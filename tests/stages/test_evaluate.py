@@ -1,5 +1,6 @@
 """What the stage evaluate passes on: the weights, the pairs behind each metric, the captions, the noise."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from alchemist.core import devices, files
 from alchemist.measures.distances import frechet_distance, kernel_distance
 from alchemist.models.batch import Chance
 from alchemist.models.family import Generator
+from stages import evaluate
 
 # Of a cell of 60 of 150 pairs, trained on 128 images in batches of 16: 40 % of them, and all.
 POINTS = {64: ["equal_epochs"], 128: ["equal_images"]}
@@ -147,3 +149,31 @@ def test_every_category_is_measured_by_its_own_images_and_references(
             assert np.isclose(one["kid_lite0"], kid, atol=1e-4)
     floors = files.read_json(grid.folder / "data/floors/card.json")
     assert grid.score("subset")["category_floors"] == floors["category_floors"]
+
+
+def test_a_killed_evaluation_goes_on_behind_the_last_checkpoint_that_it_measured(
+    grid: Grid, found: dict[int, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    loaded: list[str] = []
+
+    def load(path: Path) -> dict[str, torch.Tensor]:
+        loaded.append(path.name)
+        if len(loaded) == 2:
+            raise KilledError
+        return load_file(path)
+
+    monkeypatch.setattr(evaluate, "load_file", load)
+    options = {
+        "family_name": "star", "cell": "data/models/subset", "encoded": "data/encoded",
+        "floors": "data/floors", "scale": "tiny", "out": "data/scores/resumed", "time_out": "data/timings/evaluate/resumed.json",
+    }  # fmt: skip
+    with pytest.raises(KilledError):
+        grid("evaluate", **options)
+    grid("evaluate", **options)
+    assert loaded == ["ema-000000064.safetensors", *["ema-000000128.safetensors"] * 2]
+    ours, whole = (grid.folder / f"data/scores/{name}" for name in ("resumed", "subset"))
+    assert files.read_json(ours / "figures.json") == files.read_json(whole / "figures.json")
+    assert (ours / "sheet.png").read_bytes() == (whole / "sheet.png").read_bytes()
