@@ -168,7 +168,8 @@ def test_a_killed_evaluation_goes_on_behind_the_last_checkpoint_that_it_measured
     monkeypatch.setattr(evaluate, "load_file", load)
     options = {
         "family_name": "star", "cell": "data/models/subset", "encoded": "data/encoded",
-        "floors": "data/floors", "scale": "tiny", "out": "data/scores/resumed", "time_out": "data/timings/evaluate/resumed.json",
+        "floors": "data/floors", "scale": "tiny",
+        "out": "data/scores/resumed", "time_out": "data/timings/evaluate/resumed.json",
     }  # fmt: skip
     with pytest.raises(KilledError):
         grid("evaluate", **options)
