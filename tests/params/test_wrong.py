@@ -60,6 +60,10 @@ def test_a_misspelt_key_is_told_with_the_nearest(at: tuple[str, Any]) -> None:
         assert row["holds"], row
 
 
+def test_a_mangled_file_is_refused_on_one_line_or_works() -> None:
+    assert [row for row in wrong.wrong_texts(60) if not row["holds"]] == []
+
+
 @pytest.mark.parametrize(
     ("sentence", "fault"),
     [
