@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
-COPIED = ("alchemist", "stages", "tests", "assets", "params.yaml", "dvc.yaml", "pyproject.toml")
+COPIED = ("alchemist", "stages", "tests", "torture", "assets", "params.yaml", "dvc.yaml", "pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,19 @@ FAULTS = [
     Fault("adapters on random weights", "alchemist/families/flux/generator.py",
           "self.network = pretrained.load(self.network, settings)", "initialise(self.network, seed)",
           "tests/test_stages_adapted.py"),
+    # --- what is no number, and wrong params
+    Fault("a gradient that is no number in the weights of a checkpoint", "alchemist/models/training.py",
+          "torch.stack([one.loss, one.norm])", "torch.stack([one.loss, one.loss])",
+          "tests/models/test_training.py"),
+    Fault("a rater's gradient that is no number", STEPS,
+          "return taken", "return {}", "tests/raters/test_meta.py"),
+    Fault("ids of another step", "alchemist/raters/meta.py",
+          "stateless.key(split, run.seed), number * size, size)",
+          "stateless.key(split, run.seed), number * size + size, size)", "tests/raters/test_meta.py"),
+    Fault("numbers in quotes without a hint", "alchemist/core/settings/__init__.py",
+          'return f" (write {words})"', 'return ""', "tests/params/test_wrong.py"),
+    Fault("proxies of families without a model unread", "alchemist/params/families.py",
+          '(f"{where}.proxy", other.proxy, family), ', "", "tests/params/test_wrong.py"),
 ]  # fmt: skip
 
 

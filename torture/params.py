@@ -5,6 +5,7 @@ tests/params/test_wrong.py takes some of the cases; python -m torture.params all
 """
 
 import json
+import random
 import re
 import time
 from collections import Counter
@@ -21,11 +22,18 @@ from alchemist.core.shown import shown
 from alchemist.params.check import check
 from alchemist.params.inherit import TABLES
 from alchemist.params.sources import passed_on
-from stages.params_file import read_params
+from stages.params_file import parse_params, read_params
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 PASSED = ("sources", "budgets", "rating")  # what stage check adds
 CRASH = "CRASH"
+TEXTS = 5_000  # mangled files of a run
+PARTS = [
+    ": ", "\n", "  ", "- ", "[", "]", "{", "}", ", ", "&x ", "*x", "!!int ", "!t ", "<<: ", "? ", "|", ">",
+    "\t", "'", '"', "#", "%YAML 1.1\n", "---\n", "...", "1e999", ".nan", "0x1", "9" * 50, "~", "true", "\0",
+    "\u202e", "\ufeff", "\x85", "null: ", "[a]: ", "2026-01-01", "1:30", "[" * 40, "{a: " * 40, "x" * 20_000,
+    "\ud800", "base: ", "-1", "0.5", "[]", "{}", "",
+]  # fmt: skip
 LONGEST = 600  # characters of a sentence
 Path_ = tuple[Any, ...]
 
@@ -189,24 +197,62 @@ def wrong_keys(params: Any, place: Path_) -> Iterator[dict[str, Any]]:
         )
 
 
+def mangled(text: str, seed: int) -> str:
+    """The text with a few spans of it taken out, doubled, or replaced by what YAML gives a meaning to."""
+    draw = random.Random(seed)
+    for _ in range(draw.randint(1, 4)):
+        start = draw.randrange(len(text))
+        end = start + draw.choice([0, 1, 1, 3, 20, 200])
+        letter = chr(draw.randrange(1, 256))
+        put = draw.choice([draw.choice(PARTS), text[start:end] * 2, "", letter])
+        text = text[:start] + put + text[end:]
+    return text
+
+
+def wrong_texts(count: int) -> Iterator[dict[str, Any]]:
+    """A row for each mangled params.yaml: read and checked, or refused on one line."""
+    text = PARAMS.read_text(encoding="utf-8")
+    for seed in range(count):
+        try:
+            sentence = told(parse_params(mangled(text, seed), Path("params.yaml")))
+        except Refusal as refused:
+            sentence = str(refused)
+        except Exception as error:  # which is what this looks for
+            sentence = f"{CRASH}: {type(error).__name__}: {error}"
+        plain = sentence.isprintable() and sentence.endswith(".") and len(sentence) <= LONGEST
+        is_wrong = bool(sentence) and (not plain or sentence.startswith(CRASH))
+        bad = ["is no short line that ends in a period"] if is_wrong else []
+        yield _row(f"params.yaml mangled by {seed}", sentence, bad)
+
+
 def _row(case: str, sentence: str, bad: list[str]) -> dict[str, Any]:
     return {"promise": "wrong params", "case": case, "figure": sentence, "holds": not bad, "bad": bad}
 
 
 def run(folder: Path) -> list[dict[str, Any]]:
-    """A row of what all cases come to, and one for each that does not hold. `folder` is not written to."""
-    rows, count, started = list[dict[str, Any]](), Counter[str](), time.perf_counter()
+    """Rows of what all cases come to, and one for each that does not hold. `folder` is not written to."""
+    return [*_counted("every leaf and key", leaves()), *_counted("mangled files", wrong_texts(TEXTS))]
+
+
+def leaves() -> Iterator[dict[str, Any]]:
+    """A row for every place of the whole form, and of the committed one, with every kind of wrong value."""
     for params in (whole_form(), read_params(PARAMS)):
-        if sentence := told(params):
-            return [_row("the sound form", sentence, ["is refused"])]
+        sentence = told(params)
+        yield _row("a sound file", sentence, ["is refused"] if sentence else [])
         for place in places(params):
-            count["places"] += 1
-            for row in (*wrong_values(params, place), *wrong_keys(params, place)):
-                count["refused in one sentence" if row["figure"] else "legal"] += 1
-                if not row["holds"]:
-                    rows.append(row)
+            yield from wrong_values(params, place)
+            yield from wrong_keys(params, place)
+
+
+def _counted(case: str, rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row that counts all, and those that do not hold."""
+    count, started, wrong = Counter[str](), time.perf_counter(), []
+    for row in rows:
+        count["refused in one sentence" if row["figure"] else "legal"] += 1
+        if not row["holds"]:
+            wrong.append(row)
     figure = {**count, "seconds": round(time.perf_counter() - started)}
-    return [{"promise": "wrong params", "case": "all", "figure": figure, "holds": not rows}, *rows]
+    return [{"promise": "wrong params", "case": case, "figure": figure, "holds": not wrong}, *wrong]
 
 
 def main() -> None:

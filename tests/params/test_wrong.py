@@ -41,7 +41,7 @@ def test_the_whole_form_is_sound_and_has_every_key_of_every_block() -> None:
     }  # fmt: skip
 
 
-@settings(max_examples=400, derandomize=True, deadline=None, database=None)
+@settings(max_examples=250, derandomize=True, deadline=None, database=None)
 @given(st.sampled_from(PLACES), VALUES)
 @example(("whole", ("grid", "others", "flux", "proxy")), "")  # read by nobody, and passed on
 @example(("whole", ("grid", "families", 0)), "\u202e\n" * 50_000)
@@ -52,12 +52,16 @@ def test_a_wrong_value_is_one_sentence_with_its_key_or_works(at: tuple[str, Any]
     assert not sentence or wrong.faults(sentence, place, value) == [], sentence
 
 
-@settings(max_examples=100, derandomize=True, deadline=None, database=None)
+@settings(max_examples=60, derandomize=True, deadline=None, database=None)
 @given(st.sampled_from(PLACES))
 def test_a_misspelt_key_is_told_with_the_nearest(at: tuple[str, Any]) -> None:
     form, place = at
     for row in wrong.wrong_keys(FORMS[form], place):
         assert row["holds"], row
+
+
+def test_a_mangled_file_is_refused_on_one_line_or_works() -> None:
+    assert [row for row in wrong.wrong_texts(60) if not row["holds"]] == []
 
 
 @pytest.mark.parametrize(
