@@ -8,6 +8,7 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 import contextlib
 import functools
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ _DICTIONARY = 2  # of the kinds of pages
 _LARGE = 4_000_000  # bytes of a value
 _PAGES = 100_000  # of a chunk
 _ROWS = 1 << 48  # of a file
-FOOTER = 1 << 24  # bytes; Arrow takes some ten times as much for one
+FOOTER = 1 << 23  # bytes, of some 40,000 pieces of columns; in memory ten times as much, and for Arrow again
 # What is read of a page's header, and of a footer: of groups the rows, and of each chunk its path, values,
 # sizes and places.
 _HEADER = {1: None, 2: None, 3: None, 5: {1: None, 2: None}, 7: {1: None, 2: None}, 8: {1: None, 4: None}}
@@ -72,17 +73,17 @@ class _Column:
         return rows * (16 + max(self.dictionary, self.widest)) + min(pages, rows) * self.page
 
 
-def layout(groups: "Footer", group: int, names: Sequence[str]) -> Layout:
-    """The pages of the columns `names`, or of what lies in them, of a row group."""
-    rows, chunks = groups.groups[group]
-    with groups.path.open("rb") as file:
-        return Layout(
-            tuple(
-                _column(chunk, file, rows)
-                for chunk in chunks
-                if any(f"{chunk.name}.".startswith(f"{name}.") for name in names)
-            )
-        )
+def layout(footer: "Footer", group: int, names: Sequence[str]) -> Layout:
+    """The pages of the columns `names`, or of what lies in them, of a row group.
+
+    Raises ValueError where the footer has no such column.
+    """
+    rows, chunks = footer.groups[group]
+    found = [chunk for chunk in chunks if any(f"{chunk.name}.".startswith(f"{name}.") for name in names)]
+    if not found:
+        raise ValueError("columns without pages")
+    with footer.path.open("rb") as file:
+        return Layout(tuple(_column(chunk, file, rows) for chunk in found))
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def footer(path: Path) -> Footer:
     return _footer(path, about.st_size, about.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=1)
 def _footer(path: Path, length: int, changed: int) -> Footer:
     with path.open("rb") as file:
         file.seek(-8, os.SEEK_END)
@@ -134,7 +135,7 @@ def _footer(path: Path, length: int, changed: int) -> Footer:
 def _chunk(fields: dict[int, Any]) -> _Chunk:
     about = fields[3]
     starts = [start for start in (about.get(11), about[9]) if start]
-    name = b".".join(about[3]).decode("utf-8", "replace")
+    name = sys.intern(b".".join(about[3]).decode("utf-8", "replace"))
     return _Chunk(name, min(starts, default=0), about[7], about[6], about[5])
 
 
