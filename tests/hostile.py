@@ -253,7 +253,7 @@ def webdataset(root: Path, pairs: list[Sample]) -> dict[str, str]:
             for suffix, content in ((pair.suffix, pair.image), ("txt", pair.caption)):
                 if content is not None:
                     _add(tar, f"{pair.name}.{suffix}", content)
-        for name in ("../../escape", "/tmp/absolute", "a/../../b"):
+        for name in ("../../escape", "/absolute-of-a-tar/x", "a/../../b"):
             _add(tar, f"{name}.png", encoded(picture(8)))
             _add(tar, f"{name}.txt", b"words")
             wanted[f"a/{name}"] = ""

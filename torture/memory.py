@@ -47,11 +47,13 @@ Case = tuple[str, Callable[[Path], dict[str, int]]]  # the pool's format; writes
 
 
 def run(folder: Path) -> list[dict[str, Any]]:
-    """A row a case: what was promised, the case, peak, seconds and outcomes, and whether it holds."""
-    return [_row(folder / str(number), name, *case) for number, (name, case) in enumerate(CASES.items())]
+    """A row a case of `CASES`."""
+    return [row(folder / str(number), name) for number, name in enumerate(CASES)]
 
 
-def _row(folder: Path, name: str, source: str, write: Callable[[Path], dict[str, int]]) -> dict[str, Any]:
+def row(folder: Path, name: str) -> dict[str, Any]:
+    """What was promised, the case, its peak, seconds and outcomes, and whether it holds."""
+    source, write = CASES[name]
     (folder / "pool").mkdir(parents=True)
     (folder / "data").mkdir()
     wanted = write(folder / "pool")
@@ -356,13 +358,14 @@ CASES: dict[str, Case] = {
 
 
 def main() -> int:
-    """Prints a line a case; 1 where one does not hold."""
-    rows: list[dict[str, Any]] = []
-    for name, case in CASES.items():
-        if any(word in name for word in sys.argv[2:]) or not sys.argv[2:]:
-            rows.append(_row(Path(sys.argv[1]) / str(len(rows)), name, *case))
-            print("holds" if rows[-1]["holds"] else "FAILS", name, "-", rows[-1]["figure"], flush=True)
-    return 0 if all(row["holds"] for row in rows) else 1
+    """Prints a line a case, of those whose names hold one of the words; 1 where one does not hold."""
+    folder, *words = sys.argv[1:]
+    holds = True
+    for name in [name for name in CASES if not words or any(word in name for word in words)]:
+        found = row(Path(folder) / "case", name)
+        holds &= found["holds"]
+        print("holds" if found["holds"] else "FAILS", name, "-", found["figure"], flush=True)
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hostile import FORMATS, write
@@ -33,6 +34,7 @@ def test_every_pair_has_its_outcome_and_spoils_no_other(tmp_path, monkeypatch, n
     card = read(tmp_path / "out/8", pool, monkeypatch, 8)
     after = {path: at for path, at in files_below(tmp_path).items() if "out" not in path.parts}
     assert after == before
+    assert not list(Path("/").glob("absolute-of-a-tar*"))
     index = read_index(tmp_path / "out/8")
     found = dict(zip(index["id"], index["reason"], strict=True))
     assert found == wanted
