@@ -14,6 +14,7 @@ from typing import Any
 from torture.kills import differing
 from torture.repo import Repo, copied, end
 
+MOST = 5  # files of a kind
 # What is damaged, by glob, and a stage that reads it.
 READ = (
     ("data/read/*", "copies"), ("data/pool/*", "encode@star"), ("data/pool/*", "scorer"),
@@ -28,7 +29,7 @@ READ = (
 )  # fmt: skip
 
 
-def flips(base: Repo, folder: Path, each: int = 2) -> list[dict[str, Any]]:
+def flips(base: Repo, folder: Path, each: int = 1) -> list[dict[str, Any]]:
     """A row a kind of artefact: each file of it has a byte flipped, `each` times, and its reader runs."""
     repo = copied(base, folder / "flips")
     return [_flipped(repo, glob, reader, each) for glob, reader in READ]
@@ -38,7 +39,7 @@ def _flipped(repo: Repo, glob: str, reader: str, each: int) -> dict[str, Any]:
     chance = random.Random(f"{glob} {reader}")
     whole = repo.bytes_of(reader)
     files = [path for path in sorted(repo.folder.glob(glob)) if path.is_file() and path.stat().st_size]
-    some = files if len(files) <= 6 else chance.sample(files, 6)
+    some = files if len(files) <= MOST else chance.sample(files, MOST)
     told, harmless, faults = 0, 0, []
     for path in some * each:
         content = path.read_bytes()

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 RUNS = 20_000  # of each target, or as many as fit into
-SECONDS = 120
+SECONDS = 60
 MOST = 600  # MB
 _PROMISE = "no bytes end the reader of a format"
 _LONGEST = 20_000  # bytes

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +21,18 @@ from torture.repo import Repo, copied, end
 KILLS, CHAIN = 20, 5
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # One of each script, and each way of its own to train or to rate.
+# The long ones, of each script and each way to train.
 STAGES = (
-    "prepare", "copies", "codec@star", "encode@star", "scorer", "floors@star", "rate@alchemist-0",
-    "rate@reference-0", "rate@unrolled-0", "rate@el2n-0", "rate@reference_loss-0", "rate@best-0",
-    "embedding@semdedup", "heuristic@clarity", "prune@alchemist-0.5", "pretrain@flux_adapted",
-    "train@alchemist-0.5-xs-0", "train_flux@alchemist-0.5-flux_adapted-0", "evaluate@alchemist-0.5-xs-0",
-    "report",
+    "prepare", "copies", "codec@star", "encode@star", "scorer", "rate@alchemist-0", "rate@reference-0",
+    "rate@unrolled-0", "rate@el2n-0", "embedding@semdedup", "pretrain@flux_adapted", "train@alchemist-0.5-xs-0",
+    "train_flux@alchemist-0.5-flux_adapted-0", "evaluate@alchemist-0.5-xs-0",
 )  # fmt: skip
 
 
 def run(base: Repo, folder: Path, kills: int = KILLS) -> list[dict[str, Any]]:
-    """A row a stage, two stages at a time in copies of the repo."""
-    hands = [copied(base, folder / f"hand{number}") for number in range(2)]
-    # Dealt out so that neither hand has all the long ones.
-    ordered = sorted(STAGES, key=lambda name: -base.seconds[name])
-    shares = (ordered[0::4] + ordered[3::4], ordered[1::4] + ordered[2::4])
-    with ThreadPoolExecutor(2) as executor:
-        found = executor.map(lambda hand, names: [_once(hand, name, kills) for name in names], hands, shares)
-        return [row for rows in found for row in rows]
+    """A row a stage."""
+    repo = copied(base, folder / "repo")
+    return [_once(repo, name, kills) for name in STAGES]
 
 
 def _once(repo: Repo, name: str, kills: int) -> dict[str, Any]:
