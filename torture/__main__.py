@@ -58,9 +58,8 @@ def main() -> None:
         for part, done in [(part, executor.submit(attack, part)) for part in parts]:
             seconds, found = done.result()
             for row in found:
-                print(
-                    f"{'holds' if row['holds'] else 'FAILS'}  {row['promise']}: {row['case']}: {row['figure']}"
-                )
+                word = "holds" if row["holds"] else "FAILS"
+                print(f"{word}  {row['promise']}: {row['case']}: {row['figure']}")
             print(f"{part}: {seconds:.0f} s", flush=True)
             rows += found
             if asked.out is not None:

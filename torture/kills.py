@@ -24,8 +24,8 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # The long ones, of each script and each way to train.
 STAGES = (
     "prepare", "copies", "codec@star", "encode@star", "scorer", "rate@alchemist-0", "rate@reference-0",
-    "rate@unrolled-0", "rate@el2n-0", "embedding@semdedup", "pretrain@flux_adapted", "train@alchemist-0.5-xs-0",
-    "train_flux@alchemist-0.5-flux_adapted-0", "evaluate@alchemist-0.5-xs-0",
+    "rate@unrolled-0", "rate@el2n-0", "embedding@semdedup", "pretrain@flux_adapted",
+    "train@alchemist-0.5-xs-0", "train_flux@alchemist-0.5-flux_adapted-0", "evaluate@alchemist-0.5-xs-0",
 )  # fmt: skip
 
 
