@@ -84,7 +84,10 @@ class EvaluateSettings(Settings):
         "once (each cluster of copies counted once), as_is (as drawn from the pool) or clean (that split)",
     )
     batch: int = Field(
-        default=50, ge=1, description="images at once; no figure depends on it; 25 to 50 is fastest"
+        default=50,
+        ge=1,
+        description="images at once; 25 to 50 is fastest. On a CPU with bf16 others round otherwise: compare "
+        "figures of one value",
     )
     seed: int = Field(default=0, ge=0, description="of the generation noise")
     features: Distances = Field(
