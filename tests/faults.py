@@ -225,7 +225,8 @@ FAULTS = [
     Fault("scores that may be changed", "alchemist/analysis/results.py",
           "files.check_manifest(path.parent)", "pass", "tests/report/test_material.py"),
     Fault("verify looks at the cache alone", "stages/verify.py",
-          "one.path.exists() and _here(one.path, one.md5) != one.md5", "False", "tests/stages/test_verify.py"),
+          "one.path.exists() and _here(one.path, one.md5) != one.md5", "False",
+          "tests/stages/test_verify.py"),
     Fault("an evaluation that begins anew", "stages/evaluate.py",
           'ran["points"][len(checkpoints) :]', 'ran["points"]', "tests/stages/test_evaluate.py"),
     # --- what is adapted
