@@ -108,7 +108,7 @@ def _features(
         for number, rows in enumerate(store.parts(read, SPLITS, PART, store.PLACE)):
             here = slice(start, start := start + len(rows))
             if number < len(crcs):
-                if zlib.crc32(np.load(path, mmap_mode="r")[here].tobytes()) != crcs[number]:
+                if _crc(path, here) != crcs[number]:
                     raise state.damaged(path)
                 continue
             near.embed(read, rows, settings, device, part, tick)
@@ -122,6 +122,14 @@ def _features(
             flops = before + float(counter.get_total_flops())
             state.save({}, {"crcs": crcs, "flops": flops})
     return flops, path
+
+
+def _crc(path: Path, rows: slice) -> int | None:
+    """Of some rows of an array on disk; None where it cannot be read."""
+    try:
+        return zlib.crc32(np.load(path, mmap_mode="r")[rows].tobytes())
+    except Exception:  # a damaged header ends in nearly every type
+        return None
 
 
 def _allot(path: Path, kind: np.dtype[Any], shape: tuple[int, ...]) -> None:

@@ -52,26 +52,32 @@ def run(
         if remote is not None:
             stores[f"in the remote {remote}"] = repo.cloud.get_remote_odb(remote)
         with repo.lock:
-            damaged = _verify(repo, stores, mend)
+            damaged, elsewhere = _verify(repo, stores, mend)
     except LockError:
         raise Refusal(
             "DVC is at work in this repo and holds its lock; try again when it has ended."
         ) from None
     except (DvcException, SCMError) as error:
         raise Refusal(" ".join(str(error).split()).rstrip(".") + ".") from None
+    if damaged and not mend:
+        raise Refusal(f"{damaged} files are not as their stages wrote them; {files.REMEDY}.")
+    if damaged:
+        print("what is damaged here and in the cache was removed; dvc repro makes it again")
+    if elsewhere:
+        raise Refusal(
+            f"{elsewhere} objects of the remote {remote} have other bytes than their names say; remove them "
+            f"there, and dvc push --remote {remote} brings those of the cache."
+        )
     if not damaged:
         print("every artefact that was found has the bytes that dvc.lock says")
-    elif mend:
-        print("what is damaged here and in the cache was removed; dvc repro makes it again")
-    else:
-        raise Refusal(f"{damaged} files are not as their stages wrote them; {files.REMEDY}.")
 
 
-def _verify(repo: Any, stores: dict[str, Any], mend: bool) -> int:
-    """How many files are damaged, each told."""
+def _verify(repo: Any, stores: dict[str, Any], mend: bool) -> tuple[int, int]:
+    """How many files are damaged here and in the cache, and how many in a remote, each told."""
     counts: Counter[str] = Counter()
     known = list(artefacts(repo, stores))
     damaged: list[tuple[Artefact, str, object, str]] = []
+    elsewhere = 0
     damaged += [(one, "here", path, why) for one, path, why in _in_workspace(known, counts)]
     for out in {one.out for one, _, _, _ in damaged} if mend else ():
         shutil.rmtree(out) if out.is_dir() else out.unlink()
@@ -79,13 +85,14 @@ def _verify(repo: Any, stores: dict[str, Any], mend: bool) -> int:
     for where, store in stores.items():
         found = list(_in_store(store, where, objects, counts))
         damaged += [(one, where, place, OTHERS) for one, place in found]
+        elsewhere += len(found) if store is not repo.cache.local else 0
         if mend and store is repo.cache.local:
             for _, place in found:
                 store.fs.remove(place)
     for one, where, at, why in damaged:
         print(f"damaged {where}: {at}, of stage {one.stage}; {why}")
     print(", ".join(f"{count:,} {where}" for where, count in counts.items()) or "dvc.lock names no artefact")
-    return len(damaged)
+    return len(damaged) - elsewhere, elsewhere
 
 
 def _in_workspace(known: list[Artefact], counts: Counter[str]) -> Iterator[tuple[Artefact, Path, str]]:
@@ -114,14 +121,19 @@ def _in_store(
 
 def artefacts(repo: Any, stores: dict[str, Any]) -> Iterator[Artefact]:
     """Every file of every out by dvc.lock; of a folder, by the list that a store holds of it."""
-    for out in repo.index.outs:
-        if out.hash_info and out.hash_info.name == "md5":
+    for out in _outs(repo):
+        if out.hash_info.name == "md5":
             one = _whole(out)
             listed = _listed(one.md5, stores) if out.hash_info.isdir else []
             for entry in listed:
                 yield replace(one, path=one.out / entry["relpath"], md5=entry["md5"])
             if not listed:
                 yield one
+
+
+def _outs(repo: Any) -> Iterator[Any]:
+    """What stages wrote. What a person put under `dvc add` is theirs: no command makes it again."""
+    return (out for out in repo.index.outs if out.hash_info and out.stage.cmd)
 
 
 def _whole(out: Any) -> Artefact:
@@ -131,8 +143,8 @@ def _whole(out: Any) -> Artefact:
 
 def _lists(repo: Any) -> Iterator[Artefact]:
     """The lists of files of the outs that are folders."""
-    for out in repo.index.outs:
-        if out.hash_info and out.hash_info.isdir:
+    for out in _outs(repo):
+        if out.hash_info.isdir:
             yield _whole(out)
 
 

@@ -213,12 +213,13 @@ def table(root: Path, pairs: list[Sample]) -> dict[str, str]:
         b",words",
         b"x" * 5_000_000,
         b'gone.png,"words',
+        b"last.png,words",
     ]
     (root / "metadata.csv").write_bytes(b"\n".join(rows))
     last = len(pairs) + 2
     told = (base.OUTSIDE, base.OUTSIDE, None, base.MISSING_IMAGE) + (base.UNREADABLE_METADATA,) * 2
     wanted |= {f"metadata.csv:{last + i}": reason for i, reason in enumerate(told) if reason}
-    return wanted | {"short": base.MISSING_IMAGE}
+    return wanted | {"short": base.MISSING_IMAGE, "last": base.MISSING_IMAGE}
 
 
 def lines(root: Path, pairs: list[Sample]) -> dict[str, str]:

@@ -48,11 +48,18 @@ def test_a_forked_stage_ends_as_one_with_a_python_of_its_own(forked: Path, tmp_p
 def test_no_stage_of_a_workspace_opens_a_socket(space: Workspace) -> None:
     """Nor reads a pickle from a file: a guard stands before every Python, and it is awake."""
     script = space.folder / "stages/online.py"
-    for line in ("socket.create_connection(('127.0.0.1', 9))", "pickle.load(open('dvc.yaml', 'rb'))"):
-        script.write_text(f"import pickle, socket\n{line}\n")
+    for line in (
+        "socket.create_connection(('127.0.0.1', 9))",
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('127.0.0.1', 9))",
+        "pickle.loads(pickle.dumps(pathlib.Path))",
+        "pickle.Unpickler(io.BytesIO(pickle.dumps(pathlib.Path))).load()",
+    ):
+        script.write_text(
+            f"import io, pathlib, pickle, socket\ntry:\n    {line}\nexcept Exception:\n    pass\n"
+        )
         done = space.command(sys.executable, "-m", "stages.online")
-        assert done.returncode
-        assert "RuntimeError: guard: " in done.stderr
+        assert done.returncode == 99
+        assert "guard: " in done.stderr
     script.unlink()
 
 

@@ -58,11 +58,11 @@ def attack(repo: Repo, name: str, kills: int) -> dict[str, Any]:
     while killed.total() < kills or chain:
         how = SIGNALS[killed.total() % len(SIGNALS)]
         is_last = chain == CHAIN or killed.total() == kills
-        process = repo.start(*repo.command(name))
+        process, is_ours = repo.start(*repo.command(name)), False
         try:
             said, _ = process.communicate(timeout=None if is_last else chance.uniform(0, seconds))
         except subprocess.TimeoutExpired:
-            said = end(process, how)
+            said, is_ours = end(process, how), True
             if process.returncode:  # else it was done just then
                 killed[how.name] += 1
                 chain += 1
@@ -73,7 +73,7 @@ def attack(repo: Repo, name: str, kills: int) -> dict[str, Any]:
             faults += [f"left: {path}" for path in repo.left()]
             chain = 0
             repo.remove(name)
-        elif is_last:
+        elif not is_ours:
             faults.append(f"it does not go on: {said[-600:]}")
             break
     done = repo.call(*repo.command(name))

@@ -279,15 +279,15 @@ def _pages(root: Path) -> dict[str, int]:
 
 
 def _usual_pages(root: Path) -> dict[str, int]:
-    """Two files of photographs of 100 kB, with pages of 1,024 rows, as Arrow writes them."""
+    """Two files of photographs of 65 kB, with pages of 1,024 rows, as Arrow writes them."""
     noise = np.random.default_rng(0)
     for name in "ab":
         images = [
-            _encoded(Image.fromarray(noise.integers(0, 256, (180, 190, 3), dtype=np.uint8)), "PNG")
-            for _ in range(1100)
+            _encoded(Image.fromarray(noise.integers(0, 256, (144, 150, 3), dtype=np.uint8)), "PNG")
+            for _ in range(3000)
         ]
-        _parquet(root / f"{name}.parquet", images, [f"words {i}" for i in range(1100)])
-    return {"ok": 2200}
+        _parquet(root / f"{name}.parquet", images, [f"words {i}" for i in range(3000)])
+    return {"ok": 6000}
 
 
 def _pages_and_giants(root: Path) -> dict[str, int]:
@@ -349,7 +349,7 @@ CASES: dict[str, Case] = {
     "tars: sparse members of 3 GB, headers of 8 GiB": ("webdataset", _tars),
     "parquet: 64 rows of one value of 40 MB": ("parquet", _dictionary),
     "parquet: pages and a caption of 1 GB": ("parquet", _pages),
-    "parquet: pages of 100 MB of photographs": ("parquet", _usual_pages),
+    "parquet: pages of 67 MB of photographs": ("parquet", _usual_pages),
     "4 TIFFs of 20 million strips": ("folder", _tags),
     "parquet: pages of 110 MB with PNGs of 6,600 x 6,600 in them": ("parquet", _pages_and_giants),
     "huggingface: a data set of 800 MB": ("huggingface", _data_set),

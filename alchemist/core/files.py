@@ -17,7 +17,8 @@ from alchemist.core.refusal import Refusal
 def whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed onto it when the block ends without an error.
 
-    Raises Refusal where another process writes it.
+    Raises Refusal where another process writes it. Safetensors puts a file of its own in the draft's place,
+    which the lock does not follow: two that save weights hold another lock, of a folder or a state.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
@@ -25,8 +26,9 @@ def whole(path: Path) -> Iterator[Path]:
         try:
             yield draft
             os.replace(draft, path)
-        finally:
+        except BaseException:
             draft.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager
@@ -45,8 +47,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
             yield draft
             shutil.rmtree(path, ignore_errors=True)
             os.replace(draft, path)
-        finally:
+        except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
+            raise
 
 
 @contextlib.contextmanager
@@ -54,9 +57,8 @@ def _held(draft: Path, path: Path, how: int) -> Iterator[None]:
     """Holds the lock of a draft, which ends with its process: a killed one leaves none behind."""
     with contextlib.ExitStack() as after:
         try:
-            handle = os.open(draft, how, 0o666)
-            after.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = take(draft, how)
+            after.callback(leave, handle)
             is_mine = os.path.samestat(os.fstat(handle), draft.stat())
         except (BlockingIOError, FileNotFoundError):  # the latter where its writer just renamed it
             is_mine = False
@@ -66,6 +68,37 @@ def _held(draft: Path, path: Path, how: int) -> Iterator[None]:
                 "wait for it or end it, then run this again."
             )
         yield
+
+
+_TAKEN: set[int] = set()  # handles of locks
+
+
+def take(path: Path, how: int) -> int:
+    """The handle of a file or folder that is opened and locked, for `leave`. Raises BlockingIOError where
+    another process has its lock, which ends with that process, whatever workers it leaves."""
+    handle = os.open(path, how, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    _TAKEN.add(handle)
+    return handle
+
+
+def leave(handle: int) -> None:
+    """Ends a lock."""
+    _TAKEN.discard(handle)
+    os.close(handle)
+
+
+def _not_inherited() -> None:
+    for handle in _TAKEN:
+        os.close(handle)
+    _TAKEN.clear()
+
+
+os.register_at_fork(after_in_child=_not_inherited)  # a worker that outlives its parent would hold its locks
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,7 +5,6 @@ starts afresh. An exclusive lock keeps a second process, such as the child that 
 `dvc repro` leaves running, from writing into the same run.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -51,11 +50,9 @@ class Scratch:
 
     def __enter__(self) -> "Scratch":
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w", encoding="utf-8")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = files.take(self.folder / "lock", os.O_RDWR | os.O_CREAT)
         except BlockingIOError:
-            self._lock.close()
             raise Refusal(
                 f"{self.folder} is in use by another process that runs the same work, perhaps one that a "
                 "killed dvc left running; wait for it or end it, then run this again."
@@ -63,7 +60,7 @@ class Scratch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()
+        files.leave(self._lock)
 
     def due(self) -> bool:
         """Whether it is time to save again."""
@@ -115,7 +112,8 @@ class Scratch:
         )
 
     def clear(self) -> None:
-        """Removes the folder."""
+        """Removes the folder, the state first: it would miss what lies beside it."""
+        (self.folder / STATE).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

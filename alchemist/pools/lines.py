@@ -7,6 +7,8 @@ from typing import IO, AnyStr
 
 from alchemist.pools.base import LINE
 
+_LEAST = 1000  # characters that a row may always have
+
 
 def lines(file: IO[AnyStr]) -> Iterator[AnyStr | None]:
     """Every line with its end; None in place of one of more than a million characters or bytes."""
@@ -27,7 +29,9 @@ def csv_rows(file: IO[str]) -> Iterator[list[str] | None]:
     """The rows of a CSV file without blank ones; None in place of a line that cannot be read.
 
     A field in quotes goes on over lines. Where it does so for more than a million characters, its first line
-    is lost alone and the next is read as a row's beginning: a quote that nobody closed takes no more.
+    is lost alone and the next is read as a row's beginning: a quote that nobody closed takes no more. Of a
+    file with many such quotes less is read ahead, so that the time is of its length. At the end of the file
+    a quote of the last line ends with it.
     """
     source = _Source(lines(file))
     # Its limit is of the process; ours is that of a line, and a longer caption gets a reason of its own.
@@ -55,6 +59,7 @@ class _Source:
         self.again: deque[str | None] = deque()
         self.row: list[str | None] = []
         self.size = 0
+        self.read, self.reread = 0, 0  # characters of all rows, and of what was given back
 
     def __iter__(self) -> "_Source":
         return self
@@ -63,19 +68,23 @@ class _Source:
         try:
             line = self.again.popleft() if self.again else next(self.lines)
         except StopIteration:
-            if self.row:
+            if len(self.row) > 1:
                 raise csv.Error("a field that does not end") from None
             raise
         self.row.append(line)
         self.size += len(line or "")
-        if line is None or self.size > LINE:
+        if line is None or self.size > self.most:
             raise csv.Error("a line or a field without an end that is near")
         return line
 
     def begin(self) -> None:
         """A row begins with the next line."""
+        self.read += self.size
+        self.most = max(min(_LEAST, LINE), min(LINE, 4 * LINE + 8 * self.read - self.reread))
         self.row, self.size = [], 0
 
     def back(self) -> None:
         """Gives the lines of the row again, but for the first."""
         self.again.extendleft(reversed(self.row[1:]))
+        ahead = sum(len(line or "") for line in self.row[1:])
+        self.size, self.reread = self.size - ahead, self.reread + ahead

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
@@ -33,6 +33,13 @@ class ColumnsSettings(Settings):
     id: str | None = Field(
         default=None, min_length=1, description="column of ids; null: file name and row number"
     )
+
+    @field_validator("caption", "id")
+    @classmethod
+    def _is_no_image(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is not None and name == info.data.get("image"):
+            raise ValueError("the column of images is another one")
+        return name
 
 
 class ParquetPool(UserPool):

@@ -32,6 +32,7 @@ from alchemist.pools.base import (
     NEAR_SPLIT,
     OTHER_GROUP,
     OTHER_SPLIT,
+    OUTSIDE,
     TOO_LARGE,
     UNREADABLE_FILE,
     UNREADABLE_IMAGE,
@@ -42,6 +43,7 @@ from alchemist.pools.base import (
     clean_caption,
     unique,
 )
+from alchemist.pools.folder import FolderPool
 from alchemist.pools.image import decode
 from alchemist.pools.place import Cell, HeavyPages, TooLarge, Unreadable, read_each
 from alchemist.pools.row import SPLITS, Row, located, pixel_hash
@@ -188,13 +190,17 @@ def _why(pool: UserPool, where: str, counts: Counter[str]) -> str:
     what, count = (reasons.most_common(1) or [("", 0)])[0]
     if 2 * count < counts.total():
         return ""
-    if what == UNSAMPLED:
-        return f": {where}.sample is {pool.sample:g}"
-    if what in (DUPLICATE, NEAR, NEAR_SPLIT):
-        return f": {where}.copies.threshold is {pool.copies.threshold:g}"
-    if what in (OTHER_SPLIT, OTHER_GROUP):
-        return f": a pool that {where}.splits names holds the same"
-    return ""
+    copies = f"{where}.copies.threshold is {pool.copies.threshold:g}"
+    elsewhere = f"a pool that {where}.splits names holds the same"
+    large = f"{where}.largest is {pool.largest} (MB)"
+    words = {
+        UNSAMPLED: f"{where}.sample is {pool.sample:g}",
+        **dict.fromkeys((DUPLICATE, NEAR, NEAR_SPLIT), copies),
+        **dict.fromkeys((OTHER_SPLIT, OTHER_GROUP), elsewhere),
+        **dict.fromkeys((TOO_LARGE, HEAVY_ROWS), large),
+        **({OUTSIDE: f"{where}.links is false"} if isinstance(pool, FolderPool) else {}),
+    }
+    return f": {words[what]}" if what in words else ""
 
 
 def _placed(

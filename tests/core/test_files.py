@@ -77,6 +77,23 @@ def test_two_processes_do_not_write_one_file(tmp_path: Path, draft: Callable[...
         pass
 
 
+def test_a_worker_that_outlives_its_parent_holds_no_lock(tmp_path: Path) -> None:
+    """As those of a pool of processes do when the stage alone is killed."""
+    read, write = os.pipe()
+    with files.whole_folder(tmp_path / "out"), files.whole(tmp_path / "file"):
+        worker = os.fork()
+        if not worker:
+            os.read(read, 1)  # until the test is over
+            os._exit(0)
+    try:
+        for draft in (files.whole_folder(tmp_path / "out"), files.whole(tmp_path / "file")):  # no Refusal
+            with draft:
+                pass
+    finally:
+        os.write(write, b".")
+        os.waitpid(worker, 0)
+
+
 def test_what_a_killed_process_left_is_no_part_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / ".folder.part" / "inner").mkdir(parents=True)
     (tmp_path / ".folder.part" / "left").write_text("half")

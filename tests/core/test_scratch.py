@@ -82,3 +82,14 @@ def test_any_changed_byte_of_a_state_is_told(tmp_path: Path) -> None:
         again = scratch.load()
         assert again is not None
         assert again[1] == saved[1] == {"step": 3}
+
+
+def test_a_state_that_is_being_cleared_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in between, the run starts afresh, and is not told that its checkpoint is damaged."""
+    with Scratch(tmp_path, "m") as scratch:
+        (scratch.folder / "checkpoint").write_bytes(b"weights")
+        scratch.keep(scratch.folder / "checkpoint")
+        scratch.save({}, {"step": 1})
+        monkeypatch.setattr("shutil.rmtree", lambda path, **options: (path / "checkpoint").unlink())
+        scratch.clear()
+        assert scratch.load() is None

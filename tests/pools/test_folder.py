@@ -8,7 +8,7 @@ from pool_helpers import encoded, outcomes, picture, png_header, user_pool, writ
 
 from alchemist.core.refusal import Refusal
 from alchemist.pools import base
-from alchemist.pools.read import expected, records
+from alchemist.pools.read import expected, records, rows
 
 
 @pytest.fixture
@@ -265,3 +265,12 @@ def test_the_expected_number_is_that_of_images(folder):
     assert (
         expected(user_pool(folder)) == 15
     )  # "UPPER.PNG" and both of "twice" too, hidden files and folders not
+
+
+def test_a_folder_of_nothing_but_links_is_told_which_key_reads_them(tmp_path):
+    write_pair(tmp_path / "away", "one", "words", 1)
+    (tmp_path / "images").mkdir()
+    for suffix in (".png", ".txt"):
+        (tmp_path / "images" / f"one{suffix}").symlink_to(tmp_path / "away" / f"one{suffix}")
+    with pytest.raises(Refusal, match=r"1 x path outside the folder\): pools\.mine\.links is false; "):
+        list(rows(user_pool(tmp_path / "images"), 1, "mine"))

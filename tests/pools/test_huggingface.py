@@ -134,7 +134,10 @@ def test_one_split_of_several_is_read(saved):
             r"columns.caption is 'caption', which .* lacks.*text",
         ),
         ({"columns": {**COLUMNS, "id": "uid"}}, r"columns.id is 'uid', which .* lacks"),
-        ({"columns": {**COLUMNS, "image": "text"}}, r"columns.image is 'text', which is of type .*string"),
+        (
+            {"columns": {**COLUMNS, "image": "text", "caption": "image"}},
+            r"columns.image is 'text', which is of type .*string",
+        ),
         ({"keep": ["aesthetic"]}, r"keep is 'aesthetic', which .* lacks"),
         ({"keep": ["boxes"]}, r"keep holds 'boxes', which is of type list.*; keep numbers or text"),
     ],

@@ -38,5 +38,20 @@ def test_a_field_that_does_not_end_loses_its_first_line():
     assert list(csv_rows(text('a,b\nc,"d\ne,f\ng,h\ni,j\nk,l\n'))) == [
         ["a", "b"], None, ["e", "f"], ["g", "h"], ["i", "j"], ["k", "l"],
     ]  # fmt: skip
-    assert list(csv_rows(text('a,"b'))) == [None]
+    assert list(csv_rows(text('a,"b'))) == [["a", "b"]], "of the last line the file's end is its end"
     assert list(csv_rows(text('a,"b\n' + "x" * 30 + '\nc"\nd'))) == [None, None, ['c"'], ["d"]]
+
+
+def test_many_fields_that_do_not_end_are_not_read_again_for_each_line(monkeypatch):
+    sources = []
+
+    class Noted(module._Source):
+        def __init__(self, found):
+            super().__init__(found)
+            sources.append(self)
+
+    monkeypatch.setattr(module, "LINE", 100_000)
+    monkeypatch.setattr(module, "_Source", Noted)
+    content = 'a"b,"c\n' * 3000
+    list(csv_rows(text(content)))
+    assert sources[0].reread < 1000 * 3000 + 8 * len(content) + 4 * 100_000, "not 3,000 times what is left"

@@ -91,7 +91,7 @@ def test_parquet_columns_are_checked_before_anything_is_read(tmp_path):
     pq.write_table(pa.table({"image": IMAGES, "text": CAPTIONS}), tmp_path / "b.parquet")
     with pytest.raises(Refusal, match=r"columns.caption is 'caption', which .*b.parquet lacks.*image, text"):
         next(records(user_pool(tmp_path, "parquet")))
-    columns = {"image": "caption", "caption": "caption", "id": None}
+    columns = {"image": "caption", "caption": "image", "id": None}
     (tmp_path / "b.parquet").unlink()
     with pytest.raises(Refusal, match=r"columns.image is 'caption', which is of type string"):
         next(records(user_pool(tmp_path, "parquet", columns=columns)))

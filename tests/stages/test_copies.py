@@ -93,9 +93,15 @@ def test_a_killed_run_goes_on_behind_the_features_that_it_took(
             assert len(json.loads(saved.metadata()["facts"])["crcs"]) == 1
         first.unlink()  # nothing reads it again
         vectors = (state / "vectors.npy").read_bytes()
-        (state / "vectors.npy").write_bytes(vectors[:200] + bytes([vectors[200] ^ 1]) + vectors[201:])
-        with pytest.raises(Refusal, match=r"vectors\.npy is damaged: .* remove \.scratch"):
-            copies.run(**options, time_out=Path("data/time.json"))
+        for damaged in (
+            vectors[:200] + bytes([vectors[200] ^ 1]) + vectors[201:],  # a value
+            vectors[:20] + bytes([vectors[20] ^ 64]) + vectors[21:],  # the header
+            vectors[:-1],
+            b"",
+        ):
+            (state / "vectors.npy").write_bytes(damaged)
+            with pytest.raises(Refusal, match=r"vectors\.npy is damaged: .* remove \.scratch"):
+                copies.run(**options, time_out=Path("data/time.json"))
         (state / "vectors.npy").write_bytes(vectors)
         copies.run(**options, time_out=Path("data/time.json"))
         assert not list((tmp_path / ".scratch").iterdir()), "a finished run leaves no state"

@@ -90,6 +90,28 @@ def test_a_file_that_no_stage_wrote_and_a_lost_list_are_told(
     verify.run()
 
 
+def test_what_a_person_gave_to_dvc_is_theirs(repo: Path) -> None:
+    """No command makes it again, so an edit of it is no damage, and nothing removes it."""
+    (repo / "mine.csv").write_text("a")
+    Repo().add(str(repo / "mine.csv"))
+    (repo / "mine.csv").write_text("b")
+    verify.run(mend=True)
+    assert (repo / "mine.csv").read_text() == "b"
+
+
+def test_a_remote_is_read_too_and_left_alone(repo: Path, tmp_path: Path) -> None:
+    with Repo().config.edit() as config:
+        config["remote"]["store"] = {"url": str(tmp_path / "store")}
+    Repo().push(remote="store")
+    verify.run(remote="store")
+    damage(next(p for p in (tmp_path / "store").rglob("*") if p.is_file() and p.suffix != ".dir"))
+    for mend in (False, True):
+        with pytest.raises(Refusal, match="1 objects of the remote store have other bytes"):
+            verify.run(remote="store", mend=mend)
+    with pytest.raises(Refusal, match="remote 'nowhere' doesn't exist"):
+        verify.run(remote="nowhere")
+
+
 def test_what_is_no_repo_of_dvc_is_refused(tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path), pytest.raises(Refusal, match="not inside of a DVC repository"):
         verify.run()
