@@ -1,6 +1,7 @@
 """Files that appear whole under their final name or not at all, and hashes to check them by."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -75,13 +76,15 @@ _TAKEN: set[int] = set()  # handles of locks
 
 def take(path: Path, how: int) -> int:
     """The handle of a file or folder that is opened and locked, for `leave`. Raises BlockingIOError where
-    another process has its lock, which ends with that process, whatever workers it leaves."""
+    another process has its lock, which ends with that process, whatever workers it leaves. A file system
+    without locks, as some of clusters are, is taken as it is."""
     handle = os.open(path, how, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+            os.close(handle)
+            raise
     _TAKEN.add(handle)
     return handle
 
