@@ -6,7 +6,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,9 @@ def main() -> None:
 
     rows: Rows = []
     with ThreadPoolExecutor(2) as executor:  # nearly all of it is done by processes
-        for part, done in [(part, executor.submit(attack, part)) for part in parts]:
-            seconds, found = done.result()
+        waiting = {executor.submit(attack, part): part for part in parts}
+        for done in as_completed(waiting):
+            part, (seconds, found) = waiting[done], done.result()
             for row in found:
                 word = "holds" if row["holds"] else "FAILS"
                 print(f"{word}  {row['promise']}: {row['case']}: {row['figure']}")

@@ -130,7 +130,8 @@ def made(folder: Path) -> Repo:
     repo = Repo(folder)
     if (folder / "seconds.json").is_file():
         return repo
-    shutil.copytree(HERE, folder, ignore=KEPT, dirs_exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # which did not come to its end
+    shutil.copytree(HERE, folder, ignore=KEPT)
     _draw(folder / "my-pairs")
     options = [word for value in VALUES for word in ("-S", value)]
     for words in (("stages.overlay", *options), ("dvc", "init", "--no-scm", "--quiet"), ("dvc", "repro")):
