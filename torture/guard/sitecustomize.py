@@ -1,4 +1,4 @@
-"""Before every Python whose PYTHONPATH has this folder: a stage that opens a socket or unpickles is ended.
+"""Before every Python whose PYTHONPATH has this folder: a stage that reaches out or unpickles is ended.
 
 Processes of one pool talk by pickles, and DVC, whose cache of hashes holds some, is no stage.
 """
@@ -6,7 +6,8 @@ Processes of one pool talk by pickles, and DVC, whose cache of hashes holds some
 import os
 import sys
 
-NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto", "socket.sendmsg")
+# Not bind, by which urllib3 asks whether there is IPv6: nothing leaves the machine.
+NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.sendmsg")
 POOLS = ("multiprocessing", "concurrent.futures")
 
 
