@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of all that reads a person's files: python -m torture.fuzz FOLDER [TARGET …].
+"""Coverage-guided fuzzing of what reads a person's files: python -m torture.fuzz FOLDER [TARGET …].
 
 Each target is fed bytes as a file of its format, in a process of its own, from sound files on, by atheris
 (the extra fuzz). An exception other than a Refusal is a finding, and so is more memory than the stage prepare
@@ -129,6 +129,23 @@ def _sidecars() -> Iterator[bytes]:
     yield "\ufeffgröße\n".encode()
 
 
+def _params() -> Iterator[bytes]:
+    text = (Path(__file__).parents[1] / "params.yaml").read_bytes()
+    yield text
+    yield text[: text.index(b"scales:")]
+
+
+def _read_params(content: bytes) -> None:
+    """The file params.yaml, and where it is YAML all that the stage check asks of it."""
+    from alchemist.core.refusal import Refusal
+    from alchemist.params.check import check
+    from stages.params_file import read_params
+
+    (FOLDER / "params.yaml").write_bytes(content)
+    with contextlib.suppress(Refusal):
+        check(read_params(FOLDER / "params.yaml"))
+
+
 def _summed(content: bytes) -> bytes:
     """A tar with sums that fit its headers, or none that was changed would be read."""
     from torture.memory import tar_sum
@@ -183,6 +200,7 @@ TARGETS: dict[str, tuple[Callable[[], Iterator[bytes]], Callable[[bytes], None]]
     "sidecar": (_sidecars, _reads("a.txt", "folder")),
     "hpdv3": (_compared, _reads("all.json", "hpdv3")),
     "mjhq30k": (_entries, _reads("meta_data.json", "mjhq30k")),
+    "params": (_params, _read_params),
 }
 
 
@@ -192,8 +210,9 @@ def _fuzz(name: str) -> None:
 
     global FOLDER  # noqa: PLW0603  a folder of this process, which is of one target
     sys.path.insert(0, os.getcwd())
-    with atheris.instrument_imports(include=["alchemist.pools", "tarfile", "json", "PIL"]):
-        import alchemist.pools.read  # noqa: F401
+    ours = ["alchemist.pools", "alchemist.params", "alchemist.core.settings", "stages.params_file"]
+    with atheris.instrument_imports(include=[*ours, "tarfile", "json", "PIL"]):
+        import stages.params_file  # noqa: F401
 
     with tempfile.TemporaryDirectory() as folder:
         FOLDER = Path(folder)
