@@ -8,7 +8,9 @@ import pandas as pd
 
 from alchemist.core import files
 from torture.kills import differing
-from torture.repo import Repo, copied
+from torture.repo import Repo, copied, row
+
+PROMISE = "same result anywhere"
 
 STAGES = (
     "prepare", "copies", "codec@star", "encode@star", "scorer", "floors@star", "rate@alchemist-0",
@@ -48,7 +50,7 @@ def _case(base: Repo, folder: Path, name: str) -> dict[str, Any]:
     figure = f"{len(STAGES)} stages, {others} files of other bytes" + "".join(
         f"; {one}" for one in faults[:3]
     )
-    return {"promise": "same result anywhere", "case": name, "figure": figure, "holds": not faults}
+    return row(PROMISE, name, figure, not faults)
 
 
 def _batches(base: Repo, folder: Path) -> list[dict[str, Any]]:
@@ -66,8 +68,8 @@ def _batches(base: Repo, folder: Path) -> list[dict[str, Any]]:
             table = repo.outs(stage)[0]
             holds = not done.returncode and _near(base.folder / table.relative_to(repo.folder), table)
             figure = "within 1e-5, the same ranking" if holds else f"differs {done.stderr[-300:]}"
-            rows.append({"promise": "same result anywhere", "holds": holds, "figure": figure,
-                         "case": f"{stage}, {score_batch} pairs at a time instead of {size}"})  # fmt: skip
+            case = f"{stage}, {score_batch} pairs at a time instead of {size}"
+            rows.append(row(PROMISE, case, figure, holds))
     return rows
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import random
 import shutil
 import signal
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from torture.kills import differing
-from torture.repo import Repo, copied, end
+from torture.repo import Repo, copied, end, flip, row
 
+PROMISE = "damage is told"
 MOST = 5  # flips in files of a kind
 # What is damaged, by glob, and a stage that reads it.
 READ = (
@@ -33,20 +35,23 @@ READ = (
 def flips(base: Repo, folder: Path) -> list[dict[str, Any]]:
     """A row a kind of artefact: some of its files have a bit flipped each, and its reader runs."""
     repo = copied(base, folder / "flips")
-    return [_flipped(repo, glob, reader) for glob, reader in READ]
+    rows = []
+    for glob, reader in READ:
+        with repo.timings_kept(reader):
+            rows.append(_flipped(repo, glob, reader))
+    return rows
 
 
 def _flipped(repo: Repo, glob: str, reader: str) -> dict[str, Any]:
     chance = random.Random(f"{glob} {reader}")
     whole = repo.bytes_of(reader)
     files = [path for path in sorted(repo.folder.glob(glob)) if path.is_file() and path.stat().st_size]
-    timings = {path: path.read_bytes() for path in repo.outs(reader) if "timings" in path.parts}
     told, harmless, faults = 0, 0, list[str]() if files else ["there is none"]
     chance.shuffle(files)
     for path in itertools.islice(itertools.cycle(files), MOST):
         content = path.read_bytes()
         at = chance.randrange(len(content))
-        path.write_bytes(content[:at] + bytes([content[at] ^ 1 << chance.randrange(8)]) + content[at + 1 :])
+        flip(path, at, chance.randrange(8))
         repo.remove(reader)
         done = repo.call(*repo.command(reader))
         name = path.relative_to(repo.folder)
@@ -68,11 +73,9 @@ def _flipped(repo: Repo, glob: str, reader: str) -> dict[str, Any]:
     done = repo.call(*repo.command(reader))
     if done.returncode or repo.bytes_of(reader) != whole:
         faults.append(f"not as before: {done.stderr[-300:]}")
-    for path, content in timings.items():  # which the report tells
-        path.write_bytes(content)
     figure = f"{told} of {told + harmless} told, the others in what is not read"
-    return {"promise": "damage is told", "case": f"{glob}, read by {reader}", "holds": not faults,
-            "figure": figure + "".join(f"; {fault}" for fault in faults[:2])}  # fmt: skip
+    figure += "".join(f"; {fault}" for fault in faults[:2])
+    return row(PROMISE, f"{glob}, read by {reader}", figure, not faults)
 
 
 def cache(base: Repo, folder: Path) -> list[dict[str, Any]]:
@@ -84,19 +87,16 @@ def cache(base: Repo, folder: Path) -> list[dict[str, Any]]:
     object_ = next(path for path in (repo.folder / ".dvc/cache").rglob("*")
                    if path.is_file() and path.read_bytes() == here.read_bytes())  # fmt: skip
     for path in (here, object_):
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.chmod(0o644)
-        path.write_bytes(content)
+        flip(path, path.stat().st_size // 2)
     verify = (sys.executable, "-m", "stages.verify")
     first, mended = repo.call(*verify), repo.call(*verify, "--mend")
     made = repo.call(sys.executable, "-m", "dvc", "repro", "--single-item", name)
     after = repo.call(*verify)
     is_named = str(here) in first.stdout and object_.name in first.stdout and first.returncode == 2
     holds = is_named and not (mended.returncode or made.returncode or after.returncode)
-    figure = "named both, removed both, made again equal" if holds else (first.stdout + after.stdout)[-400:]
     holds = holds and repo.bytes_of(name) == whole
-    return [{"promise": "damage is told", "case": "an object of the cache", "figure": figure, "holds": holds}]
+    figure = "named both, removed both, made again equal" if holds else (first.stdout + after.stdout)[-400:]
+    return [row(PROMISE, "an object of the cache", figure, holds)]
 
 
 def states(base: Repo, folder: Path) -> list[dict[str, Any]]:
@@ -108,11 +108,11 @@ def states(base: Repo, folder: Path) -> list[dict[str, Any]]:
         for how in ("cut", "flipped"):
             repo.remove(name)
             state = _killed_with_a_state(repo, name)
-            content = state.read_bytes()
-            half = len(content) // 2
-            state.write_bytes(
-                content[:half] + (b"" if how == "cut" else bytes([content[half] ^ 1]) + content[half + 1 :])
-            )
+            half = state.stat().st_size // 2
+            if how == "cut":
+                os.truncate(state, half)
+            else:
+                flip(state, half)
             done = repo.call(*repo.command(name))
             is_told = (
                 done.returncode == 2
@@ -122,14 +122,7 @@ def states(base: Repo, folder: Path) -> list[dict[str, Any]]:
             again = repo.call(*repo.command(name))
             holds = is_told and not again.returncode and repo.bytes_of(name) == whole
             figure = "told, and equal bytes after its remedy" if holds else done.stderr[-400:]
-            rows.append(
-                {
-                    "promise": "damage is told",
-                    "case": f"state of {name} {how}",
-                    "figure": figure,
-                    "holds": holds,
-                }
-            )
+            rows.append(row(PROMISE, f"state of {name} {how}", figure, holds))
     return rows
 
 
@@ -168,8 +161,7 @@ def disks(base: Repo, folder: Path) -> list[dict[str, Any]]:
                     done = repo.call(*words)
                     left = [path.name for path in small.iterdir() if path.name != "scratch"]
             except subprocess.CalledProcessError:
-                return [{"promise": "a full disk", "case": "all", "holds": False,
-                         "figure": "not run: only root mounts disks"}]  # fmt: skip
+                return [row("a full disk", "all", "not run: only root mounts disks", False)]
             lines = done.stderr.strip().splitlines()
             is_told = done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
             # Of several outs the first may be there, whole.
@@ -179,9 +171,7 @@ def disks(base: Repo, folder: Path) -> list[dict[str, Any]]:
                 if holds
                 else f"{lines[-3:]}, there is {left}"
             )
-            rows.append(
-                {"promise": "a full disk", "case": f"{name}, {options}", "figure": figure, "holds": holds}
-            )
+            rows.append(row("a full disk", f"{name}, {options}", figure, holds))
     return rows
 
 

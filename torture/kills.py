@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from alchemist.core import files
-from torture.repo import Repo, copied, end
+from torture.repo import Repo, copied, end, row
 
+PROMISE = "kill anything"
 KILLS, CHAIN = 20, 5
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # One of each script, and each way of its own to train or to rate.
@@ -39,9 +40,10 @@ def _once(repo: Repo, name: str, kills: int) -> dict[str, Any]:
     """The row of a stage, kept beside the copy, since all of them take half an hour."""
     kept = repo.folder.parent / f"{name}.json"
     if not kept.is_file():
-        row = attack(repo, name, kills)
-        print(f"{'held' if row['holds'] else 'FAILED'}  {name}: {row['figure']}", flush=True)
-        files.write_json(kept, row)
+        with repo.timings_kept(name):
+            made = attack(repo, name, kills)
+        print(f"{'held' if made['holds'] else 'FAILED'}  {name}: {made['figure']}", flush=True)
+        files.write_json(kept, made)
     found: dict[str, Any] = files.read_json(kept)
     return found
 
@@ -50,7 +52,6 @@ def attack(repo: Repo, name: str, kills: int) -> dict[str, Any]:
     """A row: how often a stage was killed, and whether each chain ended as if it had not been."""
     chance = random.Random(name)
     whole, seconds = repo.bytes_of(name), repo.seconds[name]
-    timings = [(path, path.read_bytes()) for path in repo.outs(name) if "timings" in path.parts]
     killed: Counter[str] = Counter()
     faults: list[str] = []
     chain = 0  # kills in it so far
@@ -79,11 +80,9 @@ def attack(repo: Repo, name: str, kills: int) -> dict[str, Any]:
     done = repo.call(*repo.command(name))
     if done.returncode or repo.bytes_of(name) != whole:
         faults.append(f"it is not made again: {done.stderr[-600:]}")
-    for path, content in timings:  # which the report would tell
-        path.write_bytes(content)
     words = ", ".join(f"{count} {how}" for how, count in sorted(killed.items()))
     figure = f"{killed.total()} kills ({words}) in {seconds:.0f} s" + "".join(f"; {f}" for f in faults[:3])
-    return {"promise": "kill anything", "case": name, "figure": figure, "holds": not faults}
+    return row(PROMISE, name, figure, not faults)
 
 
 def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -114,14 +113,7 @@ def orphan(base: Repo, folder: Path) -> list[dict[str, Any]]:
         holds = bool(is_told) and not done.returncode and repo.bytes_of(name) == whole
         figure = "refused while the orphan ran, equal bytes after"
         figure = figure if holds else (again.stdout + again.stderr + done.stderr)[-600:]
-        rows.append(
-            {
-                "promise": "kill anything",
-                "case": f"dvc killed alone: {name}",
-                "figure": figure,
-                "holds": holds,
-            }
-        )
+        rows.append(row(PROMISE, f"dvc killed alone: {name}", figure, holds))
     return rows
 
 
@@ -153,8 +145,8 @@ def twice(base: Repo, folder: Path) -> list[dict[str, Any]]:
     refused = next(
         (text.strip().splitlines()[-1] for text, code in zip(said, codes, strict=True) if code), ""
     )
-    rows = [{"promise": "kill anything", "case": "two dvc repro at once", "holds": holds,
-             "figure": f"exit codes {sorted(codes)}; the other: {refused[:160]}"}]  # fmt: skip
+    figure = f"exit codes {sorted(codes)}; the other: {refused[:160]}"
+    both_at_once = row(PROMISE, "two dvc repro at once", figure, holds)
     gone = subprocess.Popen(["true"])
     gone.wait()
     lock = repo.folder / ".dvc/tmp/rwlock"
@@ -164,7 +156,5 @@ def twice(base: Repo, folder: Path) -> list[dict[str, Any]]:
     )
     (repo.folder / ".dvc/tmp/lock").touch()
     done = repo.call(sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "prepare")
-    rows.append({"promise": "kill anything", "case": "the lock of a process that is gone",
-                 "figure": "dvc takes no notice" if not done.returncode else done.stderr[-300:],
-                 "holds": not done.returncode})  # fmt: skip
-    return rows
+    figure = "dvc takes no notice" if not done.returncode else done.stderr[-300:]
+    return [both_at_once, row(PROMISE, "the lock of a process that is gone", figure, not done.returncode)]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from torture.repo import HERE, Repo, copied
+from torture.repo import HERE, Repo, copied, row
 
 
 def run(base: Repo, folder: Path) -> list[dict[str, Any]]:
@@ -15,14 +15,10 @@ def run(base: Repo, folder: Path) -> list[dict[str, Any]]:
     faults = [] if refused.returncode == 99 else ["the guard is asleep"]
     for name in repo.stages:
         before = repo.bytes_of(name)
-        timings = {path: path.read_bytes() for path in repo.outs(name) if "timings" in path.parts}
-        repo.remove(name)
-        done = repo.call(*repo.command(name), **guarded)
-        for path, content in timings.items():  # which the report tells
-            path.write_bytes(content)
+        with repo.timings_kept(name):
+            repo.remove(name)
+            done = repo.call(*repo.command(name), **guarded)
         if done.returncode or repo.bytes_of(name) != before:
             faults.append(f"{name}: {done.stderr.strip().splitlines()[-1:]}")
     figure = f"{len(repo.stages)} stages" + "".join(f"; {fault}" for fault in faults[:3])
-    return [
-        {"promise": "offline and safe", "case": "no socket, no pickle", "figure": figure, "holds": not faults}
-    ]
+    return [row("offline and safe", "no socket, no pickle", figure, not faults)]

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,14 @@ class Repo:
                     found[relative] = files.sha256(path)
         return found
 
+    @contextlib.contextmanager
+    def timings_kept(self, name: str) -> Iterator[None]:
+        """What a stage took before stands again afterwards: the report tells it."""
+        timings = {path: path.read_bytes() for path in self.outs(name) if "timings" in path.parts}
+        yield
+        for path, content in timings.items():
+            path.write_bytes(content)
+
     def left(self) -> list[str]:
         """Drafts and states that lie about."""
         drafts = [*self.folder.glob("data/**/.*.part"), *self.folder.glob("reports/.*.part")]
@@ -153,6 +162,19 @@ def copied(repo: Repo, folder: Path) -> Repo:
     shutil.rmtree(folder, ignore_errors=True)  # left by an attack that was stopped
     shutil.copytree(repo.folder, folder)
     return Repo(folder)
+
+
+def row(promise: str, case: str, figure: str, holds: bool) -> dict[str, Any]:
+    """What came of one case."""
+    return {"promise": promise, "case": case, "figure": figure, "holds": holds}
+
+
+def flip(path: Path, at: int, bit: int = 0) -> None:
+    """Turns a bit of a file round."""
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1 << bit
+    path.chmod(0o644)  # objects of the cache are read-only
+    path.write_bytes(content)
 
 
 def end(process: "subprocess.Popen[str]", how: signal.Signals) -> str:
