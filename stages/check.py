@@ -45,7 +45,7 @@ def run(
         except Refusal as refused:  # by stage sizes too, unless the pool has other files by then
             print(f"of the pool as it was read: {refused}")
     if out is not None:
-        files.write_json(out, whole)
+        files.write_json(out, files.sealed(whole))
 
 
 def was_read(params: Params, others: dict[str, Any]) -> bool:

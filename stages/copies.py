@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist.core import devices, files, threads
+from alchemist.core import devices, files
 from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.copies import CopiesSettings
 from alchemist.core.settings.device import device_setting
@@ -104,14 +104,13 @@ def _features(
         tqdm(total=count, initial=min(PART * len(crcs), count), unit="img", desc="features") as bar,
         FlopCounterMode(display=False) as counter,
     ):
-        tick = threads.steering(bar.update, device)
         for number, rows in enumerate(store.parts(read, SPLITS, PART, store.PLACE)):
             here = slice(start, start := start + len(rows))
             if number < len(crcs):
                 if _crc(path, here) != crcs[number]:
                     raise state.damaged(path)
                 continue
-            near.embed(read, rows, settings, device, part, tick)
+            near.embed(read, rows, settings, device, part, bar.update)
             block = np.load(part)
             if not number:
                 _allot(path, block.dtype, (count, block.shape[1]))

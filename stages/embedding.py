@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from alchemist.core import devices, files, threads
+from alchemist.core import devices, files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
@@ -43,9 +43,8 @@ def run(
         tqdm(total=len(rows), unit="img", desc=rater, mininterval=1) as bar,
         files.whole_folder(log_out) as drafts,
     ):
-        tick = threads.steering(bar.update, device)
         embedding = Embedding(
-            rater, pool, rows, scorer, evaluate, device, drafts, tick, devices.clock(device)
+            rater, pool, rows, scorer, evaluate, device, drafts, bar.update, devices.clock(device)
         )
         measure = KINDS[settings.kind].rate(embedding, settings)
         ids, lent = rows["id"].to_numpy(), rows["lent"].to_numpy()

@@ -9,7 +9,7 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from alchemist.core import devices, files, threads
+from alchemist.core import devices, files
 from alchemist.core.settings.budget import EncodeSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
@@ -53,13 +53,11 @@ def run(
         count = len(rows)
         del rows  # a pool's ids are not wanted in memory while its images pass
         with tqdm(total=count, unit="img", desc="images") as bar:
-            tick = threads.steering(bar.update, device)
             for pixels in store.batches(pool, SPLITS, settings.batch, lent=True):
                 writer.append(images.encode(pixels))
-                tick(len(pixels))
+                bar.update(len(pixels))
         with tqdm(total=len(captions), unit="caption", desc="captions") as bar:
-            tick = threads.steering(bar.update, device)
-            writer.captions(words.states(captions, settings.batch, tick))
+            writer.captions(words.states(captions, settings.batch, bar.update))
     print(f"wrote {out}: {count} pairs, {len(captions)} distinct captions")
     return {"flops": float(counter.get_total_flops())}
 

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from alchemist.core import devices, files, threads
+from alchemist.core import devices, files
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.device import device_setting
@@ -92,14 +92,13 @@ def run(
         Scratch(scratch, mark) as state,
         tqdm(total=len(ran["points"]) * len(rows), unit="img", desc=out.stem, mininterval=1) as bar,
     ):
-        tick = threads.steering(bar.update, device)
         _, saved = state.load() or ({}, {"checkpoints": [], "seconds": 0.0})
         checkpoints, before = saved["checkpoints"], saved["seconds"]
         bar.update(len(checkpoints) * len(rows))
         for point in ran["points"][len(checkpoints) :]:
             generator.load_weights(load_file(cell / course.checkpoint(point["images"])))
             pictures.clear()
-            drawn = measure.generate(generator, data, rows, law, settings, tick)
+            drawn = measure.generate(generator, data, rows, law, settings, bar.update)
             of_images = figures.measured(
                 kept(drawn, pictures, settings.grid), networks, settings.batch, judge, captions
             )

@@ -22,7 +22,7 @@ from dvc.repo import Repo
 from dvc.scm import SCMError
 from dvc.utils.hydra import apply_overrides
 
-from alchemist.core.files import json_text
+from alchemist.core.files import json_text, sealed
 from alchemist.core.refusal import Refusal
 from alchemist.plan.jobs import Job, State
 
@@ -63,7 +63,7 @@ def jobs(root: Path, text: str, params: dict[str, Any]) -> list[Job]:
     Raises Refusal where the folder is no repo of DVC, its files cannot be read, or a running repro holds it.
     """
     root = root.resolve()
-    held = {str(root / GIVEN): text, str(root / PASSED_ON): json_text(params)}
+    held = {str(root / GIVEN): text, str(root / PASSED_ON): json_text(sealed(params))}
     try:
         repo = Repo(str(root), fs=_Held(held))
         with repo.lock:

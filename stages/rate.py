@@ -7,7 +7,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from alchemist.core import devices, files, threads
+from alchemist.core import devices, files
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.budget import RateSettings
@@ -82,10 +82,8 @@ def run(
             total=len(ids) * settings.passes(), unit="img", desc="score", mininterval=1, delay=1e-9
         ) as scored,
     ):
-        steer, tick_scored = threads.steered(device), threads.steering(scored.update, device)
 
         def tick(count: int, words: str) -> None:
-            steer(count)
             bar.set_postfix_str(words, refresh=False)
             bar.update(count)
 
@@ -93,7 +91,7 @@ def run(
         with files.whole_folder(log_out) as drafts:
             rating = Run(
                 new_proxy, data, pool, data.validation(), data.rated(), seed, budget, state, tick,
-                tick_scored, name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
+                scored.update, name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
                 assets=assets, drafts=drafts,
             )  # fmt: skip
             found = KINDS[settings.kind].rate(rating, settings)

@@ -94,7 +94,6 @@ def run(
     return {
         "train_seconds": log[-1]["seconds"],  # of all tries
         "versions": versions(),
-        "threads": torch.get_num_threads(),
         "hardware": devices.hardware(device),
         "peak_bytes": devices.peak_memory(device),
     }

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NO_RESULT = ("stages/__init__.py",)  # memory and threads of a process, which change no result
+NO_RESULT = ("stages/__init__.py",)  # how a process starts and ends, which changes no result
 KINDS = "alchemist/raters/kinds/"
 BY_FAMILY = "alchemist/core/settings/model.py"  # looks up the settings of families by their names
 # What the class of a kind extends, and the stage that calls its functions.

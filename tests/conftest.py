@@ -1,9 +1,4 @@
-import os
 import urllib.request
-
-# Before torch is loaded: two threads that spin for each other all but stop beside another busy process.
-os.environ.setdefault("GOMP_SPINCOUNT", "100")
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +17,7 @@ from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.models.batch import Text
 from alchemist.models.encoded import Encoded, Writer
 
-torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
+torch.set_num_threads(1)  # as in a stage
 
 
 # Folders whose files share what takes long to make: a worker runs all of one, or each would make it again.

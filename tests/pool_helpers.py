@@ -38,7 +38,7 @@ def settled(folder, pool, **others):
 
     pools = {name: one.model_dump() for name, one in {"mine": pool, **others}.items()}
     params = {"pools": pools, "sources": sources(pools), "device": "cpu"}
-    files.write_json(folder / "data/params.json", params)
+    files.write_json(folder / "data/params.json", files.sealed(params))
     with contextlib.chdir(folder):
         clock = Path("data/time.json")
         prepare.run("mine", Path("data/read"), Path("data/truth"), clock)

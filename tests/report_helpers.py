@@ -168,7 +168,7 @@ def build(
         files.write_json(data / "scores" / cell.name / "figures.json", made)
         pixels = rng.integers(256, size=(128, 256, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(data / "scores" / cell.name / "sheet.png")
-        trained = {"train_seconds": 40.0, "threads": 2, "versions": {"torch": "2.9.1", "numpy": "2.3.4"}}
+        trained = {"train_seconds": 40.0, "versions": {"torch": "2.9.1", "numpy": "2.3.4"}}
         for verb, timing in (("train", trained), ("evaluate", {"evaluate_seconds": 21.0})):
             files.write_json(data / "timings" / verb / f"{cell.name}.json", {"seconds": 50.0, **timing})
     for name in stage.CLOCKED:

@@ -44,7 +44,7 @@ class Grid:
         scale["train"] |= {"warmup_images": 32}
         params["models"]["xs"] |= {"drop_path": 0.2}
         params["models"]["xxs"] = params["models"]["xs"] | {"depth": 1, "width": 48}
-        files.write_json(folder / "data/params.json", passed_on(params))
+        files.write_json(folder / "data/params.json", files.sealed(passed_on(params)))
         self.params: Params = check(params)
         self.scale = self.params.scales["tiny"]
 

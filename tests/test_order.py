@@ -73,7 +73,7 @@ def through(folder: Path, where: dict[str, str]) -> Path:
     scale["evaluate"] |= {"images": None, "kid_subset_size": 8}
     scale["rate"] |= {"images": 48}
     scale["train"] |= {"images": 64}
-    files.write_json(folder / "data/params.json", passed_on(params))
+    files.write_json(folder / "data/params.json", files.sealed(passed_on(params)))
     data = Path("data")
 
     def run(stage: str, timed: bool = True, **options: Any) -> None:

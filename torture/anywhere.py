@@ -56,12 +56,12 @@ def _case(base: Repo, folder: Path, name: str) -> dict[str, Any]:
 def _batches(base: Repo, folder: Path) -> list[dict[str, Any]]:
     """Ratings scored in other batches: within 1e-5 of their spread, and the same ranking."""
     repo = copied(base, folder / "batches")
-    params = files.read_json(repo.folder / "data/params.json")
+    params = files.read_sealed(repo.folder / "data/params.json")
     size = params["scales"]["tiny"]["rate"]["score_batch"]
     rows = []
     for score_batch in (7, 4 * size):
         params["scales"]["tiny"]["rate"]["score_batch"] = score_batch
-        files.write_json(repo.folder / "data/params.json", params)
+        files.write_json(repo.folder / "data/params.json", files.sealed(params))
         for stage in RATERS:
             repo.remove(stage)
             done = repo.call(*repo.command(stage))

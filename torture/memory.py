@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from alchemist.core import files
 from alchemist.params.sources import sources
 from alchemist.pools import base
 
@@ -60,7 +61,7 @@ def row(folder: Path, name: str) -> dict[str, Any]:
     splits = dict.fromkeys(("meta_validation", "evaluation", "scorer"), 0.0)
     block = {"format": source, "path": "pool", "resolution": 64, "splits": splits}
     params = {"pools": {"mine": block}, "sources": sources({"mine": block}), "device": "cpu"}
-    (folder / "data/params.json").write_text(json.dumps(params))
+    files.write_json(folder / "data/params.json", files.sealed(params))
     started = time.perf_counter()
     here = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     done = subprocess.run(

@@ -129,16 +129,35 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-MANIFEST = "manifest.json"
+MANIFEST, DIGEST = "manifest.json", "digest"
 # `dvc checkout` would bring a damaged object of the cache back.
 REMEDY = "python -m stages.verify --mend removes what is damaged, and dvc repro makes it again"
 
 
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """A value with its own digest, by which `read_sealed` knows it again in a JSON file."""
+    plain = json.loads(json_text(value))  # as it will be read: keys are strings
+    return {**plain, DIGEST: _digest(plain)}
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The value that was `sealed` in a JSON file. Raises Refusal where the file says anything else."""
+    value = read_json(path)
+    with contextlib.suppress(ValueError):  # of a number that is none, which was never written
+        if isinstance(value, dict) and value.pop(DIGEST, None) == _digest(value):
+            return value
+    raise Refusal(f"{path} is damaged: it is not what its own digest is of; {REMEDY}.")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json_text(value).encode()).hexdigest()
+
+
 def write_manifest(folder: Path, **facts: Any) -> None:
-    """Writes the hashes of all files of a folder, and some facts, into its manifest.json."""
-    names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    """Writes the hashes of all files of a folder, and some facts, into its manifest.json, sealed."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     hashes = {name: sha256(folder / name) for name in names if name != MANIFEST}
-    write_json(folder / MANIFEST, {"files": hashes, **facts})
+    write_json(folder / MANIFEST, sealed({"files": hashes, **facts}))
 
 
 def check_manifest(folder: Path, once: bool = False) -> dict[str, Any]:
@@ -150,9 +169,7 @@ def check_manifest(folder: Path, once: bool = False) -> dict[str, Any]:
     """
     if not (folder / MANIFEST).is_file():
         raise Refusal(f"{folder} has no {MANIFEST}; {REMEDY}.")
-    manifest: dict[str, Any] = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise Refusal(f"{folder / MANIFEST} is damaged: it lists no files; {REMEDY}.")
+    manifest = read_sealed(folder / MANIFEST)
     note = folder.parent / f".{folder.name}.compared.json"
     # Taken before the files are read: one that changes meanwhile has other marks the next time.
     marks = _marks(folder, manifest["files"]) if once else {}

@@ -1,4 +1,4 @@
-"""What a process that computes sets first: how memory comes and goes, how threads wait, how many NumPy has.
+"""What a process that computes sets first: how memory comes and goes, and that it has one thread.
 
 It imports neither NumPy nor torch nor Arrow, since all of it must stand before they are loaded or the first
 tensor is made.
@@ -14,7 +14,8 @@ from collections.abc import Iterator
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _PAGE_OUT = 21  # MADV_PAGEOUT of Linux
-SPINS = "1000"  # libgomp takes 300,000 where threads do not outnumber cores
+# Of torch and what it is built on, and of NumPy.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def prepare() -> bool:
@@ -22,13 +23,10 @@ def prepare() -> bool:
 
     Called before NumPy, torch and Arrow are loaded, which read the environment then.
     """
-    # How often a thread that waits for its partner looks again before it sleeps. By default it spins for
-    # milliseconds, and two threads beside another busy process, which has a partner's core, all but stop;
-    # much fewer, and two threads on a quiet machine are slower than one.
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    # NumPy's products of matrices differ in their last digits by the number of threads. One: then a figure
-    # is the same on any number of cores, and however many processes share them.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Products of matrices, convolutions and means differ in their last digits by the number of threads that
+    # share them, and a training by more and more. One, whatever a person has set: then weights, ratings and
+    # figures are the same on any number of cores. More cores are for more processes.
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     # Arrow's own allocator takes memory in large steps: reading a table of 1 MiB added 10.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     return keep_memory()

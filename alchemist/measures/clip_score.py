@@ -4,8 +4,7 @@ That of the LiT scorer is 100 x cosine (`clip_lit`), that of a published model t
 (`clip_vit_l_14_openai`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,7 +120,7 @@ def of_captions(scorer: Scorer, captions: list[str], batch: int, by: Callable[[T
 
     Captions of one length go together: no padding, hence no value that depends on neighbours. In float32:
     bfloat16 products of a text encoder depend on how many captions share the batch, by up to .07 points of
-    CLIP-Score on a CPU with AMX. On one thread of a CPU: the last digit of some products depends on how many.
+    CLIP-Score on a CPU with AMX.
     """
     if not captions:
         return torch.empty(0)
@@ -129,23 +128,11 @@ def of_captions(scorer: Scorer, captions: list[str], batch: int, by: Callable[[T
     pieces = scorer.pieces(captions)
     lengths = (pieces != 0).sum(dim=1) if scorer.lit else torch.full((len(pieces),), pieces.shape[1])
     out: dict[int, Tensor] = {}
-    with _one_thread():
-        for length in sorted(set(lengths.tolist())):
-            for chosen in (lengths == length).nonzero().flatten().split(batch):
-                rows = by(pieces[chosen, :length].to(scorer.device)).float().cpu()
-                out.update(zip(chosen.tolist(), rows, strict=True))
+    for length in sorted(set(lengths.tolist())):
+        for chosen in (lengths == length).nonzero().flatten().split(batch):
+            rows = by(pieces[chosen, :length].to(scorer.device)).float().cpu()
+            out.update(zip(chosen.tolist(), rows, strict=True))
     return torch.stack([out[i] for i in range(len(captions))])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch computes with one thread of the CPU."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import save_file
 
-from alchemist.core import devices, files, threads
+from alchemist.core import devices, files
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
@@ -45,19 +45,14 @@ class Course:
         Gives the log, whose seconds are not written: equal work gives equal bytes. `tick` hears of every
         step's images, and of the loss in words. What was done before a kill lies in `state`.
         """
-        steer = threads.steered(devices.of(self.generator))
 
         def at_stop(seen: int, averaged: Generator) -> None:
             with files.whole(state.folder / checkpoint(seen)) as draft:
                 save_file(averaged.weights(), draft)
             state.keep(state.folder / checkpoint(seen))
 
-        def told(images: int, words: str) -> None:
-            steer(images)
-            tick(images, words)
-
         log = training.train(
-            self.generator, self.data, self.rows, self.settings, self.seed, self.stops, state, at_stop, told,
+            self.generator, self.data, self.rows, self.settings, self.seed, self.stops, state, at_stop, tick,
             self.rate_key,
         )  # fmt: skip
         with files.whole_folder(out) as folder:

@@ -9,14 +9,14 @@ from alchemist.report.material import Material
 
 
 def facts(material: Material) -> list[tuple[str, str]]:
-    """Seeds, versions, threads and the like, as far as the cells' own records hold them."""
+    """Seeds, versions and the like, as far as the cells' own records hold them."""
     grid = material.study.grid
     out = [("seeds of raters, samplers and training", ", ".join(map(str, grid.seeds)))]
     drawn = material.study.selections.items()
     out += [(f"added to the seed of selection {n}", str(chosen.seed)) for n, chosen in drawn if chosen.seed]
     seeds = {name: getattr(rater, "seed", None) for name, rater in material.study.raters.items()}
     out += [(f"seed of rater {name}", str(seed)) for name, seed in seeds.items() if seed is not None]
-    for key in ("versions", "threads", "hardware"):
+    for key in ("versions", "hardware"):
         found: dict[str, set[str]] = {}
         for score in material.scores.values():
             for name, value in flat(score.get(key, {}), key):

@@ -131,6 +131,32 @@ def test_a_damaged_manifest_is_told(folder: Path, text: str) -> None:
         files.check_manifest(folder)
 
 
+def test_every_flipped_bit_of_a_manifest_is_told_or_says_the_same(folder: Path) -> None:
+    """Also where it is in a name of a fact, which whoever reads it would miss."""
+    path = folder / files.MANIFEST
+    whole, before = path.read_bytes(), files.check_manifest(folder)
+    taken, told = [], []
+    for at in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[at // 8] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        try:
+            taken.append(files.check_manifest(folder))
+        except Refusal as refused:
+            told.append(str(refused))
+    assert all(manifest == before for manifest in taken)
+    assert all("manifest.json is damaged: " in words for words in told)
+    assert len(told) > 0.9 * 8 * len(whole)
+
+
+def test_what_is_sealed_is_read_as_json_says_it(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", files.sealed({"10": 1, "shares": (0.5, -0.0), "of": {2: "x"}}))
+    assert files.read_sealed(tmp_path / "a.json") == {"10": 1, "shares": [0.5, -0.0], "of": {"2": "x"}}
+    (tmp_path / "a.json").write_text('{"digest": "0", "a": NaN}')
+    with pytest.raises(Refusal, match=r"a\.json is damaged"):
+        files.read_sealed(tmp_path / "a.json")
+
+
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files whose bytes are hashed from here on."""
@@ -194,9 +220,9 @@ def test_files_that_may_have_changed_are_read_again(folder: Path, read: list[str
         os.utime(copy, ns=(about.st_atime_ns, about.st_mtime_ns))
         os.replace(copy, path)
     else:
-        manifest = files.read_json(folder / files.MANIFEST)
+        manifest = files.read_sealed(folder / files.MANIFEST)
         manifest["files"]["a"] = "0" * 64
-        files.write_json(folder / files.MANIFEST, manifest)
+        files.write_json(folder / files.MANIFEST, files.sealed(manifest))
     read.clear()
     if change == "manifest":
         with pytest.raises(Refusal, match="a is not the file"):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from scorer_helpers import pairs
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
@@ -52,15 +51,6 @@ def test_the_wrong_object_costs_more_than_the_wrong_place(scorer, held_out):
     assert by["placed"] > by["other"]
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads")
 def test_a_score_depends_on_its_own_pair_alone(scorer, held_out):
     """To a thousandth of a point: captions and projections are float32, and each image is convolved alone."""
     images, captions = held_out
@@ -71,19 +61,6 @@ def test_a_score_depends_on_its_own_pair_alone(scorer, held_out):
         scorer.embedded.clear()
         part = score(scorer, images[order], [captions[i] for i in order], batch)
         assert np.abs(part - whole[order]).max() < 1e-3
-
-
-def test_embeddings_of_captions_are_equal_bit_by_bit_on_any_number_of_threads(scorer):
-    """The stage floors keeps them for every cell."""
-    captions = pairs("scorer", 600)[1]
-    before, found = torch.get_num_threads(), []
-    for count in (1, 2, 3):
-        torch.set_num_threads(count)
-        found.append(embed_captions(replace(scorer, embedded={}), captions, 50))
-        assert torch.get_num_threads() == count
-    torch.set_num_threads(before)
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
 
 
 def test_each_caption_is_embedded_once(scorer):

@@ -195,25 +195,6 @@ def test_a_compiled_network_goes_on_from_the_state_of_a_plain_one() -> None:
     assert training.copied(compiled).network.transformer_blocks[0]._compiled_call_impl is None
 
 
-def test_weights_do_not_depend_on_the_number_of_threads(data: Encoded, codec: StarCodec) -> None:
-    """It may change between two steps, since the stages steer it; on every CPU, in its own precision."""
-    settings = TrainSettings(images=96, batch=16, warmup_images=0)
-    rows = data.pool().numbers
-    before, found = torch.get_num_threads(), []
-    try:
-        for counts in ((1, 1, 1, 1), (2, 2, 2, 2), (1, 2, 3, 1)):
-            model = StarGenerator(TINY, codec, 0)
-            adam = training.optimiser(model, model, 0.01, 0.05)
-            for number, count in enumerate(counts):
-                torch.set_num_threads(count)
-                batch = data.batch(rows[16 * number : 16 * number + 16])
-                training.step(model, adam, batch, Chance.run(0, 16 * number, 16, True), settings, CPU)
-            found.append(torch.cat([value.flatten() for value in model.state_dict().values()]))
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(found[0], other) for other in found[1:])
-
-
 def test_weight_decay_acts_where_the_network_wants_it(codec: StarCodec) -> None:
     generator = StarGenerator(TINY, codec, 0)
     adam = training.optimiser(generator, generator, 1e-3, 0.05)

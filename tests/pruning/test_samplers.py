@@ -160,7 +160,7 @@ def test_a_sampler_is_one_file_and_one_line(tmp_path: Path) -> None:
     rated.to_parquet(tmp_path / "data/random/0.parquet")
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        files.write_json(tmp_path / "data/params.json", params)
+        files.write_json(tmp_path / "data/params.json", files.sealed(params))
         files.write_json(tmp_path / "params.yaml", params)  # JSON is YAML
         command = [sys.executable, "-m", *words]
         return subprocess.run(

@@ -264,7 +264,7 @@ def space(tmp_path_factory, pool):
     params = yaml.safe_load((REPO / "params.yaml").read_text())
     evaluate = params["scales"]["tiny"]["evaluate"] | {"feature_size": 64, "batch": 20}
     given = {"device": "cpu", "raters": RATERS, "scales": {"tiny": {"evaluate": evaluate}}}
-    files.write_json(folder / "data/params.json", given)
+    files.write_json(folder / "data/params.json", files.sealed(given))
     index = read_index(pool)
     settings = ScorerSettings(image_size=32, embed_dim=8, steps=2, batch=16, learning_rate=1e-3, seed=0)
     (folder / "scorer").mkdir()

@@ -296,7 +296,7 @@ def stage(folder, rater, pool):
 
 def test_the_stage_writes_ratings_by_direction(pool, tmp_path):
     raters = {"blurry": {"kind": "clarity", "direction": -1}, "plain": {"kind": "loss", "direction": 1}}
-    files.write_json(tmp_path / "data/params.json", {"raters": raters})
+    files.write_json(tmp_path / "data/params.json", files.sealed({"raters": raters}))
     done = stage(tmp_path, "blurry", pool)
     assert done.returncode == 0, done.stderr
     rows = usable(pool)

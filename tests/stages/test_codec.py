@@ -21,15 +21,15 @@ ASSETS = REPO / "assets/codecs"
 def make(grid: Grid, name: str, changes: dict[str, Any] | None = None, pool: str = "data/pool") -> Path:
     """The folder of a family's codec, with `changes` of params.yaml that are taken back."""
     path = grid.folder / "data/params.json"
-    before = files.read_json(path)
-    files.write_json(path, before | (changes or {}))
+    before = files.read_sealed(path)
+    files.write_json(path, files.sealed(before | (changes or {})))
     try:
         grid(
             "codec", family_name=name, pool_name="emoji", pool=pool, assets=ASSETS,
             out="data/made", scratch=".scratch", time_out="data/timings/made.json",
         )  # fmt: skip
     finally:
-        files.write_json(path, before)
+        files.write_json(path, files.sealed(before))
     return grid.folder / "data/made"
 
 
@@ -97,8 +97,10 @@ def test_a_fit_to_a_pool_without_an_evaluation_split_ends_all_the_same(
 
 
 def test_a_tokenizer_of_another_resolution_is_refused_and_nothing_is_written(grid: Grid) -> None:
-    pools = files.read_json(grid.folder / "data/params.json")["pools"]
+    pools = files.read_sealed(grid.folder / "data/params.json")["pools"]
     smaller = {"pools": pools | {"emoji": pools["emoji"] | {"resolution": 16}}}
-    with pytest.raises(Refusal, match=r"^pools\.emoji\.resolution is 16; the tokenizer .* works at 32 pix"):
+    with pytest.raises(
+        Refusal, match=r"^codecs\.star\.asset is emoji32, a tokenizer of 32 pixels, .*have 16; refit: true"
+    ):
         make(grid, "star", smaller)
     assert not list((grid.folder / "data").glob("*made*draft*"))

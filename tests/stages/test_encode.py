@@ -73,7 +73,7 @@ def test_every_usable_pair_of_three_splits_is_encoded_and_no_other(grid: Grid) -
 def test_captions_go_through_the_encoder_that_the_scale_names(grid: Grid, tmp_path: Path) -> None:
     """A CLIP tower: its states and pooled vectors are kept, and models of another text width are refused."""
     write_clip(tmp_path / "towers", "!")
-    params = files.read_json(grid.folder / "data/params.json")
+    params = files.read_sealed(grid.folder / "data/params.json")
     towers = {"kind": "clip", "weights": str(tmp_path / "towers"), "pieces": PLACES}
     params["scales"]["tiny"]["encode"]["text"] = {"star": towers}
     params["models"]["clip"] = params["models"]["xxs"] | {"text_width": 16}
@@ -81,7 +81,7 @@ def test_captions_go_through_the_encoder_that_the_scale_names(grid: Grid, tmp_pa
     for name in ("pool", "codec"):
         (tmp_path / "data" / name).symlink_to(grid.folder / "data" / name)
     params["budgets"]["clip"] = params["budgets"]["xxs"]
-    files.write_json(tmp_path / "data/params.json", params)
+    files.write_json(tmp_path / "data/params.json", files.sealed(params))
     out = tmp_path / "data/encoded"
     common = {"family_name": "star", "time_out": tmp_path / "time.json"}
     with contextlib.chdir(tmp_path):

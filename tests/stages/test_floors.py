@@ -64,9 +64,9 @@ def test_where_every_pair_is_prompt_and_reference_both_are_all_pairs(grid: Grid)
     """As the paper measures by MJHQ-30K: the floor of the distance is 0, before and after the codec."""
     path = grid.folder / "data/params.json"
     before = path.read_bytes()
-    params, pairs = files.read_json(path), grid.index("evaluation")
+    params, pairs = files.read_sealed(path), grid.index("evaluation")
     params["scales"]["tiny"]["evaluate"] |= {"references": "all", "images": len(pairs)}
-    files.write_json(path, params)
+    files.write_json(path, files.sealed(params))
     try:
         grid("floors", family_name="star", pool="data/pool", codec="data/codec", scorer="data/scorer",
              scale="tiny", out="data/whole")  # fmt: skip

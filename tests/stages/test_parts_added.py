@@ -166,7 +166,7 @@ class Copy:
         for name in ("alchemist", "stages"):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "assets").symlink_to(REPO / "assets")
-        self.params: dict[str, Any] = files.read_json(grid.folder / "data/params.json")
+        self.params: dict[str, Any] = files.read_sealed(grid.folder / "data/params.json")
         del self.params["sources"], self.params["budgets"], self.params["rating"]  # which check adds
 
     def add(self, file: str, text: str, table: str = "", line: str = "") -> None:
@@ -181,7 +181,7 @@ class Copy:
 
     def run(self, stage: str, **options: Any) -> subprocess.CompletedProcess[str]:
         files.write_json(self.folder / "params.yaml", self.params)  # JSON is YAML
-        files.write_json(self.folder / "data/params.json", passed_on(self.params))
+        files.write_json(self.folder / "data/params.json", files.sealed(passed_on(self.params)))
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         return subprocess.run(
             [self.python, "-m", f"stages.{stage}", *words], cwd=self.folder, capture_output=True,

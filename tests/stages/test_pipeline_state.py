@@ -1,7 +1,6 @@
 """What is done, changed, missing and after what, on a miniature repo that DVC runs."""
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.plan.jobs import Job
 from stages.pipeline_state import jobs, overridden
@@ -20,9 +20,11 @@ PARAMS: dict[str, Any] = {
     "models": {"a": {"width": 1}, "b": {"width": 2}, "c": {"width": 3}},
 }
 CHECK = """
-import json, yaml
+import yaml
+from pathlib import Path
+from alchemist.core import files
 given = yaml.safe_load(open("params.yaml"))
-open("data/params.json", "w").write(json.dumps(given, indent=1, sort_keys=True) + "\\n")
+files.write_json(Path("data/params.json"), files.sealed(given))
 """
 TRAIN = """
 import json, sys
@@ -185,4 +187,4 @@ def test_changes_are_laid_over_as_dvc_does(tmp_path: Path) -> None:
 
 
 def test_the_miniature_check_writes_what_the_plan_holds(done: Mini) -> None:
-    assert json.loads((done.root / "data/params.json").read_text()) == PARAMS
+    assert files.read_sealed(done.root / "data/params.json") == PARAMS

@@ -38,14 +38,14 @@ def sides(grid: Grid) -> tuple[Table, Table]:
         ]
         table["split"] = table["split"].mask(table["id"].isin(clean), "clean")
         table.to_parquet(path, index=False)
-        facts = files.read_json(path.with_name(files.MANIFEST))
+        facts = files.read_sealed(path.with_name(files.MANIFEST))
         facts.pop("files")
         files.write_manifest(path.parent, **facts)
     params = data / "params.json"
     before = params.read_bytes()
-    wanted = files.read_json(params)
+    wanted = files.read_sealed(params)
     wanted["scales"]["tiny"]["evaluate"] |= {"images": None, "kid_subset_size": 6}
-    files.write_json(params, wanted)
+    files.write_json(params, files.sealed(wanted))
     grid.train("subset")
     try:
         grid("floors", family_name="star", pool="data/views/pool", codec="data/codec", scorer="data/scorer",

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from alchemist.core import files
-from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import fingerprint
 from alchemist.families.star import checkpoint, published, tokenizer, tokenizer_fit
 from alchemist.families.star.generator import StarCodec
@@ -31,13 +30,8 @@ def make_codec(settings: TokenizerSettings, source: CodecSource, folder: Path) -
         return f"the published tokenizer of {settings.weights}"
     if settings.refit:
         return _fit(settings, source, folder)
+    settings.check("codecs.star", source.resolution, source.assets)
     asset = source.assets / settings.asset
-    fitted = tokenizer.load(asset)
-    if fitted.config.resolution != source.resolution:
-        raise Refusal(
-            f"{source.pool}.resolution is {source.resolution}; the tokenizer {asset} works at "
-            f"{fitted.config.resolution} pixels: use that, or set codecs.star.refit to true."
-        )
     shutil.copytree(asset, folder, dirs_exist_ok=True)
     return f"the tokenizer {asset}"
 

@@ -53,7 +53,7 @@ def rate(run: "Plain", settings: El2nRater) -> "Found":
             with files.whole(path) as draft, draft.open("wb") as file:
                 np.save(file, norms)
             run.scratch.keep(path)
-            spent += elapsed()
+            spent = elapsed()  # of the last; the log's seconds hold those of earlier ones
 
     proxy, log, flops = plain.trained(run, run.pool, settings.checkpoints, measure)
     written = sorted(run.scratch.folder.glob("el2n-*.npy"))
