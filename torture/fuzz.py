@@ -82,16 +82,82 @@ def _image(content: bytes) -> None:
     assert (pixels is None) == bool(reason)
 
 
+def _tar(members: Mapping[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=form) as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return file.getvalue().rstrip(b"\0") + bytes(1024)
+
+
 def _tars() -> Iterator[bytes]:
     pairs = {"a.png": _picture(), "a.txt": b"words", "b.jpg": _picture("JPEG"), "b.json": b'{"caption": "x"}'}
     for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        yield _tar(pairs | {"x" * 150 + "ü.png": _picture("GIF")}, form)
+
+
+def _web_tars() -> Iterator[bytes]:
+    """As img2dataset leaves them: the second pair has no row beside it, and the third row no pair."""
+    facts = json.dumps({"key": "01", "url": "http://b.c/x?y", "sha256": None, "status": "success"}).encode()
+    pairs = {"00.jpg": _picture("JPEG"), "00.txt": b"words", "00.json": b"{}"}
+    yield _tar(pairs | {"01.png": _picture(), "01.txt": "größe".encode(), "01.json": facts})
+
+
+def _web_tables() -> Iterator[bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for options in ({}, {"compression": "none", "data_page_version": "2.0", "use_dictionary": False}):
         file = io.BytesIO()
-        with tarfile.open(fileobj=file, mode="w", format=form) as tar:
-            for name, content in (pairs | {"x" * 150 + "ü.png": _picture("GIF")}).items():
-                info = tarfile.TarInfo(name)
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
-        yield file.getvalue().rstrip(b"\0") + bytes(1024)
+        table = pa.table({
+            "key": ["00", "02", None], "status": ["success", "failed_to_download", None],
+            "url": ["http://b.c/a", None, "x"], "sha256": ["ab" * 32, None, None],
+            "pwatermark": [0.5, None, 1],
+        })  # fmt: skip
+        pq.write_table(table, file, **options)
+        yield file.getvalue()
+
+
+def _reasons() -> Iterator[bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for options in ({}, {"compression": "none", "data_page_version": "2.0", "use_dictionary": False}):
+        file = io.BytesIO()
+        table = pa.table({
+            "image": [{"bytes": _picture(), "path": "a"}, None, {"bytes": None, "path": "b"}],
+            "id": ["a", None, "c"], "caption_detail": ["words", " ", None],
+            "caption_original": [None, "other words", "x"], "score_aesthetic": [0.5, None, 1.0],
+        })  # fmt: skip
+        pq.write_table(table, file, **options)
+        yield file.getvalue()
+
+
+def _saved(name: str) -> Callable[[], Iterator[bytes]]:
+    """A file of a data set that the Hugging Face library saved."""
+
+    def seeds() -> Iterator[bytes]:
+        with tempfile.TemporaryDirectory() as folder:
+            _save(Path(folder) / "set")
+            yield (Path(folder) / "set" / name).read_bytes()
+
+    return seeds
+
+
+def _save(folder: Path) -> None:
+    import datasets
+
+    datasets.disable_progress_bars()
+    features = datasets.Features(
+        {"image": datasets.Image(), "caption": datasets.Value("string"), "id": datasets.Value("int64")}
+    )
+    rows = {
+        "image": [{"bytes": _picture(), "path": None}, None, {"bytes": b"x", "path": "b"}],
+        "caption": ["words", None, "größe"], "id": [1, None, 3],
+    }  # fmt: skip
+    datasets.Dataset.from_dict(rows, features, split=datasets.NamedSplit("train")).save_to_disk(folder)
 
 
 def _parquets() -> Iterator[bytes]:
@@ -163,7 +229,7 @@ def _reads(
     made: Callable[[bytes], bytes] = bytes,
     changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Callable[[bytes], None]:
-    """Writes bytes as the file `name` of a pool and reads all pairs of it, their images decoded."""
+    """Writes bytes as the file `name`, FOLDER/FILE, of a pool and reads all pairs of it, images decoded."""
 
     def read(content: bytes) -> None:
         from alchemist.core.refusal import Refusal
@@ -173,7 +239,8 @@ def _reads(
         from alchemist.pools.read import ADAPTERS, pool_settings
         from alchemist.pools.seen import Seen
 
-        block = {"format": source, "path": str(FOLDER), "resolution": 16, "largest": 20, **changes}
+        path = str((FOLDER / name).parent)
+        block = {"format": source, "path": path, "resolution": 16, "largest": 20, **changes}
         pool = pool_settings(block, "pools.mine")
         assert isinstance(pool, UserPool)
         (FOLDER / name).write_bytes(made(content))
@@ -189,19 +256,50 @@ def _reads(
     return read
 
 
+def beside() -> None:
+    """Makes what lies beside the bytes of each target."""
+    for name in ("pairs/c", "tars", "tables", "web", "reasons"):
+        (FOLDER / name).mkdir(parents=True)
+    (FOLDER / "pairs/a.png").write_bytes(_picture())
+    (FOLDER / "pairs/c/a.jpg").write_bytes(_picture("JPEG"))
+    (FOLDER / "web/a.tar").write_bytes(next(_web_tars()))
+    (FOLDER / "web/a.parquet").write_bytes(next(_web_tables()))
+    _save(FOLDER / "set")
+
+
 FOLDER = Path(tempfile.gettempdir())  # set where a target runs
 COLUMNS = {"columns": {"id": "id"}}
+REASON = {"columns": {"captions": ["caption_detail", "caption_original"]}}
+ARROW, CARD = "data-00000-of-00001.arrow", "dataset_info.json"
 TARGETS: dict[str, tuple[Callable[[], Iterator[bytes]], Callable[[bytes], None]]] = {
     "image": (_images, _image),
-    "tar": (_tars, _reads("a.tar", "webdataset", _summed)),
-    "parquet": (_parquets, _reads("a.parquet", "parquet", bytes, COLUMNS)),
-    "csv": (_tables, _reads("metadata.csv", "folder")),
-    "jsonl": (_lines, _reads("metadata.jsonl", "folder")),
-    "sidecar": (_sidecars, _reads("a.txt", "folder")),
-    "hpdv3": (_compared, _reads("all.json", "hpdv3")),
-    "mjhq30k": (_entries, _reads("meta_data.json", "mjhq30k")),
+    "tar": (_tars, _reads("tars/a.tar", "webdataset", _summed)),
+    "parquet": (_parquets, _reads("tables/a.parquet", "parquet", bytes, COLUMNS)),
+    "csv": (_tables, _reads("pairs/metadata.csv", "folder")),
+    "jsonl": (_lines, _reads("pairs/metadata.jsonl", "folder")),
+    "sidecar": (_sidecars, _reads("pairs/a.txt", "folder")),
+    "hpdv3": (_compared, _reads("pairs/all.json", "hpdv3")),
+    "mjhq30k": (_entries, _reads("pairs/meta_data.json", "mjhq30k")),
+    "laion": (_web_tables, _reads("web/a.parquet", "laion", bytes, {"keep": ["pwatermark"]})),
+    "laion_tar": (_web_tars, _reads("web/a.tar", "laion", _summed, {"group": "perceptual"})),
+    "flux_reason": (_reasons, _reads("reasons/a.parquet", "flux_reason", bytes, REASON)),
+    "arrow": (_saved(ARROW), _reads(f"set/{ARROW}", "huggingface", bytes, COLUMNS)),
+    "set_card": (_saved(CARD), _reads(f"set/{CARD}", "huggingface", bytes, COLUMNS)),
     "params": (_params, _read_params),
 }
+
+
+def _mutated(content: bytes, most: int, seed: int) -> bytes:
+    """Every other time one bit is turned round, which leaves all places of a table's parts as they were."""
+    import atheris
+
+    if seed % 2 and content:
+        at = seed // 2 % (8 * len(content))
+        turned = bytearray(content)
+        turned[at // 8] ^= 1 << at % 8
+        return bytes(turned)
+    mutated: bytes = atheris.Mutate(content, most)
+    return mutated
 
 
 def _fuzz(name: str) -> None:
@@ -216,10 +314,8 @@ def _fuzz(name: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         FOLDER = Path(folder)
-        (FOLDER / "c").mkdir()
-        (FOLDER / "a.png").write_bytes(_picture())
-        (FOLDER / "c/a.jpg").write_bytes(_picture("JPEG"))
-        atheris.Setup([sys.argv[0], *sys.argv[3:]], TARGETS[name][1])
+        beside()
+        atheris.Setup([sys.argv[0], *sys.argv[3:]], TARGETS[name][1], custom_mutator=_mutated)
         atheris.Fuzz()
 
 

@@ -7,6 +7,7 @@ those of a run that nobody disturbed, byte by byte, and nothing else is to lie a
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,6 @@ from torture.repo import Repo, copied, end, row
 PROMISE = "kill anything"
 KILLS, CHAIN = 20, 5
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-# One of each script, and each way of its own to train or to rate.
 # The long ones, of each script and each way to train.
 STAGES = (
     "prepare", "copies", "codec@star", "encode@star", "scorer", "rate@alchemist-0", "rate@reference-0",
@@ -30,22 +30,15 @@ STAGES = (
 )  # fmt: skip
 
 
-def run(base: Repo, folder: Path, kills: int = KILLS) -> list[dict[str, Any]]:
-    """A row a stage."""
-    repo = copied(base, folder / "repo")
-    return [_once(repo, name, kills) for name in STAGES]
-
-
-def _once(repo: Repo, name: str, kills: int) -> dict[str, Any]:
+def run(base: Repo, folder: Path, name: str) -> list[dict[str, Any]]:
     """The row of a stage, kept beside the copy, since all of them take half an hour."""
-    kept = repo.folder.parent / f"{name}.json"
+    kept = folder / f"{name}.json"
     if not kept.is_file():
-        with repo.timings_kept(name):
-            made = attack(repo, name, kills)
-        print(f"{'held' if made['holds'] else 'FAILED'}  {name}: {made['figure']}", flush=True)
-        files.write_json(kept, made)
+        repo = copied(base, folder / name)
+        files.write_json(kept, attack(repo, name, KILLS))
+        shutil.rmtree(repo.folder)
     found: dict[str, Any] = files.read_json(kept)
-    return found
+    return [found]
 
 
 def attack(repo: Repo, name: str, kills: int) -> dict[str, Any]:

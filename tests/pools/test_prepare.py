@@ -17,10 +17,8 @@ from alchemist.pools.truth import read_labels, read_truth
 
 
 def command(folder, pool, block, **others):
-    files.write_json(
-        folder / "data/params.json",
-        {"pools": (all_of := {pool: block, **others}), "sources": sources(all_of)},
-    )
+    params = {"pools": (all_of := {pool: block, **others}), "sources": sources(all_of)}
+    files.write_json(folder / "data/params.json", files.sealed(params))
     words = ["-m", "stages.prepare", "--pool", pool, "--out", "data/pool"]
     return [*words, "--truth-out", "data/truth", "--time-out", "data/timings/prepare.json"]
 
