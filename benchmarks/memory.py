@@ -66,7 +66,7 @@ def make(folder: Path, count: int, source: str = "parquet") -> None:
     params["models"]["xs"] |= {"depth": 1, "width": 32, "heads": 2}
     params["scales"]["tiny"].setdefault("rate", {}).update({"images": 320, "warmup_images": 32})
     params["scales"]["tiny"].setdefault("train", {}).update({"images": 640, "warmup_images": 32})
-    files.write_json(folder / "data/params.json", passed_on(params))
+    files.write_json(folder / "data/params.json", files.sealed(passed_on(params)))
     (folder / "mine").mkdir()
     for start in range(0, count, 1000):
         shape = (min(1000, count - start), 32, 32, 3)
@@ -107,7 +107,7 @@ def png(pixels: Any) -> bytes:
 
 def run(stage: str, folder: Path) -> float:
     """Runs a stage in this process; gives the peak of the process, or of its largest worker, in MiB."""
-    params = files.read_json(folder / "data/params.json")
+    params = files.read_sealed(folder / "data/params.json")
     options = COMMON | {"codec": ASSETS / "codecs" / params["codecs"]["star"]["asset"]} | GIVEN[stage]
     work = importlib.import_module(f"stages.{stage}").run
     hints = get_type_hints(work)

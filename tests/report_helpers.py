@@ -18,7 +18,7 @@ from alchemist.core.settings import parse
 from alchemist.core.settings.grid import GridSettings
 from alchemist.core.settings.rater import table_name
 from alchemist.params.inherit import inherited
-from alchemist.pools import read, store
+from alchemist.pools import read
 from alchemist.pools.copies import FACTS
 from alchemist.pools.emoji import EmojiPool
 from alchemist.pools.read import pool_settings
@@ -116,7 +116,7 @@ def build(
     root: Path, held: dict[str, Any], planted: bool = True, noise: float = 0.0, likelihood: str | None = UNIT
 ) -> None:
     """A data folder as the earlier stages leave it: the pool, ratings and subsets by the real modules."""
-    files.write_json(root / "data/params.json", held)
+    files.write_json(root / "data/params.json", files.sealed(held))
     data, study = root / "data", study_of(held)
     pool = pool_settings(held["pools"]["emoji"], "pools.emoji")
     assert isinstance(pool, EmojiPool)
@@ -127,8 +127,7 @@ def build(
     broken = [Row(f"bad-{i}", "", "pool", f"bad-{i}", None, reason, None) for i, reason in enumerate(reasons)]
     with files.whole_folder(data / "pool") as draft, files.whole_folder(data / "truth") as truth:
         facts = {"pool": "emoji", "licence": read.licence(pool)}
-        write_pool(draft, [*composed, *broken], pool.resolution, pool.shard_pairs, facts)
-        (draft / store.TRUTH).replace(truth / store.TRUTH)
+        write_pool(draft, [*composed, *broken], pool.resolution, pool.shard_pairs, facts, truth)
         files.write_json(draft / FACTS, {"looked": False})
     ids = [row.id for row in composed if row.split == "pool"]
     informative = np.array([row.kind == "informative" for row in composed if row.split == "pool"])

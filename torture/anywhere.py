@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from alchemist.core import files
+from alchemist.core.settings.budget import RateSettings
 from torture.kills import differing
 from torture.repo import Repo, copied, row
 
@@ -57,7 +58,7 @@ def _batches(base: Repo, folder: Path) -> list[dict[str, Any]]:
     """Ratings scored in other batches: within 1e-5 of their spread, and the same ranking."""
     repo = copied(base, folder / "batches")
     params = files.read_sealed(repo.folder / "data/params.json")
-    size = params["scales"]["tiny"]["rate"]["score_batch"]
+    size = RateSettings(**params["scales"]["tiny"]["rate"]).score_batch
     rows = []
     for score_batch in (7, 4 * size):
         params["scales"]["tiny"]["rate"]["score_batch"] = score_batch

@@ -20,7 +20,8 @@ PROMISE = "damage is told"
 MOST = 5  # flips in files of a kind
 # What is damaged, by glob, and a stage that reads it.
 READ = (
-    ("data/read/*", "copies"), ("data/pool/*", "encode@star"), ("data/pool/*", "scorer"),
+    ("data/params.json", "prune@alchemist-0.5"), ("data/read/*", "copies"), ("data/truth/*", "report"),
+    ("data/pool/*", "encode@star"), ("data/pool/*", "scorer"),
     ("data/pool/*", "report"), ("data/codec/star/*", "encode@star"), ("data/encoded/star/*", "rate@loss-0"),
     ("data/encoded/star/*", "train@alchemist-0.5-xs-0"), ("data/scorer/*", "embedding@clip_score"),
     ("data/scorer/*", "floors@star"), ("data/floors/star/*", "evaluate@alchemist-0.5-xs-0"),

@@ -111,10 +111,11 @@ def write_pool(
             if pair.labels:
                 labels.append(pair.source, {"id": pair.id, **pair.labels})
     _assert_unique(ids)
-    about = {"resolution": resolution, "roots": {name: str(root) for name, root in roots.items()}}
-    card = write_card(folder, {**facts, **about}, counts)
     pd.DataFrame(truth, columns=["id", "kind"], dtype="str").to_parquet(side / TRUTH, index=False)
-    return card
+    if side != folder:
+        files.write_manifest(side)
+    about = {"resolution": resolution, "roots": {name: str(root) for name, root in roots.items()}}
+    return write_card(folder, {**facts, **about}, counts)
 
 
 def write_card(

@@ -93,7 +93,9 @@ def test_the_stage_parts_what_was_planted_from_the_pool(tmp_path):
     assert list(zip(truth["id"], truth["kind"], strict=True)) == [(row.id, row.kind) for row in wanted]
     index = read_index(tmp_path / "data/pool")
     assert list(zip(index["id"], index["split"], strict=True)) == [(row.id, row.split) for row in wanted]
-    assert sorted(path.name for path in (tmp_path / "data/truth").iterdir()) == ["truth.parquet"]
+    assert sorted(path.name for path in (tmp_path / "data/truth").iterdir()) == [
+        "manifest.json", "truth.parquet",
+    ]  # fmt: skip
     names = ["card.json", "images-00000.npy", "images-00001.npy", "images-00002.npy", "index.parquet"]
     assert sorted(path.name for path in (tmp_path / "data/pool").iterdir()) == [*names, "manifest.json"]
     assert files.read_json(tmp_path / "data/timings/prepare.json").keys() == {"seconds"}

@@ -105,6 +105,20 @@ def test_truth_is_a_table_of_its_own(tmp_path):
     assert "chaotic" not in (tmp_path / "card.json").read_text()
 
 
+def test_damaged_truth_and_labels_are_told(tmp_path):
+    pool, truth = tmp_path / "pool", tmp_path / "truth"
+    pool.mkdir(), truth.mkdir()
+    write_pool(pool, [replace(row, labels={"wins": 1}) for row in some_rows(3)], 16, 7, {}, truth)
+    for name, read in (("truth", read_truth), ("labels", read_labels)):
+        path = truth / f"{name}.parquet"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+        with pytest.raises(Refusal, match=rf"{name}\.parquet is not the file that its manifest describes"):
+            read(truth)
+        path.write_bytes(whole)
+        assert len(read(truth)) == 3
+
+
 def test_a_pool_without_truth_has_an_empty_table(tmp_path):
     write_pool(tmp_path, (replace(row, kind=None) for row in some_rows(3)), 16, 7, {})
     assert read_truth(tmp_path).shape == (0, 2)
@@ -130,7 +144,9 @@ def test_what_else_is_known_of_a_pair_lies_beside_the_index_and_labels_lie_with_
     assert [str(kind) for kind in extra.dtypes[1:]] == ["float64", str(extra["id"].dtype)]
     assert extra["score"].isna().sum() == 1
     assert list(labels["wins"]) == [i for i in range(13) if i != 5]
-    assert sorted(path.name for path in truth.iterdir()) == ["labels.parquet", "truth.parquet"]
+    assert sorted(path.name for path in truth.iterdir()) == [
+        "labels.parquet", "manifest.json", "truth.parquet",
+    ]  # fmt: skip
     assert not {"score", "category", "wins"} & set(read_index(pool).columns)
     assert "extra.parquet" in files.check_manifest(pool)["files"]
     assert not list(pool.glob("*labels*"))
@@ -169,7 +185,7 @@ def test_missing_tables_are_refused(tmp_path):
 def test_the_manifest_finds_a_changed_shard(tmp_path):
     write_pool(tmp_path, some_rows(3), 16, 7, {})
     assert set(files.check_manifest(tmp_path)["files"]) == {
-        "images-00000.npy", "index.parquet", "card.json",
+        "images-00000.npy", "index.parquet", "truth.parquet", "card.json",
     }  # fmt: skip
     path = tmp_path / "images-00000.npy"
     content = bytearray(path.read_bytes())

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from report_helpers import part, run, text
 
+from alchemist.core import files
 from alchemist.pools.store import read_index
 
 
@@ -16,6 +17,7 @@ def test_a_pool_of_compared_images_has_a_figure_a_rater(copy: Path, monkeypatch:
     labels = pd.DataFrame({"id": ids, "wins": wins.astype(int), "losses": (~wins).astype(int)})
     rejected = pd.DataFrame({"id": ["bad-0"], "wins": [3], "losses": [0]})
     pd.concat([labels, rejected]).to_parquet(copy / "data/truth/labels.parquet")
+    files.write_manifest(copy / "data/truth")
     page = (run(copy, monkeypatch) / "index.html").read_text()
     told = text(part(page, "agreement"))
     rows = told[told.index("AUC of each rating for what people preferred") :]
