@@ -67,7 +67,8 @@ def grid(folder: Path, selections: int | None = None, seeds: int | None = None) 
         elif path in outs:
             path.mkdir(parents=True, exist_ok=True)
             (path / "made-up").write_text(str(path.relative_to(folder)))
-    files.write_json(folder / "data/params.json", files.sealed(passed_on(params)))  # the one out that DVC itself reads
+    # The one out that DVC itself reads.
+    files.write_json(folder / "data/params.json", files.sealed(passed_on(params)))
     dvc(folder, "commit", "--force", "--quiet")
     return folder
 
