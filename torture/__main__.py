@@ -54,6 +54,8 @@ def main() -> None:
     with ThreadPoolExecutor(2) as executor:  # nearly all of it is done by processes
         tasks = {executor.submit(task): part for part, task in _tasks(parts, executor, folder)}
         for done in as_completed(tasks):
+            if done.exception():
+                executor.shutdown(cancel_futures=True)
             for row in done.result():
                 word = "holds" if row["holds"] else "FAILS"
                 print(f"{word}  {row['promise']}: {row['case']}: {row['figure']}", flush=True)

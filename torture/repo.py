@@ -42,7 +42,7 @@ VALUES = (
     "statistics.secondary=[]",
     "codecs.star.refit=true",
     "++codecs.star.fit.images=1600",
-    "++codecs.star.fit.batch=16",
+    "++codecs.star.fit.batch=8",
     "++codecs.star.fit.pairs=200",
     "scales.tiny.rate.images=640",
     "scales.tiny.rate.batch=16",
@@ -146,7 +146,7 @@ def made(folder: Path) -> Repo:
     for words in (("stages.overlay", *options), ("dvc", "init", "--no-scm", "--quiet"), ("dvc", "repro")):
         done = repo.call(sys.executable, "-m", *words)
         if done.returncode:
-            raise RuntimeError(f"{words}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
+            raise RuntimeError(f"{words[:2]}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
     files.write_json(folder / "seconds.json", {name: START + _took(repo.outs(name)) for name in repo.stages})
     return repo
 
