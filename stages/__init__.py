@@ -29,7 +29,7 @@ from typing import Any, ParamSpec  # noqa: E402
 
 import typer  # noqa: E402
 
-from alchemist.core.files import write_json  # noqa: E402
+from alchemist.core.files import sealed, write_json  # noqa: E402
 from alchemist.core.one_line import one_line  # noqa: E402
 from alchemist.core.refusal import Refusal  # noqa: E402
 
@@ -53,7 +53,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
         try:
             costs = run(*args, **kwargs)
             if isinstance(path := kwargs.get("time_out"), Path):
-                write_json(path, {"seconds": time.perf_counter() - started, **(costs or {})})
+                write_json(path, sealed({"seconds": time.perf_counter() - started, **(costs or {})}))
         except Refusal as error:
             typer.echo(f"error: {one_line(str(error), LETTERS)}", err=True)
             raise SystemExit(MISTAKE) from None

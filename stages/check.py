@@ -50,8 +50,11 @@ def run(
 
 def was_read(params: Params, others: dict[str, Any]) -> bool:
     """Whether the pool that lies here is the one in force, read by these settings."""
-    path = POOL / store.CARD
-    card: dict[str, Any] = files.read_json(path) if path.is_file() else {}
+    try:
+        files.check_manifest(POOL, names=(store.CARD, store.INDEX, copies.FACTS))
+    except Refusal:  # it is missing, damaged or of an earlier version: in any case to be made again
+        return False
+    card: dict[str, Any] = files.read_json(POOL / store.CARD)
     read = {card.get("pool"): card.get("settings", {})}
     read |= {name: other["settings"] for name, other in card.get("others", {}).items()}
     # What a card leaves out decides nothing of what was read.

@@ -43,6 +43,7 @@ def run(
     device = devices.chosen(device_setting(section("device")))
 
     def fresh(stream: str, count: int, seed: int) -> NDArray[np.uint8]:
+        store.check(pool)  # held_out, too, reads it
         if isinstance(source, EmojiPool):
             return compose_images(source, stream, FIT_SHARES, count, os.cpu_count() or 1)
         usable = store.usable(store.read_index(pool), "pool")

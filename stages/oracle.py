@@ -25,6 +25,7 @@ def run(
             f"{pool} has no planted truth, so nothing can be rated by it; "
             "take oracle out of the grid, or choose a planted pool."
         )
+    store.check(pool, tables_alone=True)
     usable = store.rated(store.read_index(pool, ["id", "split", "status", "lent"]))[["id", "lent"]]
     rated = usable.merge(planted, on="id", how="left", validate="one_to_one")
     if rated["kind"].isna().any():

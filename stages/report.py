@@ -72,18 +72,18 @@ def run(
     table = results.tidy(study, found)
     for cell in study.cells():
         for verb in ("train", "evaluate"):
-            found[cell.name] |= read(timings / verb / f"{cell.name}.json")
+            found[cell.name] |= took(timings / verb / f"{cell.name}.json")
     first = found[study.cells()[0].name]
     names, likelihood = first["names"], first["likelihood"]
     elsewhere = results.read_beside(beside, names=names, likelihood=likelihood, **which)
     rating = read_ratings(ratings, study, ids)
-    clocks = {name: read(timings / f"{name}.json") for name in CLOCKED} | {
-        f"{name}@{family}": read(timings / name / f"{family}.json")
+    clocks = {name: took(timings / f"{name}.json") for name in CLOCKED} | {
+        f"{name}@{family}": took(timings / name / f"{family}.json")
         for name in CLOCKED_BY_FAMILY
         for family in grid.families
     }
     adapted = {cell.model for cell in study.cells() if "pretrained" in found[cell.name]}
-    clocks |= {f"pretrain@{model}": read(timings / "pretrain" / f"{model}.json") for model in sorted(adapted)}
+    clocks |= {f"pretrain@{model}": took(timings / "pretrain" / f"{model}.json") for model in sorted(adapted)}
     bills = Bills(found, read_logs(raters, timings / "ratings", study), clocks)
     material = Material(
         study=study,
@@ -190,6 +190,13 @@ def read(path: Path) -> Any:
     if not path.is_file():
         raise Refusal(f"{path} is missing; run dvc repro.")
     return files.read_json(path)
+
+
+def took(path: Path) -> dict[str, Any]:
+    """What another stage took."""
+    if not path.is_file():
+        raise Refusal(f"{path} is missing; run dvc repro.")
+    return files.read_sealed(path)
 
 
 def sheet(path: Path) -> bytes:

@@ -25,6 +25,7 @@ def run(
     """
     given = section("")
     params = read({name: given[name] for name in Params.model_fields})
+    store.check(pool, tables_alone=True)
     card, counts = files.read_json(pool / store.CARD), sizes.counted(pool)
     typer.echo("\n".join(sizes.told(params, counts)))
     scale, where = params.scales[params.scale], f"scales.{params.scale}"

@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -34,7 +35,8 @@ def run(folder: Path, targets: tuple[str, ...] = ()) -> list[dict[str, Any]]:
 def _row(folder: Path, name: str) -> dict[str, Any]:
     seeds = folder / "seeds"
     seeds.mkdir(parents=True, exist_ok=True)
-    for number, content in enumerate(TARGETS[name][0]()):
+    contents = list(TARGETS[name][0]())
+    for number, content in enumerate(contents):
         (seeds / f"seed{number}").write_bytes(content)
     command = [
         sys.executable, "-m", "torture.fuzz", "--target", name, f"-runs={RUNS}", f"-max_total_time={SECONDS}",
@@ -47,10 +49,15 @@ def _row(folder: Path, name: str) -> dict[str, Any]:
         done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
     seconds = time.perf_counter() - started
     lines = (folder / "log.txt").read_text(errors="replace").splitlines()
+    reached = re.findall(r"DONE +cov: (\d+) ft: \d+ corp: (\d+)", "\n".join(lines))
     runs = [line.split()[1] for line in lines if line.startswith("Done ")]
     found = [line for line in lines if "Error: " in line or "ERROR: " in line]
-    figure = f"{int(runs[0]):,} runs in {seconds:.0f} s" if runs else (found or ["ended early"])[0]
-    return {"promise": _PROMISE, "case": name, "figure": figure, "holds": done.returncode == 0 and bool(runs)}
+    figure = (found or ["ended early"])[0]
+    if runs and reached:
+        figure = "{:,} runs in {:.0f} s: {} edges, by {} inputs".format(int(runs[0]), seconds, *reached[0])
+    # Where no input reached more than the one before it, nothing guided the mutations.
+    is_guided = bool(reached) and int(reached[0][1]) > len(contents)
+    return {"promise": _PROMISE, "case": name, "figure": figure, "holds": done.returncode == 0 and is_guided}
 
 
 # ---------------------------------------------------------------------- targets
@@ -312,9 +319,13 @@ def _fuzz(name: str) -> None:
     sys.path.insert(0, os.getcwd())
     ours = ["alchemist.pools", "alchemist.params", "alchemist.core.settings", "stages.params_file"]
     with atheris.instrument_imports(include=[*ours, "tarfile", "json", "PIL"]):
-        import stages.params_file  # noqa: F401
+        # What is first imported within a target has no counters.
+        from alchemist.core import process
+        from alchemist.params import check  # noqa: F401
+        from alchemist.pools import read  # noqa: F401
+        from stages import params_file  # noqa: F401
 
-    with tempfile.TemporaryDirectory() as folder:
+    with process.sparing_memory(), tempfile.TemporaryDirectory() as folder:
         FOLDER = Path(folder)
         beside()
         atheris.Setup([sys.argv[0], *sys.argv[3:]], TARGETS[name][1], custom_mutator=_mutated)

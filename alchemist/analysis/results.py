@@ -147,7 +147,10 @@ def read_beside(
     lacking = [metric.name for metric in METRICS if metric.optional and metric.name not in kept]
     found = []
     for path in sorted(folder.glob("*.csv")):
-        rows = pd.read_csv(path)
+        try:
+            rows = pd.read_csv(path)
+        except ValueError as error:  # no CSV, no UTF-8, nothing at all
+            raise Refusal(f"{path} is no table: {str(error).splitlines()[0]}.") from None
         wanted = ["pool", "scale", "selection", "ratio", "model", "seed", "point", *figures.values()]
         missing = [name for name in wanted if name not in rows]
         if missing:

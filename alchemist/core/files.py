@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,18 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def read_json(path: Path) -> Any:
+MANIFEST, DIGEST = "manifest.json", "digest"
+# `dvc checkout` would bring a damaged object of the cache back.
+REMEDY = "python -m stages.verify --mend removes what is damaged, and dvc repro makes it again"
+ASSET_REMEDY = "git checkout brings back what is of the repo; what was put there has to be copied anew"
+
+
+def read_json(path: Path, remedy: str = REMEDY) -> Any:
     """The value in a JSON file. Raises Refusal where it is none, as whoever writes it leaves none such."""
     try:
         return json.loads(path.read_bytes())
-    except ValueError:
-        raise Refusal(f"{path} is damaged: it is no JSON; {REMEDY}.") from None
+    except (ValueError, RecursionError):
+        raise Refusal(f"{path} is damaged: it is no JSON; {remedy}.") from None
 
 
 def sha256(path: Path) -> str:
@@ -129,24 +135,19 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-MANIFEST, DIGEST = "manifest.json", "digest"
-# `dvc checkout` would bring a damaged object of the cache back.
-REMEDY = "python -m stages.verify --mend removes what is damaged, and dvc repro makes it again"
-
-
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
     """A value with its own digest, by which `read_sealed` knows it again in a JSON file."""
     plain = json.loads(json_text(value))  # as it will be read: keys are strings
     return {**plain, DIGEST: _digest(plain)}
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
+def read_sealed(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
     """The value that was `sealed` in a JSON file. Raises Refusal where the file says anything else."""
-    value = read_json(path)
+    value = read_json(path, remedy)
     with contextlib.suppress(ValueError):  # of a number that is none, which was never written
         if isinstance(value, dict) and value.pop(DIGEST, None) == _digest(value):
             return value
-    raise Refusal(f"{path} is damaged: it is not what its own digest is of; {REMEDY}.")
+    raise Refusal(f"{path} is damaged: it is not what its own digest is of; {remedy}.")
 
 
 def _digest(value: Any) -> str:
@@ -160,24 +161,27 @@ def write_manifest(folder: Path, **facts: Any) -> None:
     write_json(folder / MANIFEST, sealed({"files": hashes, **facts}))
 
 
-def check_manifest(folder: Path, once: bool = False) -> dict[str, Any]:
-    """The manifest of a folder, after its files' hashes were compared.
+def check_manifest(
+    folder: Path, once: bool = False, names: Collection[str] | None = None, remedy: str = REMEDY
+) -> dict[str, Any]:
+    """The manifest of a folder, after its files' hashes were compared, or those of `names` that it lists.
 
-    Raises Refusal in one sentence where a file is missing or differs, since a data-versioning
-    cache does not verify the bytes that it checks out. `once`: files that nobody touched since the last
-    comparison, by what is noted beside the folder, are not read again.
+    Raises Refusal in one sentence, with the `remedy`, where a file is missing or differs, since a
+    data-versioning cache does not verify the bytes that it checks out. `once`: files that nobody touched
+    since the last comparison, by what is noted beside the folder, are not read again.
     """
     if not (folder / MANIFEST).is_file():
-        raise Refusal(f"{folder} has no {MANIFEST}; {REMEDY}.")
-    manifest = read_sealed(folder / MANIFEST)
+        raise Refusal(f"{folder} has no {MANIFEST}; {remedy}.")
+    manifest = read_sealed(folder / MANIFEST, remedy)
     note = folder.parent / f".{folder.name}.compared.json"
     # Taken before the files are read: one that changes meanwhile has other marks the next time.
     marks = _marks(folder, manifest["files"]) if once else {}
     if once and _noted(note) == marks:
         return manifest
     for name, digest in manifest["files"].items():
-        if not (folder / name).is_file() or sha256(folder / name) != digest:
-            raise Refusal(f"{folder / name} is not the file that its manifest describes; {REMEDY}.")
+        is_asked_for = names is None or name in names
+        if is_asked_for and (not (folder / name).is_file() or sha256(folder / name) != digest):
+            raise Refusal(f"{folder / name} is not the file that its manifest describes; {remedy}.")
     if once:
         with contextlib.suppress(OSError):  # a folder that cannot be written is compared each time
             draft = note.with_name(f"{note.name}.{os.getpid()}.part")

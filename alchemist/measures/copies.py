@@ -186,7 +186,6 @@ class _Leaders:
         cells = 1 if len(rows) <= EXACT else round(CELLS * len(rows) ** 0.5)
         points = self.vectors(rows[:cells])
         width = points.shape[1]
-        faiss.omp_set_num_threads(1)  # a second OpenMP beside torch's would fight it for the cores
         self.middles = faiss.IndexFlatIP(width)
         self.middles.add(points)
         # Without residuals, whose products would not be exact; float16 holds every value of the grid.

@@ -9,7 +9,7 @@ from alchemist.core.settings.pool import PoolSettings, UserPool
 from alchemist.pools.emoji import EmojiPool
 from alchemist.pools.read import expected
 from alchemist.pools.row import SPLITS
-from alchemist.pools.store import CARD, lent
+from alchemist.pools.store import CARD, check, lent
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Pairs:
 
 def prepared(folder: Path) -> Pairs:
     """Usable pairs of a pool that the stage prepare wrote, by its card."""
+    check(folder, tables_alone=True)
     card = files.read_json(folder / CARD)
     own = lent(folder)
     return Pairs(

@@ -197,9 +197,14 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     return pd.read_parquet(folder / INDEX, columns=columns)
 
 
-def check(folder: Path) -> None:
-    """Raises Refusal where a file of the pool, or of the folder that its images lie in, is not as written."""
-    files.check_manifest(folder)
+def check(folder: Path, tables_alone: bool = False) -> None:
+    """Raises Refusal where a file of the pool, or of the folder that its images lie in, is not as written.
+
+    `tables_alone`: its card or its index, for who reads no image.
+    """
+    files.check_manifest(folder, names=(CARD, INDEX) if tables_alone else None)
+    if tables_alone:
+        return
     if (side := shards(folder, files.read_json(folder / CARD))) != folder:
         files.check_manifest(side)
 

@@ -148,13 +148,12 @@ def read_logs(folder: Path, timings: Path, study: Study) -> Logs:
             continue
         for seed in study.grid.seeds:
             name = Path(table_name(rater, settings, seed)).with_suffix("")
-            facts: dict[str, Any] = {}
-            for path in (folder / name / "rating.json", (timings / name).with_suffix(".json")):
+            told, took = folder / name / "rating.json", (timings / name).with_suffix(".json")
+            for path in (told, took):
                 if not path.is_file():
                     raise Refusal(f"{path} is missing, but the grid uses the rater {rater}; run dvc repro.")
-                facts |= files.read_json(path)
             files.check_manifest(folder / name)
-            logs.setdefault(rater, {})[seed] = facts
+            logs.setdefault(rater, {})[seed] = files.read_json(told) | files.read_sealed(took)
     return logs
 
 

@@ -53,6 +53,9 @@ def test_tables_of_other_pools_are_checked(tmp_path: Path) -> None:
     pd.DataFrame({"pool": ["b"], "scale": ["tiny"]}).to_csv(tmp_path / "b.csv", index=False)
     with pytest.raises(Refusal, match=r"b\.csv has no column selection; it should be the table\.csv"):
         read_beside(tmp_path, "emoji", "tiny", names, UNIT)
+    (tmp_path / "b.csv").write_bytes(b"pool,scale\nb\xfc,tiny\n")
+    with pytest.raises(Refusal, match=r"b\.csv is no table: 'utf-8' codec"):
+        read_beside(tmp_path, "emoji", "tiny", names, UNIT)
 
 
 def test_a_cell_of_another_pool_counts_once(tmp_path: Path) -> None:

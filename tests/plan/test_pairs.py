@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import PoolSettings
 from alchemist.plan.pairs import Pairs, planned, prepared
@@ -64,6 +65,7 @@ def test_a_prepared_pool_has_counted_itself(tmp_path: Path) -> None:
     index = pd.DataFrame({"split": splits, "status": "ok"})
     index["lent"] = index["split"].isin(["meta_val", "scorer"])
     index.to_parquet(tmp_path / "index.parquet", index=False)
+    files.write_manifest(tmp_path)
     found = prepared(tmp_path)
     assert found == Pairs(5, 3, 2, 4, "as prepared", lent=7, lent_scorer=4)
     assert (found.rated, found.encoded, found.total) == (12, 14, 14)

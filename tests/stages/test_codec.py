@@ -100,7 +100,7 @@ def test_a_tokenizer_of_another_resolution_is_refused_and_nothing_is_written(gri
     pools = files.read_sealed(grid.folder / "data/params.json")["pools"]
     smaller = {"pools": pools | {"emoji": pools["emoji"] | {"resolution": 16}}}
     with pytest.raises(
-        Refusal, match=r"^codecs\.star\.asset is emoji32, a tokenizer of 32 pixels, .*have 16; refit: true"
+        Refusal, match=r"^codecs\.star\.asset is 'emoji32', a tokenizer of 32 pixels, .*have 16; refit: true"
     ):
         make(grid, "star", smaller)
     assert not list((grid.folder / "data").glob("*made*draft*"))

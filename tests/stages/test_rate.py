@@ -11,6 +11,7 @@ import torch
 from stage_grid import OTHER, PROXY, SEED, Grid
 
 from alchemist.core import files, stateless
+from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.models.batch import Chance
@@ -121,6 +122,16 @@ def test_a_carried_rater_rates_by_the_weights_of_its_seed(grid: Grid) -> None:
         facts = bill(grid, "carried", seed)
         assert facts["train_flops"] == 0
         assert facts["carried_from"] == f"data/assets/ours/{seed}.safetensors"
+    files.write_manifest(folder)
+    path = folder / f"{SEED}.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(Refusal, match="is not the file that its manifest describes; git checkout brings"):
+        grid(
+            "rate", rater="carried", seed=SEED, family_name="star", encoded="data/encoded",
+            assets="data/assets", scale="tiny", out="data/no.parquet", log_out="data/no",
+            time_out="data/no.json", scratch=".scratch",
+        )  # fmt: skip
 
 
 def test_a_random_rating_is_a_function_of_seed_and_id_alone(grid: Grid) -> None:

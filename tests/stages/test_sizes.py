@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,6 +22,7 @@ def with_equal(grid: Grid, split: str, column: str) -> str:
     here = index["split"] == split
     index.loc[here, column] = index.loc[here, column].iloc[0]
     index.to_parquet(folder / store.INDEX, index=False)
+    files.write_manifest(folder)
     return str(folder.relative_to(grid.folder))
 
 
@@ -44,3 +46,29 @@ def test_what_scorer_and_floors_would_refuse_is_refused_here(
         grid("sizes", pool=pool, out="data/no.json")
     assert not Path(grid.folder / "data/no.json").exists()
     assert files.read_json(grid.folder / pool / store.CARD)["counts"][split]["ok"] > 40
+
+
+@pytest.mark.parametrize("name", [store.CARD, store.INDEX, files.MANIFEST])
+@pytest.mark.parametrize("stage", ["sizes", "oracle", "codec"])
+def test_whoever_reads_a_table_of_the_pool_tells_damage_by_its_hash(
+    grid: Grid, tmp_path: Path, stage: str, name: str
+) -> None:
+    """A bit in a count or in a page of Parquet would give other sizes, ratings and fits, or a traceback."""
+    options: dict[str, Any] = {
+        "sizes": {"out": "data/no.json"},
+        "oracle": {"truth": "data/truth", "out": "data/ratings/no.parquet"},
+        "codec": {"family_name": "star", "pool_name": "emoji", "assets": tmp_path, "out": "data/no",
+                  "scratch": ".scratch", "time_out": "data/no.json"},
+    }[stage]  # fmt: skip
+    path, params = grid.folder / "data/pool" / name, grid.folder / "data/params.json"
+    whole, given = path.read_bytes(), params.read_bytes()
+    refit = files.read_sealed(params)
+    refit["codecs"]["star"] |= {"refit": True}
+    files.write_json(params, files.sealed(refit))
+    path.write_bytes(whole[:60] + bytes([whole[60] ^ 1]) + whole[61:])
+    try:
+        with pytest.raises(Refusal, match=rf"{name} is (damaged|not the file that its manifest describes)"):
+            grid(stage, pool="data/pool", **options)
+    finally:
+        path.write_bytes(whole)
+        params.write_bytes(given)

@@ -151,7 +151,7 @@ class TokenizerSettings(FamilyCodec):
                     f"{where}.asset is {shown(self.asset)}, and {folder} holds none; set refit: true."
                 )
             raise Refusal(legal.wrong_value(f"{where}.asset", self.asset, names))
-        files.check_manifest(card.parent)
+        files.check_manifest(card.parent, remedy=files.ASSET_REMEDY)
         made = files.read_json(card)["config"]["resolution"]
         if made != resolution:
             raise Refusal(

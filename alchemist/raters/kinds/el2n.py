@@ -40,12 +40,14 @@ def rate(run: "Plain", settings: El2nRater) -> "Found":
     trial = run.proxy(run.seed)
     pairs, chance = plain.first(run, 2)
     trial.error_norms(pairs.to(devices.of(trial)), chance)
-    last, spent = plain.stop_at(run.budget, max(settings.checkpoints)), 0.0
+    last, spent, inside = plain.stop_at(run.budget, max(settings.checkpoints)), 0.0, 0.0
+
+    end = plain.stop_at(run.budget, 1.0)
 
     def measure(seen: int, proxy: "Generator") -> None:
         # A stop beyond the last checkpoint only ends the run. Kept beside the state, so that a
         # resumed run has those of before.
-        nonlocal spent
+        nonlocal spent, inside
         if seen <= last:
             elapsed = devices.clock(devices.of(proxy))
             norms = score.error_norms(proxy, run.data, run.rated, run.budget.score_batch, run.scored)
@@ -53,9 +55,13 @@ def rate(run: "Plain", settings: El2nRater) -> "Found":
             with files.whole(path) as draft, draft.open("wb") as file:
                 np.save(file, norms)
             run.scratch.keep(path)
-            spent = elapsed()  # of the last; the log's seconds hold those of earlier ones
+            took = elapsed()
+            spent += took
+            if seen < end:  # the log's last row is written before the run's last stop
+                inside += took
 
     proxy, log, flops = plain.trained(run, run.pool, settings.checkpoints, measure)
+    log[-1]["seconds"] -= inside
     written = sorted(run.scratch.folder.glob("el2n-*.npy"))
     mean = np.mean([np.load(path) for path in written], axis=0)
     return plain.found(run, proxy, settings.direction * mean, log, flops, len(written), spent)

@@ -149,8 +149,12 @@ def _carry(network: "Rater", source: Path, key: str) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from alchemist.core import files
+
     if not source.is_file():
         raise Refusal(f"{key} names {source}, which is missing; put a data/raters/…/rater.safetensors there.")
+    if (source.parent / files.MANIFEST).is_file():
+        files.check_manifest(source.parent, names=[source.name], remedy=files.ASSET_REMEDY)
     try:
         network.load_state_dict(load_file(source))
     except (RuntimeError, SafetensorError) as error:
