@@ -314,3 +314,17 @@ def test_flipped_bits_of_the_arrow_file_end_no_reader_and_lose_no_row(tmp_path):
         rejected += sum(pair.reason == base.UNREADABLE_METADATA for pair in found)
     assert refused > 20
     assert rejected > 5
+
+
+@pytest.mark.parametrize("column", ["text", "name", "tag"])
+def test_bytes_that_are_no_utf8_cost_the_caption_alone(tmp_path, column):
+    words = {"text": [b"zero", b"one"], "name": [b"a", b"b"], "tag": [b"x", b"y"]}
+    words[column][1] = b"gr\xfcn"
+    columns = {"image": pa.array([encoded(picture(i), "PNG") for i in range(2)], pa.binary())}
+    for name, values in words.items():
+        nulls, offsets, data = pa.array(values, pa.binary()).buffers()
+        columns[name] = pa.StringArray.from_buffers(2, offsets, data, nulls)
+    datasets.Dataset(pa.table(columns)).save_to_disk(tmp_path / "saved")
+    block = pool(tmp_path / "saved", columns={**COLUMNS, "id": "name"}, keep=("tag",))
+    wanted = base.UNREADABLE_CAPTION if column == "text" else ""
+    assert outcomes(block) == {"a": "", r"gr\udcfcn" if column == "name" else "b": wanted}
