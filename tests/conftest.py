@@ -1,4 +1,10 @@
+import os
 import urllib.request
+
+from alchemist.core import process
+
+os.environ.update(dict.fromkeys(process.THREADS, "1"))  # as in a stage, before torch and faiss are loaded
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +22,6 @@ from alchemist.families.star.settings import StarSettings
 from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.models.batch import Text
 from alchemist.models.encoded import Encoded, Writer
-
-torch.set_num_threads(1)  # as in a stage
-
 
 # Folders whose files share what takes long to make: a worker runs all of one, or each would make it again.
 TOGETHER = ("stages", "report", "measures")

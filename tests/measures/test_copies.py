@@ -98,7 +98,10 @@ def test_threads_change_nothing(tmp_path, crowd):
     assert (grid @ grid.T == grid.astype(np.float64) @ grid.T.astype(np.float64)).all()
     one = clustered(tmp_path, *crowd)
     faiss.omp_set_num_threads(3)
-    assert clustered(tmp_path, *crowd).tolist() == one.tolist()
+    try:
+        assert clustered(tmp_path, *crowd).tolist() == one.tolist()
+    finally:
+        faiss.omp_set_num_threads(1)
 
 
 def test_a_chain_is_not_a_cluster(tmp_path):

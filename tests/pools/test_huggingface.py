@@ -301,7 +301,7 @@ def test_flipped_bits_of_the_arrow_file_end_no_reader_and_lose_no_row(tmp_path):
     data.save_to_disk(tmp_path / "saved")
     (path,) = (tmp_path / "saved").glob("*.arrow")
     whole, refused, rejected = path.read_bytes(), 0, 0
-    for at in range(0, 8 * len(whole), 31):
+    for at in range(0, 8 * len(whole), len(whole) // 32):
         damaged = bytearray(whole)
         damaged[at // 8] ^= 1 << at % 8
         path.write_bytes(damaged)
@@ -312,8 +312,8 @@ def test_flipped_bits_of_the_arrow_file_end_no_reader_and_lose_no_row(tmp_path):
             continue
         assert len(found) == 5
         rejected += sum(pair.reason == base.UNREADABLE_METADATA for pair in found)
-    assert refused > 20
-    assert rejected > 5
+    assert refused > 5
+    assert rejected
 
 
 @pytest.mark.parametrize("column", ["text", "name", "tag"])
