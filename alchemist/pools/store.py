@@ -200,7 +200,7 @@ def read_index(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
 def check(folder: Path, tables_alone: bool = False) -> None:
     """Raises Refusal where a file of the pool, or of the folder that its images lie in, is not as written.
 
-    `tables_alone`: its card or its index, for who reads no image.
+    `tables_alone`: of its files the card and the index, for who reads no image.
     """
     files.check_manifest(folder, names=(CARD, INDEX) if tables_alone else None)
     if tables_alone:

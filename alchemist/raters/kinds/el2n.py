@@ -41,7 +41,6 @@ def rate(run: "Plain", settings: El2nRater) -> "Found":
     pairs, chance = plain.first(run, 2)
     trial.error_norms(pairs.to(devices.of(trial)), chance)
     last, spent, inside = plain.stop_at(run.budget, max(settings.checkpoints)), 0.0, 0.0
-
     end = plain.stop_at(run.budget, 1.0)
 
     def measure(seen: int, proxy: "Generator") -> None:
