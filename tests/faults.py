@@ -67,9 +67,9 @@ FAULTS = [
     Fault("features in the order in which images are read", "stages/scorer.py",
           "taken.part(np.argsort(order)).features", "taken.features", "tests/stages/test_scorer.py"),
     Fault("another noise for each cell's seed", EVALUATE,
-          "measure.generate(generator, data, rows, law, settings, tick)",
+          "measure.generate(generator, data, rows, law, settings, bar.update)",
           'measure.generate(generator, data, rows, law, settings.model_copy(update={"seed": ran["seed"]}), '
-          "tick)",
+          "bar.update)",
           TEST_EVALUATE),
     Fault("the rater's validation taken from the evaluation split", RATE,
           "pool, data.validation(), data.rated()",
