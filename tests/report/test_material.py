@@ -22,9 +22,7 @@ def test_a_missing_cell_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) ->
         "scores/loss-0.5-xs-0/figures.json",
         "scores/full-xs-0/sheet.png",
         "raters/loss/0/rating.json",
-        "timings/ratings/loss/0.json",
         "timings/train/loss-0.5-xs-0.json",
-        "timings/prepare.json",
     ],
 )
 def test_a_changed_byte_is_told(copy: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
