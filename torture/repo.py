@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parents[1]
 KEPT = shutil.ignore_patterns(
     "__pycache__", "data", "datasets", ".git", ".dvc", ".venv", ".scratch", ".*_cache", "dvc.lock"
 )
-PAIRS = 900
+PAIRS = 720
 SAVING = ("train", "rate", "pretrain", "copies", "codec")  # scripts that save a state as they go
 START = 3.0  # seconds until a stage has loaded its libraries
 EVERY = 0.3  # seconds between states, so that runs of seconds have some
@@ -44,11 +44,11 @@ VALUES = (
     "++codecs.star.fit.images=1600",
     "++codecs.star.fit.batch=8",
     "++codecs.star.fit.pairs=200",
-    "scales.tiny.rate.images=640",
+    "scales.tiny.rate.images=480",
     "scales.tiny.rate.batch=16",
     "++scales.tiny.rate.reference_group=32",
-    "scales.tiny.train.images=1280",
-    "scales.tiny.pretrain.images=1280",
+    "scales.tiny.train.images=960",
+    "scales.tiny.pretrain.images=960",
     "scales.tiny.pretrain.batch=16",
     "scales.tiny.evaluate.images=32",
     "++scales.tiny.evaluate.kid_subset_size=16",
