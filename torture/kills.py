@@ -138,7 +138,8 @@ def twice(base: Repo, folder: Path) -> list[dict[str, Any]]:
     refused = next(
         (text.strip().splitlines()[-1] for text, code in zip(said, codes, strict=True) if code), ""
     )
-    figure = f"exit codes {sorted(codes)}; the other: {refused[:160]}"
+    refused = refused.replace(str(repo.folder), ".")[:160]
+    figure = f"exit codes {sorted(codes)}; the other: {refused}"
     both_at_once = row(PROMISE, "two dvc repro at once", figure, holds)
     gone = subprocess.Popen(["true"])
     gone.wait()
