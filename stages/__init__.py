@@ -58,24 +58,31 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
             typer.echo(f"error: {one_line(str(error), LETTERS)}", err=True)
             raise SystemExit(MISTAKE) from None
         except KeyboardInterrupt:
-            typer.echo("stopped; the same command again goes on from what it last saved.", err=True)
-            raise SystemExit(130) from None
+            raise _stopped() from None
         except Exception as error:
+            if asked_to_stop:  # within torch's C++, which makes a RuntimeError of it
+                raise _stopped() from None
             if (said := outside(error)) is None:
                 raise
             typer.echo(f"error: {one_line(said, LETTERS)}", err=True)
             raise SystemExit(1) from None
 
-    own = os.getpid()
+    own, asked_to_stop = os.getpid(), list[bool]()
 
     def stop(*_: object) -> None:
         if os.getpid() != own:  # a worker, whose end is none to speak of
             os._exit(128 + signal.SIGTERM)
+        asked_to_stop.append(True)
         raise KeyboardInterrupt
 
     for how in (signal.SIGINT, signal.SIGTERM):  # so that drafts are removed then, too
         signal.signal(how, stop)
     typer.run(told)
+
+
+def _stopped() -> SystemExit:
+    typer.echo("stopped; the same command again goes on from what it last saved.", err=True)
+    return SystemExit(130)
 
 
 def outside(error: Exception) -> str | None:

@@ -1,6 +1,8 @@
 """What a command says of what the machine has not, and of a person who stops it."""
 
 import errno
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +62,32 @@ def test_what_is_not_the_projects_fault_ends_in_a_sentence(
     assert said.err.startswith(says)
     assert said.err.count("\n") == 1
     assert not said.out
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_torch_makes_an_error_of_ends_in_the_same_sentence(
+    how: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As pybind11 does with whatever a hook of Python raises within an operation of C++."""
+    commands: list[Callable[..., None]] = []
+    monkeypatch.setattr(typer, "run", commands.append)
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+
+    def run() -> None:
+        try:
+            os.kill(os.getpid(), how)
+        except KeyboardInterrupt:
+            raise RuntimeError("KeyboardInterrupt: At: a.py(1): f") from None
+
+    try:
+        stages.stage(run)
+        with pytest.raises(SystemExit) as ended:
+            commands[0]()
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "stopped; the same command again goes on from what it last saved.\n"
 
 
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
