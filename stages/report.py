@@ -187,16 +187,19 @@ def scale_in_force(scale: str, pretrains: bool) -> dict[str, Any]:
 
 def read(path: Path) -> Any:
     """A JSON file that another stage wrote."""
-    if not path.is_file():
-        raise Refusal(f"{path} is missing; run dvc repro.")
-    return files.read_json(path)
+    return files.read_json(there(path))
 
 
 def took(path: Path) -> dict[str, Any]:
     """What another stage took."""
+    return files.read_sealed(there(path))
+
+
+def there(path: Path) -> Path:
+    """The path of a file that another stage wrote."""
     if not path.is_file():
         raise Refusal(f"{path} is missing; run dvc repro.")
-    return files.read_sealed(path)
+    return path
 
 
 def sheet(path: Path) -> bytes:

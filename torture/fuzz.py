@@ -38,13 +38,13 @@ def _row(folder: Path, name: str) -> dict[str, Any]:
     contents = list(TARGETS[name][0]())
     for number, content in enumerate(contents):
         (seeds / f"seed{number}").write_bytes(content)
+    # A shell between: Linux counts the memory of who starts a process as that process's own.
     command = [
+        "sh", "-c", '"$@"; exit $?', "sh",
         sys.executable, "-m", "torture.fuzz", "--target", name, f"-runs={RUNS}", f"-max_total_time={SECONDS}",
         f"-rss_limit_mb={MOST}", f"-max_len={_LONGEST}", "-seed=1", f"-artifact_prefix={folder}/", str(seeds),
     ]  # fmt: skip
     started = time.perf_counter()
-    # A shell between: Linux counts the memory of who starts a process as that process's own.
-    command = ["sh", "-c", '"$@"; exit $?', "sh", *command]
     with (folder / "log.txt").open("wb") as log:
         done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
     seconds = time.perf_counter() - started
@@ -115,33 +115,21 @@ def _web_tars() -> Iterator[bytes]:
 
 
 def _web_tables() -> Iterator[bytes]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for options in ({}, {"compression": "none", "data_page_version": "2.0", "use_dictionary": False}):
-        file = io.BytesIO()
-        table = pa.table({
-            "key": ["00", "02", None], "status": ["success", "failed_to_download", None],
-            "url": ["http://b.c/a", None, "x"], "sha256": ["ab" * 32, None, None],
-            "pwatermark": [0.5, None, 1],
-        })  # fmt: skip
-        pq.write_table(table, file, **options)
-        yield file.getvalue()
+    columns = {
+        "key": ["00", "02", None], "status": ["success", "failed_to_download", None],
+        "url": ["http://b.c/a", None, "x"], "sha256": ["ab" * 32, None, None],
+        "pwatermark": [0.5, None, 1],
+    }  # fmt: skip
+    yield from _as_parquet(columns)
 
 
 def _reasons() -> Iterator[bytes]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for options in ({}, {"compression": "none", "data_page_version": "2.0", "use_dictionary": False}):
-        file = io.BytesIO()
-        table = pa.table({
-            "image": [{"bytes": _picture(), "path": "a"}, None, {"bytes": None, "path": "b"}],
-            "id": ["a", None, "c"], "caption_detail": ["words", " ", None],
-            "caption_original": [None, "other words", "x"], "score_aesthetic": [0.5, None, 1.0],
-        })  # fmt: skip
-        pq.write_table(table, file, **options)
-        yield file.getvalue()
+    columns = {
+        "image": [{"bytes": _picture(), "path": "a"}, None, {"bytes": None, "path": "b"}],
+        "id": ["a", None, "c"], "caption_detail": ["words", " ", None],
+        "caption_original": [None, "other words", "x"], "score_aesthetic": [0.5, None, 1.0],
+    }  # fmt: skip
+    yield from _as_parquet(columns)
 
 
 def _saved(name: str) -> Callable[[], Iterator[bytes]]:
@@ -169,17 +157,21 @@ def _save(folder: Path) -> None:
     datasets.Dataset.from_dict(rows, features, split=datasets.NamedSplit("train")).save_to_disk(folder)
 
 
-def _parquets() -> Iterator[bytes]:
+def _as_parquet(columns: Mapping[str, Any]) -> Iterator[bytes]:
+    """As Arrow writes a table by default, and plain in pages of the other version."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    for options in ({}, {"compression": "none", "data_page_version": "2.0", "use_dictionary": False}):
+        file = io.BytesIO()
+        pq.write_table(pa.table(columns), file, **options)
+        yield file.getvalue()
+
+
+def _parquets() -> Iterator[bytes]:
     cells = [{"bytes": _picture(), "path": "a"}, None, {"bytes": None, "path": "b"}]
     for image in ([_picture(), None, b"x"], cells):
-        for options in ({}, {"compression": "none", "data_page_version": "2.0", "use_dictionary": False}):
-            file = io.BytesIO()
-            table = pa.table({"image": image, "caption": ["a", "b", None], "id": [1, None, 3]})
-            pq.write_table(table, file, **options)
-            yield file.getvalue()
+        yield from _as_parquet({"image": image, "caption": ["a", "b", None], "id": [1, None, 3]})
 
 
 def _tables() -> Iterator[bytes]:
