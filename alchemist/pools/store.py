@@ -10,7 +10,7 @@ import os
 import urllib.parse
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -294,6 +294,19 @@ def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
     for _ in read_each((((int(n), row), place) for n, (row, place) in zip(here, places, strict=True)), fill):
         pass
     return out
+
+
+def locate(folder: Path) -> Callable[[Any], Place | None]:
+    """Where the encoded image of a usable row of the index lies: a function of a row, as `itertuples` gives it,
+    with the columns `PLACE`. None for pixels, which have none."""
+    card = files.read_json(folder / CARD)
+    beside, roots = shards(folder, card), {name: Path(root) for name, root in card["roots"].items()}
+    return lambda row: None if row.place == "pixels" else _located(beside, roots, row)
+
+
+def changed(row: Any, what: str) -> Refusal:
+    """The refusal of a row of the index whose image is not, as `what` says, what the stage prepare read."""
+    return Refusal(_changed(row, what))
 
 
 def _largest(card: Mapping[str, Any]) -> dict[str, int]:

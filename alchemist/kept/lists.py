@@ -1,0 +1,123 @@
+"""Kept ids as lists for other tools; no image is read and no file of a person's rewritten."""
+
+import json
+import os
+import re
+import urllib.parse
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alchemist.core import files, tables
+from alchemist.core.one_line import one_line
+from alchemist.core.refusal import Refusal
+from alchemist.kept.outcome import KEPT, Selected
+from alchemist.pools import webdataset
+from alchemist.pools.place import Span
+from alchemist.pools.store import CARD, PLACE, changed, locate
+
+_WORD = pa.dictionary(pa.int32(), pa.string())  # few values, many rows
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()), ("outcome", _WORD), ("why", _WORD), ("rating", pa.float64()),
+        ("percentile", pa.float64()), ("split", _WORD), ("caption", pa.string()),
+    ]
+)  # fmt: skip
+_UID = re.compile(r"[0-9a-fA-F]{32}")
+_ROWED = ("parquet", "huggingface")  # formats of pools whose pairs are rows
+
+
+def kept_rows(selected: Selected, columns: tuple[str, ...] = ()) -> Iterator[Any]:
+    """The kept rows of the index in their order: id, `columns`, rating and percentile by name."""
+    for rows in selected.rows(columns):
+        yield from rows[rows["outcome"] == KEPT].itertuples(index=False)
+
+
+def parquet(selected: Selected, folder: Path) -> None:
+    """pairs.parquet: every pair of the pool with its outcome and why, in row groups; read by parts."""
+    schema = _SCHEMA.with_metadata({tables.ROWS: str(selected.pairs())})
+    with pq.ParquetWriter(folder / "pairs.parquet", schema, write_page_checksum=True) as file:
+        for rows in selected.rows(("caption",)):
+            table = pa.Table.from_pandas(rows[_SCHEMA.names], _SCHEMA, preserve_index=False)
+            file.write_table(table.replace_schema_metadata(schema.metadata))
+
+
+def datacomp(selected: Selected, folder: Path) -> None:
+    """kept.npy: sorted pairs of 64-bit halves of the uids, as DataComp's resharder takes a subset.
+
+    Source: mlfoundations/datacomp. Raises Refusal where an id is no uid of 32 hexadecimal digits.
+    """
+    found = np.empty(int(selected.verdicts.kept.sum()), dtype="u8,u8")
+    for number, row in enumerate(kept_rows(selected)):
+        name = row.id
+        if not _UID.fullmatch(name):
+            raise Refusal(
+                f"the id '{one_line(name)}' is no uid of 32 hexadecimal digits, which format datacomp "
+                "lists; in a pool of format laion, columns.sha256 may name the column uid."
+            )
+        found[number] = int(name[:16], 16), int(name[16:], 16)
+    np.save(folder / "kept.npy", np.sort(found))
+
+
+def keys(selected: Selected, folder: Path) -> None:
+    """keys.jsonl: a line a tar, its path below the pool's and its kept keys, for webdataset.select.
+
+    Raises Refusal where the pool's images lie in no tars, or a tar is not what stage prepare read.
+    """
+    where = locate(selected.pool)
+    spans = ((row, where(row)) for row in kept_rows(selected, tuple(PLACE)))
+    with (folder / "keys.jsonl").open("w", encoding="utf-8") as file:
+        for tar, members in groupby(spans, lambda item: item[1].file if isinstance(item[1], Span) else None):
+            rows = [(row, place) for row, place in members if isinstance(place, Span)]
+            if tar is None or tar.suffix.lower() != ".tar":
+                raise Refusal(
+                    "the images lie in no tars, whose keys format webdataset lists; formats parquet, folder "
+                    "and tars are legal for every pool."
+                )
+            line = {"tar": _named(rows[0][0].file), "keys": _keys(tar, rows)}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _named(file: str) -> str:
+    """A file of the index by its own name; bytes that are no UTF-8 appear as escapes."""
+    return os.fsdecode(urllib.parse.unquote_to_bytes(file)).encode("utf-8", "backslashreplace").decode()
+
+
+def _keys(tar: Path, rows: list[tuple[Any, Span]]) -> list[str]:
+    """The keys of members of a tar, whose headers are read again: an id may be another name."""
+    wanted = {place.offset for _, place in rows}
+    found = {}
+    for key, parts in webdataset.grouped(tar) if tar.is_file() else ():
+        for part in parts.values():
+            if key is not None and isinstance(part, Span) and part.offset in wanted:
+                found[part.offset] = key
+    for row, place in rows:
+        if place.offset not in found:
+            raise changed(row, f"{tar} has no member at byte {place.offset}")
+    return [found[place.offset] for _, place in rows]
+
+
+def indices(selected: Selected, folder: Path) -> None:
+    """indices.npy: row numbers, ascending, for Dataset.select of the data set that the pool was read from.
+
+    Of a folder of parquet files they count through all files in the order of their names. Raises Refusal
+    for a pool of another format.
+    """
+    card = files.read_json(selected.pool / CARD)
+    kind = card.get("settings", {}).get("format")
+    if kind not in _ROWED:
+        raise Refusal(
+            f"the pool {card.get('pool', '')} is of format {kind}, whose pairs are no rows of a data set; "
+            f"format indices is for {' and '.join(_ROWED)}; parquet, folder and tars are for every pool."
+        )
+    found, before = [], 0
+    for rows in selected.rows(("source",)):
+        own = rows[rows["source"] == card["pool"]]  # each row of the data set is one of the index
+        found.append(before + np.flatnonzero(own["outcome"] == KEPT))
+        before += len(own)
+    np.save(folder / "indices.npy", np.concatenate(found))
