@@ -46,7 +46,14 @@ def run(
     with (
         FlopCounterMode(display=False) as counter,
         files.whole_folder(out) as draft,
-        encoded.Writer(draft, codec=images.digest, text_encoder=words.name) as writer,
+        encoded.Writer(
+            draft,
+            codec=images.digest,
+            text_encoder=words.name,
+            text=encoder.model_dump(),
+            text_sha256=words.digest,
+            pool=files.read_json(pool / store.CARD)["pool"],
+        ) as writer,
     ):
         shutil.copytree(codec, draft / encoded.CODEC)
         writer.rows(rows)

@@ -17,7 +17,8 @@ from alchemist.core.settings.model import model_settings
 from alchemist.core.settings.rater import SeededRater
 from alchemist.models import family
 from alchemist.models.encoded import CODEC, Encoded
-from alchemist.raters import bill, signs
+from alchemist.raters import bill, shipped, signs
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater
 from alchemist.raters.run import Run
 from alchemist.raters.table import KINDS, rater_settings
@@ -112,6 +113,16 @@ def run(
                 "pairs": len(ids),
                 "signs": signs.written(noted),
             }
+            if isinstance(settings, MetaRater):
+                encoder = {name: data.manifest[name] for name in ("codec", "text", "text_sha256", "pool")}
+                spread = {"pairs": len(ids), "mean": found.rating.mean(), "sd": found.rating.std()}
+                last = found.log[-1] if found.log else {}
+                shipped.Card(
+                    family=family_name, trunk=sizes[1].model_dump(), rater=settings.model_dump(), name=rater,
+                    seed=seed, budget=budget.model_dump(), torch=torch.__version__,
+                    figures={**last, **{f"rating_{name}": float(one) for name, one in spread.items()}},
+                    **{name: facts[name] for name in shipped.HASHES}, **encoder,
+                ).write(drafts)  # fmt: skip
             bill.write_facts(drafts, facts)
         state.clear()
     print(*signs.lines(noted), f"wrote {out} and {log_out}", sep="\n")

@@ -26,6 +26,7 @@ ARROWS = {  # which rooms a room may import from
     "models": {"core", "settings"},
     "families": {"core", "settings", "models"},  # and none from another family
     "pruning": {"core", "settings"},
+    "passes": {"core", "settings"},
     "kept": {"core", "settings", "pools", "pruning"},
     "analysis": {"core", "settings", "raters"},  # what a block of raters says, not how it rates
     "measures": {"core", "settings", "models", "pools"},

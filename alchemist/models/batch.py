@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 # Of one caption: the states (T, D) of its word pieces, and a pooled vector if the family's encoder has one.
-CaptionStates = tuple[NDArray[np.float16], NDArray[np.float16] | None]
+# float16 where they are stored, float32 where they are not.
+CaptionStates = tuple[NDArray[np.floating], NDArray[np.floating] | None]
 
 
 @dataclass(frozen=True)

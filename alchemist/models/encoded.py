@@ -139,17 +139,14 @@ class Encoded:
         longest = max(int((ends - starts).max()), length)
         shards = np.searchsorted(self._caption_shards, captions, side="right") - 1
         states = np.zeros((len(captions), longest, self.manifest["text_width"]), dtype=np.float32)
-        mask = np.arange(longest)[None] < (ends - starts)[:, None]
         for shard in np.unique(shards):
             stored = self._map("text", int(shard))
             first = self._offsets[self._caption_shards[shard]]
             for i in np.flatnonzero(shards == shard):
                 states[i, : ends[i] - starts[i]] = stored[starts[i] - first : ends[i] - first]
-        if self.manifest["pooled"]:
-            pooled = self._pooled(captions, shards)
-        else:
-            pooled = states.sum(1) / mask.sum(1, keepdims=True, dtype=np.float32)
-        return Text(torch.from_numpy(states), torch.from_numpy(mask), torch.from_numpy(pooled))
+        return _text(
+            states, ends - starts, self._pooled(captions, shards) if self.manifest["pooled"] else None
+        )
 
     def _pooled(self, captions: NDArray[np.integer], shards: NDArray[np.integer]) -> NDArray[np.float32]:
         """Vectors of caption numbers, each of which lies in its shard."""
@@ -160,12 +157,10 @@ class Encoded:
         return out
 
     def _take(self, name: str, numbers: NDArray[np.integer]) -> NDArray[Any]:
-        """Rows of a named array: bytes as they are, other whole numbers as int64, all else as float32."""
+        """Rows of a named array, in the type of `_wide`."""
         shards, places = np.divmod(numbers, self.manifest["rows_per_shard"])
         first = self._map(name, int(shards[0]))
-        whole = np.issubdtype(first.dtype, np.integer)
-        kind = first.dtype if first.dtype == np.uint8 else np.int64 if whole else np.float32
-        out = np.empty((len(numbers), *first.shape[1:]), dtype=kind)
+        out = np.empty((len(numbers), *first.shape[1:]), dtype=_wide(first.dtype))
         for shard in np.unique(shards):
             here = shards == shard
             out[here] = self._map(name, int(shard))[places[here]]
@@ -175,6 +170,37 @@ class Encoded:
         """A stored shard, mapped anew: a mapping that stays keeps every page that it has ever read."""
         mapped: NDArray[Any] = np.load(_shard(self.folder, name, shard), mmap_mode="r")
         return mapped
+
+
+def batch_of(arrays: dict[str, NDArray[Any]], captions: list[CaptionStates]) -> Batch:
+    """B pairs that were encoded just now, as `Encoded.batch` gives them once they are written.
+
+    `arrays` are (B, …) each, as a codec gives them, and `captions` B.
+    """
+    lengths = np.array([len(states) for states, _ in captions])
+    states = np.zeros((len(captions), lengths.max(), captions[0][0].shape[1]), dtype=np.float32)
+    for i, (one, _) in enumerate(captions):
+        states[i, : len(one)] = one
+    vectors = [vector for _, vector in captions if vector is not None]
+    inputs = {
+        name: torch.from_numpy(np.ascontiguousarray(array).astype(_wide(array.dtype)))
+        for name, array in arrays.items()
+    }
+    return Batch(inputs, _text(states, lengths, np.stack(vectors).astype(np.float32) if vectors else None))
+
+
+def _text(states: NDArray[np.float32], lengths: NDArray[Any], pooled: NDArray[np.float32] | None) -> Text:
+    """Padded states (B, T, D) with their lengths; pooled by their mean where the encoder gave no vector."""
+    mask = np.arange(states.shape[1])[None] < lengths[:, None]
+    if pooled is None:
+        pooled = states.sum(1) / mask.sum(1, keepdims=True, dtype=np.float32)
+    return Text(torch.from_numpy(states), torch.from_numpy(mask), torch.from_numpy(pooled))
+
+
+def _wide(stored: np.dtype[Any]) -> Any:
+    """The type in which stored values are given: bytes as they are, other whole numbers as int64, all else as
+    float32."""
+    return stored if stored == np.uint8 else np.int64 if np.issubdtype(stored, np.integer) else np.float32
 
 
 class Writer:

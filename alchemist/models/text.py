@@ -4,15 +4,17 @@ An encoder gives each caption the states of its word pieces, and a pooled vector
 what the families read, is the same for all.
 """
 
+import functools
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from alchemist.core import devices
+from alchemist.core.devices import Precision
 from alchemist.core.settings.text import ClipText, MiniLmText, T5ClipText, TextSettings
 from alchemist.models import text_towers
 from alchemist.models.batch import CaptionStates
@@ -35,27 +37,45 @@ class TextEncoder:
     # Captions and their word pieces to states (B, longest of them, width) and pooled vectors (B, E) or none.
     run: Callable[[list[str], Pieces], tuple[Tensor, Tensor | None]]
     device: torch.device
+    towers: tuple[nn.Module, ...]  # what `run` runs
 
-    def states(self, captions: list[str], batch: int, tick: Tick = lambda n: None) -> Iterator[CaptionStates]:
+    @functools.cached_property
+    def digest(self) -> str:
+        """sha256 of the weights, by which a rater that was trained on its states knows it again."""
+        found = hashlib.sha256()
+        for tower in self.towers:
+            for name, tensor in sorted(tower.state_dict().items()):
+                found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+                found.update(devices.host(tensor.contiguous().view(-1).view(torch.uint8)).data)
+        return found.hexdigest()
+
+    def states(
+        self, captions: list[str], batch: int, tick: Tick = lambda n: None, precision: Precision = "auto"
+    ) -> Iterator[CaptionStates]:
         """The states (its word pieces, width) float16 and the pooled vector of each caption, in their order.
 
-        Captions of a chunk are grouped by length, so that padding costs little; `tick` hears of progress.
+        Captions of a chunk are grouped by length, so that padding costs little; `tick` hears of progress. In
+        bfloat16, and rounded to float16, a caption's states differ by which others share its batch; under
+        `precision` fp32 they are float32, and hardly do.
         """
         most = max(batch, CHUNK_BYTES // (self.longest * self.width * 2))
         for start in range(0, len(captions), most):
-            yield from self._chunk(captions[start : start + most], batch, tick)
+            yield from self._chunk(captions[start : start + most], batch, tick, precision)
 
     @torch.no_grad()
-    def _chunk(self, captions: list[str], batch: int, tick: Tick) -> list[CaptionStates]:
+    def _chunk(
+        self, captions: list[str], batch: int, tick: Tick, precision: Precision
+    ) -> list[CaptionStates]:
         pieces = self.split(captions)
         order = sorted(range(len(captions)), key=lambda i: (len(pieces[i]), i))
         found: dict[int, CaptionStates] = {}
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
-            with devices.autocast("auto", self.device):
+            with devices.autocast(precision, self.device):
                 hidden, pooled = self.run([captions[i] for i in chosen], [pieces[i] for i in chosen])
-            states = _stored(hidden)
-            vectors = [None] * len(chosen) if pooled is None else _stored(pooled)
+            kind = np.float32 if precision == "fp32" else np.float16
+            states = devices.host(hidden.float()).astype(kind)
+            vectors = [None] * len(chosen) if pooled is None else devices.host(pooled.float()).astype(kind)
             for i, one, vector in zip(chosen, states, vectors, strict=True):
                 found[i] = one[: len(pieces[i])], vector
             tick(len(chosen))
@@ -84,7 +104,9 @@ def minilm(longest: int, device: torch.device) -> TextEncoder:
         ids, mask = _padded(pieces, 0, device)
         return network(input_ids=ids, attention_mask=mask).last_hidden_state, None
 
-    return TextEncoder("all-MiniLM-L6-v2", TEXT_WIDTH, longest, _splits(splitter, longest), run, device)
+    return TextEncoder(
+        "all-MiniLM-L6-v2", TEXT_WIDTH, longest, _splits(splitter, longest), run, device, (network,)
+    )  # fmt: skip
 
 
 def _clip(settings: ClipText, where: str, device: torch.device) -> TextEncoder:
@@ -98,7 +120,8 @@ def _clip(settings: ClipText, where: str, device: torch.device) -> TextEncoder:
 
     name = "/".join(part for part in ("clip", settings.weights, settings.subfolder) if part)
     width = network.config.hidden_size
-    return TextEncoder(name, width, settings.pieces, _splits(splitter, settings.pieces), run, device)
+    pieces = _splits(splitter, settings.pieces)
+    return TextEncoder(name, width, settings.pieces, pieces, run, device, (network,))
 
 
 def _t5_clip(settings: T5ClipText, where: str, device: torch.device) -> TextEncoder:
@@ -117,7 +140,8 @@ def _t5_clip(settings: T5ClipText, where: str, device: torch.device) -> TextEnco
         ends = clip(_padded(pooled_pieces(captions), short.pad_token_id, device)[0]).pooler_output
         return t5(torch.tensor(pieces, device=device)).last_hidden_state, ends
 
-    return TextEncoder(f"t5_clip/{settings.weights}", t5.config.d_model, settings.pieces, split, run, device)
+    name, width = f"t5_clip/{settings.weights}", t5.config.d_model
+    return TextEncoder(name, width, settings.pieces, split, run, device, (clip, t5))
 
 
 def _splits(splitter: text_towers.Splitter, longest: int) -> Callable[[list[str]], Pieces]:
@@ -137,7 +161,3 @@ def _padded(pieces: Pieces, pad: int, device: torch.device) -> tuple[Tensor, Ten
         ids[row, : len(one)] = torch.tensor(one)
         mask[row, : len(one)] = 1
     return ids.to(device), mask.to(device)
-
-
-def _stored(values: Tensor) -> NDArray[np.float16]:
-    return devices.host(values.float()).astype(np.float16)

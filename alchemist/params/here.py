@@ -80,7 +80,7 @@ def _carried(params: Params, folder: Path) -> None:
         if not isinstance(rater, MetaRater) or rater.weights is None:
             continue
         for seed in params.grid.seeds:
-            if not _exists(folder / rater.weights / f"{seed}.safetensors"):
+            if not _exists(folder / rater.weights / str(seed)):
                 raise Refusal(
                     f"raters.{name}.weights is {shown(rater.weights)}; {folder} has no such rater of the "
                     f"seed {seed}, which grid.seeds holds, and null trains a rater here."

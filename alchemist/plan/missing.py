@@ -64,8 +64,8 @@ def _weights(params: Params, assets: Path) -> list[str]:
         rater = params.raters[name]
         if isinstance(rater, MetaRater) and rater.weights is not None:
             for seed in grid.seeds:
-                path = assets / "raters" / rater.weights / f"{seed}.safetensors"
-                if not path.is_file():
+                path = assets / "raters" / rater.weights / str(seed)
+                if not path.is_dir():
                     found.append(f"raters.{name}.weights names {path}, which is missing.")
     return found
 

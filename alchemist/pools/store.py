@@ -297,8 +297,9 @@ def images(folder: Path, rows: pd.DataFrame) -> NDArray[np.uint8]:
 
 
 def locate(folder: Path) -> Callable[[Any], Place | None]:
-    """Where the encoded image of a usable row of the index lies: a function of a row, as `itertuples` gives it,
-    with the columns `PLACE`. None for pixels, which have none."""
+    """Where the encoded image of a usable row of the index lies: a function of a row of `itertuples`.
+
+    The row has the columns `PLACE`. None for pixels, which have no encoded image."""
     card = files.read_json(folder / CARD)
     beside, roots = shards(folder, card), {name: Path(root) for name, root in card["roots"].items()}
     return lambda row: None if row.place == "pixels" else _located(beside, roots, row)

@@ -136,7 +136,7 @@ def test_what_is_missing_is_told() -> None:
         "pools.mine.path is 'my-pairs', which does not exist",
         "codecs.star.weights is 'FoundationVision/var'", "; MIT.",
         "encode.text.star.weights is 'nobody/sd-2-1'", "text_encoder/config.json is not in the cache",
-        "assets/raters/nobody/0.safetensors, which is missing",
+        "assets/raters/nobody/0, which is missing",
         "evaluate.weights.inception: those of its release are downloaded",
         "evaluate.weights.cmmd is 'gone.safetensors', which does not exist",
         "train star_300m takes about", "has 10 GiB. scales.tiny.train.chunk is null; at most", "fits.",

@@ -1,6 +1,7 @@
 """What the stage rate passes on: splits, seeds, signs, the proxy and the trunk."""
 
 import functools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,15 +116,13 @@ def test_a_carried_rater_rates_by_the_weights_of_its_seed(grid: Grid) -> None:
     folder.mkdir(parents=True)
     trained = {seed: grid.rate("alchemist", seed) for seed in (SEED, OTHER)}
     for name, seed in ((SEED, SEED), (OTHER, OTHER), (0, OTHER), (1, SEED)):
-        weights = grid.folder / f"data/raters/alchemist/{seed}/rater.safetensors"
-        (folder / f"{name}.safetensors").write_bytes(weights.read_bytes())
+        shutil.copytree(grid.folder / f"data/raters/alchemist/{seed}", folder / str(name))
     for seed in (SEED, OTHER):
         assert np.array_equal(grid.rate("carried", seed), trained[seed])
         facts = bill(grid, "carried", seed)
         assert facts["train_flops"] == 0
-        assert facts["carried_from"] == f"data/assets/ours/{seed}.safetensors"
-    files.write_manifest(folder)
-    path = folder / f"{SEED}.safetensors"
+        assert facts["carried_from"] == f"data/assets/ours/{seed}"
+    path = folder / f"{SEED}/rater.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(Refusal, match="is not the file that its manifest describes; git checkout brings"):

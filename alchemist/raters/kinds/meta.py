@@ -69,7 +69,7 @@ class MetaRater(SeededRater):
     weights: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-        description="null: trained here; or a folder in assets/raters, SEED.safetensors, of raters that "
+        description="null: trained here; or a folder in assets/raters, with a folder a seed, of raters that "
         "were trained elsewhere and rate this pool as they are",
     )
 
@@ -107,27 +107,23 @@ BLOCK = MetaRater
 
 def rate(run: "Run", settings: MetaRater) -> "Found":
     """Ratings by a network that is trained here, or carried over; its weights are kept beside them."""
-    from safetensors.torch import save_file
-
     from alchemist.core import files
     from alchemist.models.training import forward_flops
-    from alchemist.raters import meta, meta_bill, score
+    from alchemist.raters import meta, meta_bill, score, shipped
     from alchemist.raters.network import Group
     from alchemist.raters.proxy import Found
 
     data, pool, budget = run.data, run.pool, run.budget
     network, log, flops, counting = run.network(run.seed), list[dict[str, float]](), 0.0, 0.0
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"initial_sha256": shipped.digest(network.state_dict())}
     if settings.weights is None:
         begun = run.elapsed()
         flops = meta_bill.train_flops(run, settings, run.network)
         counting = run.elapsed() - begun
         log = meta.meta_train(run, settings, network)
     else:
-        source = run.assets / settings.weights / f"{run.seed}.safetensors"
-        _carry(network, source, f"raters.{run.name}.weights")
-        facts = {"carried_from": str(source)}
-    save_file(network.state_dict(), run.drafts / "rater.safetensors")
+        source = run.assets / settings.weights / str(run.seed)
+        facts = _carry(run, network, source, f"raters.{run.name}.weights")
     members = score.group_members(pool, budget.reference_group, run.seed)
     features = score.pooled_features(network, data, members, budget.score_batch)
     begun = run.elapsed()
@@ -135,30 +131,41 @@ def rate(run: "Run", settings: MetaRater) -> "Found":
     rating = score.rate_pool(network, data, run.rated, group, settings, budget.score_batch, run.scored)
     pairs = data.batch(pool.numbers[: budget.score_batch]).to(run.device)
     seconds = run.elapsed() - begun
+    shipped.save_rater(run.drafts, network, group)
     score_flops = forward_flops(network.features, pairs, training=False) * len(run.rated)
     facts |= {
         "reference_ids": data.rows["id"].iloc[members].tolist(),
         "reference_sha256": score.digest(features),
-        "weights_sha256": files.sha256(run.drafts / "rater.safetensors"),
+        "weights_sha256": files.sha256(run.drafts / shipped.WEIGHTS),
     }
     return Found(rating, log, flops, score_flops, seconds, facts, counting)
 
 
-def _carry(network: "Rater", source: Path, key: str) -> None:
-    """Gives a rater the weights of one that was trained elsewhere."""
+def _carry(run: "Run", network: "Rater", source: Path, key: str) -> dict[str, Any]:
+    """Gives a rater the weights of one that was trained elsewhere; what is told of it."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from alchemist.core import files
+    from alchemist.raters import shipped
 
-    if not source.is_file():
-        raise Refusal(f"{key} names {source}, which is missing; put a data/raters/…/rater.safetensors there.")
-    if (source.parent / files.MANIFEST).is_file():
-        files.check_manifest(source.parent, names=[source.name], remedy=files.ASSET_REMEDY)
+    if not source.is_dir():
+        raise Refusal(f"{key} names {source}, which is missing; put a copy of data/raters/RATER/SEED there.")
+    card = shipped.card(source, files.ASSET_REMEDY)
+    for what, own, here in (
+        ("codec", card.codec, run.data.manifest["codec"]),
+        ("text encoder", card.text_sha256, run.data.manifest["text_sha256"]),
+    ):
+        if own != here:
+            raise Refusal(
+                f"{key} names {source}, which reads what the {what} {own[:12]} gives, and here it is "
+                f"{here[:12]}; a rater that was trained beside the same one is legal."
+            )
     try:
-        network.load_state_dict(load_file(source))
+        network.load_state_dict(load_file(source / shipped.WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
         words = str(error).splitlines()[-1].strip()
         raise Refusal(
             f"{key} names {source}, which does not fit: {words} A rater of the same trunk is legal."
         ) from None
+    return {"carried_from": str(source), "initial_sha256": card.initial_sha256}

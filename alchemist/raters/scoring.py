@@ -1,0 +1,97 @@
+"""Ratings of a pool by a rater that was trained elsewhere, from images and captions as they lie."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from alchemist.core import devices, finite, stateless
+from alchemist.core.refusal import Refusal
+from alchemist.core.settings import parse
+from alchemist.core.settings.text import TEXTS
+from alchemist.models import text
+from alchemist.models.batch import Chance
+from alchemist.models.encoded import batch_of
+from alchemist.pools import store
+from alchemist.raters import score, shipped
+
+COLUMNS = ["id", "split", "status", "lent", "caption", *store.PLACE[1:]]
+
+
+class Scoring:
+    """A rater on its device with what it reads: call it with rows of an index."""
+
+    def __init__(self, rater: Path, codec: Path, batch: int, device: torch.device) -> None:
+        """Raises Refusal where codec or text encoder are not those that the rater was trained on."""
+        self.batch, self.device = batch, device
+        self.card, self.network, self.group, self.settings, self.codec = shipped.load(rater, codec, device)
+        settings = parse(TEXTS[self.card.text["kind"]], self.card.text, f"{rater / shipped.CARD}: text")
+        self.text = text.load(settings, f"{rater / shipped.CARD}: text", device)
+        if self.text.digest != self.card.text_sha256:
+            raise Refusal(
+                f"{rater} rates beside states of the text encoder {self.card.text_sha256[:12]}, and "
+                f"{self.text.name} here is {self.text.digest[:12]}; the one that it was trained on is legal."
+            )
+
+    def __call__(self, pool: Path, rows: pd.DataFrame, tick: Callable[[int], object]) -> pd.DataFrame:
+        """id, rating and lent of those of `rows` that are rated, with `COLUMNS`, in their order.
+
+        `tick` hears of all rows. A pair's rating depends on no other: batch and shard change its last digits
+        alone. Stage rate reads states of captions in bfloat16 where that is fast: its rating of the same pair
+        differs by some thousandths of the ratings' spread.
+        """
+        rated = rows[(rows["status"] == "ok") & ((rows["split"] == "pool") | rows["lent"])]
+        parts = [rated.iloc[at : at + self.batch] for at in range(0, len(rated), self.batch)]
+        found: list[NDArray[np.float64]] = []
+        with ThreadPoolExecutor(1) as reader:  # the next images are read meanwhile
+            ahead: Future[NDArray[np.uint8]] | None = None
+            for number, part in enumerate(parts):
+                pixels = ahead.result() if ahead is not None else store.images(pool, part)
+                following = parts[number + 1 : number + 2]
+                ahead = reader.submit(store.images, pool, following[0]) if following else None
+                found.append(self._ratings(part, pixels))
+                tick(len(part))
+        tick(len(rows) - len(rated))
+        rating = np.concatenate(found) if found else np.empty(0)
+        finite.check("rating", rating, rated["id"].array, "the rater's weights may be broken")
+        return pd.DataFrame({"id": rated["id"].array, "rating": rating, "lent": rated["lent"].array})
+
+    @torch.no_grad()
+    def _ratings(self, rows: pd.DataFrame, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        captions = list(rows["caption"])
+        # In bfloat16 a rating would depend on the shard that a pair lies in.
+        states = list(self.text.states(captions, len(captions), precision="fp32"))
+        pairs = batch_of(self.codec.encode(pixels), states).to(self.device)
+        chance = Chance(score.SCORED, stateless.id_positions(rows["id"]))
+        with devices.passes(self.device):
+            features = self.network.features(pairs, chance)
+            return devices.host(score.ratings(self.network, features, self.group, self.settings).double())
+
+
+def worker(
+    rater: Path, codec: Path, pool: Path, rows: int, batch: int, device: str,
+    tick: Callable[[int], object] = lambda pairs: None,
+) -> Callable[[int], pd.DataFrame]:  # fmt: skip
+    """What makes shard `number` of a pool: ratings of the `rows` rows of its index from number * rows on."""
+    scoring = Scoring(rater, codec, batch, devices.chosen(device))
+    return lambda number: scoring(pool, part(pool, number * rows, rows), tick)
+
+
+def part(pool: Path, start: int, count: int) -> pd.DataFrame:
+    """Rows `start` to `start + count` of a pool's index with `COLUMNS`; no other row group is read."""
+    found: list[pa.Table] = []
+    with pq.ParquetFile(pool / store.INDEX) as index:
+        before = 0
+        for number in range(index.num_row_groups):
+            rows = index.metadata.row_group(number).num_rows
+            if before < start + count and before + rows > start:
+                group = index.read_row_group(number, COLUMNS)
+                found.append(group.slice(max(0, start - before), start + count - max(before, start)))
+            before += rows
+    return pa.concat_tables(found, promote_options="permissive").to_pandas()

@@ -1,0 +1,177 @@
+"""A pass by one process, by several, killed and run again: equal bytes, and every task's rows once."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pass_helpers import COUNT, build, table
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.passes.shards import Shards, mine
+
+MADE_OF = {"rater": "a", "pool": "b"}
+
+
+def shards(folder: Path, **changes: str) -> Shards:
+    return Shards(folder, MADE_OF | changes, COUNT)
+
+
+def done(folder: Path, log: Path, numbers: list[int] | None = None, seconds: float = 0.0) -> None:
+    """One process's part of a pass."""
+    one = shards(folder)
+    one.begin()
+    for number in range(COUNT) if numbers is None else numbers:
+        one.make(number, build(log, seconds))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> dict[str, bytes]:
+    """What one process leaves that nobody disturbed."""
+    (tmp_path / "log-whole").mkdir()
+    done(tmp_path / "whole", tmp_path / "log-whole")
+    return content(tmp_path / "whole")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    (tmp_path / "log").mkdir()
+    return tmp_path / "log"
+
+
+def tasks_of(log: Path) -> list[int]:
+    return sorted(int(path.name.split("-")[0]) for path in log.iterdir())
+
+
+def test_the_joined_table_has_every_task_once_in_order(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    assert len(whole) == 2 * COUNT + 1
+    assert shards(tmp_path / "whole").joined(tmp_path / "all.parquet")
+    expected = pd.concat([table(number) for number in range(COUNT)], ignore_index=True)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "all.parquet"), expected)
+
+
+def test_parts_by_number_are_the_whole(tmp_path: Path, log: Path, whole: dict[str, bytes]) -> None:
+    for part in (2, 0, 1):
+        assert not shards(tmp_path / "out").joined(tmp_path / "all.parquet")
+        done(tmp_path / "out", log, list(mine(COUNT, {}, part, 3)))
+    assert content(tmp_path / "out") == whole
+    assert tasks_of(log) == list(range(COUNT))
+
+
+def test_processes_on_one_folder_share_the_work(tmp_path: Path, log: Path, whole: dict[str, bytes]) -> None:
+    """The same command three times: no task is done twice, since each takes its lock."""
+    context = multiprocessing.get_context("fork")
+    all_ = [context.Process(target=done, args=(tmp_path / "out", log, None, 0.02)) for _ in range(3)]
+    for process in all_:
+        process.start()
+    for process in all_:
+        process.join()
+        assert process.exitcode == 0
+    done(tmp_path / "out", log)  # one may have ended while another was at the last
+    assert content(tmp_path / "out") == whole
+    assert tasks_of(log) == list(range(COUNT))
+
+
+def test_a_killed_process_loses_the_shard_it_was_at(
+    tmp_path: Path, log: Path, whole: dict[str, bytes]
+) -> None:
+    process = multiprocessing.get_context("fork").Process(
+        target=done, args=(tmp_path / "out", log, None, 0.1)
+    )
+    process.start()
+    while len(list(log.iterdir())) < 4:
+        time.sleep(0.01)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    one = shards(tmp_path / "out")
+    assert one.missing() == list(range(3, COUNT))
+    done(tmp_path / "out", log)
+    assert content(tmp_path / "out") == whole
+    assert tasks_of(log) == sorted([*range(COUNT), 3])
+
+
+def test_what_is_damaged_or_half_there_is_made_again(
+    tmp_path: Path, log: Path, whole: dict[str, bytes]
+) -> None:
+    out = tmp_path / "out"
+    done(out, log)
+    path = out / "00003.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    (out / "00005.json").unlink()  # killed between a table and its mark
+    (out / "00007.json").write_text("{}")
+    (out / "00009.parquet").unlink()
+    assert shards(out).missing() == [3, 5, 7, 9]
+    assert not shards(out).joined(tmp_path / "all.parquet")
+    assert not (tmp_path / "all.parquet").exists()
+    done(out, log)
+    assert content(out) == whole
+
+
+def test_shards_of_another_pass_are_refused(tmp_path: Path, log: Path) -> None:
+    done(tmp_path / "out", log)
+    with pytest.raises(Refusal, match=r"holds shards of another pass: rater is 'a' there and 'c' here"):
+        shards(tmp_path / "out", rater="c").begin()
+    with pytest.raises(Refusal, match=r"shards is 12 there and 13 here"):
+        Shards(tmp_path / "out", MADE_OF, COUNT + 1).begin()
+    (tmp_path / "out/pass.json").write_text("{")
+    with pytest.raises(Refusal, match=r"pass\.json is damaged"):
+        shards(tmp_path / "out").begin()
+
+
+def test_a_mistake_leaves_the_other_shards_and_no_lock(tmp_path: Path, log: Path) -> None:
+    one = shards(tmp_path / "out")
+    one.begin()
+    one.make(0, build(log))
+    for _ in range(2):
+        with pytest.raises(Refusal, match="a tar is missing"):
+            one.make(1, build(log, refused=1))
+    assert one.missing() == list(range(1, COUNT))
+    assert one.make(1, build(log))
+    assert not list((tmp_path / "out").glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "number", "of", "expected"),
+    [
+        ({}, None, None, list(range(7))),
+        ({}, 1, 3, [1, 4]),
+        ({"RANK": "2", "WORLD_SIZE": "3"}, None, None, [2, 5]),
+        ({"RANK": "2", "WORLD_SIZE": "3"}, 0, 1, list(range(7))),  # what a person says counts
+        (
+            {"SLURM_ARRAY_TASK_ID": "11", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "10"},
+            None,
+            None,
+            [1, 5],
+        ),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}, None, None, [3]),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "RANK": "1", "WORLD_SIZE": "2"}, None, None, [1, 3, 5]),
+        ({"RANK": "9", "WORLD_SIZE": "10"}, None, None, []),
+    ],
+)
+def test_a_launcher_gives_each_process_its_tasks(
+    environment: dict[str, str], number: int | None, of: int | None, expected: list[int]
+) -> None:
+    assert list(mine(7, environment, number, of)) == expected
+
+
+def test_numbers_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(Refusal, match="--task is 3 of 3; legal are 0 to 2"):
+        mine(7, {}, 3, 3)
+    with pytest.raises(Refusal, match="--task and --of go together"):
+        mine(7, {}, 1, None)
+
+
+def test_the_mark_tells_hash_and_rows(tmp_path: Path, log: Path) -> None:
+    done(tmp_path / "out", log, [4])
+    mark = json.loads((tmp_path / "out/00004.json").read_text())
+    assert mark["rows"] == 3
+    assert mark["sha256"] == files.sha256(tmp_path / "out/00004.parquet")
