@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 RUNS = 100_000  # of each target, or as many as fit into
-SECONDS = 15
+SECONDS = 12
 MOST = 600  # MB
 _PROMISE = "no bytes end the reader of a format"
 _LONGEST = 20_000  # bytes

@@ -50,12 +50,12 @@ def run(
     except (OSError, ValueError, RuntimeError) as error:
         told = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise Refusal(f"--address is {address}, where no Ray cluster can be joined: {told}.") from None
-    if gpus and ray.cluster_resources().get("GPU", 0) < gpus:
-        raise Refusal(f"--gpus is {gpus:g}, and no node of the cluster has as much of a GPU; 0 is legal.")
     make = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_make)
     waiting: list[Any] = []
     left = iter(numbers)
     try:
+        if gpus and ray.cluster_resources().get("GPU", 0) < gpus:
+            raise Refusal(f"--gpus is {gpus:g}, and no node of the cluster has as much of a GPU; 0 is legal.")
         while True:
             most = IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)))
             for number in left:

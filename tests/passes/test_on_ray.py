@@ -1,5 +1,6 @@
 """A pass on a Ray cluster of two nodes, one of which is killed in the middle."""
 
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,7 @@ from alchemist.passes.shards import Shards
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
 
+TESTS = Path(__file__).parents[1]
 SECONDS = 0.3  # of a task
 
 
@@ -22,9 +24,11 @@ SECONDS = 0.3  # of a task
 def cluster():
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    yield made
-    made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:  # the nodes' workers import what the tests do
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS, TESTS.parent))))
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        yield made
+        made.shutdown()
 
 
 def shards(folder: Path) -> Shards:
