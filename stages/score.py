@@ -35,7 +35,9 @@ class Engine(StrEnum):
 def run(
     rater: Annotated[Path, typer.Option(help="folder of a rater: weights, reference group, card.json")],
     out: Annotated[Path, typer.Option(help=f"folder to write {TABLE} and its shards into")],
-    codec: Annotated[Path, typer.Option(help="folder of the family's image codec")] = Path("data/codec/star"),
+    codec: Annotated[
+        Path | None, typer.Option(help="folder of the image codec; data/codec/FAMILY where it is left out")
+    ] = None,
     pool: Annotated[Path, typer.Option(help="folder of the prepared pool")] = Path("data/pool"),
     rows: Annotated[int, typer.Option(help="of the pool's index a shard", min=1)] = 4096,
     batch: Annotated[int, typer.Option(help="pairs at once", min=1)] = 250,
@@ -62,7 +64,14 @@ def run(
     numbers = list(mine(shards.count, os.environ, task, of))
     print(f"{told.name}, seed {told.seed}: {len(numbers)} of {shards.count} shards in {shards.folder}")
     todo = [number for number in numbers if not shards.is_made(number)]
-    arguments = (rater.absolute(), codec.absolute(), pool.absolute(), rows, batch, device)
+    arguments = (
+        rater.absolute(),
+        (codec or Path("data/codec") / told.family).absolute(),
+        pool.absolute(),
+        rows,
+        batch,
+        device,
+    )
     if todo and engine is Engine.RAY:
         with tqdm(total=len(todo), unit="shard", desc="score", mininterval=1) as bar:
             on_ray.run(shards, worker, arguments, todo, address, gpus, bar.update)

@@ -51,6 +51,8 @@ def test_every_script_is_a_stage() -> None:
         "icons",
         "overlay",
         "verify",
+        "export",
+        "score",
     }
     assert run == {path.stem for path in (ROOT / "stages").glob("*.py")} - beside
 

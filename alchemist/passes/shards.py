@@ -12,9 +12,9 @@ made by whoever runs the same command again. The folder of a pass:
 
 import contextlib
 import os
-import secrets
 import shutil
 import socket
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +134,7 @@ def mine(count: int, environment: Mapping[str, str], number: int | None, of: int
 
 def _put(path: Path, write: Callable[[Path], object]) -> None:
     """A file that appears whole, by whichever of several writers on several machines."""
-    draft = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.part")
+    draft = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
         write(draft)
         os.replace(draft, path)
