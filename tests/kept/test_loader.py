@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from alchemist.core.refusal import Refusal
 from alchemist.kept.loader import KeptPairs
+from alchemist.pools import place
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
 SMALL = {"block": 4, "mixed": 3}  # windows of 12 of 40 pairs
@@ -135,25 +136,25 @@ def refusal(tmp_path, **options):
 @pytest.mark.parametrize("ahead", [0, 2])
 def test_a_changed_a_shorter_and_a_lost_file_are_told_in_a_sentence(tmp_path, ahead):
     kept = selection(tmp_path, "webdataset")
-    place = kept[-1].place
-    content = bytearray(place.file.read_bytes())
-    content[place.offset + place.size - 1] ^= 1
-    place.file.write_bytes(content)
+    last = kept[-1].place
+    content = bytearray(last.file.read_bytes())
+    content[last.offset + last.size - 1] ^= 1
+    last.file.write_bytes(content)
     text = refusal(tmp_path, ahead=ahead)
-    assert f"{place.file} holds another image" in text
+    assert f"{last.file} holds another image" in text
     assert kept[-1].id in text
-    content[place.offset + place.size - 1] ^= 1
-    content[place.offset - 1] ^= 1  # of no image
-    place.file.write_bytes(content)
+    content[last.offset + last.size - 1] ^= 1
+    content[last.offset - 1] ^= 1  # of no image
+    last.file.write_bytes(content)
     assert len(list(pairs(tmp_path, ahead=ahead))) == 80
-    os.truncate(place.file, place.offset + place.size - 1)
+    os.truncate(last.file, last.offset + last.size - 1)
     text = refusal(tmp_path, ahead=ahead)
-    assert f"{place.file} ends before byte {place.offset + place.size}" in text
+    assert f"{last.file} ends before byte {last.offset + last.size}" in text
     assert kept[-1].id in text
-    place.file.unlink()
-    assert f"{place.file} is missing, where the image of" in refusal(tmp_path, ahead=ahead)
-    place.file.mkdir()
-    assert f"{place.file} cannot be read" in refusal(tmp_path, ahead=ahead)
+    last.file.unlink()
+    assert f"{last.file} is missing, where the image of" in refusal(tmp_path, ahead=ahead)
+    last.file.mkdir()
+    assert f"{last.file} cannot be read" in refusal(tmp_path, ahead=ahead)
 
 
 def test_a_changed_table_is_told_in_a_sentence(tmp_path):
@@ -221,18 +222,24 @@ def test_few_files_are_open_and_none_for_who_stops_early(tmp_path, monkeypatch):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_row_groups_are_decoded_once_for_a_window(tmp_path, monkeypatch):
-    """Of three files of 20 rows, in groups of 6, 6, 6 and 2; a window holds all of them."""
-    from alchemist.pools import place
-
+@pytest.mark.parametrize("ahead", [0, 1, 4])
+def test_row_groups_are_decoded_once_for_a_window(tmp_path, monkeypatch, ahead):
+    """Of three files of 20 rows, in groups of 6, 6, 6 and 2."""
     selection(tmp_path, "parquet", keep=lambda number: True)
     opened, open_group = [], place._Column._open
-    monkeypatch.setattr(
-        place._Column, "_open", lambda self, group: opened.append(group) or open_group(self, group)
-    )
+
+    def counted(self, group):
+        opened.append(group)
+        open_group(self, group)
+
+    monkeypatch.setattr(place._Column, "_open", counted)
     place._column.cache_clear()
-    assert len(list(pairs(tmp_path, block=10, mixed=6, epochs=1, ahead=1))) == 60
+    assert len(list(pairs(tmp_path, block=10, mixed=6, epochs=1, ahead=ahead))) == 60  # in one window
     assert len(opened) == 12
+    opened.clear()
+    assert len(list(pairs(tmp_path, block=10, mixed=1, epochs=20, ahead=ahead))) == 1200
+    # Rows 0 to 9 and 10 to 19 of a file are of two and of three groups; one may have been open before.
+    assert 20 * 15 - 120 <= len(opened) <= 20 * 15
 
 
 def test_memory_is_flat_in_the_number_of_pairs(tmp_path):

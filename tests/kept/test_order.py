@@ -58,6 +58,14 @@ def test_another_seed_and_another_epoch_have_another_order():
     assert (orders[0] == np.concatenate(epoch(Order(500, 0, 10, 5), 0))).all()
 
 
+def test_blocks_are_shuffled_and_each_window_mixed_anew():
+    order = Order(400, 0, 20, 2)
+    blocks = [[rows.min() // 20 for rows in epoch(order, number)] for number in (0, 1)]
+    assert blocks[0] != blocks[1]
+    windows = [rows % 20 for number in (0, 1) for rows in epoch(Order(400, 0, 20, 1), number)]
+    assert len({tuple(rows) for rows in windows}) == 40
+
+
 def test_all_rows_come_equally_often_at_the_beginning():
     """Also those of the last, short block."""
     firsts = [Order(10, seed, 4, 1).window(0)[1][0] for seed in range(3000)]
