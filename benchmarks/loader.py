@@ -216,19 +216,24 @@ def compared(
     ]
 
 
+def write(root: Path) -> None:
+    """All files of the contest."""
+    write_tars(root / "tars", range(TARS * PAIRS), with_json=True)
+    write_parquet(root / "parquet")
+    for retention in RETENTIONS:
+        numbers = kept_numbers(retention)
+        write_tars(root / f"resharded-{retention}", numbers, with_json=False)
+        for name, source, module in (("tars", "webdataset", webdataset), ("parquet", "parquet", parquet)):
+            found = module.read(block(source, root / name))
+            export(root / f"{name}-{retention}", found, set(numbers), root / name)
+
+
 def ratios(repeats: int) -> list[Ratio]:
     """Our rate over those of the yardsticks, by the share that is kept."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_tars(root / "tars", range(TARS * PAIRS), with_json=True)
-        write_parquet(root / "parquet")
-        for retention in RETENTIONS:
-            numbers = kept_numbers(retention)
-            write_tars(root / f"resharded-{retention}", numbers, with_json=False)
-            for name, module in (("tars", webdataset), ("parquet", parquet)):
-                settings = block({"tars": "webdataset"}.get(name, name), root / name)
-                export(root / f"{name}-{retention}", module.read(settings), set(numbers), root / name)
+        write(root)
         for retention in RETENTIONS:
             found += compared(root, retention, repeats, "ours", ("select", "select_files", "resharded"))
             found += compared(root, retention, repeats, "ours of parquet", ("a filtered scan",))
