@@ -2,8 +2,8 @@
 
     python -m benchmarks [NAME …] [--repeats 9]
 
-NAMEs are training, flux, rating, evaluation, pruning, adapters, memory and pipeline, or all of them. The
-figures are medians of turns that alternate, on one thread; compare them within one run only. Ends with 1
+NAMEs are training, flux, rating, evaluation, pruning, adapters, loader, memory and pipeline, or all of them.
+The figures are medians of turns that alternate, on one thread; compare them within one run only. Ends with 1
 where a goal is missed.
 """
 
@@ -14,7 +14,7 @@ from importlib import metadata
 from alchemist.core import devices
 from benchmarks.ratio import Ratio
 
-NAMES = ("training", "flux", "rating", "evaluation", "pruning", "adapters", "memory", "pipeline")
+NAMES = ("training", "flux", "rating", "evaluation", "pruning", "adapters", "loader", "memory", "pipeline")
 
 
 def met(ratio: Ratio) -> bool:
