@@ -29,13 +29,14 @@ class Format(StrEnum):
     DATACOMP = "datacomp"  # .npy of uids
     WEBDATASET = "webdataset"  # keys by tar, for webdataset.select
     INDICES = "indices"  # row numbers, for Dataset.select
+    LOADER = "loader"  # the index of alchemist.kept.loader
     FOLDER = "folder"  # images and a metadata.jsonl
     TARS = "tars"  # new tars
 
 
 LISTS = {
     Format.PARQUET: lists.parquet, Format.DATACOMP: lists.datacomp, Format.WEBDATASET: lists.keys,
-    Format.INDICES: lists.indices,
+    Format.INDICES: lists.indices, Format.LOADER: lists.loader,
 }  # fmt: skip
 NEW = {Format.FOLDER: pictures.folder, Format.TARS: pictures.tars}
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from alchemist.core import files, tables
 from alchemist.core.one_line import one_line
 from alchemist.core.refusal import Refusal
+from alchemist.kept import offsets
 from alchemist.kept.outcome import KEPT, Selected
 from alchemist.pools import webdataset
 from alchemist.pools.place import Span
@@ -100,6 +101,27 @@ def _keys(tar: Path, rows: list[tuple[Any, Span]]) -> list[str]:
         if place.offset not in found:
             raise changed(row, f"{tar} has no member at byte {place.offset}")
     return [found[place.offset] for _, place in rows]
+
+
+def loader(selected: Selected, folder: Path) -> None:
+    """The index of `alchemist.kept.loader.KeptPairs`: where each kept pair lies in a person's own files.
+
+    Raises Refusal where no pair is kept, or images have no file, as those of a composed pool.
+    """
+    card, where = files.read_json(selected.pool / CARD), locate(selected.pool)
+    roots = {name: Path(root) for name, root in card["roots"].items()}
+
+    def pairs() -> Iterator[offsets.Kept]:
+        for row in kept_rows(selected, (*PLACE, "caption")):
+            place = where(row)
+            if place is None:
+                raise Refusal(
+                    f"the image of '{one_line(row.id)}' was composed and lies in no file, as format loader "
+                    "needs; parquet, folder and tars are legal for every pool."
+                )
+            yield offsets.Kept(row.id, row.caption, row.rating, place, row.size, row.crc)
+
+    offsets.write(folder, pairs(), roots)
 
 
 def indices(selected: Selected, folder: Path) -> None:

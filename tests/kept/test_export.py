@@ -19,6 +19,7 @@ from pool_helpers import emoji_pool, encoded, outcomes, picture, settled, user_p
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.kept import outcome as outcome_module
+from alchemist.kept.loader import KeptPairs
 from alchemist.raters import bill
 from stages import export, prune
 
@@ -155,6 +156,8 @@ def test_pairs_held_out_for_good_are_neither_kept_nor_pruned(tmp_path) -> None:
     assert set(held["why"]) >= {"in the split meta_val", "in the split evaluation"}
     assert set(held["split"]) == set(done.index["split"]) - {"pool"}
     assert len(table) == len(done.index)
+    with pytest.raises(Refusal, match="was composed and lies in no file, as format loader"):
+        done("loader")
     out = done("folder", "pictures")  # of pixels, which have no file of their own
     read = datasets.load_dataset(
         "imagefolder", data_dir=str(out), split="train", cache_dir=str(tmp_path / "c")
@@ -205,6 +208,22 @@ def test_datasets_selects_the_rows(tmp_path, kind) -> None:
     chosen = data.select(rows)["caption"]
     assert len(chosen) == len(done.kept)
     assert {int(word.split("<")[1].rstrip(">")) for word in chosen} == numbers(done.kept, done.index)
+
+
+@pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet", "huggingface"])
+def test_the_loader_gives_the_kept_pairs_from_the_files_as_they_are(tmp_path, kind) -> None:
+    done = made(tmp_path, kind)
+    pairs = list(KeptPairs(done("loader"), batch=4, epochs=1))
+    assert {pair["id"] for pair in pairs} == done.kept
+    by = done.index.set_index("id")["caption"]
+    rating = dict(zip(done.rated["id"], done.rating, strict=True))
+    for pair in pairs:
+        assert pair["caption"] == by[pair["id"]]
+        assert pair["rating"] == rating[pair["id"]]
+        number = int(pair["caption"].split("<")[1].rstrip(">"))
+        suffix = (".png", ".jpg", ".webp")[number % 3] if kind == "folder" else ".png"
+        whole = (tmp_path / "mine/a b" / f"{number:03d}{suffix}").read_bytes() if kind == "folder" else None
+        assert pair["image"] == (whole or encoded(picture(number)))
 
 
 @pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet"])

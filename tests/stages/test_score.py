@@ -110,7 +110,7 @@ def altered(grid: Grid, folder: Path, name: str, /, **changes: Any) -> Path:
 
 def test_what_it_was_not_trained_beside_is_refused_in_a_sentence(grid: Grid, rater: Path) -> None:
     for name, changes, told in (
-        ("codec", {"codec": "0" * 64}, r"rates what the codec 0{12} of star encoded, and .* holds"),
+        ("codec", {"codec": "0" * 64}, r"rates what the codec 0{12} of star encoded, and"),
         ("text", {"text_sha256": "1" * 64}, r"text encoder 1{12}, and all-MiniLM-L6-v2 here is"),
         ("batch", {"rater": {"kind": "meta", "group": "double_softmax", "rating_mode": "batch", "bound": None}},
          r"rates by rating_mode batch"),
