@@ -77,7 +77,11 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
 
     for how in (signal.SIGINT, signal.SIGTERM):  # so that drafts are removed then, too
         signal.signal(how, stop)
-    typer.run(told)
+    try:
+        typer.run(told)
+    finally:  # libraries clean up behind it, in which a KeyboardInterrupt would be a traceback
+        for how in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(how, signal.SIG_DFL)
 
 
 def _stopped() -> SystemExit:

@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +12,7 @@ from typing import Annotated
 import pytest
 import typer
 from safetensors import SafetensorError
+from tiny import REPO
 
 import stages
 from alchemist.core import files
@@ -88,6 +91,21 @@ def test_a_signal_that_torch_makes_an_error_of_ends_in_the_same_sentence(
             signal.signal(one, handler)
     assert ended.value.code == 130
     assert capsys.readouterr().err == "stopped; the same command again goes on from what it last saved.\n"
+
+
+def test_a_signal_while_python_ends_is_no_traceback() -> None:
+    """What libraries clean up is Python, too, and a signal may fall into it."""
+    code = (
+        "import atexit, os, signal\n"
+        "from stages import stage\n"
+        "def run() -> None:\n    print('done')\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "stage(run)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=REPO)
+    assert done.stdout == "done\n"
+    assert "Traceback" not in done.stderr
+    assert done.returncode == -signal.SIGINT
 
 
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
