@@ -5,14 +5,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from alchemist.core import devices
+from alchemist.core import devices, world
 from alchemist.core.settings.budget import RateSettings
 from alchemist.models.batch import Batch, Chance, chunks
 from alchemist.models.family import Generator
 
 
 class Passes:
-    """Passes of a network over a batch, `budget.chunk` pairs at a time; `found`: their losses, detached."""
+    """Passes of a network over a batch, `budget.chunk` pairs at a time; `found`: their losses, detached.
+
+    Of several processes each passes its own rows, and `found` has the losses of all.
+    """
 
     def __init__(self, network: Generator, batch: Batch, chance: Chance, budget: RateSettings) -> None:
         self.network, self.batch, self.chance, self.budget = network, batch, chance, budget
@@ -38,5 +41,5 @@ class Passes:
 
     @property
     def found(self) -> Tensor:
-        """Losses (B,) of the pairs that were passed."""
-        return torch.cat(self._found)
+        """Losses (B,) of the batch, once it was passed."""
+        return world.joined(torch.cat(self._found), len(self.batch))
