@@ -200,7 +200,7 @@ def compared(
     """Our rate over that of each other, of one run."""
     names = [mine, *others]
     taken = medians(
-        {name: Contestant(make, name, root, retention, decode, ours=name == mine) for name in names}, repeats
+        {name: Contestant(make, name, root, retention, decode, ours=False) for name in names}, repeats
     )
     pairs = len(kept_numbers(retention))
     rate = {name: pairs / seconds for name, seconds in taken.items()}
