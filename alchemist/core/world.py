@@ -80,7 +80,8 @@ def mine(total: int, of: int = 1) -> slice:
 
 
 def _each(total: int, of: int) -> int:
-    return -(-(-(-total // of)) // count()) * of
+    groups = -(-total // of)
+    return -(-groups // count()) * of
 
 
 def sum_(tensors: Iterable[Tensor]) -> None:

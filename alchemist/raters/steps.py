@@ -383,6 +383,7 @@ def meta_window(
     # --- the proxy's steps (eqs. 5 and 10), and the credits that they give
     outcomes = []
     for t, (step, weight) in enumerate(zip(window, weights, strict=True)):
+        is_moved = bool(state.proxy_adam.state) or not isinstance(state.proxy_adam, torch.optim.AdamW)
         if exact is not None and t == 0:
             train = exact.losses[0]
             validation = proxy_step_from(state, step, exact.gradient, budget)
@@ -392,6 +393,9 @@ def meta_window(
             credits = -train
         elif settings.credit == "reference":  # eq. 6
             credits = reference_step(state, step, weight.shares, budget) - train
+            # Before its first step the proxy is the reference model: they differ by rounding, of which the
+            # rater's Adam would make a whole step.
+            credits = credits if is_moved else torch.zeros_like(credits)
         else:
             credits = torch.zeros_like(train) if exact is None else exact.credits[t] / scale
         outcomes.append(Outcome(validation, train, credits, weight, scale))

@@ -112,7 +112,7 @@ def test_what_it_was_not_trained_beside_is_refused_in_a_sentence(grid: Grid, rat
     for name, changes, told in (
         ("codec", {"codec": "0" * 64}, r"rates what the codec 0{12} of star encoded, and"),
         ("text", {"text_sha256": "1" * 64}, r"text encoder 1{12}, and all-MiniLM-L6-v2 here is"),
-        ("batch", {"rater": {"kind": "meta", "group": "double_softmax", "rating_mode": "batch", "bound": None}},
+        ("batch", {"rater": {"kind": "meta", "group": "double_softmax", "rating_mode": "batch", "bound": None}},  # noqa: E501
          r"rates by rating_mode batch"),
         ("trunk", {"trunk": grid.params.models["xs"].model_dump()}, r"does not fit its own card"),
         ("strange", {"more": 1}, r"card\.json is of another version of this repo"),
