@@ -1,5 +1,6 @@
 """The ids that a selection keeps, for other tools: python -m stages.export, after dvc repro prune."""
 
+import contextlib
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
@@ -14,12 +15,13 @@ from alchemist.core.settings.given import section
 from alchemist.kept import lists, pictures
 from alchemist.kept.outcome import HELD_OUT, KEPT, OUTCOMES, REJECTED, Selected, Verdicts
 from alchemist.pools import store
+from alchemist.pruning.laws import select
 from alchemist.pruning.rated import checked
 from alchemist.pruning.samplers import selection_settings
 from stages import stage
 from stages.prune import table_of
 
-MARK = "export.json"  # what stands in every folder that this wrote
+FACTS = "export.json"  # what was exported, beside it
 
 
 class Format(StrEnum):
@@ -43,7 +45,7 @@ NEW = {Format.FOLDER: pictures.folder, Format.TARS: pictures.tars}
 
 def run(
     selection: Annotated[str, typer.Option(help="name of the block in `selections`")],
-    out: Annotated[Path, typer.Option(help="folder to write; what was in it is replaced")],
+    out: Annotated[Path, typer.Option(help="folder to write, a new one")],
     ratio: Annotated[float, typer.Option(help="share that was kept")] = 0.5,
     seed: Annotated[int, typer.Option(help="of the rater and the sampler", min=0)] = 0,
     form: Annotated[Format, typer.Option("--format", help="what to write")] = Format.PARQUET,
@@ -53,12 +55,20 @@ def run(
 ) -> None:
     """Writes the ids worth training on, of every rated pair, and tells where each pair of the pool went."""
     settings = selection_settings(section(f"selections.{selection}"), f"selections.{selection}")
-    kept = tables.read(made(subsets, selection, ratio, seed), ["id"])["id"]
+    kept = tables.read(ids_of(subsets, selection, ratio, seed), ["id"])["id"]
     table = tables.read(table_of(ratings / settings.rater, seed), ["id", "rating"])
     store.check(pool, tables_alone=True)
-    if out.exists() and not (out / MARK).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise Refusal(f"--out is {out}, which no export wrote; a new folder is legal, or an empty one.")
-    selected = Selected(pool, Verdicts(checked(table, settings.seed + seed), kept), selection)
+    store.check_pixels(pool)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise Refusal(f"--out is {out}, which is there already; a new folder is legal, or an empty one.")
+    law = settings.model_copy(update={"seed": settings.seed + seed})  # as the stage prune draws
+    chosen = select(table, ratio, law)
+    if len(chosen) != len(kept) or not (chosen.array == kept.array).all():
+        raise Refusal(
+            f"the ids of {selection} at {ratio:g} of seed {seed} were not chosen by the ratings in "
+            f"{ratings / settings.rater}; run dvc repro prune, or name the folder of those ratings."
+        )
+    selected = Selected(pool, Verdicts(checked(table, law.seed), kept), selection)
     del table
     counts, reasons = counted(selected)
     facts = {
@@ -71,25 +81,26 @@ def run(
         else:
             with tqdm(total=counts[KEPT], unit="img", desc=form.value) as bar:
                 NEW[form](selected, draft, bar.update)
-        files.write_json(draft / MARK, facts)
+        files.write_json(draft / FACTS, facts)
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     why = ", ".join(f"{count:,} x {reason}" for reason, count in reasons.items())
     print(f"wrote {out}: {told} of {sum(counts.values()):,} pairs" + (f" ({why})" if why else ""))
 
 
-def made(subsets: Path, selection: str, ratio: float, seed: int) -> Path:
+def ids_of(subsets: Path, selection: str, ratio: float, seed: int) -> Path:
     """The table of the kept ids. Raises Refusal where there is none, with what there is."""
-    found = {
-        (path.parts[-3], float(path.parts[-2]), path.name): path for path in subsets.glob("*/*/ids-*.parquet")
-    }
-    path = found.get((selection, ratio, f"ids-{seed}.parquet"))
-    if path is None:
+    found = {}
+    for path in subsets.glob("*/*/ids-*.parquet"):
+        with contextlib.suppress(ValueError):  # of a folder of a person's own
+            found[path.parts[-3], float(path.parts[-2]), path.name] = path
+    made = found.get((selection, ratio, f"ids-{seed}.parquet"))
+    if made is None:
         others = sorted(f"{name} at {share:g} of seed {file[4:-8]}" for name, share, file in found)
         raise Refusal(
             f"{subsets} has no ids of {selection} at {ratio:g} of seed {seed}; dvc repro prune makes those "
             f"that grid names, and there are {'; '.join(others) or 'none'}."
         )
-    return path
+    return made
 
 
 def counted(selected: Selected) -> tuple[dict[str, int], dict[str, int]]:

@@ -19,7 +19,7 @@ from alchemist.passes import on_ray
 from alchemist.passes.shards import Shards, mine
 from alchemist.pools import store
 from alchemist.raters import shipped
-from alchemist.raters.scoring import worker
+from alchemist.raters.scoring import SCHEMA, worker
 from stages import stage
 
 TABLE, SHARDS = "all.parquet", "shards"
@@ -50,6 +50,7 @@ def run(
 ) -> None:
     """Rates every pair that is rated, lent ones too; the last shard made also leaves the table of all."""
     store.check(pool, tables_alone=True)
+    store.check_pixels(pool)
     told = shipped.card(rater)
     with pq.ParquetFile(pool / store.INDEX) as index:
         pairs = int(index.metadata.num_rows)
@@ -57,11 +58,15 @@ def run(
         "rater": files.sha256(rater / files.MANIFEST), "pool": files.sha256(pool / files.MANIFEST),
         "codec": told.codec, "rows": rows, "batch": batch,
     }  # fmt: skip
-    shards = Shards(out / SHARDS, made_of, -(-pairs // rows))
+    shards = Shards((out / SHARDS).absolute(), made_of, -(-pairs // rows), SCHEMA)
     if not pairs:
         raise Refusal(f"{pool} has no pairs; one is the least.")
+    # Ray shares the work out by itself, whatever launcher its driver stands behind.
+    numbers = mine(shards.count, {} if engine is Engine.RAY else os.environ, task, of)
+    if shards.is_joined(out / TABLE):
+        print(f"{out / TABLE} is there already")
+        return
     shards.begin()
-    numbers = list(mine(shards.count, os.environ, task, of))
     print(f"{told.name}, seed {told.seed}: {len(numbers)} of {shards.count} shards in {shards.folder}")
     todo = [number for number in numbers if not shards.is_made(number)]
     arguments = (

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from alchemist.core.refusal import Refusal
 
 COUNT = 12
+SCHEMA = pa.schema([("id", pa.string()), ("rating", pa.float64())])
 
 
 def table(number: int) -> pd.DataFrame:

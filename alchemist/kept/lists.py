@@ -4,6 +4,7 @@ import json
 import os
 import re
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.kept import offsets
 from alchemist.kept.outcome import KEPT, Selected
 from alchemist.pools import webdataset
+from alchemist.pools.base import walk
 from alchemist.pools.place import Span
 from alchemist.pools.store import CARD, PLACE, changed, locate
 
@@ -30,6 +32,8 @@ _SCHEMA = pa.schema(
     ]
 )  # fmt: skip
 _UID = re.compile(r"[0-9a-fA-F]{32}")
+# WebDataset's: what it skips, and the key and the suffix of a name.
+_META, _KEY = re.compile(r"__[^/]*__($|/)"), re.compile(r"((?:.*/|)[^/.]+)[.]([^/]*)", re.DOTALL)
 _ROWED = ("parquet", "huggingface")  # formats of pools whose pairs are rows
 
 
@@ -81,25 +85,48 @@ def keys(selected: Selected, folder: Path) -> None:
                     "and tars are legal for every pool."
                 )
             line = {"tar": _named(rows[0][0].file), "keys": _keys(tar, rows)}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps(line) + "\n"
+            )  # in ASCII: names of bytes that are no UTF-8 come back as they are
 
 
 def _named(file: str) -> str:
-    """A file of the index by its own name; bytes that are no UTF-8 appear as escapes."""
-    return os.fsdecode(urllib.parse.unquote_to_bytes(file)).encode("utf-8", "backslashreplace").decode()
+    """A file of the index by its own name, as Python gives it."""
+    return os.fsdecode(urllib.parse.unquote_to_bytes(file))
 
 
 def _keys(tar: Path, rows: list[tuple[Any, Span]]) -> list[str]:
-    """The keys of members of a tar, whose headers are read again: an id may be another name."""
+    """The keys of members of a tar, by which WebDataset knows their pairs: an id may be another name.
+
+    WebDataset makes a pair of neighbours with one key. Raises Refusal where a kept key has members elsewhere,
+    too, or twice of one suffix, so that it would give another pair by it, or half a one.
+    """
     wanted = {place.offset for _, place in rows}
-    found = {}
-    for key, parts in webdataset.grouped(tar) if tar.is_file() else ():
-        for part in parts.values():
-            if key is not None and isinstance(part, Span) and part.offset in wanted:
-                found[part.offset] = key
+    found: dict[int, str] = {}
+    groups, last = Counter[str](), ""
+    seen: set[str] = set()  # suffixes of the group
+    spoilt: set[str] = set()
+    for name, offset in webdataset.names(tar) if tar.is_file() else ():
+        match = None if _META.match(name) else _KEY.fullmatch(name)
+        if match is None:
+            continue
+        key, suffix = match[1], match[2].lower()
+        if key != last:
+            groups[key] += 1
+            last, seen = key, set()
+        spoilt |= {key} if suffix in seen else set()
+        seen.add(suffix)
+        if offset in wanted:
+            found[offset] = key
     for row, place in rows:
         if place.offset not in found:
-            raise changed(row, f"{tar} has no member at byte {place.offset}")
+            raise changed(row, f"{tar} has no member at byte {place.offset} that WebDataset reads")
+        key = found[place.offset]
+        if groups[key] > 1 or key in spoilt:
+            raise Refusal(
+                f"{tar} has members of the key '{one_line(key)}' in several places, of which WebDataset "
+                "makes several pairs; formats parquet, folder, tars and loader are legal."
+            )
     return [found[place.offset] for _, place in rows]
 
 
@@ -128,7 +155,7 @@ def indices(selected: Selected, folder: Path) -> None:
     """indices.npy: row numbers, ascending, for Dataset.select of the data set that the pool was read from.
 
     Of a folder of parquet files they count through all files in the order of their names. Raises Refusal
-    for a pool of another format.
+    for a pool of another format, or files whose rows cannot be counted so.
     """
     card = files.read_json(selected.pool / CARD)
     kind = card.get("settings", {}).get("format")
@@ -137,9 +164,33 @@ def indices(selected: Selected, folder: Path) -> None:
             f"the pool {card.get('pool', '')} is of format {kind}, whose pairs are no rows of a data set; "
             f"format indices is for {' and '.join(_ROWED)}; parquet, folder and tars are for every pool."
         )
-    found, before = [], 0
+    found, count = [], 0
     for rows in selected.rows(("source",)):
         own = rows[rows["source"] == card["pool"]]  # each row of the data set is one of the index
-        found.append(before + np.flatnonzero(own["outcome"] == KEPT))
-        before += len(own)
+        found.append(count + np.flatnonzero(own["outcome"] == KEPT))
+        count += len(own)
+    if kind == "parquet":
+        _check_rows(Path(card["settings"]["path"]), count)
     np.save(folder / "indices.npy", np.concatenate(found))
+
+
+def _check_rows(root: Path, count: int) -> None:
+    """Refuses parquet files that another reader would count otherwise than the index does."""
+    paths = [path for path in walk(root) if path.suffix.lower() == ".parquet"] if root.is_dir() else [root]
+    if any(path.parent != root for path in paths if root.is_dir()):
+        raise Refusal(
+            f"{root} has parquet files in folders of their own, whose order readers do not agree on; format "
+            "indices is for files side by side, and formats parquet, folder and tars are legal."
+        )
+    try:
+        there = sum(pq.read_metadata(path).num_rows for path in paths)
+    except (pa.ArrowException, OSError) as error:
+        raise Refusal(
+            f"a parquet file in {root} cannot be read ({str(error).splitlines()[0]}), so that rows behind it "
+            "have no number; formats parquet, folder and tars are legal."
+        ) from None
+    if there != count:
+        raise Refusal(
+            f"the parquet files in {root} have {there:,} rows, and the pool {count:,}; put back what the "
+            "stage prepare read, or run dvc repro --force prepare."
+        )

@@ -38,28 +38,33 @@ def run(
         raise Refusal(
             "--engine is ray, which is not installed; pip install -e '.[ray]' brings it, and here is legal."
         ) from None
-    threads = dict.fromkeys(THREADS, "1")
+    if gpus > 1 and not float(gpus).is_integer():
+        raise Refusal(f"--gpus is {gpus:g}; legal are shares of a GPU up to 1, and whole numbers.")
+    asked = address or os.environ.get("RAY_ADDRESS")
     try:
-        host, _, port = (address or "").rpartition(":")
+        host, _, port = (asked or "").rpartition(":")
         if port.isdigit() and "/" not in host:  # Ray itself would ask for minutes
             socket.create_connection((host, int(port)), ANSWERS).close()
         ray.init(
-            address=address, log_to_driver=False, include_dashboard=False if address is None else None,
-            runtime_env={"env_vars": threads}, ignore_reinit_error=True,
+            address=asked, log_to_driver=False, include_dashboard=False if asked is None else None,
+            runtime_env={"env_vars": dict.fromkeys(THREADS, "1")}, ignore_reinit_error=True,
         )  # fmt: skip
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, OverflowError, RuntimeError) as error:
         told = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise Refusal(f"--address is {address}, where no Ray cluster can be joined: {told}.") from None
+        raise Refusal(f"--address is {asked}, where no Ray cluster can be joined: {told}.") from None
     make = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_make)
     waiting: list[Any] = []
     left = iter(numbers)
     try:
-        if gpus and ray.cluster_resources().get("GPU", 0) < gpus:
-            raise Refusal(f"--gpus is {gpus:g}, and no node of the cluster has as much of a GPU; 0 is legal.")
+        most_gpus = max((node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+        if gpus > most_gpus:
+            raise Refusal(
+                f"--gpus is {gpus:g}, and no node of the cluster has more than {most_gpus:g}; 0 is legal."
+            )
         while True:
             most = IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)))
             for number in left:
-                waiting.append(make.remote(shards, build, arguments, number))
+                waiting.append(make.remote(shards, build, arguments, number, os.getcwd()))
                 if len(waiting) >= most:
                     break
             if not waiting:
@@ -69,15 +74,21 @@ def run(
             tick(len(done))
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, Refusal) else error from None
+    except ray.exceptions.RayError as error:
+        told = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise Refusal(
+            f"the Ray cluster does not go on: {told}; the same command takes what is left."
+        ) from None
     finally:
         ray.shutdown()
 
 
-def _make(shards: Shards, build: Callable[..., Work], arguments: tuple[Any, ...], number: int) -> bool:
-    """In a worker."""
-    if shards.is_made(number):
-        return True
-    return shards.make(number, _built(os.getpid(), build, arguments))
+def _make(
+    shards: Shards, build: Callable[..., Work], arguments: tuple[Any, ...], number: int, where: str
+) -> bool:
+    """In a worker, which begins in a folder of its own: a pool's paths may be relative to the driver's."""
+    os.chdir(where)
+    return shards.is_made(number) or shards.make(number, _built(os.getpid(), build, arguments))
 
 
 @functools.cache

@@ -11,11 +11,11 @@ made by whoever runs the same command again. The folder of a pass:
 """
 
 import contextlib
+import hashlib
 import os
-import shutil
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,29 +28,33 @@ from alchemist.core import files, tables
 from alchemist.core.refusal import Refusal
 
 PASS, TAKEN = "pass.json", ".taken"
-# Number and count of a process among its like, as launchers tell them, and the first number.
-LAUNCHERS = (
-    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
-    ("RANK", "WORLD_SIZE", ""),  # torchrun, accelerate launch
-    ("SLURM_PROCID", "SLURM_NTASKS", ""),  # srun
-)
+OF = b"pass"  # in the metadata of the joined table
+# Number and count of a process among its like, as torchrun, accelerate launch and srun tell them.
+LAUNCHERS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+_ARRAY = ("ID", "COUNT", "MIN", "MAX")
 Work = Callable[[int], pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards of one pass in a folder; `made_of` is all that their bytes depend on."""
+    """The shards of one pass in a folder, tables of one schema. `made_of`: what their bytes depend on."""
 
     folder: Path
     made_of: dict[str, Any]
     count: int
+    schema: pa.Schema
+
+    @property
+    def digest(self) -> str:
+        """Of what the pass is, by which its marks and its joined table are known."""
+        return hashlib.sha256(files.json_text({**self.made_of, "shards": self.count}).encode()).hexdigest()
 
     def begin(self) -> None:
         """Makes the folder, or takes it as others left it. Raises Refusal for one of another pass."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path, value = self.folder / PASS, {**self.made_of, "shards": self.count}
         if not path.is_file():
-            _put(path, lambda draft: draft.write_text(files.json_text(files.sealed(value)), encoding="utf-8"))
+            _put(path, lambda draft: _write(draft, value), first=True)
         there = files.read_sealed(path, f"remove {self.folder} and run this again")
         if there != value:
             other = next(key for key in sorted({*there, *value}) if there.get(key) != value.get(key))
@@ -64,11 +68,11 @@ class Shards:
         return self.folder / f"{number:05d}.parquet"
 
     def is_made(self, number: int) -> bool:
-        """Whether a shard is there as its mark says. Half a one counts as none."""
+        """Whether a shard of this pass is there as its mark says. Half a one counts as none."""
         path = self.table(number)
         try:
             mark = files.read_sealed(path.with_suffix(".json"))
-            return bool(mark["sha256"] == files.sha256(path))
+            return bool(mark.get("pass") == self.digest and mark.get("sha256") == files.sha256(path))
         except (OSError, Refusal):
             return False
 
@@ -83,61 +87,101 @@ class Shards:
             except BlockingIOError:
                 return False
             after.callback(files.leave, handle)
-            found = pa.Table.from_pandas(work(number), preserve_index=False)
+            if self.is_made(number):  # by one that ended meanwhile
+                return True
+            found = pa.Table.from_pandas(work(number), self.schema, preserve_index=False)
             found = found.replace_schema_metadata({tables.ROWS: str(found.num_rows)})
             path = self.table(number)
             # Two machines may make one shard at once: the same bytes, each under a name of its own.
             _put(path, lambda draft: pq.write_table(found, draft, write_page_checksum=True))
-            mark = files.sealed({"sha256": files.sha256(path), "rows": found.num_rows})
-            _put(
-                path.with_suffix(".json"),
-                lambda draft: draft.write_text(files.json_text(mark), encoding="utf-8"),
-            )
+            mark = {"pass": self.digest, "sha256": files.sha256(path), "rows": found.num_rows}
+            _put(path.with_suffix(".json"), lambda draft: _write(draft, mark))
         return True
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are not made."""
         return [number for number in range(self.count) if not self.is_made(number)]
 
+    def is_joined(self, out: Path) -> bool:
+        """Whether `out` is the joined table of this pass. Raises Refusal where it is anything else."""
+        if not out.is_file():
+            return False
+        try:
+            of = (pq.read_schema(out).metadata or {}).get(OF, b"").decode()
+        except (pa.ArrowException, OSError):
+            of = ""
+        if of != self.digest:
+            raise Refusal(
+                f"{out} is there and not of this pass; another --out is legal, and so is removing it."
+            )
+        return True
+
     def joined(self, out: Path) -> bool:
         """One table of all shards in their order, a shard in memory at a time. False, and nothing done, where
-        some are not made."""
+        some are not made. Several processes may end here at once: each writes the same bytes."""
+        if self.is_joined(out):
+            return True
         if self.missing():
             return False
         rows = sum(pq.read_metadata(self.table(number)).num_rows for number in range(self.count))
-        schema = pq.read_schema(self.table(0)).with_metadata({tables.ROWS: str(rows)})
-        with files.whole(out) as draft, pq.ParquetWriter(draft, schema, write_page_checksum=True) as writer:
-            for number in range(self.count):
-                part = pq.read_table(self.table(number), page_checksum_verification=True)
-                writer.write_table(part.replace_schema_metadata(schema.metadata))
-        shutil.rmtree(self.folder / TAKEN, ignore_errors=True)
+        schema = self.schema.with_metadata({tables.ROWS: str(rows), OF: self.digest})
+
+        def write(draft: Path) -> None:
+            with pq.ParquetWriter(draft, schema, write_page_checksum=True) as writer:
+                for number in range(self.count):
+                    part = pq.read_table(self.table(number), page_checksum_verification=True)
+                    writer.write_table(part.replace_schema_metadata(schema.metadata))
+
+        _put(out, write)
         return True
 
 
-def mine(count: int, environment: Mapping[str, str], number: int | None, of: int | None) -> Iterator[int]:
+def mine(count: int, environment: Mapping[str, str], number: int | None, of: int | None) -> range:
     """The tasks of one process: those that its number or its launcher gives it, or all.
 
-    Raises Refusal where only one of `number` and `of` is given, or the number is not below `of`.
+    Raises Refusal where only one of `number` and `of` is given, the number is not below `of`, or a launcher's
+    variables are no numbers.
     """
     if (number is None) != (of is None):
         raise Refusal("--task and --of go together: the number of this process, from 0 on, and how many.")
     if number is None or of is None:
-        number, of = 0, 1
-        for own, total, first in LAUNCHERS:
-            if own in environment and total in environment:
-                number, of = int(environment[own]) - int(environment.get(first, 0)), int(environment[total])
-                break
+        number, of = _told(environment)
     if not 0 <= number < of:
         raise Refusal(f"--task is {number} of {of}; legal are 0 to {of - 1}.")
-    return iter(range(number, count, of))
+    return range(number, count, of)
 
 
-def _put(path: Path, write: Callable[[Path], object]) -> None:
-    """A file that appears whole, by whichever of several writers on several machines."""
+def _told(environment: Mapping[str, str]) -> tuple[int, int]:
+    """What a launcher says; 0 of 1 where it says nothing, or has gaps: locks share the work then."""
+    try:
+        if "SLURM_ARRAY_TASK_ID" in environment:
+            own, of, low, high = (int(environment[f"SLURM_ARRAY_TASK_{name}"]) for name in _ARRAY)
+            return (own - low, of) if high - low + 1 == of else (0, 1)
+        for name, total in LAUNCHERS:
+            if name in environment and total in environment:
+                return int(environment[name]), int(environment[total])
+    except (KeyError, ValueError) as error:
+        raise Refusal(
+            f"a launcher's variables make no sense ({error}): RANK and WORLD_SIZE, SLURM_ARRAY_TASK_ID, "
+            "COUNT, MIN and MAX, SLURM_PROCID and SLURM_NTASKS are numbers; --task and --of come before them."
+        ) from None
+    return 0, 1
+
+
+def _write(draft: Path, value: dict[str, Any]) -> None:
+    draft.write_text(files.json_text(files.sealed(value)), encoding="utf-8")
+
+
+def _put(path: Path, write: Callable[[Path], object], first: bool = False) -> None:
+    """A file that appears whole, by whichever of several writers on several machines; `first`: of them the
+    first one's stays."""
     draft = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
         write(draft)
-        os.replace(draft, path)
-    except BaseException:
+        if first:
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+        else:
+            os.replace(draft, path)
+    finally:
         draft.unlink(missing_ok=True)
-        raise

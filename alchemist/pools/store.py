@@ -209,6 +209,16 @@ def check(folder: Path, tables_alone: bool = False) -> None:
         files.check_manifest(side)
 
 
+def check_pixels(folder: Path) -> None:
+    """Raises Refusal where pixels of a composed pool are not as written.
+
+    What lies encoded anywhere has a hash in the index, which whoever reads it compares.
+    """
+    side = shards(folder, files.read_json(folder / CARD))
+    if names := sorted(path.name for path in side.glob("images-*.npy")):
+        files.check_manifest(side, names=names)
+
+
 def shards(folder: Path, card: Mapping[str, Any]) -> Path:
     """Where images without files of their own lie: in the pool's folder, or beside it as its card says."""
     return folder / card["shards"] if "shards" in card else folder

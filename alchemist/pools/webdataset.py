@@ -1,5 +1,6 @@
 """Format webdataset: tar files whose neighbouring members with one key make a pair."""
 
+import contextlib
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -83,6 +84,17 @@ def grouped(path: Path) -> Iterator[tuple[str | None, Parts]]:
         current, parts[suffix] = key, content
     if parts:
         yield current, parts
+
+
+def names(path: Path) -> Iterator[tuple[str, int]]:
+    """Name and first byte of every regular file in a tar, in order; nothing where it cannot be read."""
+    with contextlib.suppress(Exception):  # tarfile raises nearly every type on broken bytes
+        bounded: Any = _Bounded(path)
+        with bounded.file, tarfile.open(fileobj=bounded, mode="r:") as tar:
+            while (member := bounded.next(tar)) is not None:
+                vars(tar)["members"] = []
+                if member.isfile():
+                    yield member.name, member.offset_data
 
 
 def image_of(parts: Parts) -> tuple[Span | None, str]:

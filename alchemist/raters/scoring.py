@@ -21,6 +21,7 @@ from alchemist.models.encoded import batch_of
 from alchemist.pools import store
 from alchemist.raters import score, shipped
 
+SCHEMA = pa.schema([("id", pa.string()), ("rating", pa.float64()), ("lent", pa.bool_())])  # of a shard
 COLUMNS = ["id", "split", "status", "lent", "caption", *store.PLACE[1:]]
 
 

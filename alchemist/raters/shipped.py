@@ -10,7 +10,7 @@ Every rater of kind meta leaves one, data/raters/RATER/SEED; `assets/raters` hol
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import parse
 from alchemist.core.settings.model import model_settings
+from alchemist.core.settings.text import TEXTS
 from alchemist.models import family
 from alchemist.models.family import Codec, Family
 from alchemist.raters.kinds.meta import MetaRater
@@ -44,6 +45,9 @@ def save_rater(folder: Path, network: Rater, group: Group) -> None:
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """sha256 of tensors as a safetensors file would hold them."""
     return hashlib.sha256(save(dict(tensors))).hexdigest()
+
+
+_TYPES: dict[Any, type] = {str: str, int: int, dict[str, Any]: dict, dict[str, float]: dict}
 
 
 @dataclass(frozen=True)
@@ -73,17 +77,22 @@ class Card:
 
 def card(folder: Path, remedy: str = COPIED) -> Card:
     """The card of a folder. Raises Refusal where there is none or, with the remedy, it is damaged."""
-    for name in (WEIGHTS, CARD):
+    for name in (WEIGHTS, REFERENCE, CARD):
         if not (folder / name).is_file():
             raise Refusal(
                 f"{folder} is no rater's, since it has no {name}; one of kind meta leaves its folder at "
                 "data/raters/RATER/SEED."
             )
     files.check_manifest(folder, remedy=remedy)
+    said = files.read_json(folder / CARD, remedy)
     try:
-        return Card(**files.read_json(folder / CARD, remedy))
+        found = Card(**said)
+        is_sound = all(isinstance(getattr(found, one.name), _TYPES[one.type]) for one in fields(Card))
     except TypeError:
-        raise Refusal(f"{folder / CARD} is of another version of this repo; {remedy}.") from None
+        is_sound = False
+    if is_sound and found.text.get("kind") in TEXTS:
+        return found
+    raise Refusal(f"{folder / CARD} is of another version of this repo; {remedy}.") from None
 
 
 def load(folder: Path, codec: Path, device: torch.device) -> tuple[Card, Rater, Group, MetaRater, Codec]:

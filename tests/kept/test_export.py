@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import io
 import json
+import os
+import shutil
 from pathlib import Path
 
 import datasets
@@ -20,11 +22,16 @@ from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.kept import outcome as outcome_module
 from alchemist.kept.loader import KeptPairs
+from alchemist.kept.outcome import Selected, Verdicts
+from alchemist.pruning.laws import select
+from alchemist.pruning.rated import checked
+from alchemist.pruning.samplers import selection_settings
 from alchemist.raters import bill
 from stages import export, prune
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of webdataset
 PAIRS, RATIO, SEED = 30, 0.5, 3
+TOP = {"rater": "loss", "sampler": "topk"}
 SPLITS = {"meta_validation": 0.2, "evaluation": 0.0, "scorer": 0.0}
 
 
@@ -64,7 +71,7 @@ def write(root: Path, kind: str) -> None:
         }
         pd.DataFrame(table).to_parquet(root / "00000.parquet", index=False)
     elif kind == "parquet":
-        root.mkdir()
+        root.mkdir(parents=True)
         for part in range(2):
             rows = slice(part * PAIRS // 2, (part + 1) * PAIRS // 2)
             table = pa.table({"image": pictures[rows], "caption": words[rows]})
@@ -80,9 +87,9 @@ def write(root: Path, kind: str) -> None:
 class Exported:
     """A pool in a folder of its own, rated by a hash and pruned."""
 
-    def __init__(self, folder: Path, pool) -> None:
+    def __init__(self, folder: Path, pool, **others) -> None:
         self.folder = folder
-        self.index = settled(folder, pool)
+        self.index = settled(folder, pool, **others)
         rated = self.index[
             (self.index["status"] == "ok") & ((self.index["split"] == "pool") | self.index["lent"])
         ]
@@ -92,7 +99,7 @@ class Exported:
             folder / f"data/ratings/loss/{SEED}.parquet", rated["id"], self.rating, rated["lent"].to_numpy()
         )
         params = files.read_sealed(folder / "data/params.json")
-        params["selections"] = {"top": {"rater": "loss", "sampler": "topk"}}
+        params["selections"] = {"top": TOP}
         params["grid"] = {"seeds": [SEED]}
         files.write_json(folder / "data/params.json", files.sealed(params))
         with contextlib.chdir(folder):
@@ -157,7 +164,7 @@ def test_pairs_held_out_for_good_are_neither_kept_nor_pruned(tmp_path) -> None:
     assert set(held["split"]) == set(done.index["split"]) - {"pool"}
     assert len(table) == len(done.index)
     with pytest.raises(Refusal, match="was composed and lies in no file, as format loader"):
-        done("loader")
+        done("loader", "index")
     out = done("folder", "pictures")  # of pixels, which have no file of their own
     read = datasets.load_dataset(
         "imagefolder", data_dir=str(out), split="train", cache_dir=str(tmp_path / "c")
@@ -258,8 +265,8 @@ def test_new_tars_are_read_by_webdataset_and_by_this_repo(tmp_path, monkeypatch)
         assert sample["png"] == encoded(picture(int(sample["txt"].decode().split("<")[1].rstrip(">"))))
     assert set(outcomes(user_pool(out, "webdataset")).values()) == {""}
     before = [path.read_bytes() for path in tars]
-    done("tars", "tars")
-    assert [path.read_bytes() for path in tars] == before
+    again = done("tars", "again")
+    assert [path.read_bytes() for path in sorted(again.glob("*.tar"))] == before
 
 
 def test_what_cannot_be_exported_is_one_sentence_and_leaves_nothing(tmp_path) -> None:
@@ -279,15 +286,114 @@ def test_what_cannot_be_exported_is_one_sentence_and_leaves_nothing(tmp_path) ->
         done("parquet", selection="bottom")
 
 
-def test_a_folder_of_a_persons_own_is_not_replaced(tmp_path) -> None:
+def test_what_is_there_is_never_replaced(tmp_path) -> None:
     done = made(tmp_path, "folder")
-    with pytest.raises(Refusal, match=r"--out is mine, which no export wrote"):
+    with pytest.raises(Refusal, match=r"--out is mine, which is there already"):
         done("parquet", "mine")
     assert len(outcomes(user_pool(tmp_path / "mine"))) == PAIRS
     (tmp_path / "empty").mkdir()
     done("parquet", "empty")
-    done("folder", "empty")  # what an export wrote is replaced
-    assert not (tmp_path / "empty/pairs.parquet").exists()
+    with pytest.raises(Refusal, match=r"--out is empty, which is there already"):
+        done("parquet", "empty")
+    assert (tmp_path / "empty/pairs.parquet").exists()
+
+
+def keys_refused(folder: Path, members: list[tuple[str, bytes]], told: str) -> None:
+    """The export of a tar of these members says so."""
+    write_tar(folder / "mine/0.tar", members)
+    done = Exported(folder, user_pool(folder / "mine", "webdataset"))
+    with pytest.raises(Refusal, match=told):
+        done("webdataset")
+    assert not (folder / "out").exists()
+
+
+def test_keys_by_which_webdataset_would_give_other_pairs_are_refused(tmp_path) -> None:
+    pairs = [
+        (name, content)
+        for i in range(1, 13)
+        for name, content in ((f"k{i}.png", encoded(picture(i))), (f"k{i}.txt", caption(i).encode()))
+    ]
+    twice = [(name, encoded(picture(50)) if name.endswith("png") else b"x") for name, _ in pairs]
+    keys_refused(tmp_path / "twice", pairs + twice, r"members of the key 'k\d+' in several places")
+    between = [one for pair in pairs for one in (pair, ("read.me", b"x"))]
+    keys_refused(tmp_path / "between", between, r"members of the key 'k\d+' in several places")
+    hidden = [(f"__x__/{name}", content) for name, content in pairs]
+    keys_refused(tmp_path / "hidden", hidden, r"has no member at byte \d+ that WebDataset reads")
+
+
+def test_names_that_are_no_utf_8_come_back_as_they_are(tmp_path) -> None:
+    names = [os.fsdecode(b"in/k\xff%d" % i) for i in range(1, 13)]
+    write_tar(
+        tmp_path / "mine" / os.fsdecode(b"t\xfe.tar"),
+        [one for i, name in enumerate(names, 1)
+         for one in ((f"{name}.png", encoded(picture(i))), (f"{name}.txt", caption(i).encode()))],
+    )  # fmt: skip
+    done = Exported(tmp_path, user_pool(tmp_path / "mine", "webdataset", splits=SPLITS))
+    (line,) = (done("webdataset") / "keys.jsonl").read_text(encoding="ascii").splitlines()
+    assert json.loads(line)["tar"] == os.fsdecode(b"t\xfe.tar")
+    assert set(json.loads(line)["keys"]) < set(names)
+    assert len(json.loads(line)["keys"]) == 6
+
+
+def test_rows_that_another_reader_would_count_otherwise_are_refused(tmp_path) -> None:
+    done = made(tmp_path / "nested", "parquet")
+    (tmp_path / "nested/mine/a").mkdir()
+    shutil.copy(tmp_path / "nested/mine/0.parquet", tmp_path / "nested/mine/a/x.parquet")
+    with pytest.raises(Refusal, match="has parquet files in folders of their own"):
+        done("indices")
+    done = made(tmp_path / "more", "parquet")
+    shutil.copy(tmp_path / "more/mine/0.parquet", tmp_path / "more/mine/00.parquet")
+    with pytest.raises(Refusal, match="have 45 rows, and the pool 30"):
+        done("indices")
+    write(tmp_path / "broken/mine", "parquet")
+    (tmp_path / "broken/mine/00.parquet").write_bytes(b"PAR1 and no more")
+    done = Exported(tmp_path / "broken", user_pool(tmp_path / "broken/mine", "parquet", splits=SPLITS))
+    with pytest.raises(Refusal, match=r"a parquet file in .* cannot be read"):
+        done("indices")
+
+
+def test_pairs_of_a_pool_that_is_a_split_have_no_row(tmp_path) -> None:
+    """They stand before the pool's own in the index."""
+    write(tmp_path / "other", "folder")
+    write(tmp_path / "mine", "parquet")
+    pool = user_pool(
+        tmp_path / "mine",
+        "parquet",
+        splits={"meta_validation": 0.2, "evaluation": {"pool": "other"}, "scorer": 0.0},
+    )
+    done = Exported(tmp_path, pool, other=user_pool(tmp_path / "other", "folder"))
+    assert (done.index["source"] == "other").any()
+    table = pq.read_table(tmp_path / "mine/0.parquet").to_pandas()
+    table = pd.concat([table, pq.read_table(tmp_path / "mine/1.parquet").to_pandas()], ignore_index=True)
+    words = table["caption"].iloc[np.load(done("indices") / "indices.npy")]
+    assert {int(word.split("<")[1].rstrip(">")) for word in words} == numbers(done.kept, done.index)
+    found = pd.read_parquet(done("parquet", "table") / "pairs.parquet")
+    assert set(found["why"][found["outcome"] == "held out"]) == {"in the split evaluation"}
+
+
+def test_damaged_pixels_of_a_composed_pool_are_refused(tmp_path) -> None:
+    done = Exported(tmp_path, emoji_pool(pairs=60, meta_validation={"pairs": 20, "source": "mixture"}))
+    path = tmp_path / "data/read/images-00000.npy"
+    content = bytearray(path.read_bytes())
+    content[-100:] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=r"images-00000\.npy is not the file that its manifest describes"):
+        done("folder")
+
+
+def test_ratings_by_which_the_ids_were_not_chosen_are_refused(tmp_path) -> None:
+    done = made(tmp_path, "folder")
+    path = tmp_path / f"data/ratings/loss/{SEED}.parquet"
+    table = pd.read_parquet(path)
+    bill.write_table(path, table["id"], -table["rating"], table["lent"])
+    with pytest.raises(
+        Refusal, match=r"ids of top at 0\.5 of seed 3 were not chosen by the ratings in .*loss"
+    ):
+        done("parquet")
+    (tmp_path / "data/subsets/top/0.5.old").mkdir()
+    (tmp_path / f"data/subsets/top/0.5.old/ids-{SEED}.parquet").touch()
+    bill.write_table(path, table["id"], table["rating"], table["lent"])
+    done("parquet")
 
 
 def test_files_that_changed_since_they_were_read_are_told(tmp_path) -> None:
@@ -312,22 +418,24 @@ def test_files_that_changed_since_they_were_read_are_told(tmp_path) -> None:
 
 
 def test_ratings_of_another_pool_are_refused(tmp_path) -> None:
+    """Ids that were chosen by ratings of other pairs than the pool has."""
     done = made(tmp_path, "folder")
-    path = tmp_path / f"data/ratings/loss/{SEED}.parquet"
-    table = pd.read_parquet(path)
+    table = pd.read_parquet(tmp_path / f"data/ratings/loss/{SEED}.parquet")
+    law = selection_settings(TOP, "top")
     more = pd.concat([table, table.head(1).assign(id="of another")])
-    bill.write_table(path, more["id"], more["rating"], more["lent"])
-    with pytest.raises(Refusal, match=r"has 28 pairs to rate, and the table of ratings 29"):
-        done("parquet")
-    fewer = table[table["id"] != sorted(done.kept)[0]]
-    bill.write_table(path, fewer["id"], fewer["rating"], fewer["lent"])
+    for changed, told in (
+        (more, r"has 28 pairs to rate, and the table of ratings 29"),
+        (table.iloc[1:], r"has '.+', which has no rating"),
+    ):
+        kept = select(changed, RATIO, law)
+        selected = Selected(tmp_path / "data/pool", Verdicts(checked(changed, 0), kept), "top")
+        with pytest.raises(Refusal, match=told):
+            list(selected.rows())
     with pytest.raises(Refusal, match=r"the kept ids hold '.+', which is not in the table of ratings"):
-        done("parquet")
-    fewer = table[table["id"] != sorted(set(done.rated["id"]) - done.kept)[0]]
-    bill.write_table(path, fewer["id"], fewer["rating"], fewer["lent"])
-    with pytest.raises(Refusal, match=r"has '.+', which has no rating"):
-        done("parquet")
-    assert not (tmp_path / "out").exists()
+        Verdicts(checked(table, 0), select(more, 1.0, law))
+    with pytest.raises(Refusal, match="the kept ids hold one twice"):
+        Verdicts(checked(table, 0), pd.concat([table["id"], table["id"].head(1)]))
+    assert done.kept
 
 
 def test_ids_with_equal_hashes_are_told_apart(tmp_path, monkeypatch) -> None:
@@ -342,4 +450,4 @@ def test_ids_with_equal_hashes_are_told_apart(tmp_path, monkeypatch) -> None:
 
     whole = pd.read_parquet(done("parquet") / "pairs.parquet")
     monkeypatch.setattr(outcome_module, "hashes", colliding)
-    pd.testing.assert_frame_equal(pd.read_parquet(done("parquet") / "pairs.parquet"), whole)
+    pd.testing.assert_frame_equal(pd.read_parquet(done("parquet", "again") / "pairs.parquet"), whole)

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from pass_helpers import COUNT, build
+from pass_helpers import COUNT, SCHEMA, build
 
 from alchemist.core.refusal import Refusal
 from alchemist.passes import on_ray
@@ -32,7 +32,7 @@ def cluster():
 
 
 def shards(folder: Path) -> Shards:
-    one = Shards(folder, {"rater": "a"}, COUNT)
+    one = Shards(folder, {"rater": "a"}, COUNT, SCHEMA)
     one.begin()
     return one
 
@@ -77,11 +77,27 @@ def test_a_mistake_within_a_task_is_told_as_one(cluster, tmp_path: Path) -> None
     with pytest.raises(Refusal, match="a tar is missing"):
         on_ray.run(out, build, (tmp_path / "log", 0.0, 2), range(3), cluster.address, 0, lambda n: None)
     assert 2 in out.missing()
-    with pytest.raises(Refusal, match="--gpus is 1, and no node of the cluster has as much of a GPU"):
+    with pytest.raises(Refusal, match="--gpus is 1, and no node of the cluster has more than 0; 0 is legal"):
         on_ray.run(out, build, (tmp_path / "log",), range(3), cluster.address, 1, lambda n: None)
+    with pytest.raises(
+        Refusal, match=r"--gpus is 1\.5; legal are shares of a GPU up to 1, and whole numbers"
+    ):
+        on_ray.run(out, build, (tmp_path / "log",), range(3), cluster.address, 1.5, lambda n: None)
 
 
-def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+def test_workers_read_paths_from_the_driver_s_folder_on(cluster, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "log").mkdir()
+    monkeypatch.chdir(tmp_path)
+    out = shards(tmp_path / "out")
+    on_ray.run(out, build, (Path("log"),), range(2), cluster.address, 0, lambda n: None)
+    assert out.missing() == list(range(2, COUNT))
+    assert len(list((tmp_path / "log").iterdir())) == 2
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch) -> None:
     out = shards(tmp_path / "out")
     with pytest.raises(Refusal, match=r"--address is 127\.0\.0\.1:1, where no Ray cluster can be joined"):
         on_ray.run(out, build, (tmp_path,), range(3), "127.0.0.1:1", 0, lambda n: None)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
+    with pytest.raises(Refusal, match=r"--address is 127\.0\.0\.1:2, where no Ray cluster can be joined"):
+        on_ray.run(out, build, (tmp_path,), range(3), None, 0, lambda n: None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from pass_helpers import COUNT, build, table
+from pass_helpers import COUNT, SCHEMA, build, table
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
@@ -19,7 +19,7 @@ MADE_OF = {"rater": "a", "pool": "b"}
 
 
 def shards(folder: Path, **changes: str) -> Shards:
-    return Shards(folder, MADE_OF | changes, COUNT)
+    return Shards(folder, MADE_OF | changes, COUNT, SCHEMA)
 
 
 def done(folder: Path, log: Path, numbers: list[int] | None = None, seconds: float = 0.0) -> None:
@@ -121,7 +121,7 @@ def test_shards_of_another_pass_are_refused(tmp_path: Path, log: Path) -> None:
     with pytest.raises(Refusal, match=r"holds shards of another pass: rater is 'a' there and 'c' here"):
         shards(tmp_path / "out", rater="c").begin()
     with pytest.raises(Refusal, match=r"shards is 12 there and 13 here"):
-        Shards(tmp_path / "out", MADE_OF, COUNT + 1).begin()
+        Shards(tmp_path / "out", MADE_OF, COUNT + 1, SCHEMA).begin()
     (tmp_path / "out/pass.json").write_text("{")
     with pytest.raises(Refusal, match=r"pass\.json is damaged"):
         shards(tmp_path / "out").begin()
@@ -139,6 +139,14 @@ def test_a_mistake_leaves_the_other_shards_and_no_lock(tmp_path: Path, log: Path
     assert not list((tmp_path / "out").glob("*.part"))
 
 
+def array(own: str, of: str, low: str, high: str) -> dict[str, str]:
+    """What SLURM says to a job of an array."""
+    return {
+        f"SLURM_ARRAY_TASK_{name}": value
+        for name, value in zip(("ID", "COUNT", "MIN", "MAX"), (own, of, low, high), strict=True)
+    }
+
+
 @pytest.mark.parametrize(
     ("environment", "number", "of", "expected"),
     [
@@ -146,12 +154,9 @@ def test_a_mistake_leaves_the_other_shards_and_no_lock(tmp_path: Path, log: Path
         ({}, 1, 3, [1, 4]),
         ({"RANK": "2", "WORLD_SIZE": "3"}, None, None, [2, 5]),
         ({"RANK": "2", "WORLD_SIZE": "3"}, 0, 1, list(range(7))),  # what a person says counts
-        (
-            {"SLURM_ARRAY_TASK_ID": "11", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "10"},
-            None,
-            None,
-            [1, 5],
-        ),
+        (array("11", "4", "10", "13"), None, None, [1, 5]),
+        (array("20", "16", "0", "60"), None, None, list(range(7))),  # every fourth: the locks share
+        (array("17", "1", "17", "17"), None, None, list(range(7))),  # one that died, again: what is left
         ({"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}, None, None, [3]),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "RANK": "1", "WORLD_SIZE": "2"}, None, None, [1, 3, 5]),
         ({"RANK": "9", "WORLD_SIZE": "10"}, None, None, []),
@@ -168,6 +173,71 @@ def test_numbers_that_make_no_sense_are_refused() -> None:
         mine(7, {}, 3, 3)
     with pytest.raises(Refusal, match="--task and --of go together"):
         mine(7, {}, 1, None)
+    for environment in ({"RANK": "", "WORLD_SIZE": "2"}, {"SLURM_ARRAY_TASK_ID": "1"}):
+        with pytest.raises(Refusal, match="a launcher's variables make no sense"):
+            mine(7, environment, None, None)
+
+
+def test_two_passes_that_begin_at_once_do_not_mix(tmp_path: Path) -> None:
+    """Of two raters on a new folder one is refused, whichever."""
+    for turn in range(20):
+        out = tmp_path / str(turn)
+        context = multiprocessing.get_context("fork")
+        both = [context.Process(target=begun, args=(out, name)) for name in "ab"]
+        for process in both:
+            process.start()
+        for process in both:
+            process.join()
+        assert sorted(process.exitcode or 0 for process in both) == [0, 7]
+
+
+def begun(folder: Path, rater: str) -> None:
+    """Exits with 7 where it is refused."""
+    try:
+        shards(folder, rater=rater).begin()
+    except Refusal:
+        os._exit(7)
+
+
+def test_a_shard_of_another_pass_does_not_count(tmp_path: Path, log: Path) -> None:
+    """Left by a process that went on while its folder was removed and another pass began there."""
+    one, other = shards(tmp_path / "out", rater="c"), shards(tmp_path / "out")
+    other.begin()
+    one.make(4, build(log))
+    assert not other.is_made(4)
+    assert other.make(4, build(log))
+    assert other.is_made(4)
+
+
+def test_processes_that_end_at_once_all_join(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    context = multiprocessing.get_context("fork")
+    out = tmp_path / "all.parquet"
+    processes = [context.Process(target=joins, args=(tmp_path / "whole", out)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert len(pd.read_parquet(out)) == 3 * COUNT
+    with pytest.raises(Refusal, match="is there and not of this pass"):
+        shards(tmp_path / "whole", rater="c").is_joined(out)
+    out.write_text("a person's own")
+    with pytest.raises(Refusal, match="is there and not of this pass"):
+        shards(tmp_path / "whole").joined(out)
+
+
+def joins(folder: Path, out: Path) -> None:
+    """Exits with 0 where the table is there."""
+    os._exit(0 if shards(folder).joined(out) else 1)
+
+
+def test_an_empty_shard_has_the_others_types(tmp_path: Path) -> None:
+    one = shards(tmp_path / "out")
+    one.begin()
+    for number in range(COUNT):
+        one.make(number, lambda number: table(number).iloc[: 0 if number < 2 else 3])
+    assert one.joined(tmp_path / "all.parquet")
+    assert len(pd.read_parquet(tmp_path / "all.parquet")) == 3 * (COUNT - 2)
 
 
 def test_the_mark_tells_hash_and_rows(tmp_path: Path, log: Path) -> None:

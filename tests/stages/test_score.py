@@ -19,6 +19,8 @@ from alchemist.raters.scoring import COLUMNS, part
 from stages import score
 from stages.score import Engine
 
+BATCH = {"kind": "meta", "group": "double_softmax", "rating_mode": "batch", "bound": None}
+
 
 @pytest.fixture(scope="module")
 def rater(grid: Grid) -> Path:
@@ -112,9 +114,10 @@ def test_what_it_was_not_trained_beside_is_refused_in_a_sentence(grid: Grid, rat
     for name, changes, told in (
         ("codec", {"codec": "0" * 64}, r"rates what the codec 0{12} of star encoded, and"),
         ("text", {"text_sha256": "1" * 64}, r"text encoder 1{12}, and all-MiniLM-L6-v2 here is"),
-        ("batch", {"rater": {"kind": "meta", "group": "double_softmax", "rating_mode": "batch", "bound": None}},  # noqa: E501
-         r"rates by rating_mode batch"),
+        ("batch", {"rater": BATCH}, r"rates by rating_mode batch"),
         ("trunk", {"trunk": grid.params.models["xs"].model_dump()}, r"does not fit its own card"),
+        ("text-kind", {"text": {"kind": "qwen"}}, r"card\.json is of another version of this repo"),
+        ("null", {"codec": None}, r"card\.json is of another version of this repo"),
         ("strange", {"more": 1}, r"card\.json is of another version of this repo"),
     ):  # fmt: skip
         with pytest.raises(Refusal, match=told):
@@ -135,8 +138,12 @@ def test_what_it_was_not_trained_beside_is_refused_in_a_sentence(grid: Grid, rat
 
 def test_another_rater_in_the_same_folder_is_refused(grid: Grid, rater: Path) -> None:
     folder = scored(grid, rater, "mixed")
+    with pytest.raises(Refusal, match=r"all\.parquet is there and not of this pass"):
+        scored(grid, rater, "mixed", batch=10)
+    (folder / "all.parquet").rename(folder / "old.parquet")
     with pytest.raises(Refusal, match=r"holds shards of another pass: batch is 20 there and 10 here"):
         scored(grid, rater, "mixed", batch=10)
+    (folder / "old.parquet").rename(folder / "all.parquet")
     before = (folder / "all.parquet").read_bytes()
     scored(grid, rater, "mixed")  # once more: nothing to do, the same table
     assert (folder / "all.parquet").read_bytes() == before
