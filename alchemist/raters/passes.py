@@ -1,6 +1,6 @@
 """A network's losses of a batch that does not go through it at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from alchemist.core import devices, world
 from alchemist.core.settings.budget import RateSettings
 from alchemist.models.batch import Batch, Chance, chunks
 from alchemist.models.family import Generator
+from alchemist.raters import credit
 
 
 class Passes:
@@ -43,3 +44,16 @@ class Passes:
     def found(self) -> Tensor:
         """Losses (B,) of the batch, once it was passed."""
         return world.joined(torch.cat(self._found), len(self.batch))
+
+
+Pairs = tuple[Batch, Chance]
+
+
+def over_processes(cut: Callable[[Pairs], list[credit.Part[Pairs]]]) -> credit.Whole[Pairs]:
+    """How the exact credits pass a batch whose parts, by `cut`, are this process's own."""
+
+    def summed(found: credit.Parameters) -> credit.Parameters:
+        world.sum_(found.values())
+        return found
+
+    return credit.Whole(cut, summed, lambda pairs, part: world.joined(part, len(pairs[0])))

@@ -25,7 +25,7 @@ from alchemist.models.training import copied, descend, moved, optimiser, put_bac
 from alchemist.raters import credit
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater, Weights, batch_weights
-from alchemist.raters.passes import Passes
+from alchemist.raters.passes import Passes, over_processes
 
 
 @dataclass(frozen=True)
@@ -282,16 +282,10 @@ def exact_credits(
     shares = [w.shares.detach() for w in weights]
     last = window[-1]
     validation = (last.validation, Chance(last.proxy_chance.seed, last.validation_chance.positions))
-    whole = credit.Whole(cut, sum_over_processes, lambda item, part: world.joined(part, len(item[0])))
+    whole = over_processes(cut)
     if settings.credit == "alignment":
         return credit.alignment(losses, parameters, rule.rate, batches[0], shares[0], validation, whole)
     return credit.unrolled(losses, parameters, moments, rule, batches, shares, validation, whole)
-
-
-def sum_over_processes(found: credit.Parameters) -> credit.Parameters:
-    """A gradient that each process has of its own rows, of all of them."""
-    world.sum_(found.values())
-    return found
 
 
 # ------------------------------------------------------------------------------ the rater's step

@@ -142,7 +142,7 @@ def test_a_launcher_trains_one_rater_on_two_processes(grid: Grid) -> None:
     trained = grid.rate("alchemist")
     out, log = grid.folder / "data/two.parquet", grid.folder / "data/two"
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          "-m", "stages.rate", "--rater", "alchemist", "--seed", str(SEED), "--family", "star", "--encoded",
          "data/encoded", "--assets", "data/assets", "--scale", "tiny", "--out", str(out),
          "--log-out", str(log), "--time-out", "data/two.json"],
