@@ -387,8 +387,7 @@ def meta_window(
             credits = -train
         elif settings.credit == "reference":  # eq. 6
             credits = reference_step(state, step, weight.shares, budget) - train
-            # Before its first step the proxy is the reference model: they differ by rounding, of which the
-            # rater's Adam would make a whole step.
+            # Before its first step the proxy is the reference: of the rounding Adam would make a whole step.
             credits = credits if is_moved else torch.zeros_like(credits)
         else:
             credits = torch.zeros_like(train) if exact is None else exact.credits[t] / scale
