@@ -52,7 +52,8 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
         started = time.perf_counter()
         try:
             costs = run(*args, **kwargs)
-            if isinstance(path := kwargs.get("time_out"), Path):
+            is_writer = os.environ.get("RANK", "0") == "0"  # of the processes of a launcher
+            if isinstance(path := kwargs.get("time_out"), Path) and is_writer:
                 write_json(path, sealed({"seconds": time.perf_counter() - started, **(costs or {})}))
         except Refusal as error:
             typer.echo(f"error: {one_line(str(error), LETTERS)}", err=True)

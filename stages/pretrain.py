@@ -7,7 +7,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, world
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.budget import TrainSettings
@@ -42,7 +42,7 @@ def run(
         return {}
     size = size.whole()
     settings = block(TrainSettings, f"scales.{scale}.pretrain")
-    device = devices.chosen(device_setting(section("device")))
+    device = world.join(devices.chosen(device_setting(section("device"))))
     data = Encoded(encoded)
     rows = data.pretraining()
     if len(rows) < settings.batch:
@@ -67,16 +67,20 @@ def run(
     )
     with (
         Scratch(scratch, mark, every) as state,
-        tqdm(total=images, unit="img", desc=out.name, mininterval=1) as bar,
+        tqdm(total=images, unit="img", desc=out.name, mininterval=1, disable=not world.is_writer()) as bar,
     ):
 
         def tick(done: int, words: str) -> None:
             bar.set_postfix_str(words, refresh=False)
             bar.update(done)
 
-        print(f"{out.name}: {len(rows)} pairs of the split pretraining, {images} images, in {state.folder}")
+        if world.is_writer():
+            print(
+                f"{out.name}: {len(rows)} pairs of the split pretraining, {images} images, in {state.folder}"
+            )
         log = one.train(state, out, {"pairs": len(rows), "images": images}, tick)
-    print(f"wrote {out}")
+    if world.is_writer():
+        print(f"wrote {out}")
     return {
         "train_seconds": log[-1]["seconds"],  # of all tries
         "flops": one.flops(),

@@ -1,5 +1,8 @@
 """Ratings of every pair by one rater and seed: meta-trained, read off a plain proxy, or random."""
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +10,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, world
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.budget import RateSettings
@@ -23,6 +26,8 @@ from alchemist.raters.network import Rater
 from alchemist.raters.run import Run
 from alchemist.raters.table import KINDS, rater_settings
 from stages import stage
+
+BAR: dict[str, Any] = {"unit": "img", "mininterval": 1, "delay": 1e-9}
 
 
 def run(
@@ -51,7 +56,7 @@ def run(
         model_settings(played[part], f"rating.{family_name}.{part}", family_name)
         for part in ("proxy", "rater")
     ]
-    device = devices.chosen(device_setting(section("device")))
+    device = world.join(devices.chosen(device_setting(section("device"))))
     data = Encoded(encoded)
     pool = data.pool()
     rated = data.rows.iloc[data.rated().numbers]
@@ -78,9 +83,9 @@ def run(
     elapsed = devices.clock(device)
     with (
         Scratch(scratch, mark, every) as state,
-        tqdm(total=budget.images, unit="img", desc=f"{rater}, seed {seed}", mininterval=1, delay=1e-9) as bar,
+        tqdm(total=budget.images, desc=f"{rater}, seed {seed}", **BAR, disable=not world.is_writer()) as bar,
         tqdm(
-            total=len(ids) * settings.passes(), unit="img", desc="score", mininterval=1, delay=1e-9
+            total=len(ids) * settings.passes(), desc="score", **BAR, disable=not world.is_writer()
         ) as scored,
     ):
 
@@ -88,15 +93,18 @@ def run(
             bar.set_postfix_str(words, refresh=False)
             bar.update(count)
 
-        print(f"{rater}, seed {seed}: {len(ids)} pairs; state in {state.folder}")
-        with files.whole_folder(log_out) as drafts:
+        if world.is_writer():
+            print(f"{rater}, seed {seed}: {len(ids)} pairs; state in {state.folder}")
+        # What another process than the writer leaves is nobody's.
+        with files.whole_folder(log_out) if world.is_writer() else spare_folder() as drafts:
             rating = Run(
                 new_proxy, data, pool, data.validation(), data.rated(), seed, budget, state, tick,
                 scored.update, name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
                 assets=assets, drafts=drafts,
             )  # fmt: skip
             found = KINDS[settings.kind].rate(rating, settings)
-            bill.write_table(out, ids.to_numpy(), found.rating, rated["lent"].to_numpy())  # or refuses it
+            if world.is_writer():
+                bill.write_table(out, ids.to_numpy(), found.rating, rated["lent"].to_numpy())  # or refuses it
             noted = signs.signs(settings, budget, found.log, found.rating, len(rating.validation))
             logged = [row.pop("seconds") for row in found.log]
             seconds = bill.clocked(
@@ -125,13 +133,21 @@ def run(
                 ).write(drafts)  # fmt: skip
             bill.write_facts(drafts, facts)
         state.clear()
-    print(*signs.lines(noted), f"wrote {out} and {log_out}", sep="\n")
+    if world.is_writer():
+        print(*signs.lines(noted), f"wrote {out} and {log_out}", sep="\n")
     return {
         "seconds": seconds,
         "score_seconds": found.score_seconds,
         "hardware": devices.hardware(device),
         "peak_bytes": devices.peak_memory(device),
     }
+
+
+@contextlib.contextmanager
+def spare_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 if __name__ == "__main__":

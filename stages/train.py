@@ -9,7 +9,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from alchemist.core import devices, files, tables
+from alchemist.core import devices, files, tables, world
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
 from alchemist.core.settings.budget import TrainSettings
@@ -40,7 +40,7 @@ def run(
     """Trains one cell. Killed, it goes on when the same command runs again."""
     size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
     settings = block(TrainSettings, f"budgets.{model}")  # by stage check, of the scale in force
-    device = devices.chosen(device_setting(section("device")))
+    device = world.join(devices.chosen(device_setting(section("device"))))
     data = Encoded(encoded)
     if not (data.rows["split"] == "evaluation").any():
         raise Refusal(
@@ -81,16 +81,18 @@ def run(
     }
     with (
         Scratch(scratch, mark, every) as state,
-        tqdm(total=stops[-1], unit="img", desc=out.name, mininterval=1) as bar,
+        tqdm(total=stops[-1], unit="img", desc=out.name, mininterval=1, disable=not world.is_writer()) as bar,
     ):
 
         def tick(images: int, words: str) -> None:
             bar.set_postfix_str(words, refresh=False)
             bar.update(images)
 
-        print(f"{out.name}: {len(rows)} of {len(pool)} pairs, {stops[-1]} images, in {state.folder}")
+        if world.is_writer():
+            print(f"{out.name}: {len(rows)} of {len(pool)} pairs, {stops[-1]} images, in {state.folder}")
         log = one.train(state, out, facts, tick)
-    print(f"wrote {out}")
+    if world.is_writer():
+        print(f"wrote {out}")
     return {
         "train_seconds": log[-1]["seconds"],  # of all tries
         "versions": versions(),

@@ -10,6 +10,7 @@ REPOS: dict[str, Any] = read_params(Path(__file__).parents[1] / "params.yaml")
 # The repo's blocks with a grid of this file's own, to which the mistakes below are made.
 DEFAULT: dict[str, Any] = REPOS | {
     "pool": "emoji", "scale": "tiny", "roles": {"proxy": "s", "rater": "xs"}, "device": "auto",
+    "launcher": "python",
     "grid": {
         "selections": ["oracle", "random", "topk", "alchemist", "loss"],
         "raters": ["alchemist", "loss", "random"], "embeddings": [], "heuristics": [], "oracles": ["oracle"],

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import alchemist
-from alchemist.core import files
+from alchemist.core import files, world
 from alchemist.core.refusal import Refusal
 
 SCRATCH = Path(".scratch")  # from the repo's folder on; what lies there is no result
@@ -49,6 +49,9 @@ class Scratch:
         self._kept: dict[str, str] = {}  # digests of files that lie beside the state
 
     def __enter__(self) -> "Scratch":
+        if not world.is_writer():
+            world.wait()
+            return self
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock = files.take(self.folder / "lock", os.O_RDWR | os.O_CREAT)
@@ -57,18 +60,24 @@ class Scratch:
                 f"{self.folder} is in use by another process that runs the same work, perhaps one that a "
                 "killed dvc left running; wait for it or end it, then run this again."
             ) from None
+        world.wait()
         return self
 
     def __exit__(self, *_: object) -> None:
-        files.leave(self._lock)
+        if world.is_writer():
+            files.leave(self._lock)
 
     def due(self) -> bool:
-        """Whether it is time to save again."""
+        """Whether it is time to save again; never for a process that does not write."""
+        if not world.is_writer():
+            return False
         wait = max(self.every, SHARE * self.took) if self.every else 0.0
         return time.monotonic() - self.saved_at >= wait
 
     def save(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Replaces the saved state: tensors, JSON facts, and digests of the files that `keep` took."""
+        if not world.is_writer():
+            return
         started = time.monotonic()
         held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         about = {"mark": self.mark, "facts": json.dumps(facts), "beside": json.dumps(self._kept)}
@@ -102,7 +111,8 @@ class Scratch:
 
     def keep(self, path: Path) -> None:
         """Takes a finished file of the folder, as a checkpoint is, into the states saved from now on."""
-        self._kept[path.name] = files.sha256(path)
+        if world.is_writer():
+            self._kept[path.name] = files.sha256(path)
 
     def damaged(self, path: Path) -> Refusal:
         """The sentence for a file of the folder that is not as it was saved."""
@@ -113,6 +123,9 @@ class Scratch:
 
     def clear(self) -> None:
         """Removes the folder, the state first: it would miss what lies beside it."""
+        world.wait()
+        if not world.is_writer():
+            return
         (self.folder / STATE).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 

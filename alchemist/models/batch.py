@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alchemist.core import world
+
 # Of one caption: the states (T, D) of its word pieces, and a pooled vector if the family's encoder has one.
 # float16 where they are stored, float32 where they are not.
 CaptionStates = tuple[NDArray[np.floating], NDArray[np.floating] | None]
@@ -95,6 +97,7 @@ class Chance:
 
 
 def chunks(count: int, chunk: int | None) -> list[slice]:
-    """Rows 0 .. count - 1 of a batch in parts of at most `chunk`, in order; None: all of them at once."""
+    """This process's rows of a batch of `count` in parts of at most `chunk`, in order; None: all at once."""
+    own = world.mine(count)
     size = chunk or count
-    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+    return [slice(first, min(first + size, own.stop)) for first in range(own.start, own.stop, size)]

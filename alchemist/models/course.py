@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import save_file
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, world
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
@@ -47,21 +47,25 @@ class Course:
         """
 
         def at_stop(seen: int, averaged: Generator) -> None:
-            with files.whole(state.folder / checkpoint(seen)) as draft:
-                save_file(averaged.weights(), draft)
-            state.keep(state.folder / checkpoint(seen))
+            if world.is_writer():
+                with files.whole(state.folder / checkpoint(seen)) as draft:
+                    save_file(averaged.weights(), draft)
+                state.keep(state.folder / checkpoint(seen))
 
         log = training.train(
             self.generator, self.data, self.rows, self.settings, self.seed, self.stops, state, at_stop, tick,
             self.rate_key,
         )  # fmt: skip
-        with files.whole_folder(out) as folder:
-            for images in self.stops:
-                (folder / checkpoint(images)).write_bytes((state.folder / checkpoint(images)).read_bytes())
-            rows = pd.DataFrame(log).drop(columns="seconds")
-            rows.to_json(folder / "log.jsonl", orient="records", lines=True)
-            files.write_json(folder / RUN, facts)
-            files.write_manifest(folder)
+        if world.is_writer():
+            with files.whole_folder(out) as folder:
+                for images in self.stops:
+                    (folder / checkpoint(images)).write_bytes(
+                        (state.folder / checkpoint(images)).read_bytes()
+                    )
+                rows = pd.DataFrame(log).drop(columns="seconds")
+                rows.to_json(folder / "log.jsonl", orient="records", lines=True)
+                files.write_json(folder / RUN, facts)
+                files.write_manifest(folder)
         state.clear()
         return log
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from alchemist.core import devices, finite, stateless
+from alchemist.core import devices, finite, stateless, world
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
@@ -168,11 +168,12 @@ def descend(model: nn.Module, adam: torch.optim.Optimizer, losses: Iterable[Tens
     """One step on the sum of `losses`, its gradient clipped to a global norm of at most `clip`.
 
     Gives the norm before that. Each goes back before the next is asked for, so that the graph of one alone is
-    held.
+    held. Several processes have losses of their own each, and the sum is over all.
     """
     adam.zero_grad(set_to_none=True)
     for loss in losses:
         loss.backward()
+    world.sum_(p.grad for p in model.parameters() if p.grad is not None)
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
     adam.step()
     return norm
@@ -210,7 +211,9 @@ def step(
             yield loss
 
     norm = descend(generator, adam, losses(), settings.clip)
-    return Stepped(torch.stack(parts).sum(), torch.cat(each), norm.detach())
+    loss = torch.stack(parts).sum()
+    world.sum_([loss])
+    return Stepped(loss, world.joined(torch.cat(each), len(batch)), norm.detach())
 
 
 def train(
@@ -233,6 +236,7 @@ def train(
     Raises Refusal where a loss, a gradient or a weight is not finite, before anything of it is kept;
     `rate_key` is the key of the rate.
     """
+    world.check(settings.batch, rate_key.rpartition(".")[0] + ".batch")
     device = devices.of(generator)
     average = Average(generator, settings.ema_images)
     adam = optimiser(generator, generator, settings.learning_rate, settings.weight_decay)

@@ -4,11 +4,13 @@ A repository of a hub is not asked for; `python -m stages.plan` tells which of t
 """
 
 import os
+import shutil
 from pathlib import Path
 
 from alchemist.core import hub
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import LIT
+from alchemist.core.settings.launcher import PYTHON
 from alchemist.core.settings.pool import UserPool
 from alchemist.core.settings.text import TextSettings, of_family
 from alchemist.core.shown import shown
@@ -22,6 +24,11 @@ def check_here(params: Params, assets: Path, was_read: bool) -> None:
 
     `assets` holds what the repo has. The files of a pool that `was_read` may be gone.
     """
+    first = params.launcher.split()[0]
+    if first != PYTHON and shutil.which(first) is None:
+        raise Refusal(
+            f"launcher is {shown(params.launcher)}, and there is no command {first} here; {PYTHON} is legal."
+        )
     if not was_read:
         _pools(params)
     resolution = params.pools[params.pool].resolution

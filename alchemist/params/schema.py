@@ -13,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from alchemist.core.settings import BASE
 from alchemist.core.settings.budget import EncodeSettings, TrainSettings
 from alchemist.core.settings.device import DEVICES
+from alchemist.core.settings.launcher import LAUNCHERS
 from alchemist.core.settings.model import classes, families
 from alchemist.core.settings.scale import ScaleSettings
 from alchemist.core.settings.text import TEXTS
@@ -61,6 +62,7 @@ def schema() -> dict[str, Any]:
     }
     own: dict[str, Any] = {
         "device": {"type": "string", "pattern": f"^({DEVICES})$"},
+        "launcher": {"type": "string", "pattern": f"^{LAUNCHERS}$"},
         "codecs": {"type": "object", **_by_family(codecs)},
     }
     properties = {}

@@ -10,6 +10,7 @@ from alchemist.core.settings import Settings, legal, parse
 from alchemist.core.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.grid import GridSettings, RolesSettings
+from alchemist.core.settings.launcher import launcher_setting
 from alchemist.core.settings.model import FamilyCodec, ModelSettings, codec_settings, model_settings
 from alchemist.core.settings.plan import PlanSettings
 from alchemist.core.settings.pool import PoolSettings
@@ -33,6 +34,10 @@ class Params(Settings):
     scale: str = Field(description="the block of scales that is in force")
     device: str = Field(
         description="where networks run: auto (the first GPU, or else the CPU), cpu, cuda, cuda:1"
+    )
+    launcher: str = Field(
+        description="the command in front of the stages that train: python (one process), torchrun "
+        "--nproc-per-node 2, accelerate launch --num_processes 2 …"
     )
     roles: RolesSettings = Field(description="which models play proxy and rater")
     grid: GridSettings = Field(description="the cells: every selection at every ratio, model and seed")
@@ -68,6 +73,7 @@ def read(params: Any) -> Params:
         pool=params["pool"],
         scale=params["scale"],
         device=device_setting(params["device"]),
+        launcher=launcher_setting(params["launcher"]),
         roles=parse(RolesSettings, params["roles"], "roles"),
         grid=parse(GridSettings, params["grid"], "grid"),
         codecs=codec_settings(params["codecs"], "codecs"),

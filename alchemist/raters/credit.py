@@ -15,7 +15,7 @@ of its products, for all passes alike; forward mode runs it on plain operations.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,19 +36,31 @@ class Part(Generic[B]):
     share: float
 
 
-def whole(batch: B) -> list[Part[B]]:
+@dataclass(frozen=True)
+class Whole(Generic[B]):
+    """How a whole batch is passed: in which parts, and how what they give is made that of the batch.
+
+    A process that is one of several passes some parts alone.
+    """
+
+    # Parts in order: every pass below takes one at a time, and sums what it gives.
+    cut: Callable[[B], list[Part[B]]]
+    summed: Callable[[Parameters], Parameters]  # sums over parts, of all processes
+    joined: Callable[[B, Tensor], Tensor]  # values of the pairs that were passed, of all (B,)
+
+
+def at_once(batch: B) -> list[Part[B]]:
     """A batch in one part."""
     return [Part(batch, slice(None), 1.0)]
 
 
-# A batch in parts, in order: every pass below takes one at a time, and sums what it gives.
-Cut = Callable[[B], list[Part[B]]]
+ONE: Whole[Any] = Whole(at_once, lambda found: found, lambda batch, part: part)
 
 SCALE_DECAY = 0.99  # of the running mean square of centred credits, a rater step
 
 
 def gradient(
-    losses: Losses[B], parameters: Parameters, batch: B, weights: Tensor | None, cut: Cut[B] = whole
+    losses: Losses[B], parameters: Parameters, batch: B, weights: Tensor | None, whole: Whole[B] = ONE
 ) -> tuple[Parameters, Tensor]:
     """Gradient of sum_i W_i L_i (of the mean where weights are None), and the losses (B,).
 
@@ -56,7 +68,7 @@ def gradient(
     """
     leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
     found, every = Parameters(), list[Tensor]()
-    for part in cut(batch):
+    for part in whole.cut(batch):
         with torch.enable_grad():
             values = losses(leaves, part.batch)
             if weights is None:
@@ -66,7 +78,7 @@ def gradient(
         slope = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
         _add(found, dict(zip(leaves, slope, strict=True)))
         every.append(values.detach())
-    return found, torch.cat(every)
+    return whole.summed(found), whole.joined(batch, torch.cat(every))
 
 
 def _add(found: Parameters, more: Parameters) -> None:
@@ -75,7 +87,7 @@ def _add(found: Parameters, more: Parameters) -> None:
 
 
 def slopes(
-    losses: Losses[B], parameters: Parameters, batch: B, direction: Parameters, cut: Cut[B] = whole
+    losses: Losses[B], parameters: Parameters, batch: B, direction: Parameters, whole: Whole[B] = ONE
 ) -> Tensor:
     """<g_i, direction> of every sample, (B,): one forward-mode pass, no gradient of a sample is formed."""
 
@@ -84,12 +96,12 @@ def slopes(
         return found
 
     with torch.no_grad(), devices.plain_operations():
-        return torch.cat([of(part.batch) for part in cut(batch)])
+        return whole.joined(batch, torch.cat([of(part.batch) for part in whole.cut(batch)]))
 
 
 def slopes_and_curvature(
     losses: Losses[B], parameters: Parameters, batch: B, weights: Tensor, direction: Parameters,
-    cut: Cut[B] = whole,
+    whole: Whole[B] = ONE,
 ) -> tuple[Tensor, Parameters]:  # fmt: skip
     """<g_i, direction> (B,) and H direction, H the Hessian of sum_i W_i L_i.
 
@@ -107,11 +119,11 @@ def slopes_and_curvature(
 
     curved, found = Parameters(), list[Tensor]()
     with devices.plain_operations():
-        for part in cut(batch):
+        for part in whole.cut(batch):
             own, slope = of(part)
             _add(curved, own)
             found.append(slope)
-    return torch.cat(found), curved
+    return whole.joined(batch, torch.cat(found)), whole.summed(curved)
 
 
 @dataclass(frozen=True)
@@ -221,7 +233,7 @@ def unrolled(
     batches: list[B],
     weights: list[Tensor],
     validation: B,
-    cut: Cut[B] = whole,
+    whole: Whole[B] = ONE,
 ) -> Unrolled:
     """Credits c_i = -df(theta_K) / dW_i of K = len(batches) steps from `parameters`.
 
@@ -237,14 +249,14 @@ def unrolled(
     values = []
     here = parameters
     for batch, weight in zip(batches, weights, strict=True):
-        slope, found = gradient(losses, here, batch, weight, cut)
+        slope, found = gradient(losses, here, batch, weight, whole)
         after, moments = rule.advance(here, moments, slope)
         path.append((here, slope, moments))
         values.append(found)
         here = after
 
     # --- grad f(theta_K), and back: df/dW_i of step t is <g_i, df/dg>, and the Hessian carries the rest on
-    end, _ = gradient(losses, here, validation, None, cut)
+    end, _ = gradient(losses, here, validation, None, whole)
     nothing = {name: torch.zeros_like(value) for name, value in end.items()}
     adjoint = Adjoint(end, nothing, nothing)
     credits: list[Tensor] = []
@@ -252,9 +264,9 @@ def unrolled(
         here, slope, after_step = path[t]
         direction, adjoint = rule.pull(adjoint, after_step, slope)
         if t == 0:
-            credits.append(-slopes(losses, here, batches[0], direction, cut))
+            credits.append(-slopes(losses, here, batches[0], direction, whole))
             break
-        found, curved = slopes_and_curvature(losses, here, batches[t], weights[t], direction, cut)
+        found, curved = slopes_and_curvature(losses, here, batches[t], weights[t], direction, whole)
         credits.append(-found)
         before = {name: value + curved[name] for name, value in adjoint.parameters.items()}
         adjoint = Adjoint(before, adjoint.mean, adjoint.square)
@@ -263,10 +275,10 @@ def unrolled(
 
 def alignment(
     losses: Losses[B], parameters: Parameters, rate: float, batch: B, weights: Tensor, validation: B,
-    cut: Cut[B] = whole,
+    whole: Whole[B] = ONE,
 ) -> Unrolled:  # fmt: skip
     """Credits c_i = eta <g_i, v>, v = grad f(theta - eta sum_i W_i g_i): one plain step, exactly."""
-    return unrolled(losses, parameters, None, Sgd(rate), [batch], [weights], validation, cut)
+    return unrolled(losses, parameters, None, Sgd(rate), [batch], [weights], validation, whole)
 
 
 class Scale:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alchemist.core import devices, stateless
+from alchemist.core import devices, stateless, world
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.budget import RateSettings
 from alchemist.core.state import all_finite
@@ -109,6 +109,7 @@ def meta_train(run: Plain, settings: MetaRater, rater: Rater) -> list[dict[str, 
     Raises Refusal where a loss, a credit, a gradient or a weight is not finite, with the ids of its pairs.
     """
     budget, scratch = run.budget, run.scratch
+    world.check(budget.batch, "rate.batch")
     state = start(run.proxy(run.seed), rater, settings, budget)
     device, size, steps = state.device, budget.batch, budget.images // budget.batch
     warmup = warmup_steps(settings, budget)

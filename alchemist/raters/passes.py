@@ -1,18 +1,22 @@
 """A network's losses of a batch that does not go through it at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from alchemist.core import devices
+from alchemist.core import devices, world
 from alchemist.core.settings.budget import RateSettings
 from alchemist.models.batch import Batch, Chance, chunks
 from alchemist.models.family import Generator
+from alchemist.raters import credit
 
 
 class Passes:
-    """Passes of a network over a batch, `budget.chunk` pairs at a time; `found`: their losses, detached."""
+    """Passes of a network over a batch, `budget.chunk` pairs at a time; `found`: their losses, detached.
+
+    Of several processes each passes its own rows, and `found` has the losses of all.
+    """
 
     def __init__(self, network: Generator, batch: Batch, chance: Chance, budget: RateSettings) -> None:
         self.network, self.batch, self.chance, self.budget = network, batch, chance, budget
@@ -38,5 +42,18 @@ class Passes:
 
     @property
     def found(self) -> Tensor:
-        """Losses (B,) of the pairs that were passed."""
-        return torch.cat(self._found)
+        """Losses (B,) of the batch, once it was passed."""
+        return world.joined(torch.cat(self._found), len(self.batch))
+
+
+Pairs = tuple[Batch, Chance]
+
+
+def over_processes(cut: Callable[[Pairs], list[credit.Part[Pairs]]]) -> credit.Whole[Pairs]:
+    """How the exact credits pass a batch whose parts, by `cut`, are this process's own."""
+
+    def summed(found: credit.Parameters) -> credit.Parameters:
+        world.sum_(found.values())
+        return found
+
+    return credit.Whole(cut, summed, lambda pairs, part: world.joined(part, len(pairs[0])))

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alchemist.core import devices, finite, stateless
+from alchemist.core import devices, finite, stateless, world
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, PoolRows, Rows
 from alchemist.models.family import Generator, Tick
@@ -32,15 +32,22 @@ def over_rows(
     """What a network gives for the pairs at row numbers, batch by batch, without what training draws.
 
     The chance of a pair is (SCORED, a hash of its id). `uncaptioned` puts the empty caption in place of all.
+    Several processes share the batches, and each gets what all found.
     """
     found = []
-    for start in range(0, len(numbers), batch):
+    own = world.mine(len(numbers), batch)
+    starts = range(own.start, own.stop, batch) or range(
+        0, 1
+    )  # who has no batch passes one, and gives nothing
+    for start in starts:
         chosen = numbers[start : start + batch]
         dropped = np.ones(len(chosen), dtype=np.bool_) if uncaptioned else None
         pairs, chance = data.batch(chosen, dropped).to(device), Chance(SCORED, data.positions(chosen))
         with devices.passes(device):
             found.append(of(pairs, chance))
-        tick(len(chosen))
+        tick(len(chosen) * world.count())
+    if world.count() > 1:
+        return [world.joined(torch.cat(found)[: own.stop - own.start], len(numbers), batch)]
     return found
 
 

@@ -16,7 +16,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from alchemist.core import devices
+from alchemist.core import devices, world
 from alchemist.core.settings.budget import Precision, RateSettings
 from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
 from alchemist.models.batch import Batch, Chance, chunks
@@ -25,7 +25,7 @@ from alchemist.models.training import copied, descend, moved, optimiser, put_bac
 from alchemist.raters import credit
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater, Weights, batch_weights
-from alchemist.raters.passes import Passes
+from alchemist.raters.passes import Passes, over_processes
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,8 @@ def proxy_step_from(state: MetaState, step: Step, slope: credit.Parameters, budg
     state.proxy_adam.zero_grad(set_to_none=True)
     for loss in validation.weighted(some.new_full((count,), step.upper) / count):
         loss.backward()
+    grads = [parameter.grad for parameter in trainable(state.proxy).values()]
+    world.sum_(grad for grad in grads if grad is not None)
     for name, parameter in trainable(state.proxy).items():
         share = (1 - step.upper) * slope[name]
         parameter.grad = share if parameter.grad is None else parameter.grad + share
@@ -280,9 +282,10 @@ def exact_credits(
     shares = [w.shares.detach() for w in weights]
     last = window[-1]
     validation = (last.validation, Chance(last.proxy_chance.seed, last.validation_chance.positions))
+    whole = over_processes(cut)
     if settings.credit == "alignment":
-        return credit.alignment(losses, parameters, rule.rate, batches[0], shares[0], validation, cut)
-    return credit.unrolled(losses, parameters, moments, rule, batches, shares, validation, cut)
+        return credit.alignment(losses, parameters, rule.rate, batches[0], shares[0], validation, whole)
+    return credit.unrolled(losses, parameters, moments, rule, batches, shares, validation, whole)
 
 
 # ------------------------------------------------------------------------------ the rater's step
@@ -296,11 +299,11 @@ def rater_features(state: MetaState, step: Step, budget: RateSettings) -> Tensor
     """
     rows = chunks(len(step.train), budget.chunk)
     with devices.autocast(budget.precision, state.device):
-        if len(rows) == 1:
+        if len(rows) == 1 and world.count() == 1:
             return state.rater.features(step.train, step.rater_chance)
         with torch.no_grad():
             parts = [state.rater.features(step.train[part], step.rater_chance[part]) for part in rows]
-    return torch.cat(parts).requires_grad_()
+    return world.joined(torch.cat(parts), len(step.train)).requires_grad_()
 
 
 def trunk_passes(
@@ -316,7 +319,8 @@ def trunk_passes(
             assert cached.grad is not None
             with devices.autocast(budget.precision, state.device):
                 again = state.rater.features(step.train[rows], step.rater_chance[rows])
-            yield (again * cached.grad[rows]).sum()
+            # The features' gradient is a share of it alone: see `rater_step`.
+            yield (again * cached.grad[rows]).sum() * world.count()
 
 
 def rater_loss(weights: Tensor, credits: Tensor) -> Tensor:
@@ -341,7 +345,8 @@ def rater_step(
     for outcome in outcomes:
         baseline = -outcome.validation.mean() if settings.baseline == "validation" else 0.0
         losses.append(rater_loss(outcome.weights.rating, outcome.credit - baseline))
-    whole = chain([torch.stack(losses).sum()], rest)
+    # All processes have this loss whole, and the sum of their gradients is to count it once.
+    whole = chain([torch.stack(losses).sum() / world.count()], rest)
     state.watch("rater", descend(state.rater, state.rater_adam, whole, clip))
 
 
@@ -372,6 +377,7 @@ def meta_window(
     # --- the proxy's steps (eqs. 5 and 10), and the credits that they give
     outcomes = []
     for t, (step, weight) in enumerate(zip(window, weights, strict=True)):
+        is_moved = bool(state.proxy_adam.state) or not isinstance(state.proxy_adam, torch.optim.AdamW)
         if exact is not None and t == 0:
             train = exact.losses[0]
             validation = proxy_step_from(state, step, exact.gradient, budget)
@@ -381,6 +387,8 @@ def meta_window(
             credits = -train
         elif settings.credit == "reference":  # eq. 6
             credits = reference_step(state, step, weight.shares, budget) - train
+            # Before its first step the proxy is the reference: of the rounding Adam would make a whole step.
+            credits = credits if is_moved else torch.zeros_like(credits)
         else:
             credits = torch.zeros_like(train) if exact is None else exact.credits[t] / scale
         outcomes.append(Outcome(validation, train, credits, weight, scale))

@@ -44,7 +44,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "hpdv3_2m, flux_reason_6m, mjhq30k.",
         ),
         ("scale", 3, "scale is 3; legal values are tiny, small, pilot, paper, tiny_paper_metrics."),
-        ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, roles,"),
+        ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, launcher, roles,"),
         ("roles.proxy", "xl", "roles.proxy is 'xl', nearest to xs; legal values are xs, s, m,"),
         (
             "grid.ratios",
@@ -210,6 +210,12 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         ("scales.tiny.evaluate.kid_subset_size", 1, "is 1; it should be a whole number, at least 2."),
         ("scales.tiny.evaluate.images", 2, "images is 2; it should be a whole number, at least 4 or null."),
         ("device", "gpu", "device is 'gpu'; legal values are auto, cpu, cuda and cuda:0, cuda:1,"),
+        (
+            "launcher",
+            "python; rm x",
+            "launcher is 'python; rm x'; legal are plain words of a command, as python",
+        ),
+        ("launcher", "", "launcher is ''; legal are plain words"),
         ("device", KeyError, "device is missing; params.yaml needs the keys pool, scale, device,"),
     ],
 )

@@ -268,6 +268,20 @@ def test_exact_credits_of_the_proxy_are_the_change_of_its_validation_loss(
         assert -difference == pytest.approx(float(exact.credits[t].abs().sum()), rel=0.03)
 
 
+def test_credits_of_eq_6_are_none_while_both_models_are_one(data: Encoded, codec: StarCodec) -> None:
+    """Their losses differ by rounding alone then, of which Adam would make a step as large as any."""
+    budget = BUDGET.model_copy(update={"weight_decay": 0.0})
+    state = start(StarGenerator(TINY, codec, 0), new_rater(codec), of_credit("reference"), budget)
+    before = weights_of(state.rater).clone()
+    for _ in range(2):
+        (outcome,) = meta_window(state, [step_of(data, 0.7)], of_credit("reference"), budget)
+        assert outcome.credit.any() == (not torch.equal(weights_of(state.rater), before))
+    assert outcome.credit.abs().max() > 1e-4
+    take_over(state)
+    (outcome,) = meta_window(state, [step_of(data, 0.7)], of_credit("reference"), budget)
+    assert not outcome.credit.any()
+
+
 def test_the_reference_sees_train_pairs_alone_and_the_proxy_takes_its_weights_over(
     data: Encoded, codec: StarCodec
 ) -> None:

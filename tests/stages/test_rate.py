@@ -1,15 +1,20 @@
 """What the stage rate passes on: splits, seeds, signs, the proxy and the trunk."""
 
 import functools
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from stage_grid import OTHER, PROXY, SEED, Grid
+from tiny import REPO
 
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
@@ -131,6 +136,28 @@ def test_a_carried_rater_rates_by_the_weights_of_its_seed(grid: Grid) -> None:
             assets="data/assets", scale="tiny", out="data/no.parquet", log_out="data/no",
             time_out="data/no.json", scratch=".scratch",
         )  # fmt: skip
+
+
+def test_a_launcher_trains_one_rater_on_two_processes(grid: Grid) -> None:
+    trained = grid.rate("alchemist")
+    out, log = grid.folder / "data/two.parquet", grid.folder / "data/two"
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "stages.rate", "--rater", "alchemist", "--seed", str(SEED), "--family", "star", "--encoded",
+         "data/encoded", "--assets", "data/assets", "--scale", "tiny", "--out", str(out),
+         "--log-out", str(log), "--time-out", "data/two.json"],
+        cwd=grid.folder, env={**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}, check=False,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("wrote") == 1  # one speaks for both
+    files.check_manifest(log)
+    found = pd.read_parquet(out).set_index("id")["rating"].loc[trained.index]
+    assert np.abs(found - trained).max() < 0.02 * trained.std()  # in bfloat16 where that is fast
+    assert found.corr(trained, method="spearman") > 0.999
+    facts, alone = files.read_json(log / "rating.json"), bill(grid, "alchemist")
+    assert facts["train_flops"] == alone["train_flops"]
+    assert facts["reference_ids"] == alone["reference_ids"]
 
 
 def test_a_random_rating_is_a_function_of_seed_and_id_alone(grid: Grid) -> None:

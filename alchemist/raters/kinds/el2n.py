@@ -32,7 +32,7 @@ def rate(run: "Plain", settings: El2nRater) -> "Found":
     """The norm of each pair's error at early checkpoints, a mean over them (Paul et al. 2021)."""
     import numpy as np
 
-    from alchemist.core import devices, files
+    from alchemist.core import devices, files, world
     from alchemist.raters import proxy as plain
     from alchemist.raters import score
 
@@ -51,9 +51,10 @@ def rate(run: "Plain", settings: El2nRater) -> "Found":
             elapsed = devices.clock(devices.of(proxy))
             norms = score.error_norms(proxy, run.data, run.rated, run.budget.score_batch, run.scored)
             path = run.scratch.folder / f"el2n-{seen:09d}.npy"
-            with files.whole(path) as draft, draft.open("wb") as file:
-                np.save(file, norms)
-            run.scratch.keep(path)
+            if world.is_writer():
+                with files.whole(path) as draft, draft.open("wb") as file:
+                    np.save(file, norms)
+                run.scratch.keep(path)
             took = elapsed()
             spent += took
             if seen < end:  # the log's last row is written before the run's last stop
@@ -61,6 +62,7 @@ def rate(run: "Plain", settings: El2nRater) -> "Found":
 
     proxy, log, flops = plain.trained(run, run.pool, settings.checkpoints, measure)
     log[-1]["seconds"] -= inside
+    world.wait()
     written = sorted(run.scratch.folder.glob("el2n-*.npy"))
     mean = np.mean([np.load(path) for path in written], axis=0)
     return plain.found(run, proxy, settings.direction * mean, log, flops, len(written), spent)

@@ -1,0 +1,259 @@
+"""Several processes: what each passes, what all know, and that one more or less changes rounding alone."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import CPU, TINY
+from flux_helpers import images, stirred
+from gloo import start as begin
+from gloo import together
+from rater_helpers import BUDGET, CREDITS, new_rater, of_credit, run_of, step_of, weights_of
+from torch import Tensor
+
+from alchemist.core import stateless, world
+from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import Scratch
+from alchemist.core.settings.budget import TrainSettings
+from alchemist.families.flux.codec import PixelCodec
+from alchemist.families.star.generator import StarCodec, StarGenerator
+from alchemist.models import training
+from alchemist.models.encoded import Encoded, PoolRows, Writer
+from alchemist.models.family import Generator
+from alchemist.raters import meta, score
+from alchemist.raters.network import Group
+from alchemist.raters.steps import Outcome, meta_window, start
+
+COUNTS = (2, 4)
+SETTINGS = TrainSettings(
+    images=96, batch=8, learning_rate=3e-3, weight_decay=0.05, clip=2.0, warmup_images=16, ema_images=50.0,
+    caption_dropout=0.2, checkpoints=(), precision="fp32",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pixel_data(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
+    """120 pairs of random pictures of 8 pixels."""
+    rows = pd.DataFrame({"id": [f"pair-{i:03d}" for i in range(120)], "split": "pool", "text": 1})
+    rng = stateless.generator("pixels")
+    with Writer(folder := tmp_path_factory.mktemp("pixels")) as writer:
+        writer.rows(rows.assign(lent=False, cluster=0))
+        writer.append({"pixels": images(120).numpy()})
+        writer.captions((rng.normal(size=(3, 384)).astype(np.float16), None) for _ in range(2))
+    return Encoded(folder)
+
+
+def test_rows_are_shared_without_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    for count in (1, 2, 3, 4, 7):
+        monkeypatch.setattr(world, "count", lambda count=count: count)
+        for total in (0, 1, 5, 8, 100):
+            for of in (1, 3):
+                rows: list[int] = []
+                for rank in range(count):
+                    monkeypatch.setattr(world, "rank", lambda rank=rank: rank)
+                    own = world.mine(total, of)
+                    assert own.start % of == 0 or own.start == total
+                    rows += range(total)[own]
+                assert rows == list(range(total))
+
+
+def test_values_are_joined_in_order_and_sums_are_of_all(tmp_path: Path) -> None:
+    whole = torch.arange(20.0).reshape(10, 2)
+
+    def work() -> tuple[Tensor, Tensor, Tensor]:
+        first, second = torch.full((3,), float(world.rank() + 1)), torch.full((2, 2), 10.0)
+        world.sum_([first, second])
+        return world.joined(whole[world.mine(10, 3)], 10, 3), first, second
+
+    for found, first, second in together(3, tmp_path, work):
+        assert torch.equal(found, whole)
+        assert first.tolist() == [6.0] * 3
+        assert second.tolist() == [[30.0] * 2] * 2
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+def test_a_step_of_the_rater_is_that_of_one_process(
+    tmp_path: Path, data: Encoded, codec: StarCodec, credit: str
+) -> None:
+    """Gradients of rater and proxy, losses and credits of a third window, when all have moments."""
+    settings = of_credit(credit, group="product", upper_weight=0.7)
+    width = settings.unroll_steps or 1
+
+    def work() -> dict[str, Tensor]:
+        state = start(StarGenerator(TINY, codec, 0), new_rater(codec), settings, BUDGET)
+
+        def window(number: int) -> list[Outcome]:
+            firsts = [(number * width + t) % 4 * 4 for t in range(width)]
+            steps = [step_of(data, 0.7, first, training=True) for first in firsts]
+            return meta_window(state, steps, settings, BUDGET)
+
+        with world.alone():  # so that all begin the step with the same weights
+            window(0)
+            window(1)
+        outcomes = window(2)
+        grads = {
+            name: torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+            for name, network in (("rater", state.rater), ("proxy", state.proxy))
+        }
+        last = outcomes[-1]
+        return {**grads, "credit": last.credit, "train": last.train, "validation": last.validation}
+
+    (alone,) = together(1, tmp_path, work)
+    assert float(alone["rater"].norm()) > 1e-6
+    for count in COUNTS:
+        for found in together(count, tmp_path / str(count), work):
+            for name, expected in alone.items():
+                gap = float((found[name] - expected).norm() / expected.norm())
+                assert gap < 1e-6, (name, count, gap)
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+def test_ratings_of_a_whole_run_do_not_depend_on_the_count(
+    tmp_path: Path, data: Encoded, codec: StarCodec, credit: str
+) -> None:
+    more = {"group": "product", "baseline": "validation"} if credit == "penalty" else {"group": "none"}
+    settings = of_credit(credit, upper_weight=0.9, **more)  # as params.yaml has them
+    found = {}
+    for count in (1, *COUNTS):
+        each = together(
+            count, tmp_path / str(count), lambda: rated(tmp_path / "state", data, codec, settings)
+        )
+        assert all(np.array_equal(one, each[0]) for one in each)
+        found[count] = each[0]
+    for count in COUNTS:
+        assert np.abs(found[count] - found[1]).max() < 1e-5
+        assert np.abs(found[count] - found[1]).max() < 1e-3 * found[1].std()
+        assert np.array_equal(np.argsort(found[count]), np.argsort(found[1]))
+
+
+def rated(folder: Path, data: Encoded, codec: StarCodec, settings: Any, every: float = 1e9) -> Any:
+    """Ratings of all rated pairs after a run of 96 images."""
+    rater, budget = new_rater(codec), BUDGET.model_copy(update={"images": 96})
+    with Scratch(folder, "m", every) as scratch:
+        run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed), scratch, budget=budget)
+        meta.meta_train(run, settings, rater)
+        scratch.clear()
+    rater.eval()
+    members = score.group_members(data.pool(), 15, 0)
+    group = Group.of(rater, score.pooled_features(rater, data, members, 7))
+    return score.rate_pool(rater, data, data.rated(), group, settings, 7, lambda n: None)
+
+
+Trained = Callable[[], Generator]
+
+
+def target(
+    folder: Path, data: Encoded, made: Trained, every: float = 1e9, tick: Callable[[int, str], object] = print
+) -> Tensor:
+    """Averaged weights of a target after 96 images."""
+    found: list[Tensor] = []
+    with Scratch(folder, "m", every) as scratch:
+        training.train(
+            made(), data, PoolRows(data.pool().numbers[:50]), SETTINGS, 3, [96], scratch,
+            lambda images, model: found.append(weights_of(model)), tick,
+        )  # fmt: skip
+        scratch.clear()
+    return found[-1]
+
+
+@pytest.mark.parametrize("kind", ["star", "flux"])
+def test_targets_of_both_families_do_not_depend_on_the_count(
+    tmp_path: Path, data: Encoded, codec: StarCodec, pixel_data: Encoded, kind: str
+) -> None:
+    of = data if kind == "star" else pixel_data
+    made: Trained = lambda: StarGenerator(TINY, codec, 0) if kind == "star" else stirred(codec=PixelCodec(8))  # noqa: E731
+    found = {
+        count: together(count, tmp_path / str(count), lambda: target(tmp_path / "s", of, made, tick=quiet))
+        for count in (1, *COUNTS)
+    }
+    for count in COUNTS:
+        assert all(torch.equal(one, found[count][0]) for one in found[count])
+        gap = float((found[count][0] - found[1][0]).norm() / found[1][0].norm())
+        assert gap < 1e-5
+
+
+def quiet(images: int, words: str) -> None:
+    """Says nothing."""
+
+
+class KilledError(Exception):
+    """Raised in place of a kill."""
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 4), (4, 1)])
+def test_a_run_goes_on_under_another_count(
+    tmp_path: Path, data: Encoded, codec: StarCodec, before: int, after: int
+) -> None:
+    made: Trained = lambda: StarGenerator(TINY, codec, 0)  # noqa: E731
+    whole = target(tmp_path / "whole", data, made, tick=quiet)
+
+    def killed() -> None:
+        seen: list[int] = []
+
+        def tick(images: int, words: str) -> None:
+            seen.append(images)
+            if sum(seen) == 48:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            target(tmp_path / "s", data, made, 0, tick)
+        world.wait()
+
+    together(before, tmp_path / "before", killed)
+    seen: list[int] = []
+
+    def resumed() -> tuple[Tensor, int]:
+        seen.clear()
+        return target(tmp_path / "s", data, made, 0, lambda n, words: seen.append(n)), seen[0]
+
+    for weights, first in together(after, tmp_path / "after", resumed):
+        assert first == 40  # the state that stood when the sixth step was told
+        assert float((weights - whole).norm() / whole.norm()) < 1e-5
+
+
+def test_one_of_them_is_killed_and_the_same_again_leaves_equal_bytes(
+    tmp_path: Path, data: Encoded, codec: StarCodec
+) -> None:
+    settings = of_credit("penalty")
+    whole = together(2, tmp_path / "whole", lambda: rated(tmp_path / "a", data, codec, settings, 0))[0]
+    state = tmp_path / "b/m/state.safetensors"
+    both = begin(2, tmp_path / "killed", lambda: rated(tmp_path / "b", data, codec, settings, 0))
+    while not state.is_file():
+        time.sleep(0.005)
+    os.kill(both[1].pid, signal.SIGKILL)
+    for process in both:
+        process.join(60)
+    assert [process.exitcode != 0 for process in both] == [True, True]  # none waits for ever
+    again = together(2, tmp_path / "again", lambda: rated(tmp_path / "b", data, codec, settings, 0))
+    assert all(np.array_equal(one, whole) for one in again)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, data: Encoded, codec: StarCodec) -> None:
+    def work() -> str:
+        with pytest.raises(Refusal) as refused:
+            target(tmp_path / "s", data, lambda: StarGenerator(TINY, codec, 0))
+        return str(refused.value)
+
+    told = (
+        "train.batch is 8, which 3 processes cannot share evenly; legal counts of processes are 1, 2, 4, 8."
+    )
+    assert together(3, tmp_path / "3", work) == [told] * 3
+
+
+def test_others_that_do_not_come_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "RANK": "x",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Refusal, match="the 2 processes of the launcher do not meet"):
+        world.join(CPU)
