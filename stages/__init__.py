@@ -67,6 +67,9 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
                 raise
             typer.echo(f"error: {one_line(said, LETTERS)}", err=True)
             raise SystemExit(1) from None
+        finally:  # libraries clean up behind it, in which a KeyboardInterrupt would be a traceback
+            for how in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(how, signal.SIG_DFL)
 
     own, asked_to_stop = os.getpid(), list[bool]()
 
@@ -78,11 +81,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
 
     for how in (signal.SIGINT, signal.SIGTERM):  # so that drafts are removed then, too
         signal.signal(how, stop)
-    try:
-        typer.run(told)
-    finally:  # libraries clean up behind it, in which a KeyboardInterrupt would be a traceback
-        for how in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(how, signal.SIG_DFL)
+    typer.run(told)
 
 
 def _stopped() -> SystemExit:
