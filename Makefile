@@ -2,7 +2,7 @@
 # environment is active, installs what is missing (.ci/environment) and runs.
 #   make repro   the default grid; ends with where its report is
 #   make test    lint, types and tests; ends with the passed tests
-# And one by attack, of forty to fifty minutes: kills, damage, full disks, giants, wrong params, fuzz.
+# And one by attack, of some forty minutes: kills, damage, full disks, giants, wrong params, fuzz.
 #   make torture ends with what held, in docs/promises.csv
 # Options, as in `make test PYTHON=python3.12 PYTEST="-q tests/core"`:
 #   PYTHON       instead of the first fit one of python3.13, python3.12, python3.11 and python3
