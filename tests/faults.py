@@ -182,7 +182,7 @@ FAULTS = [
     Fault("the first pairs as the reference group", "alchemist/raters/score.py",
           "pool.numbers[np.sort(places)]", "pool.numbers[:count]", TEST_RATE),
     Fault("one carried rater for all seeds", f"{KINDS}/meta.py",
-          'f"{run.seed}.safetensors"', '"0.safetensors"', TEST_RATE),
+          'run.assets / settings.weights / str(run.seed)', 'run.assets / settings.weights / "0"', TEST_RATE),
     Fault("a plain proxy without caption dropout", PROXY,
           "caption_dropout=budget.caption_dropout", "caption_dropout=0.0", TEST_RATE),
     Fault("a plain proxy at the rater's learning rate", PROXY,
