@@ -36,13 +36,14 @@ def run(
     For a model that adapts none the folder says so: DVC cannot tell the two apart, and runs both.
     """
     size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
+    device = world.join(devices.chosen(device_setting(section("device"))))
     if not size.adapts:
-        course.leave_nothing(out)
-        print(f"wrote {out}: {model} adapts no network")
+        if world.is_writer():
+            course.leave_nothing(out)
+            print(f"wrote {out}: {model} adapts no network")
         return {}
     size = size.whole()
     settings = block(TrainSettings, f"scales.{scale}.pretrain")
-    device = world.join(devices.chosen(device_setting(section("device"))))
     data = Encoded(encoded)
     rows = data.pretraining()
     if len(rows) < settings.batch:
@@ -59,7 +60,7 @@ def run(
         size=size.model_dump(),
         settings=settings.model_dump(),
         data=files.sha256(encoded / files.MANIFEST),
-        device=str(device),
+        device=device.type,  # each of several processes has another GPU, and one state is of all
         torch=torch.__version__,
     )
     one = course.Course(
@@ -85,6 +86,7 @@ def run(
         "train_seconds": log[-1]["seconds"],  # of all tries
         "flops": one.flops(),
         "hardware": devices.hardware(device),
+        "processes": world.count(),
         "peak_bytes": devices.peak_memory(device),
     }
 

@@ -70,7 +70,7 @@ def run(
         budget=budget.model_dump(),
         sizes=[size.model_dump() for size in sizes],
         data=files.sha256(encoded / files.MANIFEST),
-        device=str(device),
+        device=device.type,  # each of several processes has another GPU, and one state is of all
         torch=torch.__version__,
     )
 
@@ -94,9 +94,10 @@ def run(
             bar.update(count)
 
         if world.is_writer():
-            print(f"{rater}, seed {seed}: {len(ids)} pairs; state in {state.folder}")
+            shared = f" on {world.count()} processes" if world.count() > 1 else ""
+            print(f"{rater}, seed {seed}: {len(ids)} pairs{shared}; state in {state.folder}")
         # What another process than the writer leaves is nobody's.
-        with files.whole_folder(log_out) if world.is_writer() else spare_folder() as drafts:
+        with files.whole_folder(log_out) if world.is_writer() else spare_folder(state.folder) as drafts:
             rating = Run(
                 new_proxy, data, pool, data.validation(), data.rated(), seed, budget, state, tick,
                 scored.update, name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
@@ -139,14 +140,15 @@ def run(
         "seconds": seconds,
         "score_seconds": found.score_seconds,
         "hardware": devices.hardware(device),
+        "processes": world.count(),
         "peak_bytes": devices.peak_memory(device),
     }
 
 
 @contextlib.contextmanager
-def spare_folder() -> Iterator[Path]:
-    """A folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory() as folder:
+def spare_folder(within: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards, with the state that it lies in where its process is killed."""
+    with tempfile.TemporaryDirectory(dir=within, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

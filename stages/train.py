@@ -62,7 +62,7 @@ def run(
         rows=files.sha256(subset) if subset else "full",
         data=files.sha256(encoded / files.MANIFEST),
         start=pretrained,
-        device=str(device),
+        device=device.type,  # each of several processes has another GPU, and one state is of all
         torch=torch.__version__,
     )
     one = course.Course(generator, data, rows, settings, seed, stops)
@@ -89,7 +89,10 @@ def run(
             bar.update(images)
 
         if world.is_writer():
-            print(f"{out.name}: {len(rows)} of {len(pool)} pairs, {stops[-1]} images, in {state.folder}")
+            shared = f" on {world.count()} processes" if world.count() > 1 else ""
+            print(
+                f"{out.name}: {len(rows)} of {len(pool)} pairs, {stops[-1]} images{shared}, in {state.folder}"
+            )
         log = one.train(state, out, facts, tick)
     if world.is_writer():
         print(f"wrote {out}")
@@ -97,6 +100,7 @@ def run(
         "train_seconds": log[-1]["seconds"],  # of all tries
         "versions": versions(),
         "hardware": devices.hardware(device),
+        "processes": world.count(),
         "peak_bytes": devices.peak_memory(device),
     }
 
