@@ -19,7 +19,7 @@ from alchemist.pruning.laws import select
 from alchemist.pruning.rated import checked
 from alchemist.pruning.samplers import selection_settings
 from stages import stage
-from stages.prune import table_of
+from stages.prune import law_of, table_of
 
 FACTS = "export.json"  # what was exported, beside it
 
@@ -61,7 +61,7 @@ def run(
     store.check_pixels(pool)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise Refusal(f"--out is {out}, which is there already; a new folder is legal, or an empty one.")
-    law = settings.model_copy(update={"seed": settings.seed + seed})  # as the stage prune draws
+    law = law_of(settings, seed)
     chosen = select(table, ratio, law)
     if len(chosen) != len(kept) or not (chosen.array == kept.array).all():
         raise Refusal(

@@ -14,6 +14,7 @@ from alchemist.core.files import whole_folder
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.given import section
 from alchemist.pruning.laws import select
+from alchemist.pruning.sampler import Sampler
 from alchemist.pruning.samplers import selection_settings
 from stages import stage
 
@@ -33,8 +34,7 @@ def run(
     with whole_folder(out) as folder:
         for seed in section("grid.seeds"):
             table = tables.read(table_of(ratings / settings.rater, seed), ["id", "rating", "lent"])
-            # The draw differs with the seed even where the rating does not.
-            law = settings.model_copy(update={"seed": settings.seed + seed})
+            law = law_of(settings, seed)
             pool = table[~table["lent"]]
             kept = {"": select(pool, ratio, law), "ids-": select(table, ratio, law)}
             for name, ids in kept.items():
@@ -44,6 +44,11 @@ def run(
                 f"({settings.sampler} on {settings.rater}); cells train on {len(kept['']):,} of the "
                 f"{len(pool):,} in the split pool"
             )
+
+
+def law_of(settings: Sampler, seed: int) -> Sampler:
+    """The law as it draws for a seed: otherwise for each, even where the rating is the same."""
+    return settings.model_copy(update={"seed": settings.seed + seed})
 
 
 def table_of(folder: Path, seed: int) -> Path:

@@ -45,14 +45,19 @@ class Shards:
     schema: pa.Schema
 
     @property
+    def value(self) -> dict[str, Any]:
+        """What the pass is: what stands in pass.json."""
+        return {**self.made_of, "shards": self.count}
+
+    @property
     def digest(self) -> str:
-        """Of what the pass is, by which its marks and its joined table are known."""
-        return hashlib.sha256(files.json_text({**self.made_of, "shards": self.count}).encode()).hexdigest()
+        """Of `value`, by which marks and the joined table are known as this pass's."""
+        return hashlib.sha256(files.json_text(self.value).encode()).hexdigest()
 
     def begin(self) -> None:
         """Makes the folder, or takes it as others left it. Raises Refusal for one of another pass."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path, value = self.folder / PASS, {**self.made_of, "shards": self.count}
+        path, value = self.folder / PASS, self.value
         if not path.is_file():
             _put(path, lambda draft: _write(draft, value), first=True)
         there = files.read_sealed(path, f"remove {self.folder} and run this again")
@@ -78,8 +83,6 @@ class Shards:
 
     def make(self, number: int, work: Work) -> bool:
         """Makes a shard where it is not made yet; False where another process of this machine is at it."""
-        if self.is_made(number):
-            return True
         (self.folder / TAKEN).mkdir(exist_ok=True)
         with contextlib.ExitStack() as after:
             try:
@@ -87,7 +90,7 @@ class Shards:
             except BlockingIOError:
                 return False
             after.callback(files.leave, handle)
-            if self.is_made(number):  # by one that ended meanwhile
+            if self.is_made(number):  # before, or by one that ended just now
                 return True
             found = pa.Table.from_pandas(work(number), self.schema, preserve_index=False)
             found = found.replace_schema_metadata({tables.ROWS: str(found.num_rows)})
