@@ -123,11 +123,12 @@ def load() -> None:
 
 def shard() -> None:
     """The rows of one shard in the middle, as a pass reads them."""
-    from alchemist.raters.scoring import part
+    from alchemist.pools.index import part
+    from alchemist.raters.scoring import READ
 
     with pq.ParquetFile("data/pool/index.parquet") as file:
         count = file.metadata.num_rows
-    assert len(part(Path("data/pool"), count // 2, 4096)) == min(4096, count - count // 2)
+    assert len(part(Path("data/pool"), count // 2, 4096, READ)) == min(4096, count - count // 2)
 
 
 STEPS: dict[str, Callable[[], None]] = {

@@ -104,7 +104,9 @@ def by_networks(case: str, folder: Path, light: bool) -> float:
         first = index.iloc[:16]
         judge = scorers.fit_lit([store.images(folder, first)], list(first["caption"]), settings)
         started = time.perf_counter()
-        cosines(judge, folder, index, evaluate.batch, lambda n: None)
+        for start in range(0, len(index), evaluate.batch):
+            part = index.iloc[start : start + evaluate.batch]
+            cosines(judge, store.images(folder, part), list(part["caption"]), evaluate.batch)
         return time.perf_counter() - started
     by = features.extractor("lite0", 32 if light else evaluate.feature_size)
     with tempfile.TemporaryDirectory() as drafts:

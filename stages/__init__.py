@@ -44,7 +44,8 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
     """Runs a stage's function as a command; a person's mistake ends it with one sentence and exit code 2.
 
     What a run took goes to its option `time_out`, apart from the results, whose bytes it would change: its
-    wall-clock seconds, and what the function returns (memory, hardware, FLOPs, seconds of all tries).
+    wall-clock seconds, and what the function returns (memory, hardware, FLOPs, seconds of all tries). Of the
+    processes of a launcher that one writes it which returns anything.
     """
 
     @functools.wraps(run)
@@ -52,9 +53,10 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
         started = time.perf_counter()
         try:
             costs = run(*args, **kwargs)
-            is_writer = os.environ.get("RANK", "0") == "0"  # of the processes of a launcher
+            is_writer = costs is not None or os.environ.get("RANK", "0") == "0"
             if isinstance(path := kwargs.get("time_out"), Path) and is_writer:
-                write_json(path, sealed({"seconds": time.perf_counter() - started, **(costs or {})}))
+                own = {"seconds": time.perf_counter() - started}
+                write_json(path, sealed({**own, **(costs or {})}))
         except Refusal as error:
             typer.echo(f"error: {one_line(str(error), LETTERS)}", err=True)
             raise SystemExit(MISTAKE) from None

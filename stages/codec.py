@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from alchemist.core import devices, files, stateless
-from alchemist.core.scratch import EVERY, SCRATCH, Scratch
+from alchemist.core.fingerprint import SCRATCH
+from alchemist.core.scratch import EVERY, Scratch
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
 from alchemist.core.settings.model import classes

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from alchemist.core import devices, files
-from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
+from alchemist.core.fingerprint import SCRATCH, fingerprint
+from alchemist.core.scratch import EVERY, Scratch
 from alchemist.core.settings.copies import CopiesSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import section

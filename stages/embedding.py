@@ -1,22 +1,27 @@
 """Ratings of every pair of the pool by embeddings of pretrained networks: CLIP score, SemDeDup, aesthetic."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from tqdm import tqdm
 
 from alchemist.core import devices, files
+from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.given import block, section
 from alchemist.core.settings.rater import EmbeddingRater
+from alchemist.passes.run import ROWS, Engine, How, make
+from alchemist.passes.shards import Shards
 from alchemist.pools import store
-from alchemist.raters import bill
+from alchemist.pools.index import count_rated, size
+from alchemist.raters import bill, embedding
 from alchemist.raters.embedding import Embedding
 from alchemist.raters.table import KINDS, LISTS, rater_settings
 from stages import stage
+from stages.engines import Address, Gpus, Of, Task, Who
 
 
 def run(
@@ -27,8 +32,18 @@ def run(
     out: Annotated[Path, typer.Option(help="table to write")],
     log_out: Annotated[Path, typer.Option(help="folder to write what was rated into")],
     time_out: Annotated[Path, typer.Option(help="JSON to write what the rating took to")],
+    rows: Annotated[int, typer.Option(help="of the pool's index a shard", min=1)] = ROWS,
+    scratch: Annotated[Path, typer.Option(help="folder for the shards of a pass in progress")] = SCRATCH,
+    task: Task = None,
+    of: Of = None,
+    engine: Who = Engine.HERE,
+    address: Address = None,
+    gpus: Gpus = 0,
 ) -> dict[str, Any]:
-    """Rates the usable pairs of the pool, lent ones too, by the networks that measure the generators."""
+    """Rates the usable pairs of the pool, lent ones too, by the networks that measure the generators.
+
+    Shard by shard: killed, it goes on when the same command runs again.
+    """
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     if not isinstance(settings, EmbeddingRater):
         legal = ", ".join(name for name, place in LISTS.items() if place == EmbeddingRater.named_in)
@@ -36,23 +51,44 @@ def run(
             f"raters.{rater}.kind is {settings.kind!r}; legal values in grid.embeddings are {legal}."
         )
     evaluate = block(EvaluateSettings, f"scales.{scale}.evaluate")
-    device = devices.chosen(device_setting(section("device")))
+    asked = device_setting(section("device"))
+    device = devices.chosen(asked)
     store.check(pool)
-    rows = store.rated(store.read_index(pool))
-    with (
-        tqdm(total=len(rows), unit="img", desc=rater, mininterval=1) as bar,
-        files.whole_folder(log_out) as drafts,
-    ):
-        embedding = Embedding(
-            rater, pool, rows, scorer, evaluate, device, drafts, bar.update, devices.clock(device)
-        )
-        measure = KINDS[settings.kind].rate(embedding, settings)
-        ids, lent = rows["id"].to_numpy(), rows["lent"].to_numpy()
-        bill.write_table(out, ids, settings.direction * measure, lent)
-        spent = bill.fixed_bill(rater, settings.kind, len(rows), embedding.flops())
-        bill.write_facts(drafts, spent)
+    total, how = size(pool), How(engine, task, of, address, gpus)
+    one = Embedding(rater, scorer.absolute(), evaluate, asked, count_rated(pool))
+    made_of = {
+        "rater": settings.model_dump(), "name": rater, "evaluate": evaluate.model_dump(mode="json"),
+        "scorer": files.sha256(scorer / files.MANIFEST), "pool": files.sha256(pool / files.MANIFEST),
+        "rows": rows, "device": asked,
+    }  # fmt: skip
+    folder = (scratch / fingerprint(**made_of)[:16]).absolute()
+    shards = Shards(
+        folder, made_of, -(-total // rows), embedding.FEATURES if settings.of_all else bill.SCHEMA
+    )
+    if not how.is_alone() and bill.is_of(log_out, shards.digest):
+        print(f"{log_out} is there already")
+        raise SystemExit(0)
+    arguments = (one, settings, pool.absolute(), rows)
+    if not make(shards, embedding.worker, arguments, total, rows, how, rater, print):
+        raise SystemExit(0)  # other processes make the rest, and the last of them the table
+    with shards.last() as is_last:
+        if not is_last:
+            raise SystemExit(0)
+        begun = time.perf_counter()
+        with files.whole_folder(log_out) as drafts:
+            if settings.of_all:
+                features = drafts / "features.npy"
+                rated = embedding.joined(map(shards.table, range(shards.count)), features)
+                rating = settings.direction * KINDS[settings.kind].whole(features, rated, settings)
+                features.unlink()
+                bill.write_table(out, rated["id"].to_numpy(), rating, rated["lent"].to_numpy())
+            else:
+                shards.join(out)
+            flops = embedding.flops(one, settings, pool)
+            bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, one.pairs, flops, shards.digest))
+        seconds = shards.seconds() + time.perf_counter() - begun
     print(f"wrote {out} and {log_out}")
-    return {"score_seconds": embedding.seconds, "peak_bytes": devices.peak_memory(device)}
+    return {"seconds": seconds, "score_seconds": seconds, "peak_bytes": devices.peak_memory(device)}
 
 
 if __name__ == "__main__":

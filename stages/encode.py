@@ -1,25 +1,35 @@
 """Pixels to a family's named arrays, captions to text states. Every later stage of the family reads these."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
+import pyarrow as pa
 import typer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from alchemist.core import devices, files
+from alchemist.core.fingerprint import SCRATCH, fingerprint
+from alchemist.core.refusal import Refusal
 from alchemist.core.settings.budget import EncodeSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
-from alchemist.core.settings.text import of_family, text_settings
+from alchemist.core.settings.text import TextSettings, of_family, text_settings
 from alchemist.models import encoded, family, text
+from alchemist.passes.run import Engine, How, make
+from alchemist.passes.shards import Shards
 from alchemist.pools import store
+from alchemist.pools.index import COLUMNS, part, size
 from stages import stage
+from stages.engines import Address, Gpus, Of, Task, Who
 
 SPLITS = ("pool", "meta_val", "evaluation", "pretraining", "clean")
-PART = 8192  # rows of the index that are in memory at once
+READ = [*COLUMNS, "caption", "cluster", *store.PLACE[1:]]  # of the index
+SCHEMA = pa.schema([("id", pa.string())])  # of a shard, beside which the arrays of its pairs lie
+PASS = "pass"  # in the manifest: the digest of the pass that made the folder
 
 
 def run(
@@ -29,61 +39,97 @@ def run(
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds and FLOPs to")],
+    scratch: Annotated[Path, typer.Option(help="folder for the shards of a pass in progress")] = SCRATCH,
+    task: Task = None,
+    of: Of = None,
+    engine: Who = Engine.HERE,
+    address: Address = None,
+    gpus: Gpus = 0,
 ) -> dict[str, float]:
     """Encodes the usable pairs that are rated, or that a network trains on or is measured by.
 
-    Of the scorer's split, which reads pixels, those alone that are lent to it, since they are rated.
+    Of the scorer's split, which reads pixels, those alone that are lent to it, since they are rated. Shard by
+    shard: killed, it goes on when the same command runs again.
     """
     settings = block(EncodeSettings, f"scales.{scale}.encode")
-    device = devices.chosen(device_setting(section("device")))
-    store.check(pool)
-    chosen = family.load(family_name)
-    images = chosen.codec(codec, device)
-    where = f"scales.{scale}.encode.text"
+    asked, where = device_setting(section("device")), f"scales.{scale}.encode.text"
+    devices.chosen(asked)
     encoder = of_family(text_settings(settings.text, where), family_name)
-    words = text.load(encoder, f"{where}.{family_name}", device)
-    rows, captions = numbered(pool)
-    with (
-        FlopCounterMode(display=False) as counter,
-        files.whole_folder(out) as draft,
-        encoded.Writer(
-            draft,
-            codec=images.digest,
-            text_encoder=words.name,
-            text=encoder.model_dump(),
-            text_sha256=words.digest,
-            pool=files.read_json(pool / store.CARD)["pool"],
-        ) as writer,
-    ):
-        shutil.copytree(codec, draft / encoded.CODEC)
-        writer.rows(rows)
-        count = len(rows)
-        del rows  # a pool's ids are not wanted in memory while its images pass
-        with tqdm(total=count, unit="img", desc="images") as bar:
-            for pixels in store.batches(pool, SPLITS, settings.batch, lent=True):
-                writer.append(images.encode(pixels))
-                bar.update(len(pixels))
-        with tqdm(total=len(captions), unit="caption", desc="captions") as bar:
-            writer.captions(words.states(captions, settings.batch, bar.update))
-    print(f"wrote {out}: {count} pairs, {len(captions)} distinct captions")
-    return {"flops": float(counter.get_total_flops())}
+    store.check(pool)
+    total, how = size(pool), How(engine, task, of, address, gpus)
+    made_of = {
+        "family": family_name, "codec": files.sha256(codec / files.MANIFEST), "text": encoder.model_dump(),
+        "pool": files.sha256(pool / files.MANIFEST), "batch": settings.batch, "rows": settings.rows,
+    }  # fmt: skip
+    folder = (scratch / fingerprint(**made_of, device=asked)[:16]).absolute()
+    shards = Shards(folder, made_of, -(-total // settings.rows), SCHEMA)
+    if not how.is_alone() and is_of(out, shards.digest):
+        print(f"{out} is there already")
+        raise SystemExit(0)
+    arguments = (
+        family_name, codec.absolute(), encoder, f"{where}.{family_name}", pool.absolute(), settings, asked
+    )  # fmt: skip
+    if not make(shards, worker, arguments, total, settings.rows, how, f"encode {family_name}", print):
+        raise SystemExit(0)  # other processes make the rest, and the last of them the folder
+    with shards.last() as is_last:
+        if not is_last:
+            raise SystemExit(0)
+        parts = [one for one in map(shards.beside, range(shards.count)) if one.is_dir()]
+        if not parts:
+            raise Refusal(f"{pool} has no usable pair to encode; one is the least.")
+        flops = sum(files.read_sealed(one / files.MANIFEST)["flops"] for one in parts)
+        with files.whole_folder(out) as draft:
+            shutil.copytree(codec, draft / encoded.CODEC)
+            name = files.read_json(pool / store.CARD)["pool"]
+            encoded.join(parts, draft, pool=name, **{PASS: shards.digest})
+        pairs, seconds = shards.rows(), shards.seconds()
+    print(f"wrote {out}: {pairs} pairs")
+    return {"flops": float(flops), "seconds": seconds}
 
 
-def numbered(pool: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The rows to encode: id, split, caption's number, lent, cluster; and the distinct captions, "" first.
+def is_of(folder: Path, digest: str) -> bool:
+    """Whether an encoded folder was made by the pass of that digest."""
+    try:
+        return bool(files.read_json(folder / files.MANIFEST).get(PASS) == digest)
+    except (OSError, Refusal):
+        return False
 
-    The index is streamed, since captions are most of it.
-    """
-    found: set[str] = set()
-    for part in store.parts(pool, SPLITS, PART, ["caption"], lent=True):
-        found.update(part["caption"])
-    captions = ["", *sorted(found - {""})]
-    number = {caption: i for i, caption in enumerate(captions)}
-    rows = [
-        part[["id", "split", "lent", "cluster"]].assign(text=part["caption"].map(number).astype("int64"))
-        for part in store.parts(pool, SPLITS, PART, ["id", "caption", "lent", "cluster"], lent=True)
-    ]
-    return pd.concat(rows, ignore_index=True), captions
+
+def worker(
+    family_name: str, codec: Path, encoder: TextSettings, where: str, pool: Path, settings: EncodeSettings,
+    device: str, tick: Callable[[int], object] = lambda pairs: None,
+) -> Callable[[int, Path], pd.DataFrame]:  # fmt: skip
+    """What makes shard `number` of a pool: its ids, and beside them their arrays and states of captions."""
+    here = devices.chosen(device)
+    images, words = family.load(family_name).codec(codec, here), text.load(encoder, where, here)
+    facts: dict[str, Any] = {
+        "codec": images.digest, "text_encoder": words.name, "text": encoder.model_dump(),
+        "text_sha256": words.digest,
+    }  # fmt: skip
+
+    def work(number: int, drafts: Path) -> pd.DataFrame:
+        index = part(pool, number * settings.rows, settings.rows, READ)
+        asked = index["split"].isin(SPLITS) | index["lent"]
+        rows = index[(index["status"] == "ok") & asked]
+        tick(len(index) - len(rows))
+        if not len(rows):
+            return pd.DataFrame({"id": rows["id"].array})
+        captions = ["", *sorted({*rows["caption"]} - {""})]  # the first is what dropped captions become
+        numbers = {caption: i for i, caption in enumerate(captions)}
+        tables = [rows.iloc[at : at + settings.batch] for at in range(0, len(rows), settings.batch)]
+        with encoded.Writer(drafts, **facts) as writer:
+            writer.rows(rows.assign(text=rows["caption"].map(numbers).astype("int64")))
+            with FlopCounterMode(display=False) as counter:
+                for pixels in store.ahead(pool, tables):
+                    writer.append(images.encode(pixels))
+                    tick(len(pixels))
+                said = f"captions of shard {number}"
+                with tqdm(total=len(captions), desc=said, unit="caption", leave=False, mininterval=1) as bar:
+                    writer.captions(words.states(captions, settings.batch, bar.update))
+            writer.facts["flops"] = counter.get_total_flops()
+        return pd.DataFrame({"id": rows["id"].array})
+
+    return work
 
 
 if __name__ == "__main__":

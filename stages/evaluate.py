@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from alchemist.core import devices, files
+from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import SCRATCH, Scratch, fingerprint
+from alchemist.core.scratch import Scratch
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.given import block, section

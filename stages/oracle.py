@@ -8,6 +8,7 @@ import typer
 from alchemist.core import tables
 from alchemist.core.refusal import Refusal
 from alchemist.pools import store
+from alchemist.pools.index import rated_rows
 from alchemist.pools.truth import read_truth
 from alchemist.raters.table import KINDS
 from stages import stage
@@ -26,7 +27,7 @@ def run(
             "take oracle out of the grid, or choose a planted pool."
         )
     store.check(pool, tables_alone=True)
-    usable = store.rated(store.read_index(pool, ["id", "split", "status", "lent"]))[["id", "lent"]]
+    usable = rated_rows(store.read_index(pool, ["id", "split", "status", "lent"]))[["id", "lent"]]
     rated = usable.merge(planted, on="id", how="left", validate="one_to_one")
     if rated["kind"].isna().any():
         missing = rated.loc[rated["kind"].isna(), "id"].iloc[0]

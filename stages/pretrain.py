@@ -8,8 +8,9 @@ import typer
 from tqdm import tqdm
 
 from alchemist.core import devices, files, world
+from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
+from alchemist.core.scratch import EVERY, Scratch
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
@@ -30,7 +31,7 @@ def run(
     time_out: Annotated[Path, typer.Option(help="JSON to write what the run took to")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
     every: Annotated[float, typer.Option(help="seconds between saved states", min=0)] = EVERY,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Trains the network that a model adapts. Killed, it goes on when the same command runs again.
 
     For a model that adapts none the folder says so: DVC cannot tell the two apart, and runs both.
@@ -38,9 +39,10 @@ def run(
     size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
     device = world.join(devices.chosen(device_setting(section("device"))))
     if not size.adapts:
-        if world.is_writer():
-            course.leave_nothing(out)
-            print(f"wrote {out}: {model} adapts no network")
+        if not world.is_writer():
+            return None
+        course.leave_nothing(out)
+        print(f"wrote {out}: {model} adapts no network")
         return {}
     size = size.whole()
     settings = block(TrainSettings, f"scales.{scale}.pretrain")
@@ -80,8 +82,9 @@ def run(
                 f"{out.name}: {len(rows)} pairs of the split pretraining, {images} images, in {state.folder}"
             )
         log = one.train(state, out, {"pairs": len(rows), "images": images}, tick)
-    if world.is_writer():
-        print(f"wrote {out}")
+    if not world.is_writer():
+        return None
+    print(f"wrote {out}")
     return {
         "train_seconds": log[-1]["seconds"],  # of all tries
         "flops": one.flops(),

@@ -11,8 +11,9 @@ import typer
 from tqdm import tqdm
 
 from alchemist.core import devices, files, world
+from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
+from alchemist.core.scratch import EVERY, Scratch
 from alchemist.core.settings.budget import RateSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
@@ -42,7 +43,7 @@ def run(
     time_out: Annotated[Path, typer.Option(help="JSON to write what the rating took to")],
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
     every: Annotated[float, typer.Option(help="seconds between saved states", min=0)] = EVERY,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Rates the pool, lent pairs too. Killed, it goes on when the same command runs again."""
     settings = rater_settings(section(f"raters.{rater}"), f"raters.{rater}")
     if not isinstance(settings, SeededRater):
@@ -134,8 +135,9 @@ def run(
                 ).write(drafts)  # fmt: skip
             bill.write_facts(drafts, facts)
         state.clear()
-    if world.is_writer():
-        print(*signs.lines(noted), f"wrote {out} and {log_out}", sep="\n")
+    if not world.is_writer():
+        return None
+    print(*signs.lines(noted), f"wrote {out} and {log_out}", sep="\n")
     return {
         "seconds": seconds,
         "score_seconds": found.score_seconds,

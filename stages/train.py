@@ -10,8 +10,9 @@ import typer
 from tqdm import tqdm
 
 from alchemist.core import devices, files, tables, world
+from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import EVERY, SCRATCH, Scratch, fingerprint
+from alchemist.core.scratch import EVERY, Scratch
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
@@ -36,7 +37,7 @@ def run(
     ] = None,
     scratch: Annotated[Path, typer.Option(help="folder for the state of a run in progress")] = SCRATCH,
     every: Annotated[float, typer.Option(help="seconds between saved states", min=0)] = EVERY,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Trains one cell. Killed, it goes on when the same command runs again."""
     size = model_settings(section(f"models.{model}"), f"models.{model}", family_name)
     settings = block(TrainSettings, f"budgets.{model}")  # by stage check, of the scale in force
@@ -94,8 +95,9 @@ def run(
                 f"{out.name}: {len(rows)} of {len(pool)} pairs, {stops[-1]} images{shared}, in {state.folder}"
             )
         log = one.train(state, out, facts, tick)
-    if world.is_writer():
-        print(f"wrote {out}")
+    if not world.is_writer():
+        return None
+    print(f"wrote {out}")
     return {
         "train_seconds": log[-1]["seconds"],  # of all tries
         "versions": versions(),

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NO_RESULT = ("stages/__init__.py",)  # how a process starts and ends, which changes no result
+# How a process starts and ends, and who makes a shard: neither changes a result.
+NO_RESULT = ("stages/__init__.py", "stages/engines.py")
 KINDS = "alchemist/raters/kinds/"
 BY_FAMILY = "alchemist/core/settings/model.py"  # looks up the settings of families by their names
 # What the class of a kind extends, and the stage that calls its functions.

@@ -20,10 +20,10 @@ def table(number: int) -> pd.DataFrame:
     return pd.DataFrame({"id": ids, "rating": [number + i / 10 for i in range(3)]})
 
 
-def build(log: Path, seconds: float = 0.0, refused: int = -1) -> Callable[[int], pd.DataFrame]:
+def build(log: Path, seconds: float = 0.0, refused: int = -1) -> Callable[[int, Path], pd.DataFrame]:
     """Work that takes some time, and notes which process did it; task `refused` is a person's mistake."""
 
-    def work(number: int) -> pd.DataFrame:
+    def work(number: int, drafts: Path) -> pd.DataFrame:
         (log / f"{number}-{os.getpid()}-{time.monotonic_ns()}").touch()
         time.sleep(seconds)
         if number == refused:

@@ -25,13 +25,16 @@ Precision = Literal["auto", "bf16", "fp32"]
 
 
 def chosen(asked: str) -> torch.device:
-    """The device that `device` in params.yaml asks for; auto is the first GPU, or else the CPU.
+    """The device that `device` in params.yaml asks for; auto is a GPU, or else the CPU.
 
-    Raises Refusal where torch cannot use it. On a CPU denormal numbers are flushed to zero from here on:
-    they cost a hundred times a normal one's time, and weights under weight decay become denormal.
+    Of several GPUs each process of a launcher takes one of its own, unless a number is asked for. Raises
+    Refusal where torch cannot use it. On a CPU denormal numbers are flushed to zero from here on: they cost a
+    hundred times a normal one's time, and weights under weight decay become denormal.
     """
     if asked == "auto":
         asked = "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cuda" and (own := _own_number()) is not None and torch.cuda.device_count() > 1:
+        asked = f"cuda:{own % torch.cuda.device_count()}"
     try:
         device = torch.device(asked)
         torch.empty(1, device=device)
@@ -43,6 +46,12 @@ def chosen(asked: str) -> torch.device:
     if device.type == "cpu":
         torch.set_flush_denormal(True)
     return device
+
+
+def _own_number() -> int | None:
+    """This process's number among those of its machine, as torchrun, accelerate launch and srun tell it."""
+    told = (os.environ.get(name, "") for name in ("LOCAL_RANK", "SLURM_LOCALID"))
+    return next((int(one) for one in told if one.isdigit()), None)
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +154,14 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json_text(value).encode()).hexdigest()
 
 
-def write_manifest(folder: Path, **facts: Any) -> None:
-    """Writes the hashes of all files of a folder, and some facts, into its manifest.json, sealed."""
+def write_manifest(folder: Path, known: Mapping[str, str] | None = None, /, **facts: Any) -> None:
+    """Writes the hashes of all files of a folder, and some facts, into its manifest.json, sealed.
+
+    `known` are hashes of files that were read already.
+    """
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    hashes = {name: sha256(folder / name) for name in names if name != MANIFEST}
+    known = known or {}
+    hashes = {name: known.get(name) or sha256(folder / name) for name in names if name != MANIFEST}
     write_json(folder / MANIFEST, sealed({"files": hashes, **facts}))
 
 

@@ -19,20 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-import alchemist
 from alchemist.core import files, world
 from alchemist.core.refusal import Refusal
-
-SCRATCH = Path(".scratch")  # from the repo's folder on; what lies there is no result
-
-
-def fingerprint(**facts: Any) -> str:
-    """A digest of the facts and of the package's source files."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    for path in sorted(Path(alchemist.__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
 
 EVERY = 30.0  # seconds between saved states
 SHARE = 20  # that many times as long as a save takes passes at least until the next
@@ -51,6 +39,11 @@ class Scratch:
     def __enter__(self) -> "Scratch":
         if not world.is_writer():
             world.wait()
+            if not self.folder.is_dir():
+                raise Refusal(
+                    f"{self.folder} is not there for process {world.rank()}: the processes have to share the "
+                    "disk that it lies on, or --scratch names a folder on one."
+                )
             return self
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -89,25 +82,35 @@ class Scratch:
         self.took = self.saved_at - started
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The saved state, or None. Raises Refusal where it is another run's, or not as it was saved."""
+        """The saved state, or None. Raises Refusal where it is another run's, not as it was saved, or not the
+        same for all processes."""
         path = self.folder / STATE
-        if not path.is_file():
-            return None
+        found, digest = self._read(path) if path.is_file() else (None, "")
+        world.agree(
+            digest,
+            f"the processes see different states at {path}; they have to share the disk that it lies on, or "
+            "--scratch names a folder on one.",
+        )
+        return found
+
+    def _read(self, path: Path) -> tuple[tuple[dict[str, Tensor], dict[str, Any]], str]:
+        """A state, and its digest."""
         try:
             with safe_open(path, "pt") as file:
                 about = dict(file.metadata() or {})
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, RuntimeError):
             raise self.damaged(path) from None
-        if about.pop("digest", "") != _digest(tensors, about):
+        digest = about.pop("digest", "")
+        if digest != _digest(tensors, about):
             raise self.damaged(path)
         if about["mark"] != self.mark:
             raise Refusal(f"{path} belongs to another run; remove {self.folder} to start afresh.")
         self._kept = json.loads(about["beside"])
-        for name, digest in self._kept.items():
-            if not (self.folder / name).is_file() or files.sha256(self.folder / name) != digest:
+        for name, kept in self._kept.items():
+            if not (self.folder / name).is_file() or files.sha256(self.folder / name) != kept:
                 raise self.damaged(self.folder / name)
-        return tensors, json.loads(about["facts"])
+        return (tensors, json.loads(about["facts"])), digest
 
     def keep(self, path: Path) -> None:
         """Takes a finished file of the folder, as a checkpoint is, into the states saved from now on."""

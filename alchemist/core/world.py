@@ -6,17 +6,14 @@ a softmax over it, all compute of gathered values, and gradients are sums over a
 count of processes by the rounding of sums alone, and a state that one count saved another goes on from.
 """
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from alchemist.core.refusal import Refusal
-
-_ALONE: list[None] = []  # one for each `alone` that is entered
 
 
 def join(device: torch.device) -> torch.device:
@@ -40,27 +37,17 @@ def join(device: torch.device) -> torch.device:
 
 def count() -> int:
     """How many processes there are."""
-    return dist.get_world_size() if dist.is_initialized() and not _ALONE else 1
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
     """The number of this one, from 0 on."""
-    return dist.get_rank() if dist.is_initialized() and not _ALONE else 0
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_writer() -> bool:
     """Whether this one writes and speaks for all."""
-    return not dist.is_initialized() or dist.get_rank() == 0
-
-
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Within it each process works as if there were no other, as for a trial that is counted."""
-    _ALONE.append(None)
-    try:
-        yield
-    finally:
-        _ALONE.pop()
+    return rank() == 0
 
 
 def check(batch: int, key: str) -> None:
@@ -104,6 +91,15 @@ def joined(part: Tensor, total: int, of: int = 1) -> Tensor:
     gathered = [torch.empty_like(padded) for _ in range(count())]
     dist.all_gather(gathered, padded)
     return torch.cat(gathered)[:total]
+
+
+def agree(value: str, refused: str) -> None:
+    """Raises Refusal, `refused`, in all processes where `value` is not the same in each."""
+    if count() > 1:
+        said = [""] * count()
+        dist.all_gather_object(said, value)
+        if len(set(said)) > 1:
+            raise Refusal(refused)
 
 
 def wait() -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from alchemist.core import files
+from alchemist.core.arrays import Growing
 from alchemist.core.refusal import Refusal
 from alchemist.core.shown import shown
 from alchemist.pools.place import Cell, Place, Span
@@ -70,10 +71,13 @@ def write(folder: Path, pairs: Iterable[Kept], roots: Mapping[str, Path]) -> int
     tops = {name: os.path.abspath(root) for name, root in roots.items()}
     columns: dict[str, int] = {}
     with ExitStack() as stack:
-        arrays = {name: stack.enter_context(_Array(folder, name)) for name in (*_PAIR, *_RUN)}
+        arrays = {
+            name: stack.enter_context(Growing(folder / f"{name}.npy", kind))
+            for name, kind in (_PAIR | _RUN).items()
+        }
         texts = {name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in _TEXTS}
         for name in ("id_bounds", "caption_bounds", "name_bounds"):
-            arrays[name].extend([0])
+            arrays[name].append([0])
         count, last, waiting = 0, None, iter(pairs)
         while part := list(islice(waiting, _PART)):
             for number, pair in enumerate(part, count):
@@ -81,64 +85,33 @@ def write(folder: Path, pairs: Iterable[Kept], roots: Mapping[str, Path]) -> int
                 if here != last:
                     root, path = _named(here[0], list(tops.values()))
                     column = columns.setdefault(here[1], len(columns) + 1) if here[1] else 0
-                    arrays["first"].extend([number])
-                    arrays["root"].extend([root])
-                    arrays["column"].extend([column])
-                    arrays["name_bounds"].extend([texts["names"].tell() + len(path)])
+                    arrays["first"].append([number])
+                    arrays["root"].append([root])
+                    arrays["column"].append([column])
+                    arrays["name_bounds"].append([texts["names"].tell() + len(path)])
                     texts["names"].write(path)
                     last = here
-            arrays["offset"].extend(
+            arrays["offset"].append(
                 [pair.place.offset if isinstance(pair.place, Span) else pair.place.row for pair in part]
             )
-            arrays["size"].extend([pair.size for pair in part])
-            arrays["crc"].extend([pair.crc for pair in part])
-            arrays["rating"].extend([pair.rating for pair in part])
+            arrays["size"].append([pair.size for pair in part])
+            arrays["crc"].append([pair.crc for pair in part])
+            arrays["rating"].append([pair.rating for pair in part])
             for name, said in (
                 ("id", [pair.id for pair in part]),
                 ("caption", [pair.caption for pair in part]),
             ):
                 contents = [text.encode(*_UTF8) for text in said]
                 begin = texts[f"{name}s"].tell()
-                arrays[f"{name}_bounds"].extend(begin + np.cumsum([len(content) for content in contents]))
+                arrays[f"{name}_bounds"].append(begin + np.cumsum([len(content) for content in contents]))
                 texts[f"{name}s"].write(b"".join(contents))
             count += len(part)
-        arrays["first"].extend([count])
+        arrays["first"].append([count])
     if not count:
         raise Refusal("the selection keeps no pair, and there is nothing to load.")
     at = [[name, urllib.parse.quote(os.fsencode(top))] for name, top in tops.items()]
     files.write_manifest(folder, kind=KIND, pairs=count, roots=at, columns=list(columns))
     return count
-
-
-class _Array:
-    """A .npy file of one dimension that grows by parts."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.type = np.dtype({**_PAIR, **_RUN}[name])
-        self.file = (folder / f"{name}.npy").open("wb")
-        self.count = 0
-        self.begin = self._header()
-
-    def __enter__(self) -> "_Array":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Puts the real count into the header, for which NumPy's format leaves room."""
-        with self.file:
-            self.file.seek(0)
-            assert self._header() == self.begin
-
-    def extend(self, values: ArrayLike) -> None:
-        """Writes values behind those that are there. Raises OverflowError where one does not fit."""
-        part = np.asarray(values, dtype=self.type)
-        self.file.write(part.tobytes())
-        self.count += len(part)
-
-    def _header(self) -> int:
-        descr = np.lib.format.dtype_to_descr(self.type)
-        header = {"descr": descr, "fortran_order": False, "shape": (self.count,)}
-        np.lib.format.write_array_header_1_0(self.file, header)
-        return self.file.tell()
 
 
 def _named(file: Path, tops: list[str]) -> tuple[int, bytes]:

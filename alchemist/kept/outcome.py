@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from alchemist.core.one_line import one_line
 from alchemist.core.refusal import Refusal
 from alchemist.core.siphash import hashes
+from alchemist.pools.index import is_rated
 from alchemist.pools.store import INDEX
 from alchemist.pruning.rated import Rated, percentiles
 
@@ -89,9 +90,9 @@ class Selected:
             for batch in index.iter_batches(ROWS, columns=read):
                 rows = batch.to_pandas()
                 is_usable = (rows["status"] == "ok").to_numpy()
-                is_rated = is_usable & ((rows["split"] == "pool") | rows["lent"]).to_numpy()
-                rated += int(is_rated.sum())
-                yield self._told(rows, is_usable, is_rated)
+                rated_here = is_rated(rows).to_numpy()
+                rated += int(rated_here.sum())
+                yield self._told(rows, is_usable, rated_here)
         if rated != len(self.verdicts):
             raise Refusal(
                 f"{self.pool} has {rated:,} pairs to rate, and the table of ratings {len(self.verdicts):,}; "

@@ -1,5 +1,6 @@
 """Vectors of a pool's pictures as a file: a row of length one a pair, written and read some at a time."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from alchemist.core import finite
+from alchemist.core.arrays import Growing
 from alchemist.pools import store
 
 ADVICE = "the network's weights may be broken"
@@ -37,22 +39,24 @@ def write(
     the rows. Streamed: 2 d bytes a pair on disk, none in memory. Raises Refusal, with ids, where a feature is
     not finite.
     """
-    with out.open("wb") as file:
+    with contextlib.ExitStack() as stack:
+        file: Growing | None = None
         for start in range(0, len(rows), batch):
-            images = store.images(folder, rows.iloc[start : start + batch])
-            # Normalised, so that no value is out of float16's reach.
-            found = by(images)
-            finite.check("features", found, rows["id"].iloc[start : start + batch].tolist(), ADVICE)
-            vectors = unit(found).astype(np.float16)
-            if start == 0:
-                header = {
-                    "descr": np.lib.format.dtype_to_descr(vectors.dtype),
-                    "fortran_order": False,
-                    "shape": (len(rows), vectors.shape[1]),
-                }
-                np.lib.format.write_array_header_1_0(file, header)
-            file.write(vectors.tobytes())
-            tick(len(images))
+            part = rows.iloc[start : start + batch]
+            found = short(by(store.images(folder, part)), part["id"].tolist())
+            if file is None:
+                file = stack.enter_context(Growing(out, found.dtype, found.shape[1:]))
+            file.append(found)
+            tick(len(part))
+
+
+def short(features: NDArray[np.floating], ids: list[str]) -> NDArray[np.float16]:
+    """Features (n, d) of pairs `ids` as float16 of length one, so that no value is out of its reach.
+
+    Raises Refusal, with ids, where one is not finite.
+    """
+    finite.check("features", features, ids, ADVICE)
+    return unit(features).astype(np.float16)
 
 
 def read(file: Path, rows: NDArray[np.integer]) -> Floats:

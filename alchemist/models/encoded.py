@@ -1,11 +1,14 @@
 """Encoded pairs on disk: named arrays of images and states of captions, in shards, random access by row.
 
-Rows are numbered in the order of `rows.parquet`; row i lies in shard i // `rows_per_shard`. That is the order
-of a person's files, which means nothing: row numbers of a split come in the order of a hash of the ids.
-Arrays are mapped, not read, and written a shard at a time, so that memory does not grow with the pool.
+Rows are numbered in the order of `rows.parquet`; `row_shards` of the manifest has the first of each shard.
+That is the order of a person's files, which means nothing: row numbers of a split come in the order of a hash
+of the ids. Arrays are mapped, not read, and written a shard at a time, so that memory does not grow with the
+pool. Several folders that were written anywhere are joined to one (`join`).
 """
 
-from collections.abc import Iterable
+import os
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,16 +17,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
 from alchemist.core import files, finite, stateless
+from alchemist.core.arrays import Growing
 from alchemist.core.refusal import Refusal
 from alchemist.models.batch import Batch, CaptionStates, Text
 
 SHARD_BYTES = 256 << 20  # of one array, or of the states of captions: what waits in memory to be written
 MOST_ROWS = 65_536  # of a shard
 CODEC = "codec"  # folder beside the arrays: the image codec that they are of
+ROWS, OFFSETS = "rows.parquet", "text_offsets.npy"
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,11 @@ class Encoded:
         self.manifest = files.check_manifest(folder, once=True)
         if "arrays" not in self.manifest:
             raise Refusal(f"{folder} holds no encoded pairs; it should be a folder that stage encode wrote.")
-        self.rows = pd.read_parquet(folder / "rows.parquet")
+        self.rows = pd.read_parquet(folder / ROWS)
         self._text = self.rows["text"].to_numpy()
         self._splits = self.rows["split"].to_numpy()
-        self._offsets = np.load(folder / "text_offsets.npy")
+        self._offsets = np.load(folder / OFFSETS)
+        self._row_shards = np.asarray(self.manifest["row_shards"])  # first row of each
         self._caption_shards = np.asarray(self.manifest["caption_shards"])  # first caption of each
 
     @cached_property
@@ -158,7 +166,8 @@ class Encoded:
 
     def _take(self, name: str, numbers: NDArray[np.integer]) -> NDArray[Any]:
         """Rows of a named array, in the type of `_wide`."""
-        shards, places = np.divmod(numbers, self.manifest["rows_per_shard"])
+        shards = np.searchsorted(self._row_shards, numbers, side="right") - 1
+        places = numbers - self._row_shards[shards]
         first = self._map(name, int(shards[0]))
         out = np.empty((len(numbers), *first.shape[1:]), dtype=_wide(first.dtype))
         for shard in np.unique(shards):
@@ -209,7 +218,8 @@ class Writer:
     def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES, **facts: object) -> None:
         self.folder, self.bytes, self.facts = folder, shard_bytes, facts
         self._waiting: dict[str, list[NDArray[Any]]] = {}
-        self._count = self._shards = self._size = self._appended = 0
+        self._count = self._size = self._appended = 0
+        self._row_shards: list[int] = []
 
     def __enter__(self) -> "Writer":
         return self
@@ -220,7 +230,7 @@ class Writer:
         count = len(next(iter(arrays.values())))
         for name, array in arrays.items():
             if not np.isfinite(array).all():
-                ids = pd.read_parquet(self.folder / "rows.parquet", columns=["id"])["id"]
+                ids = pd.read_parquet(self.folder / ROWS, columns=["id"])["id"]
                 here = ids.iloc[self._appended : self._appended + count].tolist()
                 finite.check(name, array, here, "the codec's weights may be broken, or overflow 16 bits")
         self._appended += count
@@ -253,7 +263,7 @@ class Writer:
                 part, waiting = [], 0
         if part:
             self._captions(len(shards) - 1, part)
-        np.save(self.folder / "text_offsets.npy", np.cumsum(lengths))
+        np.save(self.folder / OFFSETS, np.cumsum(lengths))
         facts = {"text_width": one.shape[1], "caption_shards": shards, "pooled": vector is not None}
         self.facts |= facts
 
@@ -266,9 +276,7 @@ class Writer:
 
     def rows(self, table: pd.DataFrame) -> None:
         """What the pairs are: id, split, number of the caption, and `lent` and `cluster` of the index."""
-        table[["id", "split", "text", "lent", "cluster"]].to_parquet(
-            self.folder / "rows.parquet", index=False
-        )
+        table[["id", "split", "text", "lent", "cluster"]].to_parquet(self.folder / ROWS, index=False)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -276,16 +284,73 @@ class Writer:
         if kind is None:
             if self._count:
                 self._flush(self._count)
-            facts = self.facts | {"arrays": sorted(self._waiting), "rows_per_shard": self._size}
+            facts = self.facts | {"arrays": sorted(self._waiting), "row_shards": self._row_shards}
             files.write_manifest(self.folder, **facts)
 
     def _flush(self, count: int) -> None:
         for name, parts in self._waiting.items():
             joined = np.concatenate(parts)
-            np.save(_shard(self.folder, name, self._shards), joined[:count])
+            np.save(_shard(self.folder, name, len(self._row_shards)), joined[:count])
             self._waiting[name] = [joined[count:].copy()]
-        self._shards += 1
+        self._row_shards.append(self._size * len(self._row_shards))
         self._count -= count
+
+
+FACTS = (
+    "arrays",
+    "pooled",
+    "text_width",
+    "codec",
+    "text_encoder",
+    "text",
+    "text_sha256",
+)  # alike in all parts
+
+
+def join(parts: Sequence[Path], out: Path, **facts: object) -> None:
+    """One folder of several that `Writer` left, their rows and captions behind one another.
+
+    Files are linked where the disk allows it, and copied elsewhere; tables pass one at a time. Raises Refusal
+    where a part was made by another codec or text encoder than the first.
+    """
+    first, hashes = files.read_sealed(parts[0] / files.MANIFEST), dict[str, str]()
+    shards: dict[str, list[int]] = {"row_shards": [], "caption_shards": []}
+    names = {"row_shards": first["arrays"], "caption_shards": ["text", *["pooled"] * first["pooled"]]}
+    rows = captions = states = 0
+    with (
+        pq.ParquetWriter(out / ROWS, pq.read_schema(parts[0] / ROWS)) as table,
+        Growing(out / OFFSETS, np.int64) as offsets,
+    ):
+        offsets.append([0])
+        for part in parts:
+            manifest = files.read_sealed(part / files.MANIFEST)
+            if other := [name for name in FACTS if manifest.get(name) != first.get(name)]:
+                raise Refusal(
+                    f"{part} was made with another {other[0]} than {parts[0]}, as on a machine with other "
+                    "weights; remove one of them, and run this again where all are alike."
+                )
+            for kind, before in (("row_shards", rows), ("caption_shards", captions)):
+                for number, start in enumerate(manifest[kind]):
+                    for name in names[kind]:
+                        held, to = _shard(part, name, number), _shard(out, name, len(shards[kind]))
+                        _link(held, to)
+                        hashes[to.name] = manifest["files"][held.name]
+                    shards[kind].append(before + start)
+            told = pq.read_table(part / ROWS)
+            moved = pc.add(told["text"], captions)
+            table.write_table(told.set_column(told.column_names.index("text"), "text", moved))
+            own = np.load(part / OFFSETS)
+            offsets.append(own[1:] + states)
+            rows, captions, states = rows + len(told), captions + len(own) - 1, states + int(own[-1])
+    facts |= {name: first[name] for name in FACTS if name in first}
+    files.write_manifest(out, hashes, **shards, **facts)
+
+
+def _link(held: Path, to: Path) -> None:
+    try:
+        os.link(held, to)
+    except OSError:  # another disk, or one that has no links
+        shutil.copyfile(held, to)
 
 
 def _shard(folder: Path, name: str, shard: int) -> Path:

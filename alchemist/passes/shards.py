@@ -1,21 +1,26 @@
 """A pass over a pool as a list of tasks, a task a shard: each writes one table and its mark, whole.
 
+What a task makes that is no table it leaves in a folder with a manifest, beside the table.
+
 Tasks know nothing of one another. So a pass is done by one process, by several that were started by hand,
 by torchrun or a SLURM array by their number, or by Ray, all on one folder that they share; whatever died is
 made by whoever runs the same command again. The folder of a pass:
 
     pass.json               what the shards are made of: another pass is refused
     00000.parquet           the table of task 0
-    00000.json              its mark: hash and rows of that table
-    .taken/00000            a lock, held by who makes the shard
+    00000/                  what else it left, if anything
+    00000.json              its mark: rows of that table, and hashes
+    .taken/00000            a lock, held by who makes the shard, and the seconds that it took
 """
 
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +32,13 @@ import pyarrow.parquet as pq
 from alchemist.core import files, tables
 from alchemist.core.refusal import Refusal
 
-PASS, TAKEN = "pass.json", ".taken"
+PASS, TAKEN, LAST = "pass.json", ".taken", "last"
 OF = b"pass"  # in the metadata of the joined table
 # Number and count of a process among its like, as torchrun, accelerate launch and srun tell them.
 LAUNCHERS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 _ARRAY = ("ID", "COUNT", "MIN", "MAX")
-Work = Callable[[int], pd.DataFrame]
+# The table of a task, from its number; what else it makes it leaves in the empty folder that it is given.
+Work = Callable[[int, Path], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Shards:
 
     def begin(self) -> None:
         """Makes the folder, or takes it as others left it. Raises Refusal for one of another pass."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / TAKEN).mkdir(parents=True, exist_ok=True)
         path, value = self.folder / PASS, self.value
         if not path.is_file():
             _put(path, lambda draft: _write(draft, value), first=True)
@@ -72,18 +78,26 @@ class Shards:
         """Where a task's table lies."""
         return self.folder / f"{number:05d}.parquet"
 
+    def beside(self, number: int) -> Path:
+        """Where lies what a task left beside its table."""
+        return self.folder / f"{number:05d}"
+
     def is_made(self, number: int) -> bool:
         """Whether a shard of this pass is there as its mark says. Half a one counts as none."""
-        path = self.table(number)
+        path, beside = self.table(number), self.beside(number)
         try:
             mark = files.read_sealed(path.with_suffix(".json"))
-            return bool(mark.get("pass") == self.digest and mark.get("sha256") == files.sha256(path))
+            if mark.get("pass") != self.digest or mark.get("sha256") != files.sha256(path):
+                return False
+            if mark["beside"] is not None:
+                files.check_manifest(beside)
+                return bool(mark["beside"] == files.sha256(beside / files.MANIFEST))
+            return True
         except (OSError, Refusal):
             return False
 
     def make(self, number: int, work: Work) -> bool:
         """Makes a shard where it is not made yet; False where another process of this machine is at it."""
-        (self.folder / TAKEN).mkdir(exist_ok=True)
         with contextlib.ExitStack() as after:
             try:
                 handle = files.take(self.folder / TAKEN / f"{number:05d}", os.O_RDWR | os.O_CREAT)
@@ -92,14 +106,52 @@ class Shards:
             after.callback(files.leave, handle)
             if self.is_made(number):  # before, or by one that ended just now
                 return True
-            found = pa.Table.from_pandas(work(number), self.schema, preserve_index=False)
-            found = found.replace_schema_metadata({tables.ROWS: str(found.num_rows)})
-            path = self.table(number)
+            begun = time.perf_counter()
+            path, beside, own = self.table(number), self.beside(number), None
+            with self._drafts(number) as drafts:
+                found = pa.Table.from_pandas(work(number, drafts), self.schema, preserve_index=False)
+                found = found.replace_schema_metadata({tables.ROWS: str(found.num_rows)})
+                if (drafts / files.MANIFEST).is_file():
+                    own = files.sha256(drafts / files.MANIFEST)
+                    shutil.rmtree(beside, ignore_errors=True)  # a damaged one, or one without its mark
+                    os.replace(drafts, beside)
             # Two machines may make one shard at once: the same bytes, each under a name of its own.
             _put(path, lambda draft: pq.write_table(found, draft, write_page_checksum=True))
-            mark = {"pass": self.digest, "sha256": files.sha256(path), "rows": found.num_rows}
+            mark = {
+                "pass": self.digest, "sha256": files.sha256(path), "rows": found.num_rows, "beside": own
+            }  # fmt: skip
             _put(path.with_suffix(".json"), lambda draft: _write(draft, mark))
+            os.pwrite(handle, f"{time.perf_counter() - begun:012.3f}".encode(), 0)
         return True
+
+    @contextlib.contextmanager
+    def _drafts(self, number: int) -> Iterator[Path]:
+        drafts = self.folder / f".{number:05d}.{_own()}.part"
+        drafts.mkdir()
+        try:
+            yield drafts
+        finally:
+            shutil.rmtree(drafts, ignore_errors=True)
+
+    def seconds(self) -> float:
+        """What all tasks took, by whoever made them."""
+        said = (path.read_bytes() for path in (self.folder / TAKEN).iterdir() if path.name != LAST)
+        return sum(float(one) for one in said if one)
+
+    @contextlib.contextmanager
+    def last(self) -> Iterator[bool]:
+        """For who puts together what all made: whether it is this process, of those of this machine. The
+        folder goes where that ends without an error."""
+        try:
+            handle = files.take(self.folder / TAKEN / LAST, os.O_RDWR | os.O_CREAT)
+        except BlockingIOError:
+            yield False
+            return
+        try:
+            yield True
+            shutil.rmtree(self.folder, ignore_errors=True)
+        finally:
+            files.leave(handle)
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are not made."""
@@ -120,14 +172,23 @@ class Shards:
         return True
 
     def joined(self, out: Path) -> bool:
-        """One table of all shards in their order, a shard in memory at a time. False, and nothing done, where
-        some are not made. Several processes may end here at once: each writes the same bytes."""
+        """`join`, where all are made and `out` is not there yet; False, and nothing done, where some are not.
+        Several processes may end here at once: each writes the same bytes."""
         if self.is_joined(out):
             return True
         if self.missing():
             return False
-        rows = sum(pq.read_metadata(self.table(number)).num_rows for number in range(self.count))
-        schema = self.schema.with_metadata({tables.ROWS: str(rows), OF: self.digest})
+        self.join(out)
+        return True
+
+    def rows(self) -> int:
+        """How many rows the tables of all shards have."""
+        return sum(pq.read_metadata(self.table(number)).num_rows for number in range(self.count))
+
+    def join(self, out: Path) -> None:
+        """Writes one table of all shards, which are made, in their order, a shard in memory at a time."""
+        schema = self.schema.with_metadata({tables.ROWS: str(self.rows()), OF: self.digest})
+        out.parent.mkdir(parents=True, exist_ok=True)
 
         def write(draft: Path) -> None:
             with pq.ParquetWriter(draft, schema, write_page_checksum=True) as writer:
@@ -136,7 +197,6 @@ class Shards:
                     writer.write_table(part.replace_schema_metadata(schema.metadata))
 
         _put(out, write)
-        return True
 
 
 def mine(count: int, environment: Mapping[str, str], number: int | None, of: int | None) -> range:
@@ -171,6 +231,11 @@ def _told(environment: Mapping[str, str]) -> tuple[int, int]:
     return 0, 1
 
 
+def _own() -> str:
+    """A name that no other process has, on this machine or another."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
 def _write(draft: Path, value: dict[str, Any]) -> None:
     draft.write_text(files.json_text(files.sealed(value)), encoding="utf-8")
 
@@ -178,7 +243,7 @@ def _write(draft: Path, value: dict[str, Any]) -> None:
 def _put(path: Path, write: Callable[[Path], object], first: bool = False) -> None:
     """A file that appears whole, by whichever of several writers on several machines; `first`: of them the
     first one's stays."""
-    draft = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+    draft = path.with_name(f".{path.name}.{_own()}.part")
     try:
         write(draft)
         if first:

@@ -6,6 +6,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from alchemist.core.arrays import Growing
+
 SHARD_BYTES = 1 << 30  # of encoded images a file
 
 
@@ -14,46 +16,29 @@ class PixelShards:
 
     def __init__(self, folder: Path, resolution: int, shard_pairs: int) -> None:
         self.folder, self.shape, self.capacity = folder, (resolution, resolution, 3), shard_pairs
-        self.file: BinaryIO | None = None
-        self.shard, self.rows, self.start = -1, 0, 0
+        self.file: Growing | None = None
+        self.shard = -1
 
     def __enter__(self) -> "PixelShards":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        if self.file is not None:
+            self.file.close()
 
     def append(self, image: NDArray[np.uint8]) -> tuple[str, int]:
         """Writes one image and returns the name of its file and its row there."""
         assert image.dtype == np.uint8
-        assert image.shape == self.shape
-        if self.file is None or self.rows == self.capacity:
-            self._close()
-            self.shard, self.rows = self.shard + 1, 0
-            self.file = (self.folder / self._name()).open("wb")
-            self.start = self._header()
-        self.file.write(np.ascontiguousarray(image).data)
-        self.rows += 1
-        return self._name(), self.rows - 1
+        if self.file is None or self.file.count == self.capacity:
+            if self.file is not None:
+                self.file.close()
+            self.shard += 1
+            self.file = Growing(self.folder / self._name(), np.uint8, self.shape)
+        self.file.append(image[None])
+        return self._name(), self.file.count - 1
 
     def _name(self) -> str:
         return f"images-{self.shard:05d}.npy"
-
-    def _header(self) -> int:
-        """Writes the header for the present number of rows; returns where the data begin."""
-        assert self.file is not None
-        descr = np.lib.format.dtype_to_descr(np.dtype(np.uint8))
-        header = {"descr": descr, "fortran_order": False, "shape": (self.rows, *self.shape)}
-        np.lib.format.write_array_header_1_0(self.file, header)
-        return self.file.tell()
-
-    def _close(self) -> None:
-        """Puts the real number of rows into the header, for which NumPy's format leaves room."""
-        if self.file is not None:
-            with self.file:
-                self.file.seek(0)
-                assert self._header() == self.start
-            self.file = None
 
 
 class ByteShards:

@@ -234,15 +234,6 @@ def usable(index: pd.DataFrame, split: str) -> pd.DataFrame:
     return index[(index["split"] == split) & (index["status"] == "ok")]
 
 
-def rated(index: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are rated: usable ones of the split pool, then those lent to other splits.
-
-    The index has the columns split, status and lent.
-    """
-    lent = index[index["lent"] & (index["split"] != "pool") & (index["status"] == "ok")]
-    return pd.concat([usable(index, "pool"), lent])
-
-
 def lent(folder: Path) -> dict[str, int]:
     """How many usable pairs of each split are lent to it; the index is streamed."""
     counts: Counter[str] = Counter()
@@ -331,17 +322,22 @@ def batches(
 ) -> Iterator[NDArray[np.uint8]]:
     """The images of the rows that `parts` gives, in the order of the index, `size` at a time.
 
-    The index is streamed too, and the next images are read while the last are in use.
+    The index is streamed too.
     """
+    return ahead(folder, parts(folder, splits, size, PLACE, lent))
+
+
+def ahead(folder: Path, tables: Iterable[pd.DataFrame]) -> Iterator[NDArray[np.uint8]]:
+    """The images of each of some tables (n, `PLACE`); the next are read while the last are in use."""
     with ThreadPoolExecutor(1) as reader:
-        ahead: Future[NDArray[np.uint8]] | None = None
-        for rows in parts(folder, splits, size, PLACE, lent):
+        waiting: Future[NDArray[np.uint8]] | None = None
+        for rows in tables:
             following = reader.submit(images, folder, rows)
-            if ahead is not None:
-                yield ahead.result()
-            ahead = following
-        if ahead is not None:
-            yield ahead.result()
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
 
 
 def parts(

@@ -4,11 +4,7 @@ Its figure runs from about 1 to 10. It was fitted to the ratings that people gav
 and to generated images; it prefers few centred objects and a strong style.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,7 +14,6 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.weights import Weights, find_file
 from alchemist.measures.clip_score import Scorer, embed_images
 from alchemist.measures.scorers import load_published
-from alchemist.pools import store
 
 CPU = torch.device("cpu")
 CLIP = "ViT-L-14/openai"
@@ -75,19 +70,3 @@ def load(rater: str, device: torch.device = CPU) -> tuple[Scorer, Predictor]:
 def score(scorer: Scorer, predictor: Predictor, images: NDArray[np.uint8], batch: int) -> NDArray[np.float64]:
     """The figures (n,) of images (n, R, R, 3); each depends on its image alone."""
     return devices.host(predictor(embed_images(scorer, images, batch)).double())
-
-
-def score_pool(
-    folder: Path,
-    index: pd.DataFrame,
-    models: tuple[Scorer, Predictor],
-    batch: int,
-    tick: Callable[[int], object],
-) -> NDArray[np.float64]:
-    """The figures of rows (with `store.PLACE`) of a pool's index: (N,), in their order, streamed."""
-    out = np.empty(len(index))
-    for start in range(0, len(index), batch):
-        images = store.images(folder, index.iloc[start : start + batch])
-        out[start : start + batch] = score(*models, images, batch)
-        tick(len(images))
-    return out

@@ -4,9 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from alchemist.core import files, finite, tables
+from alchemist.core.refusal import Refusal
+
+SCHEMA = pa.schema([("id", pa.string()), ("rating", pa.float64()), ("lent", pa.bool_())])  # of the table
+PASS = "pass"  # in rating.json: the digest of the pass that made it
 
 
 def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike, lent: ArrayLike) -> None:
@@ -26,6 +31,14 @@ def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     files.write_manifest(folder)
 
 
+def is_of(folder: Path, digest: str) -> bool:
+    """Whether a folder that `write_facts` left is of the pass of that digest."""
+    try:
+        return bool(files.read_json(folder / "rating.json").get(PASS) == digest)
+    except (OSError, Refusal):
+        return False
+
+
 def clocked(seconds: float, scoring: float, logged: float) -> float:
     """Seconds of a whole rating, of which `scoring` was spent on scoring the pool.
 
@@ -35,9 +48,10 @@ def clocked(seconds: float, scoring: float, logged: float) -> float:
     return max(seconds, logged + scoring)
 
 
-def fixed_bill(rater: str, kind: str, pairs: int, score_flops: int) -> dict[str, Any]:
-    """rating.json of a rater that trains nothing."""
+def fixed_bill(rater: str, kind: str, pairs: int, score_flops: int, of: str) -> dict[str, Any]:
+    """rating.json of a rater that trains nothing. `of`: the digest of what made it."""
     return {
+        PASS: of,
         "rater": rater,
         "kind": kind,
         "pairs": pairs,

@@ -5,8 +5,6 @@ earlier one, kept or not) is above 1 - eps. The rating is 1 less that cosine, so
 least eps are what SemDeDup keeps, and the best K of the ratings are what it keeps at the eps that leaves K.
 """
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +16,7 @@ from sklearn.cluster import MiniBatchKMeans  # type: ignore[import-untyped]
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
 from alchemist.measures import features, vectors
-from alchemist.raters.embedding import Embedding, Floats
+from alchemist.raters.embedding import Embedding, Measure
 from alchemist.raters.ranks import ranks
 
 BLOCK = 1024  # rows of embeddings in memory at once, and of a block of cosines
@@ -26,28 +24,16 @@ PASSES = 10  # of k-means over all pairs
 DIGITS = 6  # of a cosine in float32
 
 
-def of_features(run: Embedding, clusters: int | None, rating: Callable[[Path], Floats]) -> Floats:
-    """What `rating` gives for a file of the features (N, d) of the run's pairs, clocked.
-
-    Raises Refusal for more clusters than pairs.
-    """
-    if clusters is not None and clusters > len(run.rows):
+def features_by(run: Embedding, clusters: int | None) -> Measure:
+    """What gives the features (n, d) of images. Raises Refusal for more clusters than pairs."""
+    if clusters is not None and clusters > run.pairs:
         raise Refusal(
-            f"raters.{run.name}.clusters is {clusters}; the pool has {len(run.rows)} usable pairs, "
+            f"raters.{run.name}.clusters is {clusters}; the pool has {run.pairs} usable pairs, "
             "so at most that, or null for the root of it, is legal."
         )
     asked = run.evaluate
     by = features.extractor(asked.features, asked.feature_size, run.device, asked.weights)
-    extract = partial(features.extract, by=by, batch=asked.batch)
-
-    def rated() -> Floats:
-        file = run.drafts / "features.npy"
-        vectors.write(run.pool, run.rows, extract, asked.batch, file, run.tick)
-        found = rating(file)
-        file.unlink()
-        return found
-
-    return run.measured(lambda images, captions: extract(images), rated)
+    return lambda images, captions: features.extract(images, by=by, batch=asked.batch)
 
 
 def novelty(

@@ -1,71 +1,118 @@
-"""What a rater of stage embedding is given, and what it measures by."""
+"""What a rater of stage embedding measures by, and the pass of it over a pool."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from alchemist.core import finite, stateless
+from alchemist.core import devices, finite
+from alchemist.core.arrays import Growing
 from alchemist.core.settings.evaluation import EvaluateSettings
-from alchemist.measures import clip_score
+from alchemist.core.settings.rater import EmbeddingRater
+from alchemist.measures import clip_score, vectors
 from alchemist.pools import store
+from alchemist.pools.index import COLUMNS, first_rated, is_rated, part
+from alchemist.raters.table import KINDS
 
 CAPTIONS = 4096  # whose embeddings are held for the next pairs
+READ = [*COLUMNS, "caption", *store.PLACE[1:]]  # of the index
+# A shard of a kind that rates all pairs by their features: those, float16 (d,) of length one, as bytes.
+FEATURES = pa.schema([("id", pa.string()), ("features", pa.binary()), ("lent", pa.bool_())])
 
 Floats = NDArray[np.floating]
+Measure = Callable[[NDArray[np.uint8], list[str]], Floats]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Embedding:
-    """One measure of the pool by fixed networks, of one block of `raters:`."""
+    """What a kind makes its measure of."""
 
-    name: str  # of the block
-    pool: Path  # folder that stage prepare wrote
-    rows: pd.DataFrame  # its usable pairs
+    name: str  # of the block of `raters:`
     scorer: Path  # folder that stage scorer wrote
     evaluate: EvaluateSettings
-    device: torch.device
-    drafts: Path  # folder for what is needed on the way
-    tick: Callable[[int], object]  # hears of pairs measured
-    elapsed: Callable[[], float]  # seconds, the device's work done
-    counter: FlopCounterMode = field(default_factory=lambda: FlopCounterMode(display=False))
-    seconds: float = 0.0  # that the pool took
+    asked: str  # device, by its name in params.yaml
+    pairs: int  # that are rated
 
-    def measured(
-        self, trial: Callable[[NDArray[np.uint8], list[str]], object], whole: Callable[[], Floats]
-    ) -> Floats:
-        """What `whole` gives, clocked. `trial` of one batch before it counts the products, and warms up."""
-        first = self.rows.iloc[stateless.id_order(self.rows["id"])[: self.evaluate.batch]]
-        images, captions = store.images(self.pool, first), list(first["caption"])
-        with self.counter:
-            trial(images, captions)
-        begun = self.elapsed()
-        found = whole()
-        self.seconds = self.elapsed() - begun
-        return found
+    @property
+    def device(self) -> torch.device:
+        """The device of this process."""
+        return devices.chosen(self.asked)
 
-    def flops(self) -> int:
-        """Of the whole pool, by the products of the trial."""
-        tried = min(self.evaluate.batch, len(self.rows))
-        return round(self.counter.get_total_flops() / tried * len(self.rows))
+
+@functools.lru_cache(1)  # the pass and the trial of its FLOPs take one
+def measured_by(run: Embedding, settings: EmbeddingRater) -> Measure:
+    """The measure of a kind: images (n, R, R, 3) and captions to ratings (n,) or features (n, d)."""
+    measure: Measure = KINDS[settings.kind].rate(run, settings)
+    return measure
 
 
 def cosines(
-    judge: clip_score.Scorer, pool: Path, rows: pd.DataFrame, batch: int, tick: Callable[[int], object]
-) -> Floats:
-    """Cosines (N,) of image and caption, streamed."""
-    found = []
-    for start in range(0, len(rows), batch):
-        part = rows.iloc[start : start + batch]
-        if len(judge.embedded) > CAPTIONS:
-            judge.embedded.clear()  # else it would keep every caption of the pool
-        scores = clip_score.score(judge, store.images(pool, part), list(part["caption"]), batch)
-        finite.check("CLIP-Score", scores, part["id"].tolist(), "the scorer's weights may be broken")
-        found.append(scores / judge.scale)
-        tick(len(part))
-    return np.concatenate(found)
+    judge: clip_score.Scorer, images: NDArray[np.uint8], captions: list[str], batch: int
+) -> NDArray[np.floating]:
+    """Cosines (n,) of images (n, R, R, 3) and captions."""
+    if len(judge.embedded) > CAPTIONS:
+        judge.embedded.clear()  # else it would keep every caption of the pool
+    return np.asarray(clip_score.score(judge, images, captions, batch) / judge.scale)
+
+
+def worker(
+    run: Embedding, settings: EmbeddingRater, pool: Path, rows: int,
+    tick: Callable[[int], object] = lambda pairs: None,
+) -> Callable[[int, Path], pd.DataFrame]:  # fmt: skip
+    """What makes shard `number` of a pool: ratings, or `FEATURES`, of the `rows` rows of its index from
+    number * rows on."""
+    measure, batch = measured_by(run, settings), run.evaluate.batch
+
+    def work(number: int, drafts: Path) -> pd.DataFrame:
+        index = part(pool, number * rows, rows, READ)
+        chosen = index[is_rated(index)]
+        found: list[NDArray[np.floating]] = []
+        parts = [chosen.iloc[at : at + batch] for at in range(0, len(chosen), batch)]
+        for here, images in zip(parts, store.ahead(pool, parts), strict=True):
+            measured = measure(images, list(here["caption"]))
+            if measured.ndim == 2:
+                found.append(vectors.short(measured, here["id"].tolist()))
+            else:
+                finite.check("rating", measured, here["id"].tolist(), vectors.ADVICE)
+                found.append(settings.direction * measured)
+            tick(len(here))
+        tick(len(index) - len(chosen))
+        values = np.concatenate(found) if found else np.empty(0)
+        told = {"id": chosen["id"].array, "lent": chosen["lent"].array}
+        if settings.of_all:
+            return pd.DataFrame({**told, "features": [one.tobytes() for one in values]})
+        return pd.DataFrame({**told, "rating": values.astype(np.float64)})
+
+    return work
+
+
+def flops(run: Embedding, settings: EmbeddingRater, pool: Path) -> int:
+    """FLOPs of a measure of all pairs, by those of some: images have one size, and captions are padded."""
+    some = first_rated(pool, run.evaluate.batch, READ)
+    with FlopCounterMode(display=False) as counter:
+        measured_by(run, settings)(store.images(pool, some), list(some["caption"]))
+    return round(counter.get_total_flops() / len(some) * run.pairs)
+
+
+def joined(tables: Iterable[Path], file: Path) -> pd.DataFrame:
+    """Writes the features of all shards to an .npy file (N, d), one in memory at a time; gives id, lent."""
+    told: list[pd.DataFrame] = []
+    out: Growing | None = None
+    for path in tables:
+        table = pq.read_table(path, page_checksum_verification=True).to_pandas()
+        told.append(table[["id", "lent"]])
+        if len(table):
+            rows = np.frombuffer(b"".join(table["features"]), np.float16).reshape(len(table), -1)
+            out = out or Growing(file, np.float16, rows.shape[1:])
+            out.append(rows)
+    if out is not None:
+        out.close()
+    return pd.concat(told, ignore_index=True)

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from alchemist.core import devices
-from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.core import devices, world
+from alchemist.core.fingerprint import fingerprint
+from alchemist.core.scratch import Scratch
 from alchemist.models.training import forward_flops
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.meta import meta_train
@@ -18,7 +20,9 @@ def train_flops(run: Plain, settings: MetaRater, network: Callable[[int], Rater]
     """FLOPs of a whole run of `budget.images`; `network` makes a fresh rater of a seed on its device."""
     # While the reference model warms up, it alone trains; a backward pass costs twice a forward pass.
     warm, proxy = settings.reference_warmup or 0.0, run.proxy(0)
+    world.check(run.budget.batch, "rate.batch")
     pairs = run.data.batch(run.pool.numbers[: run.budget.batch]).to(devices.of(proxy))
+    pairs = pairs[world.mine(len(pairs))]
     plain = 3 * forward_flops(proxy.losses, pairs, training=True)
     each = (1 - warm) * _step_flops(run, settings, network) + warm * plain
     return each * run.budget.images
@@ -46,4 +50,7 @@ def _step_flops(run: Plain, settings: MetaRater, network: Callable[[int], Rater]
             meta_train(one, window, network(0))
             trial.clear()
         counted.append(counter.get_total_flops())
-    return float(counted[1] - counted[0]) / images
+    device = devices.of(run.proxy(0))
+    each = torch.tensor(counted[1] - counted[0], dtype=torch.float64, device=device)
+    world.sum_([each])  # each process counts what it passes itself
+    return float(each) / images

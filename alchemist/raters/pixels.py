@@ -21,8 +21,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from alchemist.core import finite
 from alchemist.core.settings.rater import HeuristicRater
 from alchemist.pools import store
+from alchemist.pools.index import COLUMNS, is_rated, part
 from alchemist.raters.table import KINDS
 
 CANVAS = 256  # px of the longest side at most
@@ -61,6 +63,24 @@ def score(kind: str, image: Image) -> float:
             f"An image has shape {image.shape} and type {image.dtype}; (H, W, 3) uint8 is legal."
         )
     return MEASURES[kind](canvas(image))
+
+
+def worker(
+    folder: Path, kind: str, direction: int, rows: int, workers: int,
+    tick: Callable[[int], object] = lambda pairs: None,
+) -> Callable[[int, Path], pd.DataFrame]:  # fmt: skip
+    """What makes shard `number` of a pool: ratings of the `rows` rows of its index from number * rows on."""
+
+    def work(number: int, drafts: Path) -> pd.DataFrame:
+        index = part(folder, number * rows, rows, [*COLUMNS, *store.PLACE[1:]])
+        chosen = index[is_rated(index)]
+        measure = score_pool(folder, chosen, kind, workers, tick)
+        tick(len(index) - len(chosen))
+        ids = chosen["id"].array
+        finite.check("rating", measure, ids, "another rater is legal")
+        return pd.DataFrame({"id": ids, "rating": direction * measure, "lent": chosen["lent"].array})
+
+    return work
 
 
 def score_pool(

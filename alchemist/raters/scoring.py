@@ -1,13 +1,10 @@
 """Ratings of a pool by a rater that was trained elsewhere, from images and captions as they lie."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
@@ -19,10 +16,10 @@ from alchemist.models import text
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import batch_of
 from alchemist.pools import store
+from alchemist.pools.index import COLUMNS, is_rated, part
 from alchemist.raters import score, shipped
 
-SCHEMA = pa.schema([("id", pa.string()), ("rating", pa.float64()), ("lent", pa.bool_())])  # of a shard
-COLUMNS = ["id", "split", "status", "lent", "caption", *store.PLACE[1:]]
+READ = [*COLUMNS, "caption", *store.PLACE[1:]]  # of the index
 
 
 class Scoring:
@@ -41,23 +38,18 @@ class Scoring:
             )
 
     def __call__(self, pool: Path, rows: pd.DataFrame, tick: Callable[[int], object]) -> pd.DataFrame:
-        """id, rating and lent of those of `rows` that are rated, with `COLUMNS`, in their order.
+        """id, rating and lent of those of `rows` that are rated, with `READ`, in their order.
 
         `tick` hears of all rows. A pair's rating depends on no other: batch and shard change its last digits
         alone. Stage rate reads states of captions in bfloat16 where that is fast: its rating of the same pair
         differs by some thousandths of the ratings' spread.
         """
-        rated = rows[(rows["status"] == "ok") & ((rows["split"] == "pool") | rows["lent"])]
+        rated = rows[is_rated(rows)]
         parts = [rated.iloc[at : at + self.batch] for at in range(0, len(rated), self.batch)]
         found: list[NDArray[np.float64]] = []
-        with ThreadPoolExecutor(1) as reader:  # the next images are read meanwhile
-            ahead: Future[NDArray[np.uint8]] | None = None
-            for number, part in enumerate(parts):
-                pixels = ahead.result() if ahead is not None else store.images(pool, part)
-                following = parts[number + 1 : number + 2]
-                ahead = reader.submit(store.images, pool, following[0]) if following else None
-                found.append(self._ratings(part, pixels))
-                tick(len(part))
+        for some, pixels in zip(parts, store.ahead(pool, parts), strict=True):
+            found.append(self._ratings(some, pixels))
+            tick(len(some))
         tick(len(rows) - len(rated))
         rating = np.concatenate(found) if found else np.empty(0)
         finite.check("rating", rating, rated["id"].array, "the rater's weights may be broken")
@@ -78,21 +70,7 @@ class Scoring:
 def worker(
     rater: Path, codec: Path, pool: Path, rows: int, batch: int, device: str,
     tick: Callable[[int], object] = lambda pairs: None,
-) -> Callable[[int], pd.DataFrame]:  # fmt: skip
+) -> Callable[[int, Path], pd.DataFrame]:  # fmt: skip
     """What makes shard `number` of a pool: ratings of the `rows` rows of its index from number * rows on."""
     scoring = Scoring(rater, codec, batch, devices.chosen(device))
-    return lambda number: scoring(pool, part(pool, number * rows, rows), tick)
-
-
-def part(pool: Path, start: int, count: int) -> pd.DataFrame:
-    """Rows `start` to `start + count` of a pool's index with `COLUMNS`; no other row group is read."""
-    found: list[pa.Table] = []
-    with pq.ParquetFile(pool / store.INDEX) as index:
-        before = 0
-        for number in range(index.num_row_groups):
-            rows = index.metadata.row_group(number).num_rows
-            if before < start + count and before + rows > start:
-                group = index.read_row_group(number, COLUMNS)
-                found.append(group.slice(max(0, start - before), start + count - max(before, start)))
-            before += rows
-    return pa.concat_tables(found, promote_options="permissive").to_pandas()
+    return lambda number, drafts: scoring(pool, part(pool, number * rows, rows, READ), tick)

@@ -2,7 +2,10 @@
 
 `rate` of a kind is given, and gives, what its list of `grid:` says, which its class names by its base:
 raters      `SeededRater`     (alchemist.raters.run.Run, settings) -> alchemist.raters.proxy.Found
-embeddings  `EmbeddingRater`  (alchemist.raters.embedding.Embedding, settings) -> measure (N,)
+embeddings  `EmbeddingRater`  (alchemist.raters.embedding.Embedding, settings) -> a function of images
+                              (n, R, R, 3) and captions that gives their ratings (n,); of a class with
+                              `of_all` features (n, d), and `whole` of the kind rates all pairs by them:
+                              (.npy file (N, d), rows (N, id and lent), settings) -> measure (N,)
 heuristics  `HeuristicRater`  image (H, W, 3) uint8, of 256 px at most -> its measure
 heuristics  `IndexRater`      rows of the index (N, `columns`, id and lent), settings -> ratings (N,)
 oracles     `OracleRater`     planted kinds (N,) -> ratings (N,)
@@ -42,6 +45,7 @@ class Kind(Protocol):
 
     BLOCK: type[Any]  # of the blocks of `raters:`, a kind of RaterSettings
     rate: Callable[..., Any]
+    whole: Callable[..., Any]  # of a class with `of_all`
 
 
 KINDS: dict[str, Kind] = {name: cast(Kind, import_module(f"alchemist.raters.kinds.{name}")) for name in NAMES}

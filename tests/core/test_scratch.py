@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from alchemist.core.fingerprint import fingerprint
 from alchemist.core.refusal import Refusal
-from alchemist.core.scratch import Scratch, fingerprint
+from alchemist.core.scratch import Scratch
 
 
 def test_scratch_refuses_a_second_process_and_a_strangers_state(tmp_path: Path) -> None:

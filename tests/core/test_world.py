@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import CPU, TINY
 from flux_helpers import images, stirred
+from gloo import alone as alone_here
 from gloo import start as begin
 from gloo import together
 from rater_helpers import BUDGET, CREDITS, new_rater, of_credit, run_of, step_of, weights_of
@@ -27,7 +28,7 @@ from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models import training
 from alchemist.models.encoded import Encoded, PoolRows, Writer
 from alchemist.models.family import Generator
-from alchemist.raters import meta, score
+from alchemist.raters import meta, meta_bill, score
 from alchemist.raters.network import Group
 from alchemist.raters.steps import Outcome, meta_window, start
 
@@ -94,7 +95,7 @@ def test_a_step_of_the_rater_is_that_of_one_process(
             steps = [step_of(data, 0.7, first, training=True) for first in firsts]
             return meta_window(state, steps, settings, BUDGET)
 
-        with world.alone():  # so that all begin the step with the same weights
+        with alone_here():  # so that all begin the step with the same weights
             window(0)
             window(1)
         outcomes = window(2)
@@ -245,6 +246,51 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, data: Encoded,
         "train.batch is 8, which 3 processes cannot share evenly; legal counts of processes are 1, 2, 4, 8."
     )
     assert together(3, tmp_path / "3", work) == [told] * 3
+
+
+def test_states_that_are_not_one_for_all_are_refused_by_all(tmp_path: Path) -> None:
+    """As on machines with a disk of their own each, where one would wait for ever for another's step."""
+
+    def work() -> str:
+        folder = tmp_path / str(world.rank() // 2)  # two folders, of which one has a state
+        with Scratch(folder, "m", 0) as scratch:
+            if world.rank() == 0:
+                scratch.save({"x": torch.zeros(2)}, {})
+            world.wait()
+            with pytest.raises(Refusal) as refused:
+                scratch.load()
+        return str(refused.value)
+
+    (tmp_path / "1/m").mkdir(parents=True)
+    for told in together(3, tmp_path / "3", work):
+        assert "the processes see different states at" in told
+
+    def elsewhere() -> str:
+        try:
+            with Scratch(tmp_path / f"own-{world.rank()}", "m"):
+                return ""
+        except Refusal as error:
+            return str(error)
+
+    first, second = together(2, tmp_path / "2", elsewhere)
+    assert first == ""
+    assert "own-1/m is not there for process 1: the processes have to share the disk" in second
+
+
+def test_flops_of_a_rater_are_those_of_one_process(tmp_path: Path, data: Encoded, codec: StarCodec) -> None:
+    """Each process counts what it passes itself, and never holds more than its share of a batch."""
+    settings = of_credit("penalty", upper_weight=0.9)
+
+    def work() -> float:
+        scratch = Scratch(tmp_path / "s", "m")
+        run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed), scratch, budget=BUDGET)
+        return meta_bill.train_flops(run, settings, lambda seed: new_rater(codec))
+
+    (one,) = together(1, tmp_path, work)
+    assert one > 1e6
+    for count in COUNTS:
+        for found in together(count, tmp_path / str(count), work):
+            assert found == pytest.approx(one, rel=0.02)
 
 
 def test_others_that_do_not_come_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -235,7 +236,7 @@ def test_an_empty_shard_has_the_others_types(tmp_path: Path) -> None:
     one = shards(tmp_path / "out")
     one.begin()
     for number in range(COUNT):
-        one.make(number, lambda number: table(number).iloc[: 0 if number < 2 else 3])
+        one.make(number, lambda number, drafts: table(number).iloc[: 0 if number < 2 else 3])
     assert one.joined(tmp_path / "all.parquet")
     assert len(pd.read_parquet(tmp_path / "all.parquet")) == 3 * (COUNT - 2)
 
@@ -245,3 +246,86 @@ def test_the_mark_tells_hash_and_rows(tmp_path: Path, log: Path) -> None:
     mark = json.loads((tmp_path / "out/00004.json").read_text())
     assert mark["rows"] == 3
     assert mark["sha256"] == files.sha256(tmp_path / "out/00004.parquet")
+
+
+def leaving(number: int, drafts: Path) -> pd.DataFrame:
+    """A task that leaves a folder beside its table; an odd one leaves none."""
+    if number % 2 == 0:
+        (drafts / "array.bin").write_bytes(bytes([number] * 50))
+        files.write_manifest(drafts)
+    return table(number)
+
+
+def test_what_a_task_leaves_beside_its_table_is_of_the_shard(tmp_path: Path) -> None:
+    one = shards(tmp_path / "out")
+    one.begin()
+    for number in range(COUNT):
+        assert one.make(number, leaving)
+    assert one.missing() == []
+    assert [one.beside(number).is_dir() for number in range(COUNT)] == [True, False] * (COUNT // 2)
+    (one.beside(2) / "array.bin").write_bytes(bytes([2] * 49 + [3]))
+    (one.beside(4) / files.MANIFEST).unlink()
+    shutil.rmtree(one.beside(6))
+    (one.beside(8) / "array.bin").write_bytes(b"another's, with a manifest of its own")
+    (one.beside(8) / files.MANIFEST).unlink()
+    files.write_manifest(one.beside(8))
+    one.table(10).with_suffix(".json").unlink()  # killed between the folder and the mark
+    assert one.missing() == [2, 4, 6, 8, 10]
+    for number in range(COUNT):
+        one.make(number, leaving)
+    assert one.missing() == []
+    for number in range(0, COUNT, 2):
+        assert (one.beside(number) / "array.bin").read_bytes() == bytes([number] * 50)
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.endswith(".part")]
+
+
+def test_a_task_that_is_stopped_leaves_no_draft(tmp_path: Path) -> None:
+    def stopped(number: int, drafts: Path) -> pd.DataFrame:
+        (drafts / "half").write_bytes(b"x")
+        raise KeyboardInterrupt
+
+    one = shards(tmp_path / "out")
+    one.begin()
+    with pytest.raises(KeyboardInterrupt):
+        one.make(0, stopped)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".taken", "pass.json"]
+
+
+def test_seconds_are_those_of_all_tasks(tmp_path: Path, log: Path) -> None:
+    one = shards(tmp_path / "out")
+    one.begin()
+    assert one.seconds() == 0
+    for number in range(3):
+        one.make(number, build(log, 0.05))
+    assert 0.15 <= one.seconds() < 5
+    one.table(1).unlink()
+    one.make(1, build(log))  # the same task anew: its last try counts
+    assert 0.1 <= one.seconds() < 5
+
+
+def test_one_process_alone_puts_together_what_all_made(tmp_path: Path, log: Path) -> None:
+    done(tmp_path / "out", log)
+    one = shards(tmp_path / "out")
+    with pytest.raises(Refusal, match="no room"):
+        failing(one)
+    assert one.missing() == []  # the work of an hour is not gone with a mistake at its end
+    with one.last() as is_last:
+        assert is_last
+        other = multiprocessing.get_context("fork").Process(target=not_last, args=(tmp_path / "out",))
+        other.start()
+        other.join()
+        assert other.exitcode == 7
+        one.join(tmp_path / "deep/all.parquet")
+    assert not (tmp_path / "out").exists()
+    assert len(pd.read_parquet(tmp_path / "deep/all.parquet")) == 3 * COUNT
+
+
+def failing(one: Shards) -> None:
+    with one.last():
+        raise Refusal("no room")
+
+
+def not_last(folder: Path) -> None:
+    """Exits with 7 where another process is the last."""
+    with shards(folder).last() as is_last:
+        os._exit(0 if is_last else 7)

@@ -9,8 +9,9 @@ from pool_helpers import emoji_pool, some_rows
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.pools.index import rated_rows
 from alchemist.pools.read import rows
-from alchemist.pools.store import PLACE, batches, images, parts, rated, read_extra, read_index, write_pool
+from alchemist.pools.store import PLACE, batches, images, parts, read_extra, read_index, write_pool
 from alchemist.pools.truth import read_labels, read_truth
 
 SMALL = {
@@ -231,7 +232,7 @@ def test_lent_pairs_are_rated_and_read_with_their_splits_and_others_are_not(tmp_
     pairs[6] = rejected(pairs[6])
     write_pool(tmp_path, iter(pairs), 16, 7, {})
     ids = [pair.id for pair in pairs]
-    assert list(rated(read_index(tmp_path))["id"]) == [ids[i] for i in (1, 7, 0, 3, 5)]
+    assert list(rated_rows(read_index(tmp_path))["id"]) == [ids[i] for i in (1, 7, 0, 3, 5)]
     asked = (("pool", "meta_val"), 3)
     for is_asked, wanted in ((False, [1, 3, 4, 7]), (True, [0, 1, 3, 4, 5, 7])):
         found = pd.concat(parts(tmp_path, *asked, ["id"], lent=is_asked))

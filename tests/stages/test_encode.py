@@ -1,6 +1,7 @@
 """What the stage encode passes on: the right image and caption under the right id, of usable pairs alone."""
 
 import contextlib
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from text_helpers import PLACES, write_clip
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.models.encoded import Encoded
+from alchemist.models.encoded import Encoded, Writer, join
 from alchemist.models.text_towers import load_minilm
 from stages import encode, train
 
@@ -100,3 +101,75 @@ def test_captions_go_through_the_encoder_that_the_scale_names(grid: Grid, tmp_pa
         last = int(text.mask[i].sum()) - 1
         assert 1 <= last < PLACES
         assert torch.equal(text.pooled[i], text.states[i, last])
+
+
+@pytest.fixture(scope="module")
+def sharded(grid: Grid) -> Path:
+    """The grid's pool encoded by three processes, 37 rows of the index a shard."""
+    params = files.read_sealed(grid.folder / "data/params.json")
+    params["scales"]["sharded"] = copy.deepcopy(params["scales"]["tiny"])
+    params["scales"]["sharded"]["encode"]["rows"] = 37
+    files.write_json(grid.folder / "data/params.json", files.sealed(params))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "3")
+        for rank in ("1", "0"):
+            patch.setenv("RANK", rank)
+            with pytest.raises(SystemExit):
+                encode_sharded(grid, "data/sharded")
+            assert not (grid.folder / "data/sharded").exists()
+        patch.setenv("RANK", "2")
+        encode_sharded(grid, "data/sharded")
+        before = (grid.folder / "data/sharded").stat().st_ino
+        with pytest.raises(SystemExit):  # one that comes late
+            encode_sharded(grid, "data/sharded")
+        assert (grid.folder / "data/sharded").stat().st_ino == before
+    return grid.folder / "data/sharded"
+
+
+def encode_sharded(grid: Grid, out: str) -> None:
+    grid("encode", family_name="star", pool="data/pool", codec="data/codec", scale="sharded", out=out,
+         time_out="data/timings/sharded.json")  # fmt: skip
+
+
+def test_shards_of_several_processes_are_read_as_one_folder(grid: Grid, sharded: Path) -> None:
+    one, several = grid.encoded, Encoded(sharded)
+    assert len(several.manifest["row_shards"]) > 3
+    for column in ("id", "split", "lent", "cluster"):
+        assert list(one.rows[column]) == list(several.rows[column])
+    for numbers in (np.arange(len(one.rows)), np.array([len(one.rows) - 1, 0, 40, 0])):
+        dropped = np.arange(len(numbers)) % 3 == 0
+        first, second = one.batch(numbers, dropped), several.batch(numbers, dropped)
+        for name, value in first.inputs.items():
+            assert torch.equal(value, second.inputs[name])
+        assert torch.equal(first.text.mask, second.text.mask)
+        assert torch.allclose(first.text.states, second.text.states, atol=0.05)
+        assert torch.allclose(first.text.pooled, second.text.pooled, atol=0.05)
+    for name in ("codec", "text_encoder", "text", "text_sha256", "pool", "arrays", "pooled", "text_width"):
+        assert one.manifest[name] == several.manifest[name]
+
+
+def test_one_process_leaves_the_bytes_of_several(grid: Grid, sharded: Path) -> None:
+    before = {*(grid.folder / ".scratch").iterdir()}
+    encode_sharded(grid, "data/alone")
+    both = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (sharded, grid.folder / "data/alone")
+    ]
+    assert [name for name in both[0] if both[0][name] != both[1].get(name)] == []
+    assert len(both[0]) == len(both[1])
+    assert {*(grid.folder / ".scratch").iterdir()} == before
+
+
+def test_parts_of_another_text_encoder_are_not_joined(grid: Grid, sharded: Path, tmp_path: Path) -> None:
+    """As of machines whose weights differ."""
+    parts = [tmp_path / name for name in "ab"]
+    for number, part in enumerate(parts):
+        part.mkdir()
+        with Writer(part, codec="c", text_sha256=str(number)) as writer:
+            writer.rows(pd.DataFrame({"id": ["x"], "split": "pool", "text": 0, "lent": False, "cluster": 0}))
+            writer.append({"image": np.zeros((1, 2), np.uint8)})
+            writer.captions([(np.zeros((1, 4), np.float16), None)])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(Refusal, match=r"b was made with another text_sha256 than .*a, as on a machine with"):
+        join(parts, tmp_path / "out")
+    assert not (tmp_path / "out" / files.MANIFEST).exists()

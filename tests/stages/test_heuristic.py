@@ -1,5 +1,8 @@
 """What the stage heuristic passes on: each pair's own image, and the direction."""
 
+import contextlib
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,8 +16,8 @@ def test_a_pixel_rating_is_of_its_own_image_in_the_direction_asked_for(grid: Gri
     grid("heuristic", rater="frequency", pool="data/pool", out="data/ratings/frequency/all.parquet",
          log_out="data/raters/frequency/all", time_out="data/timings/frequency.json")  # fmt: skip
     found = pd.read_parquet(grid.folder / "data/ratings/frequency/all.parquet")
-    rows = grid.index("pool").sort_values("id")
-    assert list(found["id"]) == list(rows["id"])
+    rows = grid.index("pool").set_index("id", drop=False).loc[found["id"]]
+    assert len(rows) == len(grid.index("pool"))
     assert grid.params.raters["frequency"].direction == -1
     assert np.array_equal(found["rating"], [-pixels.score("frequency", image) for image in grid.images(rows)])
 
@@ -30,3 +33,48 @@ def test_a_rating_by_the_index_has_a_first_of_every_group(grid: Grid, rater: str
     rated = found.set_index("id")["rating"].loc[rows["id"]].to_numpy()
     assert pd.Series(rated).groupby(groups.to_numpy()).max().eq(0).all()
     assert (rated == 0).sum() == groups.nunique()
+
+
+def by_pixels(grid: Grid, name: str, **changes: Any) -> None:
+    grid("heuristic", rater="frequency", pool="data/pool", out=f"data/ratings/{name}.parquet",
+         log_out=f"data/raters/{name}", time_out=f"data/timings/{name}.json", **changes)  # fmt: skip
+
+
+def test_shards_by_several_processes_are_the_table_of_one(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_pixels(grid, "whole", rows=10_000)
+    scratch = grid.folder / ".scratch"
+    left = {*scratch.iterdir()}
+    for rank in ("1", "0", "2"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "3")
+        if rank == "2":
+            by_pixels(grid, "parts", rows=37)
+            break
+        with pytest.raises(SystemExit) as ended:
+            by_pixels(grid, "parts", rows=37)
+        assert not ended.value.code
+        assert not (grid.folder / "data/ratings/parts.parquet").exists()
+    one, several = (
+        pd.read_parquet(grid.folder / f"data/ratings/{name}.parquet") for name in ("whole", "parts")
+    )
+    pd.testing.assert_frame_equal(one, several)
+    # One that comes late neither begins anew nor takes away what is there.
+    before = (grid.folder / "data/ratings/parts.parquet").stat().st_mtime_ns
+    with pytest.raises(SystemExit):
+        by_pixels(grid, "parts", rows=37)
+    assert (grid.folder / "data/ratings/parts.parquet").stat().st_mtime_ns == before
+    assert {*scratch.iterdir()} == left
+
+
+def test_of_a_launcher_s_processes_one_rates_by_the_index(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        options = {"rater": "copies", "pool": "data/pool", "out": "data/ratings/once.parquet"}
+        with contextlib.suppress(SystemExit):
+            grid("heuristic", **options, log_out="data/raters/once", time_out="data/timings/once.json")
+        assert (grid.folder / "data/ratings/once.parquet").exists() == (rank == "0")

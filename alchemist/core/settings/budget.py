@@ -23,6 +23,11 @@ class EncodeSettings(Settings):
         default={}, description="text encoder of each family, by its name; minilm where none is named"
     )
     batch: int = Field(default=250, ge=1, description="pairs at once; no figure depends on it")
+    rows: int = Field(
+        default=16_384, ge=1,
+        description="of the pool's index a shard: what a kill costs, and what one process makes of several; "
+        "states of captions in bfloat16 depend on it by their last digits",
+    )  # fmt: skip
 
 
 class TrainSettings(Settings):

@@ -49,6 +49,7 @@ class EmbeddingRater(RaterSettings):
     """A measure by fixed networks: stage embedding."""
 
     named_in: ClassVar[str] = "embeddings"
+    of_all: ClassVar[bool] = False  # whether the ratings are of the features of all pairs at once
     direction: Direction = 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from alchemist.core import files
-from alchemist.core.scratch import fingerprint
+from alchemist.core.fingerprint import fingerprint
 from alchemist.families.star import checkpoint, published, tokenizer, tokenizer_fit
 from alchemist.families.star.generator import StarCodec
 from alchemist.families.star.perceptual import Perceptual

@@ -7,7 +7,7 @@ from pydantic import Field
 from alchemist.core.settings.rater import EmbeddingRater
 
 if TYPE_CHECKING:
-    from alchemist.raters.embedding import Embedding, Floats
+    from alchemist.raters.embedding import Embedding, Measure
 
 
 class AestheticRater(EmbeddingRater):
@@ -19,12 +19,9 @@ class AestheticRater(EmbeddingRater):
 BLOCK = AestheticRater
 
 
-def rate(run: "Embedding", settings: AestheticRater) -> "Floats":
-    """Figures (N,) from about 1 to 10, streamed."""
+def rate(run: "Embedding", settings: AestheticRater) -> "Measure":
+    """Figures (n,) from about 1 to 10."""
     from alchemist.raters import aesthetic
 
     models, batch = aesthetic.load(run.name, run.device), run.evaluate.batch
-    return run.measured(
-        lambda images, captions: aesthetic.score(*models, images, batch),
-        lambda: aesthetic.score_pool(run.pool, run.rows, models, batch, run.tick),
-    )
+    return lambda images, captions: aesthetic.score(*models, images, batch)

@@ -7,7 +7,7 @@ from pydantic import Field
 from alchemist.core.settings.rater import EmbeddingRater
 
 if TYPE_CHECKING:
-    from alchemist.raters.embedding import Embedding, Floats
+    from alchemist.raters.embedding import Embedding, Measure
 
 
 class ClipScoreRater(EmbeddingRater):
@@ -19,16 +19,13 @@ class ClipScoreRater(EmbeddingRater):
 BLOCK = ClipScoreRater
 
 
-def rate(run: "Embedding", settings: ClipScoreRater) -> "Floats":
-    """Cosines (N,), streamed."""
+def rate(run: "Embedding", settings: ClipScoreRater) -> "Measure":
+    """Cosines (n,)."""
     from alchemist.core import files
-    from alchemist.measures import clip_score, scorers
-    from alchemist.raters import embedding
+    from alchemist.measures import scorers
+    from alchemist.raters.embedding import cosines
 
     files.check_manifest(run.scorer)
     place = run.evaluate.weights.clip
     judge = scorers.load_scorer(run.evaluate.clip, run.scorer, run.device, place=place)
-    return run.measured(
-        lambda images, captions: clip_score.score(judge, images, captions, run.evaluate.batch),
-        lambda: embedding.cosines(judge, run.pool, run.rows, run.evaluate.batch, run.tick),
-    )
+    return lambda images, captions: cosines(judge, images, captions, run.evaluate.batch)

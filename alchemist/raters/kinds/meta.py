@@ -107,7 +107,7 @@ BLOCK = MetaRater
 
 def rate(run: "Run", settings: MetaRater) -> "Found":
     """Ratings by a network that is trained here, or carried over; its weights are kept beside them."""
-    from alchemist.core import files, world
+    from alchemist.core import files
     from alchemist.models.training import forward_flops
     from alchemist.raters import meta, meta_bill, score, shipped
     from alchemist.raters.network import Group
@@ -118,8 +118,7 @@ def rate(run: "Run", settings: MetaRater) -> "Found":
     facts: dict[str, Any] = {"initial_sha256": shipped.digest(network.state_dict())}
     if settings.weights is None:
         begun = run.elapsed()
-        with world.alone():
-            flops = meta_bill.train_flops(run, settings, run.network)
+        flops = meta_bill.train_flops(run, settings, run.network)
         counting = run.elapsed() - begun
         log = meta.meta_train(run, settings, network)
     else:

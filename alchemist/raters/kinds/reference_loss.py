@@ -33,7 +33,8 @@ def rate(run: "Plain", settings: ReferenceLossRater) -> "Found":
     from dataclasses import replace
 
     from alchemist.core import devices
-    from alchemist.core.scratch import Scratch, fingerprint
+    from alchemist.core.fingerprint import fingerprint
+    from alchemist.core.scratch import Scratch
     from alchemist.raters import proxy as plain
     from alchemist.raters import score
 
