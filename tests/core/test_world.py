@@ -277,8 +277,8 @@ def test_states_that_are_not_one_for_all_are_refused_by_all(tmp_path: Path) -> N
     assert "own-1/m is not there for process 1: the processes have to share the disk" in second
 
 
-def test_flops_of_a_rater_are_those_of_one_process(tmp_path: Path, data: Encoded, codec: StarCodec) -> None:
-    """Each process counts what it passes itself, and never holds more than its share of a batch."""
+def test_flops_of_a_rater_are_those_that_all_processes_spend(tmp_path: Path, data: Encoded, codec: StarCodec) -> None:
+    """Each counts what it passes itself, so that what all compute of gathered values counts for each."""
     settings = of_credit("penalty", upper_weight=0.9)
 
     def work() -> float:
@@ -290,7 +290,7 @@ def test_flops_of_a_rater_are_those_of_one_process(tmp_path: Path, data: Encoded
     assert one > 1e6
     for count in COUNTS:
         for found in together(count, tmp_path / str(count), work):
-            assert found == pytest.approx(one, rel=0.02)
+            assert one <= found < (1 + 0.15 * (count - 1)) * one
 
 
 def test_others_that_do_not_come_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,7 +156,7 @@ def test_a_launcher_trains_one_rater_on_two_processes(grid: Grid) -> None:
     assert np.abs(found - trained).max() < 0.02 * trained.std()  # in bfloat16 where that is fast
     assert found.corr(trained, method="spearman") > 0.999
     facts, alone = files.read_json(log / "rating.json"), bill(grid, "alchemist")
-    assert facts["train_flops"] == alone["train_flops"]
+    assert alone["train_flops"] <= facts["train_flops"] < 1.2 * alone["train_flops"]
     assert facts["reference_ids"] == alone["reference_ids"]
 
 
