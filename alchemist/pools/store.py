@@ -317,16 +317,6 @@ def _largest(card: Mapping[str, Any]) -> dict[str, int]:
     return {name: block.get("settings", {}).get("largest", LARGEST) for name, block in blocks.items()}
 
 
-def batches(
-    folder: Path, splits: tuple[str, ...], size: int, lent: bool = False
-) -> Iterator[NDArray[np.uint8]]:
-    """The images of the rows that `parts` gives, in the order of the index, `size` at a time.
-
-    The index is streamed too.
-    """
-    return ahead(folder, parts(folder, splits, size, PLACE, lent))
-
-
 def ahead(folder: Path, tables: Iterable[pd.DataFrame]) -> Iterator[NDArray[np.uint8]]:
     """The images of each of some tables (n, `PLACE`); the next are read while the last are in use."""
     with ThreadPoolExecutor(1) as reader:
@@ -340,20 +330,14 @@ def ahead(folder: Path, tables: Iterable[pd.DataFrame]) -> Iterator[NDArray[np.u
             yield waiting.result()
 
 
-def parts(
-    folder: Path, splits: tuple[str, ...], size: int, columns: list[str], lent: bool = False
-) -> Iterator[pd.DataFrame]:
-    """Some columns and `split` of the usable rows of some splits, `size` at a time; last what is left.
-
-    `lent`: those of other splits too that a person's own pool lent there.
-    """
-    read = list(dict.fromkeys(["split", "status", "lent", *columns]))
+def parts(folder: Path, splits: tuple[str, ...], size: int, columns: list[str]) -> Iterator[pd.DataFrame]:
+    """Some columns and `split` of the usable rows of some splits, `size` at a time; last what is left."""
+    read = list(dict.fromkeys(["split", "status", *columns]))
     waiting: list[pd.DataFrame] = []
     with pq.ParquetFile(folder / INDEX) as index:
         for batch in index.iter_batches(size, columns=read):
             rows = batch.to_pandas()
-            asked = rows["split"].isin(splits) | (rows["lent"] & lent)
-            waiting.append(rows[(rows["status"] == "ok") & asked])
+            waiting.append(rows[(rows["status"] == "ok") & rows["split"].isin(splits)])
             if sum(map(len, waiting)) >= size:
                 whole = pd.concat(waiting, ignore_index=True)
                 yield whole.iloc[:size]

@@ -14,7 +14,7 @@ from alchemist.pools import folder as folder_format
 from alchemist.pools.base import Found
 from alchemist.pools.image import decode
 from alchemist.pools.read import roots, rows
-from alchemist.pools.store import batches, images, read_index, usable, write_pool
+from alchemist.pools.store import PLACE, ahead, images, parts, read_index, usable, write_pool
 
 COUNT = 40
 FORMATS = ["folder", "webdataset", "parquet"]
@@ -147,7 +147,7 @@ def test_batches_are_the_usable_pairs_of_some_splits_in_order(tmp_path, size):
     index = read_index(tmp_path / "pool")
     wanted = index[(index["status"] == "ok") & index["split"].isin(["pool", "evaluation"])]
     assert 7 < len(wanted) < COUNT
-    found = list(batches(tmp_path / "pool", ("pool", "evaluation"), size))
+    found = list(ahead(tmp_path / "pool", parts(tmp_path / "pool", ("pool", "evaluation"), size, PLACE)))
     assert [len(part) for part in found[:-1]] == [size] * (len(found) - 1)
     assert (np.concatenate(found) == images(tmp_path / "pool", wanted)).all()
 
@@ -155,9 +155,9 @@ def test_batches_are_the_usable_pairs_of_some_splits_in_order(tmp_path, size):
 def test_batches_of_no_pair_are_none_and_a_changed_file_ends_them(tmp_path):
     make(tmp_path / "mine", "webdataset")
     prepare(tmp_path / "pool", user_pool(tmp_path / "mine", "webdataset"))
-    assert list(batches(tmp_path / "pool", ("scorer",), 8)) == []
+    assert list(ahead(tmp_path / "pool", parts(tmp_path / "pool", ("scorer",), 8, PLACE))) == []
     (tmp_path / "mine/sub/20.tar").write_bytes(b"")
-    parts = batches(tmp_path / "pool", ("pool",), 8)
-    assert [len(next(parts)), len(next(parts))] == [8, 8]
+    found = ahead(tmp_path / "pool", parts(tmp_path / "pool", ("pool",), 8, PLACE))
+    assert [len(next(found)), len(next(found))] == [8, 8]
     with pytest.raises(Refusal, match=r"20\.tar ends before byte"):
-        list(parts)
+        list(found)

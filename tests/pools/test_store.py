@@ -9,9 +9,9 @@ from pool_helpers import emoji_pool, some_rows
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.pools.index import rated_rows
+from alchemist.pools.index import COLUMNS, count_rated, first_rated, rated_rows
 from alchemist.pools.read import rows
-from alchemist.pools.store import PLACE, batches, images, parts, read_extra, read_index, write_pool
+from alchemist.pools.store import PLACE, ahead, images, parts, read_extra, read_index, write_pool
 from alchemist.pools.truth import read_labels, read_truth
 
 SMALL = {
@@ -223,8 +223,7 @@ def test_the_store_depends_on_no_source_of_pairs():
     }  # fmt: skip
 
 
-def test_lent_pairs_are_rated_and_read_with_their_splits_and_others_are_not(tmp_path):
-    """Usable ones alone, and images stand in the order of their rows."""
+def test_lent_pairs_are_rated_beside_those_of_the_pool_and_no_others(tmp_path):
     splits = ["scorer", "pool", "scorer", "meta_val", "meta_val", "evaluation", "scorer", "pool"]
     lent = [True, False, False, True, False, True, True, False]
     given = zip(some_rows(8), splits, lent, strict=True)
@@ -233,9 +232,13 @@ def test_lent_pairs_are_rated_and_read_with_their_splits_and_others_are_not(tmp_
     write_pool(tmp_path, iter(pairs), 16, 7, {})
     ids = [pair.id for pair in pairs]
     assert list(rated_rows(read_index(tmp_path))["id"]) == [ids[i] for i in (1, 7, 0, 3, 5)]
-    asked = (("pool", "meta_val"), 3)
-    for is_asked, wanted in ((False, [1, 3, 4, 7]), (True, [0, 1, 3, 4, 5, 7])):
-        found = pd.concat(parts(tmp_path, *asked, ["id"], lent=is_asked))
-        assert list(found["id"]) == [ids[i] for i in wanted]
-        pixels = np.concatenate([*batches(tmp_path, *asked, lent=is_asked)])
-        assert np.array_equal(pixels, np.stack([pairs[i].image for i in wanted]))
+    assert count_rated(tmp_path) == 5
+    for count in (1, 2, 5, 8):
+        found = first_rated(tmp_path, count, COLUMNS)
+        assert list(found["id"]) == [ids[i] for i in (0, 1, 3, 5, 7)][:count]
+    wanted = [1, 3, 4, 7]
+    tables = list(parts(tmp_path, ("pool", "meta_val"), 3, PLACE))
+    assert list(pd.concat(tables)["id"]) == [ids[i] for i in wanted]
+    pixels = [*ahead(tmp_path, tables)]
+    assert [len(some) for some in pixels] == [3, 1]
+    assert np.array_equal(np.concatenate(pixels), np.stack([pairs[i].image for i in wanted]))

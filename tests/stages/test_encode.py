@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,26 @@ def test_captions_go_through_the_encoder_that_the_scale_names(grid: Grid, tmp_pa
         last = int(text.mask[i].sum()) - 1
         assert 1 <= last < PLACES
         assert torch.equal(text.pooled[i], text.states[i, last])
+
+
+def test_pairs_lent_to_the_scorer_are_encoded_too(grid: Grid, tmp_path: Path) -> None:
+    """They are rated; what is of that split alone is not."""
+    (tmp_path / "data").mkdir()
+    for name in ("codec", "read", "params.json"):
+        (tmp_path / "data" / name).symlink_to(grid.folder / "data" / name)
+    shutil.copytree(grid.folder / "data/pool", tmp_path / "data/pool")
+    index = pd.read_parquet(tmp_path / "data/pool/index.parquet")
+    scorer = index.index[index["split"] == "scorer"]
+    index.loc[scorer[::3], "lent"] = True
+    index.to_parquet(tmp_path / "data/pool/index.parquet", index=False)
+    files.write_manifest(tmp_path / "data/pool")
+    with contextlib.chdir(tmp_path):
+        encode.run("star", Path("data/pool"), Path("data/codec"), "tiny", Path("data/out"), Path("time.json"))
+    rows = pd.read_parquet(tmp_path / "data/out/rows.parquet")
+    usable = index[index["status"] == "ok"]
+    wanted = usable["id"][usable["split"].isin(SPLITS) | usable["lent"]]
+    assert list(rows["id"]) == list(wanted)
+    assert 0 < (rows["split"] == "scorer").sum() < len(scorer)
 
 
 @pytest.fixture(scope="module")
