@@ -8,24 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from conftest import CPU, TINY
-from flux_helpers import images, stirred
+from flux_helpers import stirred, write_pixels
 from gloo import start as begin
 from gloo import together
 from rater_helpers import BUDGET, CREDITS, new_rater, of_credit, run_of, step_of, weights_of
 from torch import Tensor
 
-from alchemist.core import stateless, world
+from alchemist.core import world
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models import training
-from alchemist.models.encoded import Encoded, PoolRows, Writer
+from alchemist.models.encoded import Encoded, PoolRows
 from alchemist.models.family import Generator
 from alchemist.raters import meta, score
 from alchemist.raters.network import Group
@@ -40,14 +39,7 @@ SETTINGS = TrainSettings(
 
 @pytest.fixture(scope="module")
 def pixel_data(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
-    """120 pairs of random pictures of 8 pixels."""
-    rows = pd.DataFrame({"id": [f"pair-{i:03d}" for i in range(120)], "split": "pool", "text": 1})
-    rng = stateless.generator("pixels")
-    with Writer(folder := tmp_path_factory.mktemp("pixels")) as writer:
-        writer.rows(rows.assign(lent=False, cluster=0))
-        writer.append({"pixels": images(120).numpy()})
-        writer.captions((rng.normal(size=(3, 384)).astype(np.float16), None) for _ in range(2))
-    return Encoded(folder)
+    return write_pixels(tmp_path_factory.mktemp("pixels"))
 
 
 def test_rows_are_shared_without_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
