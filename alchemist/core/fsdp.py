@@ -1,13 +1,15 @@
 """Weights in parts, by FSDP2 (torch's `fully_shard`), where Accelerate's configuration asks for it.
 
-Of each parameter, its gradient, its moments and its average every process holds some rows alone. A block gathers
-its weights as it is called, and lets go of them behind it. States and checkpoints are of whole tensors, which the
-writer alone keeps: a state that was saved from parts goes on without them, and the other way around.
+Of each parameter, its gradient, its moments and its average every process holds some rows alone. A block
+gathers its weights as it is called, and lets go of them behind it. States and checkpoints are of whole
+tensors, which the writer alone keeps: a state that was saved from parts goes on without them, and the other
+way around.
 """
 
 import copy
 import functools
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -19,7 +21,7 @@ from alchemist.core import world
 from alchemist.core.refusal import Refusal
 
 M = TypeVar("M", bound=nn.Module)
-# What `accelerate launch` says by its variables: the key of fsdp_config, its default there, and what is legal here.
+# What `accelerate launch` passes on as variables: a key of fsdp_config, its default there, what is legal here.
 KEYS = (
     ("fsdp_version", "1", ("2",)),
     ("fsdp_reshard_after_forward", "true", ("true", "false")),
@@ -29,7 +31,7 @@ KEYS = (
 
 
 def asked() -> bool:
-    """Whether the launcher of several processes wants weights in parts. Raises Refusal for other than FSDP2."""
+    """Whether the launcher wants weights in parts, of several processes. Raises Refusal for all but FSDP2."""
     if os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true" or world.count() == 1:
         return False
     for key, default, legal in KEYS:
@@ -45,8 +47,8 @@ def asked() -> bool:
 def shard(model: M, blocks: Iterable[nn.Module], method: str) -> M:
     """Leaves of a network's weights this process's parts, in place; gives what `filled` fills.
 
-    Each of `blocks` gathers its own as it is called, and `method` of the network all others. Gradients are sums
-    over all processes, as `world.sum_` would make them. Frozen parameters are parted too.
+    Each of `blocks` gathers its own as it is called, and `method` of the network all others. Gradients are
+    sums over all processes, as `world.sum_` would make them. Frozen parameters are parted too.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
@@ -66,6 +68,8 @@ def shard(model: M, blocks: Iterable[nn.Module], method: str) -> M:
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)  # gloo has sums alone
     register_fsdp_forward_method(model, method)
+    # Of blocks that give views, which nothing changes in place.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
     return bare
 
 
@@ -104,7 +108,7 @@ def part_of(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Whole tensors, on the host where they were in parts, for the writer; nothing for others, who have to ask."""
+    """Whole tensors for the writer, those of parts on the host. All have to ask; others are given nothing."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         gathered = joined(tensor)
