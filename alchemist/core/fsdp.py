@@ -21,7 +21,7 @@ from alchemist.core import world
 from alchemist.core.refusal import Refusal
 
 M = TypeVar("M", bound=nn.Module)
-# What `accelerate launch` passes on as variables: a key of fsdp_config, its default there, what is legal here.
+# What `accelerate launch` passes on as variables: a key of fsdp_config, its default there, what is legal.
 KEYS = (
     ("fsdp_version", "1", ("2",)),
     ("fsdp_reshard_after_forward", "true", ("true", "false")),
