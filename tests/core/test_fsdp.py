@@ -149,6 +149,7 @@ def test_four_processes_have_a_quarter_each_of_all_that_grows_with_the_weights(
     def work() -> tuple[Run, Tensor, list[int]]:
         model = made()
         bare = fsdp.shard(model, model.blocks(), "losses")
+        assert all(p.is_meta for p in bare.parameters())
         average = training.Average(model, 50.0, bare)
         there: list[int] = []
         model.blocks()[-1].register_forward_hook(
