@@ -68,6 +68,7 @@ def run(
     one = course.Course(
         generator, data, rows, settings, SEED, [images], f"scales.{scale}.pretrain.learning_rate"
     )
+    flops = one.flops()  # before the weights may be shared out
     with (
         Scratch(scratch, mark, every) as state,
         tqdm(total=images, unit="img", desc=out.name, mininterval=1, disable=not world.is_writer()) as bar,
@@ -87,7 +88,7 @@ def run(
     print(f"wrote {out}")
     return {
         "train_seconds": log[-1]["seconds"],  # of all tries
-        "flops": one.flops(),
+        "flops": flops,
         "hardware": devices.hardware(device),
         "processes": world.count(),
         "peak_bytes": devices.peak_memory(device),

@@ -9,7 +9,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from alchemist.core import devices, files, tables, world
+from alchemist.core import devices, files, fsdp, tables, world
 from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import EVERY, Scratch
@@ -91,6 +91,7 @@ def run(
 
         if world.is_writer():
             shared = f" on {world.count()} processes" if world.count() > 1 else ""
+            shared += ", weights in parts" if fsdp.asked() else ""
             print(
                 f"{out.name}: {len(rows)} of {len(pool)} pairs, {stops[-1]} images{shared}, in {state.folder}"
             )

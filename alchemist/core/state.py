@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from alchemist.core import fsdp
+
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether nothing in them is NaN or infinite. Waits for the device once."""
@@ -29,8 +31,11 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, name: str) -> dict[str, 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], name: str) -> None:
     """Puts tensors of `optimiser_tensors` back."""
+    parameters = [value for group in optimiser.param_groups for value in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for path, value in under(tensors, name).items():
         number, key = path.split(".")
-        state.setdefault(int(number), {})[key] = value
+        like = parameters[int(number)]
+        is_moment = value.shape == like.shape  # the other is the count of steps
+        state.setdefault(int(number), {})[key] = fsdp.part_of(value, like) if is_moment else value
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

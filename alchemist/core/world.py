@@ -1,9 +1,10 @@
 """The processes that train together, one by default: what each passes, what all know, who writes.
 
 A launcher (torchrun, accelerate launch) starts the same command several times. Every process holds all
-weights and takes every step; of a batch it passes its own rows alone. What is a function of a whole batch, as
-a softmax over it, all compute of gathered values, and gradients are sums over all. So a result depends on the
-count of processes by the rounding of sums alone, and a state that one count saved another goes on from.
+weights (or, of a target, its part: `fsdp`) and takes every step; of a batch it passes its own rows alone.
+What is a function of a whole batch, as a softmax over it, all compute of gathered values, and gradients are
+sums over all. So a result depends on the count of processes by the rounding of sums alone, and a state that
+one count saved another goes on from.
 """
 
 import os

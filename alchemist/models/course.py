@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import save_file
 
-from alchemist.core import devices, files, world
+from alchemist.core import devices, files, fsdp, world
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
@@ -54,7 +54,7 @@ class Course:
 
         log = training.train(
             self.generator, self.data, self.rows, self.settings, self.seed, self.stops, state, at_stop, tick,
-            self.rate_key,
+            self.rate_key, in_parts=fsdp.asked(),
         )  # fmt: skip
         if world.is_writer():
             with files.whole_folder(out) as folder:

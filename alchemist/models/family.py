@@ -76,6 +76,10 @@ class Generator(nn.Module, ABC):
         """Puts what `weights` gave into a model of equal settings."""
         self.load_state_dict(tensors)
 
+    def blocks(self) -> list[nn.Module]:
+        """Modules whose weights need not be there but while they run, each called as one, as a block is."""
+        return []
+
     @abstractmethod
     def losses(self, batch: Batch, chance: Chance) -> Tensor:
         """Per-sample losses (B,), float32; functions of pair and chance alone."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from alchemist.core import devices, finite, stateless, world
+from alchemist.core import devices, finite, fsdp, stateless, world
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
@@ -92,6 +92,8 @@ def moved(model: nn.Module) -> dict[str, Tensor]:
 
 def put_back(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Puts what `moved` gave back. Raises KeyError where it is of another model."""
+    held = model.state_dict()
+    tensors = {n: fsdp.part_of(value, held[n]) if n in held else value for n, value in tensors.items()}
     found = model.load_state_dict(tensors, strict=False)
     if strange := {*found.unexpected_keys, *(set(found.missing_keys) & set(moved(model)))}:
         raise KeyError(f"state of another model: {min(strange)}")
@@ -149,8 +151,13 @@ class Average(Generic[M]):
     The half-life is at most a tenth of the images seen, so that early averages forget the start.
     """
 
-    def __init__(self, model: M, half_life: float) -> None:
-        self.model = copied(model).eval()
+    def __init__(self, model: M, half_life: float, bare: M | None = None) -> None:
+        """`bare` is what `fsdp.shard` gave, if the model's weights are in parts."""
+        if bare is None:
+            self.model = copied(model).eval()
+        else:
+            start = {name: value.clone() for name, value in moved(model).items()}
+            self.model = fsdp.filled(bare, {**model.state_dict(), **start}).eval()
         self.half_life = half_life
 
     @torch.no_grad()
@@ -159,8 +166,8 @@ class Average(Generic[M]):
         half_life = min(self.half_life, seen / 10)
         # theta_ema <- d theta_ema + (1 - d) theta, with d = 2^(-batch / half-life)
         decay = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
-        ours: list[Tensor] = list(trainable(self.model).values())
-        theirs: list[Tensor] = list(trainable(model).values())
+        ours = [fsdp.own(value) for value in trainable(self.model).values()]
+        theirs = [fsdp.own(value) for value in trainable(model).values()]
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
@@ -168,15 +175,16 @@ def descend(model: nn.Module, adam: torch.optim.Optimizer, losses: Iterable[Tens
     """One step on the sum of `losses`, its gradient clipped to a global norm of at most `clip`.
 
     Gives the norm before that. Each goes back before the next is asked for, so that the graph of one alone is
-    held. Several processes have losses of their own each, and the sum is over all.
+    held. Several processes have losses of their own each, and the sum is over all; of weights in parts the
+    backward pass has taken it.
     """
     adam.zero_grad(set_to_none=True)
     for loss in losses:
         loss.backward()
-    world.sum_(p.grad for p in model.parameters() if p.grad is not None)
+    world.sum_(p.grad for p in model.parameters() if p.grad is not None and not fsdp.is_part(p.grad))
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
     adam.step()
-    return norm
+    return fsdp.joined(norm)
 
 
 @dataclass(frozen=True)
@@ -227,6 +235,7 @@ def train(
     at_stop: Callable[[int, Generator], None],
     tick: Callable[[int, str], object],
     rate_key: str = "train.learning_rate",
+    in_parts: bool = False,
 ) -> list[dict[str, float]]:
     """Trains on `rows` until the last of `stops` (images seen), in place; returns the log.
 
@@ -234,11 +243,13 @@ def train(
     before a kill is not told again. `tick` hears of every step's images, and of the loss in words. A row
     of the log has images, epochs, loss (mean since the row before), rate, and seconds of all tries.
     Raises Refusal where a loss, a gradient or a weight is not finite, before anything of it is kept;
-    `rate_key` is the key of the rate.
+    `rate_key` is the key of the rate. `in_parts`: weights and all that belongs to them are shared out among
+    the processes, for good; then the writer alone hears of stops, since it alone has the average whole.
     """
     world.check(settings.batch, rate_key.rpartition(".")[0] + ".batch")
     device = devices.of(generator)
-    average = Average(generator, settings.ema_images)
+    bare = fsdp.shard(generator, generator.blocks(), "losses") if in_parts else None
+    average = Average(generator, settings.ema_images, bare)
     adam = optimiser(generator, generator, settings.learning_rate, settings.weight_decay)
 
     # --- where a killed run stood
@@ -268,7 +279,8 @@ def train(
         average.update(generator, seen, settings.batch)
 
         # --- what a person sees, and what a kill leaves
-        saves = seen in stops or scratch.due()
+        due = scratch.due()
+        saves = seen in stops or (due if bare is None else fsdp.anywhere(due))  # all gather, or none
         advice = f"{rate_key} is {settings.learning_rate}, try a smaller one"
         is_row = seen in stops or len(losses) + len(recent) == LOG_EVERY_STEPS
         if saves or is_row:
@@ -296,12 +308,16 @@ def train(
                 **optimiser_tensors(adam, "adam"),
                 **({"losses": torch.stack(held)} if held else {}),
             }
-            if not all_finite(state.values()):
+            bad = not all_finite(fsdp.own(value) for value in state.values())
+            if bad if bare is None else fsdp.anywhere(bad):
                 raise Refusal(f"the weights are not finite after {seen} images; {advice}.")
         if seen in stops:
-            at_stop(seen, average.model)
+            if bare is None:
+                at_stop(seen, average.model)
+            elif tensors := fsdp.whole(average.model.state_dict()):
+                at_stop(seen, fsdp.filled(bare, tensors).eval())
         if saves and seen < stops[-1]:
-            scratch.save(state, {"images": seen, "log": log, "seconds": before + elapsed()})
+            scratch.save(fsdp.whole(state), {"images": seen, "log": log, "seconds": before + elapsed()})
     return log
 
 

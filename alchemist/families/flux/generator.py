@@ -41,6 +41,10 @@ class FluxGenerator(Generator):
         else:
             lora.load_weights(self.network, tensors)
 
+    def blocks(self) -> list[nn.Module]:
+        """See Generator.blocks."""
+        return [*self.network.transformer_blocks, *self.network.single_transformer_blocks]
+
     def _errors(self, batch: Batch, chance: Chance) -> tuple[Tensor, Tensor]:
         """Errors of the velocity (S, B, L, D) float32 at sigmas (S, B): one draw, or all strata."""
         image = self._frozen[0].tokens(batch.inputs)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from alchemist.core import devices, files, stateless
 from alchemist.families.star import published, sampling, tokenizer
@@ -81,6 +81,10 @@ class StarGenerator(Generator):
     def tokenizer(self) -> Pyramid:
         """The frozen tokenizer."""
         return self._frozen[0].tokenizer
+
+    def blocks(self) -> list[nn.Module]:
+        """See Generator.blocks."""
+        return list(self.star.blocks)
 
     def _hidden(self, batch: Batch, chance: Chance) -> Tensor:
         """Teacher-forced output states (B, L, C)."""

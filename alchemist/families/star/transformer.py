@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alchemist.core import devices, stateless
+from alchemist.core import devices, fsdp, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.families.star import fused
 from alchemist.families.star.fused import Sight
@@ -111,7 +111,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        caption: tuple[Tensor, Tensor],
+        caption: tuple[Tensor, Tensor] | Tensor,
         of_caption: Sight,
         turns: Tensor,
         of_tokens: Sight,
@@ -120,6 +120,7 @@ class Block(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(B, L, C) to the same, and this block's keys and values with those of `past` in front.
 
+        `caption` is its keys and values, or its states (B, T, D) where they are still to be made of them.
         Logits are exp(min(s, ln 100)) cos(q, k). `of_caption` and `of_tokens` say what the tokens see there.
         `paths` (B, 2) multiplies the self-attention and feed-forward branches (drop-path).
         """
@@ -135,6 +136,9 @@ class Block(nn.Module):
         read = attend(q, k, v, of_tokens, size)
         x = added(x, linear(self.out, read.transpose(1, 2).flatten(2)), paths, 0)
         # --- cross-attention
+        if isinstance(caption, Tensor):
+            bias = torch.cat([torch.zeros_like(self.text_v_bias), self.text_v_bias])
+            caption = self.caption(F.linear(caption, self.text_kv.weight, bias))
         q = linear(self.text_q, F.layer_norm(x, (width,), eps=1e-6)).unflatten(-1, (heads, -1))
         size = self.text_log_scale.clamp_max(MAX_LOG_SCALE).exp()
         (q,) = turn(q, None, size[None])
@@ -259,7 +263,9 @@ class Star(nn.Module):
         length, before = x.shape[1], x.shape[1] - self.scales[-1] ** 2
         parts = (0, before, before), (before, length, length)
         of_tokens, of_caption = Sight(self.get_buffer("mask")[None, None], parts), caption_sight(text, length)
-        for i, (block, caption) in enumerate(zip(self._layers(), self._captions(text), strict=True)):
+        apart = any(map(fsdp.gathers, self.blocks))  # then no product of all blocks' weights can be had
+        captions = [text.states] * len(self.blocks) if apart else self._captions(text)
+        for i, (block, caption) in enumerate(zip(self._layers(), captions, strict=True)):
             of_block = None if paths is None else paths[:, i]
             x, _ = block(x, caption, of_caption, self.get_buffer("turns"), of_tokens, paths=of_block)
         return x
