@@ -1,6 +1,7 @@
 """./repro: asks dvc for every rating and cell once, a cell's training before its evaluation."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -27,20 +28,34 @@ DVC = """#!/bin/sh
 [ "$1" != stage ] || { cat names; exit; }
 [ "$1" != status ] || exit ${STATUS:-1}
 printf '%s\\n' "$*" >> asked
+printf '%s\\n' "${CUDA_VISIBLE_DEVICES-all} $*" >> devices
 case "$*" in *${BROKEN:-nothing}*) exit 7 ;; esac
+"""
+# Stand for nvidia-smi: without a driver, and with three GPUs.
+NONE = "#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n"
+GPUS = """#!/bin/sh
+for i in 0 1 2; do echo "GPU $i: NVIDIA H100 80GB HBM3 (UUID: GPU-$i)"; done
 """
 
 
-def repro(folder: Path, *words: str, **environment: str) -> tuple[int, list[str]]:
+def repro(
+    folder: Path, *words: str, gpus: str = NONE, line: str = "", **environment: str
+) -> tuple[int, list[str]]:
+    """Its exit status and what it asked of dvc; `gpus` is a nvidia-smi, `line` a changed line of params."""
     shutil.copy(REPO / "repro", folder / "repro")
+    params = (REPO / "params.yaml").read_text()
+    if line:
+        params = re.sub(f"^{line.partition(':')[0]}:.*$", line, params, flags=re.MULTILINE)
+    (folder / "params.yaml").write_text(params)
     (folder / "names").write_text("\n".join(NAMES) + "\n")
     (folder / "bin").mkdir(exist_ok=True)
-    for name, text in {"dvc": DVC, "python": "#!/bin/sh\n"}.items():
+    for name, text in {"dvc": DVC, "python": "#!/bin/sh\n", "nvidia-smi": gpus}.items():
         (folder / "bin" / name).write_text(text)
         (folder / "bin" / name).chmod(0o755)
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    outer = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     done = subprocess.run(
-        [str(folder / "repro"), *words], env={**os.environ, **environment, "PATH": path}, capture_output=True,
+        [str(folder / "repro"), *words], env={**outer, **environment, "PATH": path}, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
     asked = folder / "asked"
@@ -87,3 +102,24 @@ def test_one_job_or_nothing_to_do_is_a_plain_repro(
     tmp_path: Path, words: tuple[str, ...], status: str
 ) -> None:
     assert repro(tmp_path, *words, STATUS=status) == (0, ["repro"])
+
+
+def seen(folder: Path) -> list[str]:
+    """The devices that each call of dvc for cells saw, sorted."""
+    lines = (folder / "devices").read_text().splitlines()
+    (folder / "devices").unlink()
+    return sorted(line.split()[0] for line in lines if "evaluate" in line)
+
+
+def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
+    """By default a worker a GPU; more of them share. Only those that may be seen count."""
+    assert repro(tmp_path, gpus=GPUS)[0] == 0
+    assert seen(tmp_path) == ["0", "1", "2"]
+    assert repro(tmp_path, "4", gpus=GPUS, CUDA_VISIBLE_DEVICES="4,7")[0] == 0
+    assert seen(tmp_path) == ["4", "4", "7", "7"]
+
+
+@pytest.mark.parametrize("line", ["device: cuda:1", "device: cpu", "launcher: torchrun --nproc-per-node 3"])
+def test_a_device_or_a_launcher_of_a_persons_own_is_left_alone(tmp_path: Path, line: str) -> None:
+    assert repro(tmp_path, "2", gpus=GPUS, line=line)[0] == 0
+    assert seen(tmp_path) == ["all", "all"]

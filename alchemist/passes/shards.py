@@ -35,7 +35,8 @@ from alchemist.core.refusal import Refusal
 PASS, TAKEN, LAST = "pass.json", ".taken", "last"
 OF = b"pass"  # in the metadata of the joined table
 # Number and count of a process among its like, as torchrun, accelerate launch and srun tell them.
-LAUNCHERS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+# SLURM_NTASKS also stands in the script of a job, where one process runs and its number is 0.
+LAUNCHERS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
 _ARRAY = ("ID", "COUNT", "MIN", "MAX")
 # The table of a task, from its number; what else it makes it leaves in the empty folder that it is given.
 Work = Callable[[int, Path], pd.DataFrame]
@@ -226,7 +227,7 @@ def _told(environment: Mapping[str, str]) -> tuple[int, int]:
     except (KeyError, ValueError) as error:
         raise Refusal(
             f"a launcher's variables make no sense ({error}): RANK and WORLD_SIZE, SLURM_ARRAY_TASK_ID, "
-            "COUNT, MIN and MAX, SLURM_PROCID and SLURM_NTASKS are numbers; --task and --of come before them."
+            "COUNT, MIN and MAX, SLURM_PROCID and SLURM_STEP_NUM_TASKS are numbers; --task and --of come first."
         ) from None
     return 0, 1
 

@@ -158,8 +158,14 @@ def array(own: str, of: str, low: str, high: str) -> dict[str, str]:
         (array("11", "4", "10", "13"), None, None, [1, 5]),
         (array("20", "16", "0", "60"), None, None, list(range(7))),  # every fourth: the locks share
         (array("17", "1", "17", "17"), None, None, list(range(7))),  # one that died, again: what is left
-        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}, None, None, [3]),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "RANK": "1", "WORLD_SIZE": "2"}, None, None, [1, 3, 5]),
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}, None, None, [3]),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, None, None, list(range(7))),  # a job's script, no srun
+        (
+            {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "RANK": "1", "WORLD_SIZE": "2"},
+            None,
+            None,
+            [1, 3, 5],
+        ),
         ({"RANK": "9", "WORLD_SIZE": "10"}, None, None, []),
     ],
 )

@@ -50,6 +50,18 @@ def test_what_is_sound_is_said_to_be(repo: Path, capsys: pytest.CaptureFixture[s
     assert "1 missing here" in capsys.readouterr().out
 
 
+def test_what_git_keeps_is_not_missed_in_the_cache(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the summary is, in a clone that pulled everything."""
+    (repo / "dvc.yaml").write_text(PIPELINE.replace("[out, five]", "[out, five: {cache: false}]"))
+    Repo().reproduce(force=True)
+    cached(repo, "five").unlink()
+    verify.run()
+    assert "3 here, 3 in the cache\n" in capsys.readouterr().out
+    cached(repo, "out/nine").unlink()
+    verify.run()
+    assert "3 here, 2 in the cache, 1 missing in the cache\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "damaged",
     [("out/inner/three", ""), ("", "five"), ("five", "out/nine"), ("", ".dir"), ("out/nine", ".dir")],

@@ -1,0 +1,137 @@
+"""What docs/clusters.md says: ratings by a remote alone, stages side by side, jobs of SLURM.
+
+The tests go through one repo, each from what the one before it left. Ratings here need no network.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny import REPO
+from workspace import Workspace, small_params
+
+HEURISTICS = ["clarity", "frequency", "colourfulness"]
+RATINGS = [*(f"heuristic@{name}" for name in HEURISTICS), "oracle@oracle"]
+JOBS = RATINGS[:2]
+Sh = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def sh(forked: Path) -> Sh:
+    """Runs a script of bash in a folder; gives what it said."""
+
+    def run(folder: Path, script: str) -> str:
+        path = f"{forked}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        git = {
+            f"GIT_{who}_{what}": "test@example.com"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
+        outer = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script], cwd=folder, capture_output=True, text=True,
+            check=False, env={**outer, **git, "PATH": path, "DVC_NO_ANALYTICS": "1"},
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said[-3000:]
+        return said
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory, sh: Sh) -> Path:
+    """A repo of git with a pool and no rating."""
+    space = Workspace(tmp_path_factory.mktemp("head"))
+    params = small_params()
+    params["grid"] |= {
+        "raters": [], "embeddings": [], "heuristics": HEURISTICS, "oracles": ["oracle"],
+        "selections": ["clarity", "oracle"],
+    }  # fmt: skip
+    space.write(params)
+    shutil.copytree(REPO / "docs", space.folder / "docs", ignore=shutil.ignore_patterns("*.png"))
+    shutil.copy(REPO / ".gitignore", space.folder / ".gitignore")
+    (space.folder / ".dvc/config").write_text("")
+    sh(
+        space.folder,
+        "git init --quiet && dvc repro --quiet sizes && git add --all && git commit --quiet -m start",
+    )
+    return space.folder
+
+
+def entries(folder: Path) -> dict[str, str]:
+    """Of each rating that dvc.lock names, the hash of its table."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    return {
+        name: next(out["md5"] for out in stages[name]["outs"] if out["path"].startswith("data/ratings"))
+        for name in RATINGS if name in stages
+    }  # fmt: skip
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def test_jobs_of_an_array_leave_in_the_cache_what_the_repo_takes_up(head: Path, sh: Sh) -> None:
+    """By the script of SLURM without SLURM: its variables, and two jobs at once. Both are passes over the
+    pool, of which the second must not take the array's number for its share."""
+    pattern = "'^heuristic@(clarity|frequency)'"
+    listed = sh(head, f"bash docs/slurm.sh {pattern}").split()
+    assert listed == ["0", JOBS[0], "1", JOBS[1]]
+    sh(
+        head,
+        "export SLURM_ARRAY_TASK_COUNT=2 SLURM_ARRAY_TASK_MIN=0 SLURM_ARRAY_TASK_MAX=1\n"
+        f"SLURM_ARRAY_TASK_ID=0 bash docs/slurm.sh {pattern} & first=$!\n"
+        f"SLURM_ARRAY_TASK_ID=1 bash docs/slurm.sh {pattern}\nwait $first",
+    )
+    assert not (head / "data/ratings").exists()
+    assert entries(head) == {}
+    for name in JOBS:
+        assert entries(head / ".scratch/jobs" / name).keys() == {name}
+
+
+def test_stages_side_by_side_lose_nothing_of_each_other(head: Path, sh: Sh) -> None:
+    """Four, of which two were made by the jobs before and do not run again."""
+    said = sh(
+        head, f"printf '%s\\n' {' '.join(RATINGS)} | xargs -P 4 -I STAGE dvc --wait-for-lock repro -s STAGE"
+    )
+    assert set(re.findall(r"Running stage '([^']+)'", said)) == {*RATINGS} - {*JOBS}
+    found = {name: md5(head / f"data/ratings/{name.partition('@')[2]}/all.parquet") for name in RATINGS}
+    assert entries(head) == found
+    for name in JOBS:
+        assert entries(head / ".scratch/jobs" / name) == {name: found[name]}
+
+
+def test_a_clone_has_ids_from_ratings_alone(head: Path, sh: Sh, tmp_path: Path) -> None:
+    """Pushed without the pool's pictures, and without any model."""
+    ids = "data/subsets/clarity/0.5/ids-0.parquet"
+    sh(
+        head,
+        "dvc repro --quiet --single-item prune && python -m stages.export --selection clarity --out ids\n"
+        f"dvc remote add --quiet --default shared {tmp_path / 'remote'}\n"
+        "git add .dvc/config dvc.lock && git commit --quiet -m ratings\n"
+        "dvc push --quiet data/pool data/ratings/*/*.parquet",
+    )
+    pushed = [path for path in (tmp_path / "remote").rglob("*") if path.is_file()]
+    assert len(pushed) == len(RATINGS) + 1 + len(list((head / "data/pool").iterdir()))
+    fresh = tmp_path / "fresh"
+    sh(
+        tmp_path,
+        f"git clone --quiet {head} fresh && cd fresh\n"
+        "dvc pull --quiet $(dvc list . data/ratings -R --dvc-only | sed 's,^,data/ratings/,')\n"
+        "dvc repro --quiet --single-item check prune",
+    )
+    assert (fresh / ids).read_bytes() == (head / ids).read_bytes()
+    made = {path.name for path in (fresh / "data").iterdir()}
+    assert made == {"params.json", "ratings", "subsets"}, "no pool, no picture, no model"
+    sh(fresh, "dvc pull --quiet data/pool && python -m stages.export --selection clarity --out ids")
+    for name in ("pairs.parquet", "export.json"):
+        assert (fresh / "ids" / name).read_bytes() == (head / "ids" / name).read_bytes()
+    assert sh(fresh, "git status --porcelain dvc.lock") == "", "the books are those of the head"
