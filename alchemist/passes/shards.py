@@ -227,7 +227,7 @@ def _told(environment: Mapping[str, str]) -> tuple[int, int]:
     except (KeyError, ValueError) as error:
         raise Refusal(
             f"a launcher's variables make no sense ({error}): RANK and WORLD_SIZE, SLURM_ARRAY_TASK_ID, "
-            "COUNT, MIN and MAX, SLURM_PROCID and SLURM_STEP_NUM_TASKS are numbers; --task and --of come first."
+            "COUNT, MIN and MAX, SLURM_PROCID and SLURM_STEP_NUM_TASKS are numbers; --task, --of come first."
         ) from None
     return 0, 1
 
