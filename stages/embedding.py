@@ -13,7 +13,7 @@ from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.given import block, section
 from alchemist.core.settings.rater import EmbeddingRater
-from alchemist.passes.run import ROWS, Engine, How, make
+from alchemist.passes.run import ROWS, Engine, How
 from alchemist.passes.shards import Shards
 from alchemist.pools import store
 from alchemist.pools.index import count_rated, size
@@ -21,7 +21,7 @@ from alchemist.raters import bill, embedding
 from alchemist.raters.embedding import Embedding
 from alchemist.raters.table import KINDS, LISTS, rater_settings
 from stages import stage
-from stages.engines import Address, Gpus, Of, Task, Who
+from stages.engines import Address, Gpus, Of, Task, Who, whole
 
 
 def run(
@@ -65,15 +65,9 @@ def run(
     shards = Shards(
         folder, made_of, -(-total // rows), embedding.FEATURES if settings.of_all else bill.SCHEMA
     )
-    if not how.is_alone() and bill.is_of(log_out, shards.digest):
-        print(f"{log_out} is there already")
-        raise SystemExit(0)
     arguments = (one, settings, pool.absolute(), rows)
-    if not make(shards, embedding.worker, arguments, total, rows, how, rater, print):
-        raise SystemExit(0)  # other processes make the rest, and the last of them the table
-    with shards.last() as is_last:
-        if not is_last:
-            raise SystemExit(0)
+    is_there = bill.is_of(log_out, shards.digest)
+    with whole(shards, embedding.worker, arguments, total, rows, how, rater, is_there):
         begun = time.perf_counter()
         with files.whole_folder(log_out) as drafts:
             if settings.of_all:

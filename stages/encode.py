@@ -19,12 +19,12 @@ from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
 from alchemist.core.settings.text import TextSettings, of_family, text_settings
 from alchemist.models import encoded, family, text
-from alchemist.passes.run import Engine, How, make
+from alchemist.passes.run import Engine, How
 from alchemist.passes.shards import Shards
 from alchemist.pools import store
 from alchemist.pools.index import COLUMNS, part, size
 from stages import stage
-from stages.engines import Address, Gpus, Of, Task, Who
+from stages.engines import Address, Gpus, Of, Task, Who, whole
 
 SPLITS = ("pool", "meta_val", "evaluation", "pretraining", "clean")
 READ = [*COLUMNS, "caption", "cluster", *store.PLACE[1:]]  # of the index
@@ -63,17 +63,11 @@ def run(
     }  # fmt: skip
     folder = (scratch / fingerprint(**made_of, device=asked)[:16]).absolute()
     shards = Shards(folder, made_of, -(-total // settings.rows), SCHEMA)
-    if not how.is_alone() and is_of(out, shards.digest):
-        print(f"{out} is there already")
-        raise SystemExit(0)
     arguments = (
         family_name, codec.absolute(), encoder, f"{where}.{family_name}", pool.absolute(), settings, asked
     )  # fmt: skip
-    if not make(shards, worker, arguments, total, settings.rows, how, f"encode {family_name}", print):
-        raise SystemExit(0)  # other processes make the rest, and the last of them the folder
-    with shards.last() as is_last:
-        if not is_last:
-            raise SystemExit(0)
+    named, is_there = f"encode {family_name}", is_of(out, shards.digest)
+    with whole(shards, worker, arguments, total, settings.rows, how, named, is_there):
         parts = [one for one in map(shards.beside, range(shards.count)) if one.is_dir()]
         if not parts:
             raise Refusal(f"{pool} has no usable pair to encode; one is the least.")

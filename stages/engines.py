@@ -1,13 +1,54 @@
-"""Options of the stages that are passes over the pool: who makes their shards. They change no result."""
+"""Of the stages that are passes over the pool: who makes their shards, and who puts them together."""
 
-from typing import Annotated
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import typer
 
-from alchemist.passes.run import Engine
+from alchemist.core.refusal import Refusal
+from alchemist.passes.run import Engine, How, make
+from alchemist.passes.shards import Shards, Work
 
 Task = Annotated[int | None, typer.Option(help="number of this process among --of, from 0 on")]
 Of = Annotated[int | None, typer.Option(help="processes that share the work", min=1)]
 Who = Annotated[Engine, typer.Option("--engine", help="who makes the shards")]
 Address = Annotated[str | None, typer.Option(help="of a running Ray cluster, for --engine ray")]
 Gpus = Annotated[float, typer.Option(help="of a GPU a task, for --engine ray", min=0)]
+
+
+@contextlib.contextmanager
+def whole(
+    shards: Shards,
+    build: Callable[..., Work],
+    arguments: tuple[Any, ...],
+    pairs: int,
+    rows: int,
+    how: How,
+    name: str,
+    is_there: bool,
+) -> Iterator[None]:
+    """Makes the shards of this process, as `make` does; its block puts those of all together, in one alone.
+
+    Any other of several processes ends here, without an error. `is_there`: what the block makes is there
+    already, as for one that comes late. Raises Refusal where one that has all shards to make finds others at
+    them. The shards are gone behind the block.
+    """
+    if is_there and not how.is_alone():
+        print(f"{name}: all is there already")
+        raise SystemExit(0)
+    if not make(shards, build, arguments, pairs, rows, how, name, print):
+        if how.is_alone():
+            raise _busy(shards)
+        raise SystemExit(0)
+    with shards.last() as is_last:
+        if not is_last:
+            raise _busy(shards) if how.is_alone() else SystemExit(0)
+        yield
+
+
+def _busy(shards: Shards) -> Refusal:
+    return Refusal(
+        f"{shards.folder} is in use by another process that runs the same work, perhaps one that a killed "
+        "dvc left running; wait for it or end it, then run this again."
+    )

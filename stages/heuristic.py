@@ -12,14 +12,14 @@ from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.given import section
 from alchemist.core.settings.rater import HeuristicRater, IndexRater
-from alchemist.passes.run import ROWS, Engine, How, make
+from alchemist.passes.run import ROWS, Engine, How
 from alchemist.passes.shards import Shards
 from alchemist.pools import store
 from alchemist.pools.index import COLUMNS, rated_rows, size
 from alchemist.raters import bill, pixels
 from alchemist.raters.table import KINDS, LISTS, rater_settings
 from stages import stage
-from stages.engines import Address, Gpus, Of, Task, Who
+from stages.engines import Address, Gpus, Of, Task, Who, whole
 
 
 def run(
@@ -65,16 +65,10 @@ def run(
             bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, len(usable), 0, shards.digest))
         print(f"wrote {out} and {log_out}")
         return {"score_seconds": time.perf_counter() - begun}
-    if not how.is_alone() and bill.is_of(log_out, shards.digest):
-        print(f"{log_out} is there already")
-        raise SystemExit(0)
     cores = how.share(os.cpu_count() or 1)
     arguments = (pool.absolute(), settings.kind, settings.direction, rows, cores)
-    if not make(shards, pixels.worker, arguments, total, rows, how, rater, print):
-        raise SystemExit(0)  # other processes make the rest, and the last of them the table
-    with shards.last() as is_last:
-        if not is_last:
-            raise SystemExit(0)
+    is_there = bill.is_of(log_out, shards.digest)
+    with whole(shards, pixels.worker, arguments, total, rows, how, rater, is_there):
         with files.whole_folder(log_out) as drafts:
             shards.join(out)
             bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, shards.rows(), 0, shards.digest))

@@ -1,6 +1,8 @@
 """What the stage heuristic passes on: each pair's own image, and the direction."""
 
 import contextlib
+import multiprocessing
+import os
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,8 @@ import pandas as pd
 import pytest
 from stage_grid import Grid
 
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
 from alchemist.pools.captions import normalised
 from alchemist.raters import pixels
 
@@ -78,3 +82,32 @@ def test_of_a_launcher_s_processes_one_rates_by_the_index(
         with contextlib.suppress(SystemExit):
             grid("heuristic", **options, log_out="data/raters/once", time_out="data/timings/once.json")
         assert (grid.folder / "data/ratings/once.parquet").exists() == (rank == "0")
+
+
+def test_a_process_beside_another_on_the_same_work_is_refused(grid: Grid) -> None:
+    """As after a killed dvc, whose child goes on; the one that ends last puts all together."""
+    folder = grid.folder / ".scratch"
+    before = {*folder.iterdir()}
+    with pytest.raises(SystemExit):
+        by_pixels(grid, "beside", rows=38, task=1, of=2)
+    (shards,) = {*folder.iterdir()} - before
+    handle = files.take(shards / ".taken/00000", os.O_RDWR | os.O_CREAT)
+    context = multiprocessing.get_context("fork")
+    with contextlib.chdir(grid.folder):
+        process = context.Process(target=alone, args=(grid,))
+        process.start()
+        process.join()
+    assert process.exitcode == 7
+    assert not (grid.folder / "data/ratings/beside.parquet").exists()
+    files.leave(handle)
+    by_pixels(grid, "beside", rows=38)
+    assert {*folder.iterdir()} == before
+
+
+def alone(grid: Grid) -> None:
+    """Exits with 7 where it is refused with the sentence for a busy folder."""
+    try:
+        by_pixels(grid, "beside", rows=38)
+    except Refusal as error:
+        os._exit(7 if "is in use by another process that runs the same work" in str(error) else 8)
+    os._exit(9)
