@@ -66,16 +66,18 @@ def make(
     if not total:
         raise Refusal(f"{name}: the pool has no pairs; one is the least.")
     numbers = how.numbers(shards.count)
-    shards.begin()
     say(f"{name}: {len(numbers)} of {shards.count} shards in {shards.folder}")
     todo = [number for number in numbers if not shards.is_made(number)]
+    if not todo or how.engine is Engine.RAY:
+        shards.begin()
     if todo and how.engine is Engine.RAY:
         with tqdm(total=len(todo), unit="shard", desc=name, mininterval=1) as bar:
             on_ray.run(shards, build, arguments, todo, how.address, how.gpus, bar.update)
     elif todo:
         pairs = sum(min(rows, total - number * rows) for number in todo)
         with tqdm(total=pairs, unit="pair", desc=name, mininterval=1) as bar:
-            work = build(*arguments, bar.update)
+            work = build(*arguments, bar.update)  # which may be refused, and then leaves nothing
+            shards.begin()
             for number in todo:
                 if not (shards.folder / PASS).is_file():  # all made, put together and cleared by another
                     break

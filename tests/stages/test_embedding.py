@@ -59,9 +59,10 @@ def test_more_clusters_than_pairs_are_refused_before_any_image_is_read(grid: Gri
     params = files.read_sealed(grid.folder / "data/params.json")
     params["raters"]["many"] = {"kind": "semdedup", "clusters": 10_000}
     files.write_json(grid.folder / "data/params.json", files.sealed(params))
-    pairs = len(grid.index("pool"))
+    pairs, before = len(grid.index("pool")), {*(grid.folder / ".scratch").iterdir()}
     with pytest.raises(Refusal, match=f"raters.many.clusters is 10000; the pool has {pairs} usable pairs"):
         grid("embedding", rater="many", pool="data/pool", scorer="data/scorer", scale="tiny",
              out="data/ratings/many.parquet", log_out="data/raters/many",
              time_out="data/timings/many.json")  # fmt: skip
     assert not (grid.folder / "data/ratings/many.parquet").exists()
+    assert {*(grid.folder / ".scratch").iterdir()} == before
