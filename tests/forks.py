@@ -7,6 +7,7 @@ What a stage loads by itself is tested where nothing else has been loaded for it
     python tests/forks.py SOCKET MODULE...    # the server, which loads these modules first
 """
 
+import atexit
 import contextlib
 import gc
 import os
@@ -14,8 +15,10 @@ import runpy
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 LOADED = (
     "torch", "pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.stats", "safetensors.torch", "pydantic",
@@ -111,6 +114,24 @@ def become(words: list[str], streams: list[int]) -> None:
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
+def end_as(words: list[str], streams: list[int]) -> NoReturn:
+    """Runs them and ends as a Python does, but takes nothing apart: that would look through all modules."""
+    code: object = None
+    try:
+        become(words, streams)
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else code is not None)
+
+
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])  # until a fork has the folder that it runs in
     from alchemist.core import process
@@ -123,4 +144,4 @@ if __name__ == "__main__":
         del sys.modules[name]
     gc.collect()
     gc.freeze()  # or each fork copies what it looks through
-    become(*serve(sys.argv[1]))
+    end_as(*serve(sys.argv[1]))
