@@ -7,6 +7,7 @@ calls them: every stage that reads a block of `raters:` reads all kinds, and rat
 """
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,17 +46,24 @@ def imported(path: Path, root: Path, called: bool = True) -> Iterator[str]:
     place = path.relative_to(root).with_suffix("").parts
     if place == ("alchemist", "raters", "table"):  # which looks them up by name
         yield from (f"alchemist.raters.kinds.{kind.stem}" for kind in sorted((root / KINDS).glob("*.py")))
-    for node in _runs(ast.parse(path.read_text()), called):
+    yield from _named(path.read_text(), place, called)
+
+
+@functools.cache  # dozens of closures meet the same file
+def _named(text: str, place: tuple[str, ...], called: bool) -> list[str]:
+    """Dotted names that a text at a place imports."""
+    names = []
+    for node in _runs(ast.parse(text), called):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             # One dot is the package of the file, each further dot the package above.
             package = place[: len(place) - node.level] if node.level else ()
             base = ".".join([*package, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (str(name.value) for name in node.args[:1] if isinstance(name, ast.Constant))
+            names += [str(name.value) for name in node.args[:1] if isinstance(name, ast.Constant)]
+    return names
 
 
 def closure(script: Path, root: Path = ROOT) -> set[str]:

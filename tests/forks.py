@@ -2,28 +2,31 @@
 
 Loading torch takes two seconds of a core, half of what a tiny stage takes. The forks run what
 `python -m stages.NAME` would, in a process of their own, with the code of the folder that they run in.
-What a stage loads by itself is tested where a Python of its own starts it first (`first_of_its_own`).
+What a stage loads by itself is tested where nothing else has been loaded for it (`first_of_its_own`).
 
-    python tests/forks.py SOCKET    # the server
+    python tests/forks.py SOCKET MODULE...    # the server, which loads these modules first
 """
 
+import atexit
 import contextlib
 import gc
-import multiprocessing
 import os
 import runpy
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 LOADED = (
     "torch", "pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.stats", "safetensors.torch", "pydantic",
     "typer", "tqdm", "transformers.models.bert.modeling_bert", "accelerate", "open_clip", "timm",
     "cleanfid.features", "cv2", "matplotlib.figure", "jinja2",
 )  # fmt: skip
-FORK = multiprocessing.get_context("fork")
+# What takes longest to load, and alone: all else a stage has to ask for.
+TORCH = ("torch", "torchvision")
 # Asks for a run, and lends its standard streams for it.
 CLIENT = """#!{python} -IS
 import os, socket, sys
@@ -35,20 +38,21 @@ sys.exit(int(server.recv(8) or 1))
 """
 
 FIRST = """#!/bin/sh
-if mkdir {folder}/"$2" 2>/dev/null; then exec {python} "$@"; else exec {forked} "$@"; fi
+mkdir {folder}/"$2" 2>/dev/null || exec {forked} "$@"
+case "$2" in {light}) exec {python} "$@" ;; *) exec {torch} "$@" ;; esac
 """
 
 
 @contextlib.contextmanager
-def forking(folder: Path) -> Iterator[Path]:
-    """Runs a server; gives the folder of its `python`, for PATH."""
+def forking(folder: Path, loaded: tuple[str, ...] = LOADED) -> Iterator[Path]:
+    """Runs a server that has loaded modules; gives the folder of its `python`, for PATH."""
     address, python = folder / "socket", folder / "bin" / "python"
     python.parent.mkdir()
     python.write_text(CLIENT.format(python=sys.executable, address=str(address)))
     python.chmod(0o755)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        [sys.executable, __file__, str(address)], stdout=subprocess.PIPE, env=environment, text=True
+        [sys.executable, __file__, str(address), *loaded], stdout=subprocess.PIPE, env=environment, text=True
     ) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
@@ -58,17 +62,23 @@ def forking(folder: Path) -> Iterator[Path]:
             server.terminate()
 
 
-def first_of_its_own(folder: Path, forked: Path) -> Path:
-    """The folder of a `python` that starts each module once as a Python of its own, then as a fork."""
+def first_of_its_own(folder: Path, torch: Path, forked: Path, light: tuple[str, ...]) -> Path:
+    """The folder of a `python` that starts each stage once with nothing loaded but torch, then as a fork.
+
+    `torch` is the folder of the Python that is forked for a first start, but for the stages in `light`, which
+    need no torch: theirs is a Python of their own.
+    """
     python = folder / "bin" / "python"
     python.parent.mkdir()
-    python.write_text(FIRST.format(folder=folder, python=sys.executable, forked=forked / "python"))
+    pythons = {"python": sys.executable, "torch": torch / "python", "forked": forked / "python"}
+    names = "|".join(f"stages.{name}" for name in light)
+    python.write_text(FIRST.format(folder=folder, light=names, **pythons))
     python.chmod(0o755)
     return python.parent
 
 
-def serve(address: str) -> None:
-    """One run after the other, as dvc asks for them."""
+def serve(address: str) -> tuple[list[str], list[int]]:
+    """One run after the other, as dvc asks for them; returns in the fork alone, what was asked of it."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
@@ -77,17 +87,18 @@ def serve(address: str) -> None:
         client, _ = listener.accept()
         with client:
             asked, streams, _, _ = socket.recv_fds(client, 2**20, 3)
-            run = FORK.Process(target=become, args=(asked.decode().split("\0"), streams))
-            run.start()
+            run = os.fork()
+            if not run:
+                listener.close()
+                return asked.decode().split("\0"), streams
             for stream in streams:
                 os.close(stream)
-            run.join()
-            client.send(str(run.exitcode).encode())
+            client.send(str(os.waitstatus_to_exitcode(os.waitpid(run, 0)[1])).encode())
 
 
 def become(words: list[str], streams: list[int]) -> None:
-    """Runs `python -m MODULE …` as the client that sent these words would have."""
-    folder, count, _, flag, module, *rest = words
+    """Runs `python -m MODULE …` as the client that sent these words would have, behind the same guard."""
+    folder, count, python, flag, module, *rest = words
     assert flag == "-m"
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -95,9 +106,30 @@ def become(words: list[str], streams: list[int]) -> None:
     options = int(count) - 3
     os.environ.clear()
     os.environ.update(pair.split("=", 1) for pair in rest[options:])
-    sys.argv = [module, *rest[:options]]
+    sys.argv, sys.orig_argv = [module, *rest[:options]], [python, flag, module, *rest[:options]]
     sys.path[0] = folder
+    for place in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        if (first := Path(place) / "sitecustomize.py").is_file():
+            runpy.run_path(str(first))
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def end_as(words: list[str], streams: list[int]) -> NoReturn:
+    """Runs them and ends as a Python does, but takes nothing apart: that would look through all modules."""
+    code: object = None
+    try:
+        become(words, streams)
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else code is not None)
 
 
 if __name__ == "__main__":
@@ -105,11 +137,11 @@ if __name__ == "__main__":
     from alchemist.core import process
 
     process.prepare()
-    for name in LOADED:
+    for name in sys.argv[2:]:
         __import__(name)
     # The forks load the code of their own folders.
     for name in [name for name in sys.modules if name.split(".")[0] == "alchemist"]:
         del sys.modules[name]
     gc.collect()
     gc.freeze()  # or each fork copies what it looks through
-    serve(sys.argv[1])
+    end_as(*serve(sys.argv[1]))

@@ -153,20 +153,28 @@ def room_complaints(root: Path) -> list[str]:
     return found
 
 
-def torch_complaints(root: Path, module: str) -> list[str]:
-    """Importing a light stage does not import torch."""
-    code = f"import sys, {module}; print([name for name in sys.modules if name.split('.')[0] == 'torch'][:1])"
+def torch_complaints(root: Path, *modules: str) -> list[str]:
+    """Importing light stages, one after the other in one Python, imports no torch; the first that does."""
+    code = """
+import importlib, sys
+for name in sys.argv[1:]:
+    print(name, flush=True)
+    importlib.import_module(name)
+    if [loaded for loaded in sys.modules if loaded.split(".")[0] == "torch"]:
+        sys.exit("torch")
+"""
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *modules],
         cwd=root,
         capture_output=True,
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
     )
-    if done.returncode:
-        return [f"{module}: cannot be imported: {done.stderr.strip().splitlines()[-1]}"]
-    return [] if done.stdout.strip() == "[]" else [f"{module}: imports torch"]
+    if not done.returncode:
+        return []
+    module, told = done.stdout.splitlines()[-1], done.stderr.strip().splitlines()[-1]
+    return [f"{module}: imports torch" if told == "torch" else f"{module}: cannot be imported: {told}"]
 
 
 def truth_complaints(root: Path) -> list[str]:

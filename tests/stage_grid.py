@@ -39,7 +39,7 @@ class Grid:
         scale = params["scales"]["tiny"]
         scale["encode"] |= {"text": {"star": {"kind": "minilm", "pieces": 8}}}
         scale["scorer"] |= {"seed": 7}
-        scale["evaluate"] |= {"seed": 5}
+        scale["evaluate"] |= {"seed": 5, "feature_size": 128}
         scale["rate"] |= {"warmup_images": 32}
         scale["train"] |= {"warmup_images": 32}
         params["models"]["xs"] |= {"drop_path": 0.2}

@@ -17,7 +17,7 @@ from alchemist.core import files, stateless
 from alchemist.models.encoded import Encoded
 from alchemist.params.sources import passed_on
 
-PAIRS, SUBJECTS = 240, 6
+PAIRS, SUBJECTS = 144, 6
 
 
 def drawings() -> list[tuple[str, bytes, str]]:

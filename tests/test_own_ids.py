@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +67,8 @@ def test_one_named_target_ends_with_the_ids_of_all_pairs(space: Workspace) -> No
 def told(space: Workspace) -> str:
     """What `python -m stages.check` says."""
     return subprocess.run(
-        [sys.executable, "-m", "stages.check"], cwd=space.folder, capture_output=True, text=True, check=True,
-        env={"PYTHONPATH": str(space.folder)},
+        [space.python / "python", "-m", "stages.check"], cwd=space.folder, capture_output=True, text=True,
+        check=True, env={"PYTHONPATH": str(space.folder)},
     ).stdout  # fmt: skip
 
 

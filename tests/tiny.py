@@ -35,5 +35,6 @@ def tiny_params() -> dict[str, Any]:
     scale["scorer"] |= {"steps": 5, "batch": 16}
     scale["rate"] |= {"images": 96, "reference_group": 15}
     scale["train"] |= {"images": 128}
-    scale["evaluate"] |= {"images": 24, "kid_subsets": 2, "kid_subset_size": 12, "grid": 8, "batch": 12}
+    scale["evaluate"] |= {"images": 24, "kid_subsets": 2, "kid_subset_size": 12, "grid": 8, "batch": 12,
+                          "feature_size": 64}  # fmt: skip
     return params

@@ -33,7 +33,7 @@ from alchemist.raters.steps import Outcome, meta_window, start
 
 COUNTS = (2, 4)
 SETTINGS = TrainSettings(
-    images=96, batch=8, learning_rate=3e-3, weight_decay=0.05, clip=2.0, warmup_images=16, ema_images=50.0,
+    images=64, batch=8, learning_rate=3e-3, weight_decay=0.05, clip=2.0, warmup_images=16, ema_images=50.0,
     caption_dropout=0.2, checkpoints=(), precision="fp32",
 )  # fmt: skip
 
@@ -127,8 +127,9 @@ def test_ratings_of_a_whole_run_do_not_depend_on_the_count(
 
 
 def rated(folder: Path, data: Encoded, codec: StarCodec, settings: Any, every: float = 1e9) -> Any:
-    """Ratings of all rated pairs after a run of 96 images."""
-    rater, budget = new_rater(codec), BUDGET.model_copy(update={"images": 96})
+    """Ratings of all rated pairs after a whole run: a longer one of the credits whose steps cost less."""
+    images = 64 if settings.credit in ("alignment", "unrolled") else 96
+    rater, budget = new_rater(codec), BUDGET.model_copy(update={"images": images})
     with Scratch(folder, "m", every) as scratch:
         run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed), scratch, budget=budget)
         meta.meta_train(run, settings, rater)
@@ -145,11 +146,11 @@ Trained = Callable[[], Generator]
 def target(
     folder: Path, data: Encoded, made: Trained, every: float = 1e9, tick: Callable[[int, str], object] = print
 ) -> Tensor:
-    """Averaged weights of a target after 96 images."""
+    """Averaged weights of a target after 64 images."""
     found: list[Tensor] = []
     with Scratch(folder, "m", every) as scratch:
         training.train(
-            made(), data, PoolRows(data.pool().numbers[:50]), SETTINGS, 3, [96], scratch,
+            made(), data, PoolRows(data.pool().numbers[:50]), SETTINGS, 3, [64], scratch,
             lambda images, model: found.append(weights_of(model)), tick,
         )  # fmt: skip
         scratch.clear()

@@ -36,6 +36,7 @@ from alchemist.models.encoded import Encoded, Writer
 from alchemist.models.family import Codec, Family, Generator
 from alchemist.plan.remembered import Remembered
 from alchemist.raters import score, steps
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.meta import step_at
 from alchemist.raters.network import Group, Rater
 
@@ -115,8 +116,7 @@ class Bench:
             average.update(generator, 8 * number + 8, 8)
         assert_on_meta(*vars(done).values(), *average.model.parameters(), *generator.parameters())
 
-    def window(self, state: steps.MetaState, credit: str, first: int) -> list[steps.Step]:
-        settings = of_credit(credit)
+    def window(self, settings: MetaRater, first: int) -> list[steps.Step]:
         run = run_of(self.data, lambda seed: self.generator())
         return [step_at(run, settings, n, META) for n in range(first, first + (settings.unroll_steps or 1))]
 
@@ -143,12 +143,15 @@ def test_a_training_step_runs_whole(bench: Bench) -> None:
 @pytest.mark.parametrize("credit", CREDITS)
 def test_a_rater_step_of_each_credit_runs_whole(bench: Bench, credit: str, upper: float) -> None:
     """Two windows: `unrolled` has no credits before the proxy's optimiser has moments."""
-    settings = of_credit(credit, reference_warmup=0.0 if credit == "reference" else None, upper_weight=upper)
+    settings = of_credit(
+        credit, reference_warmup=0.0 if credit == "reference" else None, upper_weight=upper,
+        unroll_steps=2 if credit == "unrolled" else None,
+    )  # fmt: skip
     with bench.remembered, OneDevice():
         state = steps.start(bench.generator(), bench.rater(), settings, BUDGET)
         assert state.device == META
         for number in (0, 3):
-            outcomes = steps.meta_window(state, bench.window(state, credit, number), settings, BUDGET)
+            outcomes = steps.meta_window(state, bench.window(settings, number), settings, BUDGET)
             for outcome in outcomes:
                 assert_on_meta(
                     outcome.validation, outcome.train, outcome.credit, outcome.scale,
@@ -226,14 +229,14 @@ def test_a_batch_tensor_left_on_the_host_is_refused(bench: Bench) -> None:
     for name in host.inputs:
         moved = bench.pairs()
         mixed = Batch({**moved.inputs, name: host.inputs[name]}, moved.text)
-        with pytest.raises(RuntimeError), OneDevice():
+        with pytest.raises(RuntimeError), bench.remembered, OneDevice():
             bench.train(generator, mixed)
     refused = []
     for name, value in vars(host.text).items():
         moved = bench.pairs()
         text = dataclasses.replace(moved.text, **{name: value})
         try:
-            with OneDevice():
+            with bench.remembered, OneDevice():
                 bench.train(generator, Batch(moved.inputs, text))
         except RuntimeError:
             refused.append(name)
@@ -252,7 +255,7 @@ def test_a_parameter_or_buffer_left_on_the_host_is_refused(bench: Bench) -> None
         module, original = generator.get_submodule(path), whole.get_submodule(path)
         owner = module._parameters if last in module._parameters else module._buffers
         owner[last] = getattr(original, last)
-        with pytest.raises(RuntimeError), OneDevice():
+        with pytest.raises(RuntimeError), bench.remembered, OneDevice():
             bench.train(generator, bench.pairs())
 
 

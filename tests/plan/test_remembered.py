@@ -39,6 +39,12 @@ def estimates(**rate: Any) -> Estimates:
     return Estimates(sound, planned(sound.pool, sound.pools), REPO / "assets/codecs")
 
 
+@cache
+def shared(chunk: int | None) -> Estimates:
+    """One for all credits, as a plan has: what one of them was counted by the others know."""
+    return estimates(batch=4, chunk=chunk)
+
+
 def counted(of: Estimates) -> list[Any]:
     flux = [of.size("flux_xs"), of.forward("flux_xs"), of.trained("flux_xs")]
     return [*flux, of.forward("xs"), of.drawing("xs"), of.rating("penalty", "xs", "xs")]
@@ -54,7 +60,7 @@ def test_counts_are_those_of_every_operation_worked_out() -> None:
 @pytest.mark.parametrize("credit", CREDITS)
 def test_a_rating_in_chunks_is_counted_as_its_steps_in_chunks_are(credit: str) -> None:
     """As `meta_window` runs them, chunk by chunk, which the plan does not: it takes longer."""
-    of, undivided = estimates(batch=4, chunk=2), estimates(batch=4, chunk=None)
+    of, undivided = shared(2), shared(None)
     xs, outline = of.models["xs"], of.outline("star")
     with of.remembered:
         every = forecast.train_flops(

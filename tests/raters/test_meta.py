@@ -70,12 +70,12 @@ Whole = Callable[[str], tuple[Rater, list[dict[str, float]]]]
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory, data: Encoded, codec: StarCodec) -> Whole:
-    """A run of 96 images of each credit, and its log."""
+    """A run of 64 images of each credit, and its log."""
 
     @functools.cache
     def trained(credit: str) -> tuple[Rater, list[dict[str, float]]]:
         folder = tmp_path_factory.mktemp(credit)
-        return train_rater(folder, data, codec, settings=of_credit(credit), images=96)
+        return train_rater(folder, data, codec, settings=of_credit(credit), images=64)
 
     return trained
 
@@ -86,7 +86,7 @@ def test_equal_seeds_give_equal_raters_bit_for_bit(
 ) -> None:
     """Test 8, and the log's figures lie where they can."""
     first, log = unbroken(credit)
-    second, _ = train_rater(tmp_path, data, codec, settings=of_credit(credit), images=96)
+    second, _ = train_rater(tmp_path, data, codec, settings=of_credit(credit), images=64)
     for name, value in first.state_dict().items():
         assert torch.equal(second.state_dict()[name], value), name
     assert all(1 / 8 - 1e-6 <= row["effective_sample_share"] <= 1 + 1e-6 for row in log)
@@ -101,7 +101,7 @@ def test_equal_seeds_give_equal_raters_bit_for_bit(
         assert all(0.1 < row["credit_sd"] / row["credit_scale"] < 10 for row in log[1:])
 
 
-@pytest.mark.parametrize(("credit", "alive"), [*((credit, 56) for credit in CREDITS), ("reference", 8)])
+@pytest.mark.parametrize(("credit", "alive"), [*((credit, 40) for credit in CREDITS), ("reference", 8)])
 def test_a_killed_rater_run_ends_where_an_unbroken_one_does(
     tmp_path: Path, data: Encoded, codec: StarCodec, unbroken: Whole, credit: str, alive: int
 ) -> None:
@@ -120,8 +120,8 @@ def test_a_killed_rater_run_ends_where_an_unbroken_one_does(
             raise KilledError
 
     with pytest.raises(KilledError):
-        train_rater(tmp_path, data, codec, tick, settings, 96)
-    resumed, later = train_rater(tmp_path, data, codec, settings=settings, images=96)
+        train_rater(tmp_path, data, codec, tick, settings, 64)
+    resumed, later = train_rater(tmp_path, data, codec, settings=settings, images=64)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
     drop = {"seconds"}
@@ -273,14 +273,14 @@ def test_a_gradient_that_is_no_number_ends_the_run_at_its_last_step_too(
     tmp_path: Path, data: Encoded, codec: StarCodec, of: str
 ) -> None:
     proxy, rater = Broken(TINY, codec, 0), BrokenRater(StarTrunk(TINY, codec, 0), 0)
-    proxy.gradient, (proxy.at, rater.at) = True, (16 * 19, -1) if of == "proxy" else (-1, 16 * 19)
+    proxy.gradient, (proxy.at, rater.at) = True, (16 * 7, -1) if of == "proxy" else (-1, 16 * 7)
     with Scratch(tmp_path, "m") as scratch:
-        run = run_of(data, lambda seed: proxy, scratch)
+        run = run_of(data, lambda seed: proxy, scratch, budget=BUDGET.model_copy(update={"images": 64}))
         with pytest.raises(Refusal) as refused:
             meta_train(run, SETTINGS, rater)
-    ids = data.rows["id"].iloc[numbers_at(run.pool, stateless.key("pool", 0), 8 * 19, 8)].tolist()
+    ids = data.rows["id"].iloc[numbers_at(run.pool, stateless.key("pool", 0), 8 * 7, 8)].tolist()
     named = ", ".join(f"'{one}'" for one in ids[:5])
     assert str(refused.value) == (
-        f"the gradient of the {of} of step 20 (images 153 to 160) is not finite; its pairs are {named} and 3 "
+        f"the gradient of the {of} of step 8 (images 57 to 64) is not finite; its pairs are {named} and 3 "
         f"more; rate.{of}_learning_rate is 0.001, try a smaller one."
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from alchemist.raters.kinds.caption_gain import CaptionGainRater
 from alchemist.raters.kinds.el2n import El2nRater
 from alchemist.raters.kinds.loss import LossRater
 from alchemist.raters.kinds.reference_loss import ReferenceLossRater
-from alchemist.raters.proxy import Found, Plain, stop_at, train_settings
+from alchemist.raters.proxy import Found, stop_at, train_settings
 from alchemist.raters.table import KINDS
 
 
@@ -47,50 +47,65 @@ def test_the_caption_band_rates_the_middle_first_and_unhelpful_captions_last() -
 
 
 class Bench:
-    """A run of plain proxies on the tiny store, and the same proxies trained by hand."""
+    """A run of plain proxies on the tiny store, and the same proxies trained by hand; each of them once."""
 
     def __init__(self, folder: Path, data: Encoded, codec: StarCodec) -> None:
         self.folder, self.data, self.codec = folder, data, codec
         self.pool, self.validation = data.pool(), data.validation()
         self.budget = BUDGET.model_copy(update={"images": 64})
-        self.ticks: list[int] = []
-        self.images: list[int] = []
+        self.told: dict[str, Told] = {}
+        self.by_hand: dict[str, Generator] = {}
 
     def make(self, seed: int = 3) -> Generator:
         return StarGenerator(TINY, self.codec, seed)
 
-    def rate(self, settings: SeededRater, name: str = "rule") -> Found:
-        with Scratch(self.folder / name, "m" * 16) as scratch:
-            return KINDS[settings.kind].rate(self.run(scratch), settings)
+    def rate(self, settings: SeededRater) -> "Told":
+        asked = settings.model_dump_json()
+        if asked not in self.told:
+            self.told[asked] = self.rate_in(self.folder / f"rule {len(self.told)}", settings)
+        return self.told[asked]
 
-    def run(self, scratch: Scratch) -> Plain:
-        return run_of(
-            self.data, self.make, scratch, 3, self.budget,
-            lambda count, words: self.images.append(count), self.ticks.append,
-        )  # fmt: skip
+    def rate_in(self, folder: Path, settings: SeededRater) -> "Told":
+        ticks, images = list[int](), list[int]()
+        with Scratch(folder, "m" * 16) as scratch:
+            run = run_of(
+                self.data, self.make, scratch, 3, self.budget, lambda count, words: images.append(count),
+                ticks.append,
+            )  # fmt: skip
+            return Told(KINDS[settings.kind].rate(run, settings), ticks, images)
 
     def trained(self, rows: PoolRows | ValidationRows, images: int = 64) -> Generator:
-        generator = self.make()
-        with Scratch(self.folder / f"by hand {type(rows).__name__} {images}", "m") as scratch:
-            train(
-                generator, self.data, rows, train_settings(self.budget), 3, [images], scratch,
-                lambda seen, averaged: None, lambda count, words: None,
-            )  # fmt: skip
-        return generator
+        name = f"by hand {type(rows).__name__} {images}"
+        if name not in self.by_hand:
+            self.by_hand[name] = self.make()
+            with Scratch(self.folder / name, "m") as scratch:
+                train(
+                    self.by_hand[name], self.data, rows, train_settings(self.budget), 3, [images], scratch,
+                    lambda seen, averaged: None, lambda count, words: None,
+                )  # fmt: skip
+        return self.by_hand[name]
 
     def losses(self, generator: Generator) -> np.ndarray:
         return score.pool_losses(generator, self.data, self.pool, 40, lambda n: None)
 
 
-@pytest.fixture
-def bench(tmp_path: Path, data: Encoded, codec: StarCodec) -> Bench:
-    return Bench(tmp_path, data, codec)
+class Told(NamedTuple):
+    """Ratings, and the counts of the progress that was told: of pairs scored and of images trained on."""
+
+    found: Found
+    ticks: list[int]
+    images: list[int]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, data: Encoded, codec: StarCodec) -> Bench:
+    return Bench(tmp_path_factory.mktemp("proxies"), data, codec)
 
 
 @pytest.mark.parametrize("direction", [1, -1])
 def test_the_loss_rater_rates_by_the_proxys_loss_in_its_direction(bench: Bench, direction: int) -> None:
     wanted = direction * bench.losses(bench.trained(bench.pool))
-    found = bench.rate(LossRater(kind="loss", direction=direction))
+    found = bench.rate(LossRater(kind="loss", direction=direction)).found
     np.testing.assert_allclose(found.rating, wanted, rtol=0, atol=1e-5)
     assert found.rating.std() > 1e-3
 
@@ -101,17 +116,17 @@ def test_the_reference_loss_takes_off_that_of_a_proxy_of_the_validation_split(
 ) -> None:
     of_pool = bench.losses(bench.trained(bench.pool))
     of_validation = bench.losses(bench.trained(bench.validation))
-    found = bench.rate(ReferenceLossRater(kind="reference_loss", direction=direction))
+    found, _, images = bench.rate(ReferenceLossRater(kind="reference_loss", direction=direction))
     np.testing.assert_allclose(found.rating, direction * (of_pool - of_validation), rtol=0, atol=1e-5)
-    assert sum(bench.images) == 64, "the second proxy is not told"
-    assert found.train_flops == 2 * bench.rate(LossRater(kind="loss", direction=1), "loss").train_flops
+    assert sum(images) == 64, "the second proxy is not told"
+    assert found.train_flops == 2 * bench.rate(LossRater(kind="loss", direction=1)).found.train_flops
 
 
 @pytest.mark.parametrize("direction", [1, -1])
 def test_caption_gain_is_the_loss_without_the_caption_less_that_with_it(bench: Bench, direction: int) -> None:
     proxy_of_pool = bench.trained(bench.pool)
     given, empty = score.caption_losses(proxy_of_pool, bench.data, bench.pool, 40, lambda n: None)
-    found = bench.rate(CaptionGainRater(kind="caption_gain", direction=direction))
+    found = bench.rate(CaptionGainRater(kind="caption_gain", direction=direction)).found
     np.testing.assert_allclose(found.rating, direction * (empty - given), rtol=0, atol=1e-5)
     assert np.abs(found.rating).max() > 1e-3
 
@@ -120,7 +135,7 @@ def test_the_band_is_of_the_captioned_losses_and_of_the_gain(bench: Bench) -> No
     given, empty = score.caption_losses(
         bench.trained(bench.pool), bench.data, bench.pool, BUDGET.score_batch, lambda n: None
     )
-    found = bench.rate(CaptionBandRater(kind="caption_band", centre=40.0, mismatched=10.0))
+    found = bench.rate(CaptionBandRater(kind="caption_band", centre=40.0, mismatched=10.0)).found
     np.testing.assert_allclose(found.rating, band(given, empty - given, 40.0, 10.0), rtol=0, atol=1e-9)
     last = percentiles(empty - given) < 10
     assert found.rating[last].max() < found.rating[~last].min()
@@ -132,7 +147,7 @@ def test_el2n_is_a_mean_over_the_stated_checkpoints(bench: Bench) -> None:
         score.error_norms(bench.trained(bench.pool, images), bench.data, bench.pool, 40, lambda n: None)
         for images in (16, 32)
     ]
-    found = bench.rate(El2nRater(kind="el2n", direction=-1, checkpoints=(0.25, 0.5)))
+    found = bench.rate(El2nRater(kind="el2n", direction=-1, checkpoints=(0.25, 0.5))).found
     np.testing.assert_allclose(found.rating, -np.mean(norms, axis=0), rtol=0, atol=1e-5)
     assert np.abs(norms[0] - norms[1]).max() > 1e-5
 
@@ -148,12 +163,12 @@ CASES: list[SeededRater] = [
 
 @pytest.mark.parametrize("settings", CASES, ids=lambda settings: settings.kind)
 def test_a_rule_tells_its_progress_its_log_and_its_cost(bench: Bench, settings: SeededRater) -> None:
-    found = bench.rate(settings)
+    found, ticks, _ = bench.rate(settings)
     assert found.rating.shape == (80,)
-    assert sum(bench.ticks) == settings.passes() * 80
+    assert sum(ticks) == settings.passes() * 80
     assert found.log[-1]["images"] == 64
     assert found.train_flops > 0
-    one = bench.rate(LossRater(kind="loss", direction=-1), "loss")
+    one = bench.rate(LossRater(kind="loss", direction=-1)).found
     assert found.score_flops == pytest.approx(settings.passes() * one.score_flops)
     assert found.score_seconds > 0
 
@@ -165,10 +180,10 @@ def test_every_rater_of_a_plain_proxy_is_among_the_cases() -> None:
 
 @pytest.mark.parametrize("settings", CASES, ids=lambda settings: settings.kind)
 def test_a_killed_proxy_rater_ends_where_an_unbroken_one_does(
-    bench: Bench, settings: SeededRater, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, settings: SeededRater, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Killed while it scores; EL2N behind its first checkpoint."""
-    whole = bench.rate(settings, "whole")
+    whole = bench.rate(settings).found
 
     class KilledError(Exception):
         pass
@@ -188,8 +203,8 @@ def test_a_killed_proxy_rater_ends_where_an_unbroken_one_does(
         for name, alive in (("pool_losses", 0), ("caption_losses", 0), ("error_norms", 1)):
             patch.setattr(score, name, dying(getattr(score, name), alive))
         with pytest.raises(KilledError):
-            bench.rate(settings, "broken")
-    resumed = bench.rate(settings, "broken")
+            bench.rate_in(tmp_path, settings)
+    resumed = bench.rate_in(tmp_path, settings).found
     assert np.array_equal(resumed.rating, whole.rating)
 
 
@@ -206,10 +221,10 @@ def test_a_plain_proxy_sees_as_many_images_as_a_meta_trained_rater_at_equal_rate
     assert (settings.ema_images, settings.schedule, settings.checkpoints) == (0.0, "constant", ())
 
 
-def test_flops_of_the_run_are_three_passes_an_image(bench: Bench) -> None:
-    found = bench.rate(LossRater(kind="loss", direction=1))
-    with Scratch(bench.folder / "again", "m") as scratch:
-        run = bench.run(scratch)
+def test_flops_of_the_run_are_three_passes_an_image(bench: Bench, tmp_path: Path) -> None:
+    found = bench.rate(LossRater(kind="loss", direction=1)).found
+    with Scratch(tmp_path, "m") as scratch:
+        run = run_of(bench.data, bench.make, scratch, 3, bench.budget)
         assert found.train_flops == 3 * 64 * proxy.pass_flops(run, bench.make(), 8, training=True)
         assert found.score_flops == 80 * proxy.pass_flops(
             run, bench.make(), BUDGET.score_batch, training=False

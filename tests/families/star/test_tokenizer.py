@@ -76,14 +76,14 @@ def _images(count: int) -> np.ndarray:
 
 
 FIT = FitSettings(
-    images=3200, pairs=64, batch=16, learning_rate=2e-3, perceptual=0.0, codes=64, width=32, seed=0
+    images=1600, pairs=64, batch=8, learning_rate=4e-3, perceptual=0.0, codes=64, width=32, seed=0
 )
 
 
 def _fit(folder: Path, images: np.ndarray, stop: int | None = None) -> Tokenizer:
     """A fit that is to be killed leaves its state now and then."""
     config = TokenizerConfig(codes=FIT.codes, width=FIT.width)
-    with Scratch(folder, "fit", every_seconds=0.3 if stop else 1e9) as scratch:
+    with Scratch(folder, "fit", every_seconds=0.1 if stop else 1e9) as scratch:
         for seen, _, model in tokenizer_fit.fit(config, FIT, images, None, scratch, CPU):
             if stop and seen >= stop:
                 break
@@ -93,7 +93,7 @@ def _fit(folder: Path, images: np.ndarray, stop: int | None = None) -> Tokenizer
 def test_fit_learns_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     images = _images(64)
     whole = _fit(tmp_path / "a", images)
-    _fit(tmp_path / "b", images, stop=1600)
+    _fit(tmp_path / "b", images, stop=800)
     assert list(tmp_path.glob("b/*/state.safetensors"))
     resumed = _fit(tmp_path / "b", images)
     for name, value in whole.state_dict().items():
@@ -130,7 +130,7 @@ def test_a_fit_that_is_no_number_any_more_ends_with_the_step_and_saves_nothing_o
     config = TokenizerConfig(codes=FIT.codes, width=FIT.width)
     fit = FIT.model_copy(update={"perceptual": 0.1})
     with Scratch(tmp_path, "fit", every_seconds=every) as scratch:
-        with pytest.raises(Refusal, match=r"finite at step 3 \(images 33 to 48\); codecs\.star\.fit"):
+        with pytest.raises(Refusal, match=r"finite at step 3 \(images 17 to 24\); codecs\.star\.fit"):
             list(tokenizer_fit.fit(config, fit, _images(64), distance, scratch, CPU))
         saved = scratch.load()
     assert (saved is None) == bool(every)
