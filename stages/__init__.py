@@ -37,6 +37,7 @@ LETTERS = 2000  # of a sentence that refuses: it may name columns or keys of a f
 
 P = ParamSpec("P")
 FULL = re.compile(r"No space left on device|\d+ requested and \d+ written")
+PEER = re.compile(r"Connection (closed|reset) by peer|ncclRemoteError|Socket closed")
 MISTAKE = 2  # exit code of what a person has to mend, as that of a wrong option
 
 
@@ -92,8 +93,11 @@ def _stopped() -> SystemExit:
 
 
 def outside(error: Exception) -> str | None:
-    """The sentence for what the machine has not, a file or room on a disk or in memory; None for all else."""
+    """The sentence for what the machine has not, a file or room on a disk or in memory, or another process of
+    a launcher; None for all else."""
     told = str(error)
+    if PEER.search(told) and os.environ.get("WORLD_SIZE", "1") != "1":
+        return "another of the processes ended before this one; what it said tells why."
     if isinstance(error, FileNotFoundError):
         return f"{error.filename or error} is missing; dvc repro runs the stage that writes it."
     # Libraries have errors of their own for a disk that is full.

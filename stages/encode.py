@@ -1,6 +1,7 @@
 """Pixels to a family's named arrays, captions to text states. Every later stage of the family reads these."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,12 +25,11 @@ from alchemist.passes.shards import Shards
 from alchemist.pools import store
 from alchemist.pools.index import COLUMNS, part, size
 from stages import stage
-from stages.engines import Address, Gpus, Of, Task, Who, whole
+from stages.engines import MARK, Address, Gpus, Of, Task, Who, is_made, whole
 
 SPLITS = ("pool", "meta_val", "evaluation", "pretraining", "clean")
 READ = [*COLUMNS, "caption", "cluster", *store.PLACE[1:]]  # of the index
 SCHEMA = pa.schema([("id", pa.string())])  # of a shard, beside which the arrays of its pairs lie
-PASS = "pass"  # in the manifest: the digest of the pass that made the folder
 
 
 def run(
@@ -45,7 +45,7 @@ def run(
     engine: Who = Engine.HERE,
     address: Address = None,
     gpus: Gpus = 0,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Encodes the usable pairs that are rated, or that a network trains on or is measured by.
 
     Of the scorer's split, which reads pixels, those alone that are lent to it, since they are rated. Shard by
@@ -61,13 +61,17 @@ def run(
         "family": family_name, "codec": files.sha256(codec / files.MANIFEST), "text": encoder.model_dump(),
         "pool": files.sha256(pool / files.MANIFEST), "batch": settings.batch, "rows": settings.rows,
     }  # fmt: skip
-    folder = (scratch / fingerprint(**made_of, device=asked)[:16]).absolute()
-    shards = Shards(folder, made_of, -(-total // settings.rows), SCHEMA)
+    mark, started = fingerprint(**made_of, device=asked), time.perf_counter()
+    shards = Shards((scratch / mark[:16]).absolute(), made_of, -(-total // settings.rows), SCHEMA)
     arguments = (
         family_name, codec.absolute(), encoder, f"{where}.{family_name}", pool.absolute(), settings, asked
     )  # fmt: skip
-    named, is_there = f"encode {family_name}", is_of(out, shards.digest)
-    with whole(shards, worker, arguments, total, settings.rows, how, named, is_there):
+    from stages.encode import worker as build  # not of __main__, in which a worker of Ray finds nothing
+
+    def is_there() -> bool:
+        return is_made(time_out, mark, lambda: files.check_manifest(out, once=True))
+
+    with whole(shards, build, arguments, total, settings.rows, how, f"encode {family_name}", is_there):
         parts = [one for one in map(shards.beside, range(shards.count)) if one.is_dir()]
         if not parts:
             raise Refusal(f"{pool} has no usable pair to encode; one is the least.")
@@ -75,18 +79,10 @@ def run(
         with files.whole_folder(out) as draft:
             shutil.copytree(codec, draft / encoded.CODEC)
             name = files.read_json(pool / store.CARD)["pool"]
-            encoded.join(parts, draft, pool=name, **{PASS: shards.digest})
+            encoded.join(parts, draft, pool=name)
         pairs, seconds = shards.rows(), shards.seconds()
     print(f"wrote {out}: {pairs} pairs")
-    return {"flops": float(flops), "seconds": seconds}
-
-
-def is_of(folder: Path, digest: str) -> bool:
-    """Whether an encoded folder was made by the pass of that digest."""
-    try:
-        return bool(files.read_json(folder / files.MANIFEST).get(PASS) == digest)
-    except (OSError, Refusal):
-        return False
+    return {MARK: mark, "flops": float(flops), "seconds": max(time.perf_counter() - started, seconds)}
 
 
 def worker(

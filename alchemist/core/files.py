@@ -72,6 +72,7 @@ def _held(draft: Path, path: Path, how: int) -> Iterator[None]:
 
 
 _TAKEN: set[int] = set()  # handles of locks
+_UNLOCKED: set[int] = set()  # of those the ones that lock nothing
 
 
 def take(path: Path, how: int) -> int:
@@ -85,13 +86,20 @@ def take(path: Path, how: int) -> int:
         if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
             os.close(handle)
             raise
+        _UNLOCKED.add(handle)
     _TAKEN.add(handle)
     return handle
+
+
+def is_locked(handle: int) -> bool:
+    """Whether a handle of `take` is a lock; not on a file system without them."""
+    return handle not in _UNLOCKED
 
 
 def leave(handle: int) -> None:
     """Ends a lock."""
     _TAKEN.discard(handle)
+    _UNLOCKED.discard(handle)
     os.close(handle)
 
 

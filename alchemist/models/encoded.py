@@ -70,8 +70,11 @@ class Encoded:
         """Opens a folder. Raises Refusal where a file is not the one that was written."""
         self.folder = folder
         self.manifest = files.check_manifest(folder, once=True)
-        if "arrays" not in self.manifest:
-            raise Refusal(f"{folder} holds no encoded pairs; it should be a folder that stage encode wrote.")
+        if not {"arrays", "row_shards"} <= self.manifest.keys():
+            raise Refusal(
+                f"{folder} holds no encoded pairs, or those of another version of this repo; it should be a "
+                "folder that stage encode wrote, and dvc repro makes it anew."
+            )
         self.rows = pd.read_parquet(folder / ROWS)
         self._text = self.rows["text"].to_numpy()
         self._splits = self.rows["split"].to_numpy()

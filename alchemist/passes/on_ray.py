@@ -4,7 +4,6 @@ A task gives back nothing but whether its shard is there, so a node that dies co
 flight, and Ray runs those again elsewhere.
 """
 
-import functools
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -88,9 +87,13 @@ def _make(
 ) -> bool:
     """In a worker, which begins in a folder of its own: a pool's paths may be relative to the driver's."""
     os.chdir(where)
-    return shards.is_made(number) or shards.make(number, _built(os.getpid(), build, arguments))
+    return shards.is_made(number) or shards.make(number, _built(build, arguments))
 
 
-@functools.cache
-def _built(process: int, build: Callable[..., Work], arguments: tuple[Any, ...]) -> Work:
-    return build(*arguments)
+_HELD: list[tuple[Any, Work]] = []  # what this worker built, for the next task of the same pass
+
+
+def _built(build: Callable[..., Work], arguments: tuple[Any, ...]) -> Work:
+    if not _HELD or _HELD[0][0] != (build, arguments):
+        _HELD[:] = [((build, arguments), build(*arguments))]
+    return _HELD[0][1]

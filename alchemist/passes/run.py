@@ -37,8 +37,9 @@ class How:
         return mine(count, {} if self.engine is Engine.RAY else os.environ, self.task, self.of)
 
     def is_alone(self) -> bool:
-        """Whether all tasks are this process's."""
-        return self.numbers(2) == range(2)
+        """Whether no other process was started for the same pass, as far as a person or a launcher says."""
+        is_of_array = self.engine is not Engine.RAY and "SLURM_ARRAY_TASK_ID" in os.environ
+        return self.numbers(2) == range(2) and not is_of_array
 
     def share(self, cores: int) -> int:
         """Of the cores of this machine those for one process, of a launcher's several here; one under Ray."""
@@ -82,9 +83,10 @@ def make(
                 if not (shards.folder / PASS).is_file():  # all made, put together and cleared by another
                     break
                 shards.make(number, work)  # one that another process is at is left to it
+    missing = len(shards.missing())
     if not (shards.folder / PASS).is_file():
         say(f"{name}: another process made the last shard")
         return False
-    if missing := len(shards.missing()):
+    if missing:
         say(f"{missing} of {shards.count} shards are left to other processes, or to this command again")
     return not missing

@@ -32,8 +32,8 @@ import pyarrow.parquet as pq
 from alchemist.core import files, tables
 from alchemist.core.refusal import Refusal
 
-PASS, TAKEN, LAST = "pass.json", ".taken", "last"
-OF = b"pass"  # in the metadata of the joined table
+PASS, TAKEN, LAST, ALONE = "pass.json", ".taken", "last", ".alone"
+OF = "pass"  # in the metadata of the joined table
 # Number and count of a process among its like, as torchrun, accelerate launch and srun tell them.
 # SLURM_NTASKS also stands in the script of a job, where one process runs and its number is 0.
 LAUNCHERS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
@@ -90,7 +90,7 @@ class Shards:
             mark = files.read_sealed(path.with_suffix(".json"))
             if mark.get("pass") != self.digest or mark.get("sha256") != files.sha256(path):
                 return False
-            if mark["beside"] is not None:
+            if mark.get("beside") is not None:
                 files.check_manifest(beside)
                 return bool(mark["beside"] == files.sha256(beside / files.MANIFEST))
             return True
@@ -143,16 +143,25 @@ class Shards:
     def last(self) -> Iterator[bool]:
         """For who puts together what all made: whether it is this process, of those of this machine. The
         folder goes where that ends without an error."""
-        try:
-            handle = files.take(self.folder / TAKEN / LAST, os.O_RDWR | os.O_CREAT)
-        except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
-            shutil.rmtree(self.folder, ignore_errors=True)
-        finally:
-            files.leave(handle)
+        with contextlib.ExitStack() as after:
+            try:
+                handle = files.take(self.folder / TAKEN / LAST, os.O_RDWR | os.O_CREAT)
+                after.callback(files.leave, handle)
+                if not files.is_locked(handle):  # on a disk without locks; a killed one leaves it behind
+                    (self.folder / ALONE).mkdir()
+                    after.callback(shutil.rmtree, self.folder / ALONE, ignore_errors=True)
+                is_last = (self.folder / PASS).is_file()  # else another cleared the folder just now
+            except FileExistsError:
+                raise Refusal(
+                    f"another process puts the shards of {self.folder} together; if none does, since it was "
+                    f"killed, remove {self.folder / ALONE} and run this again."
+                ) from None
+            except (BlockingIOError, FileNotFoundError):
+                is_last = False
+            yield is_last
+            if is_last:
+                (self.folder / PASS).unlink()  # first, by which others see it
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are not made."""
@@ -163,7 +172,7 @@ class Shards:
         if not out.is_file():
             return False
         try:
-            of = (pq.read_schema(out).metadata or {}).get(OF, b"").decode()
+            of = (pq.read_schema(out).metadata or {}).get(OF.encode(), b"").decode()
         except (pa.ArrowException, OSError):
             of = ""
         if of != self.digest:
@@ -179,16 +188,17 @@ class Shards:
             return True
         if self.missing():
             return False
-        self.join(out)
+        self.join(out, **{OF: self.digest})
         return True
 
     def rows(self) -> int:
         """How many rows the tables of all shards have."""
         return sum(pq.read_metadata(self.table(number)).num_rows for number in range(self.count))
 
-    def join(self, out: Path) -> None:
-        """Writes one table of all shards, which are made, in their order, a shard in memory at a time."""
-        schema = self.schema.with_metadata({tables.ROWS: str(self.rows()), OF: self.digest})
+    def join(self, out: Path, **facts: str) -> None:
+        """Writes one table of all shards, which are made, in their order, a shard in memory at a time; with
+        `facts` in its metadata."""
+        schema = self.schema.with_metadata({tables.ROWS.decode(): str(self.rows()), **facts})
         out.parent.mkdir(parents=True, exist_ok=True)
 
         def write(draft: Path) -> None:
@@ -210,6 +220,8 @@ def mine(count: int, environment: Mapping[str, str], number: int | None, of: int
         raise Refusal("--task and --of go together: the number of this process, from 0 on, and how many.")
     if number is None or of is None:
         number, of = _told(environment)
+        if not 0 <= number < of:
+            raise Refusal(f"a launcher says that this is process {number} of {of}; legal are 0 to {of - 1}.")
     if not 0 <= number < of:
         raise Refusal(f"--task is {number} of {of}; legal are 0 to {of - 1}.")
     return range(number, count, of)

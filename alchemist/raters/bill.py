@@ -8,10 +8,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from alchemist.core import files, finite, tables
-from alchemist.core.refusal import Refusal
 
 SCHEMA = pa.schema([("id", pa.string()), ("rating", pa.float64()), ("lent", pa.bool_())])  # of the table
-PASS = "pass"  # in rating.json: the digest of the pass that made it
 
 
 def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike, lent: ArrayLike) -> None:
@@ -31,12 +29,10 @@ def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     files.write_manifest(folder)
 
 
-def is_of(folder: Path, digest: str) -> bool:
-    """Whether a folder that `write_facts` left is of the pass of that digest."""
-    try:
-        return bool(files.read_json(folder / "rating.json").get(PASS) == digest)
-    except (OSError, Refusal):
-        return False
+def check(table: Path, folder: Path) -> None:
+    """Raises Refusal where a table of ratings, or what `write_facts` left, is not as it was written."""
+    files.check_manifest(folder)
+    tables.read(table, SCHEMA.names)
 
 
 def clocked(seconds: float, scoring: float, logged: float) -> float:
@@ -48,10 +44,9 @@ def clocked(seconds: float, scoring: float, logged: float) -> float:
     return max(seconds, logged + scoring)
 
 
-def fixed_bill(rater: str, kind: str, pairs: int, score_flops: int, of: str) -> dict[str, Any]:
-    """rating.json of a rater that trains nothing. `of`: the digest of what made it."""
+def fixed_bill(rater: str, kind: str, pairs: int, score_flops: int) -> dict[str, Any]:
+    """rating.json of a rater that trains nothing."""
     return {
-        PASS: of,
         "rater": rater,
         "kind": kind,
         "pairs": pairs,

@@ -1,6 +1,5 @@
 """What a rater of stage embedding measures by, and the pass of it over a pool."""
 
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +46,6 @@ class Embedding:
         return devices.chosen(self.asked)
 
 
-@functools.lru_cache(1)  # the pass and the trial of its FLOPs take one
-def measured_by(run: Embedding, settings: EmbeddingRater) -> Measure:
-    """The measure of a kind: images (n, R, R, 3) and captions to ratings (n,) or features (n, d)."""
-    measure: Measure = KINDS[settings.kind].rate(run, settings)
-    return measure
-
-
 def cosines(
     judge: clip_score.Scorer, images: NDArray[np.uint8], captions: list[str], batch: int
 ) -> NDArray[np.floating]:
@@ -69,7 +61,7 @@ def worker(
 ) -> Callable[[int, Path], pd.DataFrame]:  # fmt: skip
     """What makes shard `number` of a pool: ratings, or `FEATURES`, of the `rows` rows of its index from
     number * rows on."""
-    measure, batch = measured_by(run, settings), run.evaluate.batch
+    measure, batch = KINDS[settings.kind].rate(run, settings), run.evaluate.batch
 
     def work(number: int, drafts: Path) -> pd.DataFrame:
         index = part(pool, number * rows, rows, READ)
@@ -97,8 +89,9 @@ def worker(
 def flops(run: Embedding, settings: EmbeddingRater, pool: Path) -> int:
     """FLOPs of a measure of all pairs, by those of some: images have one size, and captions are padded."""
     some = first_rated(pool, run.evaluate.batch, READ)
+    measure = KINDS[settings.kind].rate(run, settings)  # one that has embedded no caption yet
     with FlopCounterMode(display=False) as counter:
-        measured_by(run, settings)(store.images(pool, some), list(some["caption"]))
+        measure(store.images(pool, some), list(some["caption"]))
     return round(counter.get_total_flops() / len(some) * run.pairs)
 
 
