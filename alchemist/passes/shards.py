@@ -116,7 +116,12 @@ class Shards:
                     shutil.rmtree(beside, ignore_errors=True)  # a damaged one, or one without its mark
                     os.replace(drafts, beside)
             # Two machines may make one shard at once: the same bytes, each under a name of its own.
-            _put(path, lambda draft: pq.write_table(found, draft, write_page_checksum=True))
+            _put(
+                path,
+                lambda draft: pq.write_table(
+                    found, draft, row_group_size=tables.GROUP, write_page_checksum=True
+                ),
+            )
             mark = {
                 "pass": self.digest, "sha256": files.sha256(path), "rows": found.num_rows, "beside": own
             }  # fmt: skip
@@ -194,7 +199,7 @@ class Shards:
             with pq.ParquetWriter(draft, schema, write_page_checksum=True) as writer:
                 for number in range(self.count):
                     part = pq.read_table(self.table(number), page_checksum_verification=True)
-                    writer.write_table(part.replace_schema_metadata(schema.metadata))
+                    writer.write_table(part.replace_schema_metadata(schema.metadata), tables.GROUP)
 
         _put(out, write)
 

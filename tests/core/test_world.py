@@ -277,7 +277,9 @@ def test_states_that_are_not_one_for_all_are_refused_by_all(tmp_path: Path) -> N
     assert "own-1/m is not there for process 1: the processes have to share the disk" in second
 
 
-def test_flops_of_a_rater_are_those_that_all_processes_spend(tmp_path: Path, data: Encoded, codec: StarCodec) -> None:
+def test_flops_of_a_rater_are_those_that_all_processes_spend(
+    tmp_path: Path, data: Encoded, codec: StarCodec
+) -> None:
     """Each counts what it passes itself, so that what all compute of gathered values counts for each."""
     settings = of_credit("penalty", upper_weight=0.9)
 

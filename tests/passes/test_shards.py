@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from pass_helpers import COUNT, SCHEMA, build, table
 
-from alchemist.core import files
+from alchemist.core import files, tables
 from alchemist.core.refusal import Refusal
 from alchemist.passes.shards import Shards, mine
 
@@ -58,6 +59,16 @@ def test_the_joined_table_has_every_task_once_in_order(tmp_path: Path, whole: di
     assert shards(tmp_path / "whole").joined(tmp_path / "all.parquet")
     expected = pd.concat([table(number) for number in range(COUNT)], ignore_index=True)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "all.parquet"), expected)
+
+
+def test_no_row_group_is_larger_than_is_read_at_once(tmp_path: Path, log: Path, monkeypatch) -> None:
+    """Neither of a shard, which may have any number of rows, nor of the joined table."""
+    monkeypatch.setattr(tables, "GROUP", 2)
+    done(tmp_path / "shards", log)
+    assert shards(tmp_path / "shards").joined(tmp_path / "all.parquet")
+    for path, count in ((tmp_path / "shards/00000.parquet", 1), (tmp_path / "all.parquet", COUNT)):
+        footer = pq.read_metadata(path)
+        assert [footer.row_group(i).num_rows for i in range(footer.num_row_groups)] == [2, 1] * count
 
 
 def test_parts_by_number_are_the_whole(tmp_path: Path, log: Path, whole: dict[str, bytes]) -> None:
