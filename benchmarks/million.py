@@ -280,7 +280,7 @@ def join_features() -> None:
     Path("joined").mkdir(exist_ok=True)
     rated = embedding.joined(map(shards.table, range(shards.count)), Path("joined/features.npy"))
     rating = np.load("joined/features.npy", mmap_mode="r")[:, 0].astype(np.float64)
-    bill.write_table(Path("joined/of_all.parquet"), rated["id"].to_numpy(), rating, rated["lent"].to_numpy())
+    bill.write_table(Path("joined/of_all.parquet"), rated["id"], rating, rated["lent"].to_numpy())
 
 
 def join_encoded() -> None:

@@ -81,7 +81,7 @@ def run(
                 rated = embedding.joined(map(shards.table, range(shards.count)), features)
                 rating = settings.direction * KINDS[settings.kind].whole(features, rated, settings)
                 features.unlink()
-                bill.write_table(out, rated["id"].to_numpy(), rating, rated["lent"].to_numpy())
+                bill.write_table(out, rated["id"], rating, rated["lent"].to_numpy())
             else:
                 shards.join(out)
             flops = embedding.flops(one, settings, pool)
