@@ -21,20 +21,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from PIL import Image
+from alchemist.core import process
 
-from alchemist.core import files, stateless, tables
-from alchemist.passes.run import ROWS
-from alchemist.passes.shards import Shards
-from alchemist.pools import store
-from alchemist.pools.row import crc
-from alchemist.pools.table import ROW_GROUP
-from benchmarks import given
+process.prepare()  # as a stage does, before NumPy and Arrow are loaded
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import pyarrow as pa  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from alchemist.core import files, stateless, tables  # noqa: E402
+from alchemist.passes.run import ROWS  # noqa: E402
+from alchemist.passes.shards import Shards  # noqa: E402
+from alchemist.pools import store  # noqa: E402
+from alchemist.pools.row import crc  # noqa: E402
+from alchemist.pools.table import ROW_GROUP  # noqa: E402
+from benchmarks import given  # noqa: E402
 
 SIZES = (10_000, 160_000, 10_000_000)
 A_TAR = 10_000  # pairs

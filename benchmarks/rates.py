@@ -69,6 +69,9 @@ WAY = (
     "rate by alchemist", "prune", "export loader", "train star_300m on the half", "evaluate star_300m",
 )  # fmt: skip
 
+# Cores at most of stages of one process: prepare decodes on 8 threads.
+AT_MOST = {"prepare": 8, "copies": 1, "prune": 1, "export": 1}
+
 Rates = dict[str, float]
 
 # ---------------------------------------------------------------------- pictures
@@ -343,7 +346,8 @@ def main() -> None:
     steps: list[tuple[str, str, float, float]] = []  # name, rate, hours of all cores or cards, money
     for name, each in found.items():
         hours = POOL / each / 3600  # of a core
-        steps.append((name, f"{each:,.0f} a core", hours / asked.cores, hours * CORE_PRICE))
+        cores = next((most for start, most in AT_MOST.items() if name.startswith(start)), asked.cores)
+        steps.append((name, f"{each:,.0f} a core", hours / cores, hours * CORE_PRICE))
     for name, (flops, _) in of_card(told).items():
         hours = flops / (card["tflops"] * 1e12 * card["utilisation"]) / 3600  # of a card
         rate_ = f"{flops:.1e} FLOPs"
