@@ -364,12 +364,12 @@ def main() -> None:
         share = f"{money / total:>8.1%}" if name.startswith(WAY) else ""
         print(f"{name:<58}{said:>20}{hours:>9.2f}{money:>9.2f}{share}")
     print(f"{'the way: what has a share':<58}{'':>20}{'':>9}{total:>9.2f}")
-    print(f"\n{'disk':<58}{'bytes a pair':>20}{'GB':>9}")
+    print(f"\n{'disk':<58}{'bytes a pair':>20}{'GB':>10}")
     for name, each in held.items():
-        print(f"{name:<58}{each:>20,.0f}{each * POOL / 1e9:>9,.1f}")
+        print(f"{name:<58}{each:>20,.0f}{each * POOL / 1e9:>10,.1f}")
     for name, (_, disk) in of_card(told).items():
         if name.startswith("train"):
-            print(f"{'weights: ' + name:<58}{'':>20}{disk / 1e9:>9,.1f}")
+            print(f"{'weights: ' + name:<58}{'':>20}{disk / 1e9:>10,.1f}")
 
 
 if __name__ == "__main__":
