@@ -79,9 +79,9 @@ def run(
                 rated = embedding.joined(map(shards.table, range(shards.count)), features)
                 rating = settings.direction * KINDS[settings.kind].whole(features, rated, settings)
                 features.unlink()
-                bill.write_table(out, rated["id"].to_numpy(), rating, rated["lent"].to_numpy())
+                bill.write_table(out, rated["id"], rating, rated["lent"].to_numpy())
             else:
-                shards.join(out)
+                shards.sort(out, "id")
             flops = embedding.flops(one, settings, pool)
             bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, one.pairs, flops))
         scoring = shards.seconds() + time.perf_counter() - begun  # by whoever made the shards

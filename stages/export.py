@@ -68,6 +68,7 @@ def run(
             f"the ids of {selection} at {ratio:g} of seed {seed} were not chosen by the ratings in "
             f"{ratings / settings.rater}; run dvc repro prune, or name the folder of those ratings."
         )
+    del chosen
     selected = Selected(pool, Verdicts(checked(table, law.seed), kept), selection)
     del table
     counts, reasons = counted(selected)

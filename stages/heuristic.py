@@ -60,7 +60,7 @@ def run(
         usable = rated_rows(store.read_index(pool, [*COLUMNS, *settings.columns]))
         rating = KINDS[settings.kind].rate(usable, settings)
         with files.whole_folder(log_out) as drafts:
-            bill.write_table(out, usable["id"].to_numpy(), rating, usable["lent"].to_numpy())
+            bill.write_table(out, usable["id"], rating, usable["lent"].to_numpy())
             bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, len(usable), 0))
         print(f"wrote {out} and {log_out}")
         return {"score_seconds": time.perf_counter() - started}
@@ -72,7 +72,7 @@ def run(
 
     with whole(shards, pixels.worker, arguments, total, rows, how, rater, is_there):
         with files.whole_folder(log_out) as drafts:
-            shards.join(out)
+            shards.sort(out, "id")
             bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, shards.rows(), 0))
         scoring = shards.seconds()  # by whoever made them
     print(f"wrote {out} and {log_out}")

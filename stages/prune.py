@@ -35,14 +35,17 @@ def run(
         for seed in section("grid.seeds"):
             table = tables.read(table_of(ratings / settings.rater, seed), ["id", "rating", "lent"])
             law = law_of(settings, seed)
-            pool = table[~table["lent"]]
-            kept = {"": select(pool, ratio, law), "ids-": select(table, ratio, law)}
-            for name, ids in kept.items():
-                tables.write(folder / f"{name}{seed}.parquet", ids.to_frame("id"))
+            # One at a time, and where nothing is lent once: of tens of millions each takes gigabytes.
+            lent = table["lent"].to_numpy()
+            ids = own = select(table, ratio, law)
+            tables.write(folder / f"ids-{seed}.parquet", ids.to_frame("id"))
+            if lent.any():
+                own = select(table[~lent], ratio, law)
+            tables.write(folder / f"{seed}.parquet", own.to_frame("id"))
             typer.echo(
-                f"{selection} keeps {len(kept['ids-']):,} of {len(table):,} rated pairs for seed {seed} "
-                f"({settings.sampler} on {settings.rater}); cells train on {len(kept['']):,} of the "
-                f"{len(pool):,} in the split pool"
+                f"{selection} keeps {len(ids):,} of {len(table):,} rated pairs for seed {seed} "
+                f"({settings.sampler} on {settings.rater}); cells train on {len(own):,} of the "
+                f"{int((~lent).sum()):,} in the split pool"
             )
 
 

@@ -106,7 +106,7 @@ def run(
             )  # fmt: skip
             found = KINDS[settings.kind].rate(rating, settings)
             if world.is_writer():
-                bill.write_table(out, ids.to_numpy(), found.rating, rated["lent"].to_numpy())  # or refuses it
+                bill.write_table(out, ids, found.rating, rated["lent"].to_numpy())  # or refuses it
             noted = signs.signs(settings, budget, found.log, found.rating, len(rating.validation))
             logged = [row.pop("seconds") for row in found.log]
             seconds = bill.clocked(

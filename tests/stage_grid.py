@@ -56,7 +56,9 @@ class Grid:
             for key, value in options.items()
         }
         with contextlib.chdir(self.folder):
-            module.run(**paths)
+            costs = module.run(**paths)
+            if costs is not None and "time_out" in paths:
+                files.write_json(paths["time_out"], files.sealed(costs))
 
     def reject(self) -> None:
         """Puts a pair that could not be read into every split of the pool, between two usable ones."""

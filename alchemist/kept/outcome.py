@@ -31,9 +31,12 @@ class Verdicts:
         """`kept` are ids of `rated`. Raises Refusal for one that is not, or that stands there twice."""
         found = hashes(rated.ids)
         order = np.argsort(found)
+        self.hashes, self.rating = found[order], rated.rating[order]
+        del found
         percentile = np.empty(len(rated))
         percentile[rated.best_first()] = percentiles(len(rated))
-        self.hashes, self.rating, self.percentile = found[order], rated.rating[order], percentile[order]
+        self.percentile = percentile[order]
+        del percentile
         # Of 30 million ids two have the same hash with a chance of 2e-5: those are told apart by themselves.
         alike = self.hashes[1:] == self.hashes[:-1]
         places = np.flatnonzero(np.append(alike, False) | np.insert(alike, 0, False))

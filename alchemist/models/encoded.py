@@ -75,9 +75,10 @@ class Encoded:
                 f"{folder} holds no encoded pairs, or those of another version of this repo; it should be a "
                 "folder that stage encode wrote, and dvc repro makes it anew."
             )
-        self.rows = pd.read_parquet(folder / ROWS)
+        # Splits as codes: a Python object for each of 30 million would take gigabytes.
+        self.rows = pd.read_parquet(folder / ROWS, read_dictionary=["split"], pre_buffer=False)
         self._text = self.rows["text"].to_numpy()
-        self._splits = self.rows["split"].to_numpy()
+        self._splits = self.rows["split"].array
         self._offsets = np.load(folder / OFFSETS)
         self._row_shards = np.asarray(self.manifest["row_shards"])  # first row of each
         self._caption_shards = np.asarray(self.manifest["caption_shards"])  # first caption of each
@@ -87,7 +88,7 @@ class Encoded:
         return stateless.id_order(self.rows["id"])
 
     def _split(self, name: str) -> NDArray[np.int64]:
-        return self._order[self._splits[self._order] == name]
+        return self._order[np.asarray(self._splits == name)[self._order]]
 
     def pool(self) -> PoolRows:
         """All pairs of the split that is pruned."""
@@ -95,7 +96,7 @@ class Encoded:
 
     def rated(self) -> RatedRows:
         """All pairs that are rated, those of the split pool first, in the order of `pool`."""
-        is_lent = self.rows["lent"].to_numpy() & (self._splits != "pool")
+        is_lent = self.rows["lent"].to_numpy() & np.asarray(self._splits != "pool")
         return RatedRows(np.concatenate([self.pool().numbers, self._order[is_lent[self._order]]]))
 
     def validation(self) -> ValidationRows:
@@ -117,7 +118,8 @@ class Encoded:
     def _found(self, ids: "pd.Series[str]", splits: tuple[str, ...], what: str) -> NDArray[np.int64]:
         """Row numbers of ids."""
         found: NDArray[np.int64] = pd.Index(self.rows["id"]).get_indexer(pd.Index(ids))
-        strange = (found < 0) | ~np.logical_or.reduce([self._splits[found] == split for split in splits])
+        is_fit = np.logical_or.reduce([np.asarray(self._splits == split) for split in splits])
+        strange = (found < 0) | ~is_fit[found]
         if strange.any():
             raise Refusal(
                 f"the {what} holds id {ids.iloc[int(np.argmax(strange))]!r}, which is not among the encoded "

@@ -15,24 +15,28 @@ made by whoever runs the same command again. The folder of a pass:
 
 import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from alchemist.core import files, tables
 from alchemist.core.refusal import Refusal
+from alchemist.core.siphash import hashes
 
 PASS, TAKEN, LAST, ALONE = "pass.json", ".taken", "last", ".alone"
+SORTED, EACH = 1 << 20, 1024  # rows that are sorted at once; of so many one tells where ranges begin
 OF = "pass"  # in the metadata of the joined table
 # Number and count of a process among its like, as torchrun, accelerate launch and srun tell them.
 # SLURM_NTASKS also stands in the script of a job, where one process runs and its number is 0.
@@ -117,7 +121,12 @@ class Shards:
                     shutil.rmtree(beside, ignore_errors=True)  # a damaged one, or one without its mark
                     os.replace(drafts, beside)
             # Two machines may make one shard at once: the same bytes, each under a name of its own.
-            _put(path, lambda draft: pq.write_table(found, draft, write_page_checksum=True))
+            _put(
+                path,
+                lambda draft: pq.write_table(
+                    found, draft, row_group_size=tables.GROUP, write_page_checksum=True
+                ),
+            )
             mark = {
                 "pass": self.digest, "sha256": files.sha256(path), "rows": found.num_rows, "beside": own
             }  # fmt: skip
@@ -198,16 +207,49 @@ class Shards:
     def join(self, out: Path, **facts: str) -> None:
         """Writes one table of all shards, which are made, in their order, a shard in memory at a time; with
         `facts` in its metadata."""
+        self._write(out, (self._read(number) for number in range(self.count)), facts)
+
+    def sort(self, out: Path, column: str) -> None:
+        """Writes one table of all shards, which are made, in the order of a column of distinct names: nothing
+        in it tells of the order of the pool's files. Some `SORTED` rows are in memory at a time, and of each
+        such range of names the shards are read again."""
+        sample: list[str] = []  # by their hashes, so that ranges begin at the same names whatever lies where
+        for number in range(self.count):
+            names = self._read(number, [column])[column].to_pandas()
+            sample += names[hashes(names) % EACH == 0].tolist()
+        sample.sort()
+        ranges = -(-self.rows() // SORTED)
+        bounds = [sample[len(sample) * k // ranges] for k in range(1, ranges)] if len(sample) else []
+
+        def parts() -> Iterator[pa.Table]:
+            for low, high in itertools.pairwise([None, *bounds, None]):
+                found = [_between(self._read(number), column, low, high) for number in range(self.count)]
+                yield pa.concat_tables(found).sort_by(column)
+
+        self._write(out, parts(), {})
+
+    def _read(self, number: int, columns: list[str] | None = None) -> pa.Table:
+        return pq.read_table(
+            self.table(number), columns=columns, page_checksum_verification=True, pre_buffer=False
+        )
+
+    def _write(self, out: Path, parts: Iterable[pa.Table], facts: Mapping[str, str]) -> None:
         schema = self.schema.with_metadata({tables.ROWS.decode(): str(self.rows()), **facts})
         out.parent.mkdir(parents=True, exist_ok=True)
 
         def write(draft: Path) -> None:
             with pq.ParquetWriter(draft, schema, write_page_checksum=True) as writer:
-                for number in range(self.count):
-                    part = pq.read_table(self.table(number), page_checksum_verification=True)
-                    writer.write_table(part.replace_schema_metadata(schema.metadata))
+                for part in parts:
+                    writer.write_table(part.replace_schema_metadata(schema.metadata), tables.GROUP)
 
         _put(out, write)
+
+
+def _between(table: pa.Table, column: str, low: str | None, high: str | None) -> pa.Table:
+    """The rows whose value is `low` or more, and less than `high`."""
+    if low is not None:
+        table = table.filter(pc.greater_equal(table[column], low))
+    return table if high is None else table.filter(pc.less(table[column], high))
 
 
 def mine(count: int, environment: Mapping[str, str], number: int | None, of: int | None) -> range:

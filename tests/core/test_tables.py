@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from alchemist.core import tables
@@ -33,3 +35,14 @@ def test_no_flipped_bit_changes_a_value_without_a_word(tmp_path: Path) -> None:
         tables.read(path, COLUMNS)
     with pytest.raises(FileNotFoundError):
         tables.read(tmp_path / "1.parquet", COLUMNS)
+
+
+def test_no_row_group_is_larger_than_is_read_at_once(tmp_path: Path) -> None:
+    """A table of ratings or ids of thirty million pairs would else be one, or thirty of a million."""
+    path, count = tmp_path / "0.parquet", 2 * tables.GROUP + 1
+    table = pd.DataFrame({"id": [f"{i:09d}" for i in range(count)], "rating": np.arange(count) / 7})
+    tables.write(path, table)
+    footer = pq.read_metadata(path)
+    sizes = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+    assert sizes == [tables.GROUP, tables.GROUP, 1]
+    assert tables.read(path, ["id", "rating"]).equals(table)

@@ -132,6 +132,15 @@ def numbers(ids, index: pd.DataFrame) -> set[int]:
     return {int(word.split("<")[1].rstrip(">")) for word in words}
 
 
+def test_the_table_is_written_in_row_groups_that_are_read_at_once(tmp_path, monkeypatch) -> None:
+    done = made(tmp_path, "folder")
+    monkeypatch.setattr(outcome_module, "ROWS", 4)
+    footer = pq.read_metadata(done("parquet") / "pairs.parquet")
+    sizes = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+    assert max(sizes) == 4
+    assert sum(sizes) == len(done.index)
+
+
 def test_every_pair_of_the_pool_stands_once_in_the_table_with_why(tmp_path, capsys) -> None:
     done = made(tmp_path, "folder")
     table = pq.read_table(done("parquet") / "pairs.parquet", page_checksum_verification=True).to_pandas()

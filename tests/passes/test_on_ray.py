@@ -101,3 +101,25 @@ def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
     with pytest.raises(Refusal, match=r"--address is 127\.0\.0\.1:2, where no Ray cluster can be joined"):
         on_ray.run(out, build, (tmp_path,), range(3), None, 0, lambda n: None)
+
+
+class Unhashable(dict):  # type: ignore[type-arg]
+    """As settings with a dictionary in them are."""
+
+
+def counting(log: Path, settings: Unhashable):
+    """Built once for a worker's tasks of one pass."""
+    (log / f"built-{os.getpid()}-{time.monotonic_ns()}").touch()
+    return build(log)
+
+
+def test_a_worker_builds_once_for_all_of_its_tasks(cluster, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    out = shards(tmp_path / "out")
+    on_ray.run(
+        out, counting, (tmp_path / "log", Unhashable()), range(COUNT), cluster.address, 0, lambda n: None
+    )
+    assert out.missing() == []
+    names = [path.name for path in (tmp_path / "log").iterdir()]
+    built = [name.split("-")[1] for name in names if name.startswith("built")]
+    assert len(built) == len(set(built)) == len({name.split("-")[1] for name in names})

@@ -1,5 +1,6 @@
 """A pass by one process, by several, killed and run again: equal bytes, and every task's rows once."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -9,11 +10,13 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from pass_helpers import COUNT, SCHEMA, build, table
 
-from alchemist.core import files
+from alchemist.core import files, tables
 from alchemist.core.refusal import Refusal
+from alchemist.passes import shards as shards_module
 from alchemist.passes.shards import Shards, mine
 
 MADE_OF = {"rater": "a", "pool": "b"}
@@ -58,6 +61,16 @@ def test_the_joined_table_has_every_task_once_in_order(tmp_path: Path, whole: di
     assert shards(tmp_path / "whole").joined(tmp_path / "all.parquet")
     expected = pd.concat([table(number) for number in range(COUNT)], ignore_index=True)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "all.parquet"), expected)
+
+
+def test_no_row_group_is_larger_than_is_read_at_once(tmp_path: Path, log: Path, monkeypatch) -> None:
+    """Neither of a shard, which may have any number of rows, nor of the joined table."""
+    monkeypatch.setattr(tables, "GROUP", 2)
+    done(tmp_path / "shards", log)
+    assert shards(tmp_path / "shards").joined(tmp_path / "all.parquet")
+    for path, count in ((tmp_path / "shards/00000.parquet", 1), (tmp_path / "all.parquet", COUNT)):
+        footer = pq.read_metadata(path)
+        assert [footer.row_group(i).num_rows for i in range(footer.num_row_groups)] == [2, 1] * count
 
 
 def test_parts_by_number_are_the_whole(tmp_path: Path, log: Path, whole: dict[str, bytes]) -> None:
@@ -335,3 +348,58 @@ def not_last(folder: Path) -> None:
     """Exits with 7 where another process is the last."""
     with shards(folder).last() as is_last:
         os._exit(0 if is_last else 7)
+
+
+@pytest.mark.parametrize(("at_once", "each"), [(1, 1), (5, 1), (7, 2), (100, 3), (1 << 20, 1024)])
+def test_the_sorted_table_is_that_of_all_rows_whatever_lies_in_which_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, each: int
+) -> None:
+    monkeypatch.setattr(shards_module, "SORTED", at_once)
+    monkeypatch.setattr(shards_module, "EACH", each)
+    rows = [(f"é-{i * 7919 % 101:03d}" if i % 3 else f"{i * 7919 % 101}", i / 7) for i in range(101)]
+    whole = pd.DataFrame(rows, columns=["id", "rating"])
+    assert whole["id"].is_unique
+    found = []
+    for name, cuts in (("a", (0, 0, 40, 101)), ("b", (0, 1, 3, 101)), ("c", (0, 101))):
+        one = Shards(tmp_path / name, MADE_OF, len(cuts) - 1, SCHEMA)
+        one.begin()
+        order = whole if name == "a" else whole[::-1]
+        for number in range(one.count):
+            one.make(number, lambda n, drafts: order.iloc[cuts[n] : cuts[n + 1]])  # noqa: B023
+        one.sort(tmp_path / f"{name}.parquet", "id")
+        found.append((tmp_path / f"{name}.parquet").read_bytes())
+    expected = whole.sort_values("id").reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), expected)
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_disk_without_locks_has_one_that_puts_together(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_lock(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_lock)
+    done(tmp_path / "out", log)
+    one = shards(tmp_path / "out")
+    with one.last() as is_last:
+        assert is_last
+        with pytest.raises(Refusal, match=r"another process puts the shards of .* together; if none does"):
+            second(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def second(folder: Path) -> None:
+    with shards(folder).last():
+        pass
+
+
+def test_who_comes_when_all_is_cleared_is_not_the_last(tmp_path: Path, log: Path) -> None:
+    done(tmp_path / "out", log)
+    one = shards(tmp_path / "out")
+    (tmp_path / "out/pass.json").unlink()  # another process clears the folder just now
+    with one.last() as is_last:
+        assert not is_last
+    shutil.rmtree(tmp_path / "out")
+    with one.last() as is_last:
+        assert not is_last

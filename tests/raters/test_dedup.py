@@ -300,7 +300,7 @@ def facts_of(space, rater, kind):
 def test_the_stage_writes_cosines_of_image_and_caption(space, pool, stage):
     stage("mismatch")
     index = read_index(pool)
-    rows = index[index["split"] == "pool"]
+    rows = index[index["split"] == "pool"].sort_values("id")
     table = pd.read_parquet(space / "mismatch.parquet")
     assert table["id"].tolist() == rows["id"].tolist()
     judge = scorers.load_lit(space / "scorer")
