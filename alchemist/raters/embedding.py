@@ -21,7 +21,6 @@ from alchemist.pools import store
 from alchemist.pools.index import COLUMNS, first_rated, is_rated, part
 from alchemist.raters.table import KINDS
 
-CAPTIONS = 4096  # whose embeddings are held for the next pairs
 READ = [*COLUMNS, "caption", *store.PLACE[1:]]  # of the index
 # A shard of a kind that rates all pairs by their features: those, float16 (d,) of length one, as bytes.
 FEATURES = pa.schema([("id", pa.string()), ("features", pa.binary()), ("lent", pa.bool_())])
@@ -50,8 +49,7 @@ def cosines(
     judge: clip_score.Scorer, images: NDArray[np.uint8], captions: list[str], batch: int
 ) -> NDArray[np.floating]:
     """Cosines (n,) of images (n, R, R, 3) and captions."""
-    if len(judge.embedded) > CAPTIONS:
-        judge.embedded.clear()  # else it would keep every caption of the pool
+    judge.embedded.clear()  # the last digits of a caption would depend on who came before, in another shard
     return np.asarray(clip_score.score(judge, images, captions, batch) / judge.scale)
 
 
@@ -89,7 +87,7 @@ def worker(
 def flops(run: Embedding, settings: EmbeddingRater, pool: Path) -> int:
     """FLOPs of a measure of all pairs, by those of some: images have one size, and captions are padded."""
     some = first_rated(pool, run.evaluate.batch, READ)
-    measure = KINDS[settings.kind].rate(run, settings)  # one that has embedded no caption yet
+    measure = KINDS[settings.kind].rate(run, settings)
     with FlopCounterMode(display=False) as counter:
         measure(store.images(pool, some), list(some["caption"]))
     return round(counter.get_total_flops() / len(some) * run.pairs)
