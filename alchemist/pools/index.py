@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alchemist.core import stateless
 from alchemist.pools.store import INDEX, usable
 
 COLUMNS = ["id", "split", "status", "lent"]  # of the index, by which `is_rated` tells, and ids
@@ -28,16 +29,16 @@ def count_rated(folder: Path) -> int:
         return sum(int(is_rated(part.to_pandas()).sum()) for part in index.iter_batches(columns=COLUMNS[1:]))
 
 
-def first_rated(folder: Path, count: int, columns: list[str]) -> pd.DataFrame:
-    """The first rated pairs of the index, `count` at most."""
-    found: list[pd.DataFrame] = []
+def some_rated(folder: Path, count: int, columns: list[str]) -> pd.DataFrame:
+    """Some rated pairs of a pool, the first `count` by a hash of their ids. The index is streamed."""
+    found = pd.DataFrame(columns=columns)
     with pq.ParquetFile(folder / INDEX) as index:
-        for batch in index.iter_batches(count, columns=columns):
+        for batch in index.iter_batches(columns=columns):
             rows = batch.to_pandas()
-            found.append(rows[is_rated(rows)])
-            if sum(map(len, found)) >= count:
-                break
-    return pd.concat(found, ignore_index=True).iloc[:count]
+            rows = rows[is_rated(rows)]
+            found = pd.concat([found, rows], ignore_index=True) if len(found) else rows
+            found = found.iloc[stateless.id_order(found["id"])[:count]]
+    return found
 
 
 def size(folder: Path) -> int:

@@ -18,7 +18,7 @@ from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.rater import EmbeddingRater
 from alchemist.measures import clip_score, vectors
 from alchemist.pools import store
-from alchemist.pools.index import COLUMNS, first_rated, is_rated, part
+from alchemist.pools.index import COLUMNS, is_rated, part, some_rated
 from alchemist.raters.table import KINDS
 
 READ = [*COLUMNS, "caption", *store.PLACE[1:]]  # of the index
@@ -86,7 +86,7 @@ def worker(
 
 def flops(run: Embedding, settings: EmbeddingRater, pool: Path) -> int:
     """FLOPs of a measure of all pairs, by those of some: images have one size, and captions are padded."""
-    some = first_rated(pool, run.evaluate.batch, READ)
+    some = some_rated(pool, run.evaluate.batch, READ)
     measure = KINDS[settings.kind].rate(run, settings)
     with FlopCounterMode(display=False) as counter:
         measure(store.images(pool, some), list(some["caption"]))

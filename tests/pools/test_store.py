@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from pool_helpers import emoji_pool, some_rows
 
-from alchemist.core import files
+from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
-from alchemist.pools.index import COLUMNS, count_rated, first_rated, rated_rows
+from alchemist.pools.index import COLUMNS, count_rated, rated_rows, some_rated
 from alchemist.pools.read import rows
 from alchemist.pools.store import PLACE, ahead, images, parts, read_extra, read_index, write_pool
 from alchemist.pools.truth import read_labels, read_truth
@@ -233,9 +233,10 @@ def test_lent_pairs_are_rated_beside_those_of_the_pool_and_no_others(tmp_path):
     ids = [pair.id for pair in pairs]
     assert list(rated_rows(read_index(tmp_path))["id"]) == [ids[i] for i in (1, 7, 0, 3, 5)]
     assert count_rated(tmp_path) == 5
+    rated = pd.Series([ids[i] for i in (0, 1, 3, 5, 7)])
     for count in (1, 2, 5, 8):
-        found = first_rated(tmp_path, count, COLUMNS)
-        assert list(found["id"]) == [ids[i] for i in (0, 1, 3, 5, 7)][:count]
+        found = some_rated(tmp_path, count, COLUMNS)
+        assert list(found["id"]) == list(rated.iloc[stateless.id_order(rated)[:count]])
     wanted = [1, 3, 4, 7]
     tables = list(parts(tmp_path, ("pool", "meta_val"), 3, PLACE))
     assert list(pd.concat(tables)["id"]) == [ids[i] for i in wanted]

@@ -98,7 +98,7 @@ def test_a_signal_while_python_ends_is_no_traceback() -> None:
     code = (
         "import atexit, os, signal\n"
         "from stages import stage\n"
-        "def run() -> None:\n    print('done')\n"
+        "def run() -> None:\n    print('done', flush=True)\n"
         "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
         "stage(run)\n"
     )
