@@ -276,6 +276,11 @@ def join_ratings() -> None:
     passes(pairs())["rated"].join(Path("joined/ratings.parquet"))
 
 
+def sort_ratings() -> None:
+    """One table of all ratings by id, as a stage leaves it."""
+    passes(pairs())["rated"].sort(Path("joined/sorted.parquet"), "id")
+
+
 def join_features() -> None:
     """The features of all shards in one file, and a table of ratings by them."""
     from alchemist.raters import bill, embedding
@@ -310,8 +315,8 @@ AFTER: dict[str, Callable[[], None]] = {
 PASSES: dict[str, Callable[[], None]] = {
     "read one shard": shard, "heuristic task": heuristic, "embedding task": embedding,
     "encode task": encode, "count pairs": count, "check pool": check, "missing": missing,
-    "join ratings": join_ratings, "join features": join_features, "join encoded": join_encoded,
-    "open encoded": open_encoded,
+    "join ratings": join_ratings, "sort ratings": sort_ratings, "join features": join_features,
+    "join encoded": join_encoded, "open encoded": open_encoded,
 }  # fmt: skip
 STEPS = {**AFTER, **PASSES}
 
