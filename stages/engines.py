@@ -12,9 +12,8 @@ from alchemist.core.refusal import Refusal
 from alchemist.passes.run import Engine, How, make
 from alchemist.passes.shards import Shards, Work
 
-MARK = (
-    "pass"  # in what a pass took: a digest of all that it was made of, by which one that comes late knows it
-)
+# In what a pass took: a digest of all that it was made of, by which one that comes late knows it.
+MARK = "pass"
 Task = Annotated[int | None, typer.Option(help="number of this process among --of, from 0 on")]
 Of = Annotated[int | None, typer.Option(help="processes that share the work", min=1)]
 Who = Annotated[Engine, typer.Option("--engine", help="who makes the shards")]

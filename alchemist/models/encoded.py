@@ -252,7 +252,12 @@ class Writer:
     def captions(self, states: Iterable[CaptionStates]) -> None:
         """The states of every distinct caption. The first must be the empty caption's: it is what dropped
         captions and guidance use."""
-        lengths, shards, part, waiting = [0], [0], list[CaptionStates](), 0
+        lengths, shards, part, waiting = [0], list[int](), list[CaptionStates](), 0
+
+        def flush() -> None:
+            shards.append(len(lengths) - 1 - len(part))
+            self._captions(len(shards) - 1, part)
+
         for one, vector in states:
             if not np.isfinite(one).all() or (vector is not None and not np.isfinite(vector).all()):
                 raise Refusal(
@@ -263,11 +268,10 @@ class Writer:
             lengths.append(len(one))
             waiting += one.nbytes
             if waiting >= self.bytes:
-                self._captions(len(shards) - 1, part)
-                shards.append(len(lengths) - 1)
+                flush()
                 part, waiting = [], 0
         if part:
-            self._captions(len(shards) - 1, part)
+            flush()
         np.save(self.folder / OFFSETS, np.cumsum(lengths))
         facts = {"text_width": one.shape[1], "caption_shards": shards, "pooled": vector is not None}
         self.facts |= facts
@@ -301,15 +305,8 @@ class Writer:
         self._count -= count
 
 
-FACTS = (
-    "arrays",
-    "pooled",
-    "text_width",
-    "codec",
-    "text_encoder",
-    "text",
-    "text_sha256",
-)  # alike in all parts
+# Alike in all parts.
+FACTS = ("arrays", "pooled", "text_width", "codec", "text_encoder", "text", "text_sha256")
 
 
 def join(parts: Sequence[Path], out: Path, **facts: object) -> None:

@@ -1,6 +1,7 @@
 """The encoded store: rows typed by split, shards that leave no trace, and files that are what was written."""
 
 import contextlib
+import shutil
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from conftest import write_encoded
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
 from alchemist.models.batch import CaptionStates
-from alchemist.models.encoded import Encoded, EvaluationRows, PoolRows, ValidationRows, Writer
+from alchemist.models.encoded import Encoded, EvaluationRows, PoolRows, ValidationRows, Writer, join
 
 
 def test_a_batch_holds_its_rows_and_the_empty_caption_where_dropped(tmp_path: Path) -> None:
@@ -202,6 +203,29 @@ def test_several_shards_give_the_batches_of_one(tmp_path: Path, rows_per_shard: 
     for name, kind in (("tokens", torch.int64), ("latents", torch.float32), ("pixels", torch.uint8)):
         assert inputs[name].dtype == kind
         assert np.array_equal(inputs[name].numpy(), made[name][numbers])
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("shard_bytes", [12, 60, 10**6])
+def test_folders_that_are_joined_give_the_batches_of_each(
+    tmp_path: Path, shard_bytes: int, pooled: bool
+) -> None:
+    """Twice the same, behind one another; at 12 bytes the last caption fills a shard."""
+    one = written(tmp_path / "one", shard_bytes, pooled=pooled)
+    shutil.copytree(one.folder, tmp_path / "two")
+    (tmp_path / "joined").mkdir()
+    join([one.folder, tmp_path / "two"], tmp_path / "joined")
+    both = Encoded(tmp_path / "joined")
+    for name in ("row_shards", "caption_shards"):
+        assert len(both.manifest[name]) == 2 * len(one.manifest[name])
+    rng = stateless.generator("rows of a batch")
+    for numbers in (np.arange(COUNT), rng.integers(0, COUNT, 40)):
+        for shift in (0, COUNT):
+            first, second = one.batch(numbers), both.batch(numbers + shift)
+            for name, value in first.inputs.items():
+                assert torch.equal(second.inputs[name], value)
+            for name, value in vars(first.text).items():
+                assert torch.equal(getattr(second.text, name), value)
 
 
 @pytest.mark.parametrize("pooled", [False, True])
