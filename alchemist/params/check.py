@@ -14,6 +14,7 @@ from alchemist.core.shown import shown
 from alchemist.params import sizes
 from alchemist.params.adapted import check_adapted
 from alchemist.params.families import check_families, models_named, rater_lists
+from alchemist.params.registered import check_study
 from alchemist.params.whole import Params, read
 from alchemist.pools.emoji import EmojiPool
 from alchemist.raters.kinds.meta import MetaRater
@@ -50,6 +51,8 @@ def check(params: Any) -> Params:
     check_adapted(whole)
     _arms(whole.grid, whole.selections, whole.raters)
     _contrasts(whole)
+    for name in whole.studies:
+        check_study(whole, name)
     _metrics(whole)
     _fits(whole)
     _samplers_fit(whole)

@@ -19,6 +19,7 @@ TABLES = {
     "models": "family",
     "contrasts": None,
     "scales": None,
+    "studies": None,
 }
 
 

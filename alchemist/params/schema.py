@@ -39,7 +39,7 @@ def schema() -> dict[str, Any]:
     laws = {name: classes(name).LAW for name in families()}
     codecs = {name: classes(name).CODEC for name in families()}
     plain = [field.annotation for field in Params.model_fields.values() if _is_block(field.annotation)]
-    named = [get_args(Params.model_fields[key].annotation)[1] for key in ("contrasts", "scales")]
+    named = [get_args(Params.model_fields[key].annotation)[1] for key in ("contrasts", "scales", "studies")]
     kinds = (FORMATS, raters, SAMPLERS, models, laws, codecs, TEXTS)
     blocks = [*plain, *named, *(block for table in kinds for block in table.values())]
     _, made = models_json_schema([(block, "validation") for block in dict.fromkeys(blocks)], ref_template=REF)

@@ -17,6 +17,7 @@ from alchemist.core.settings.pool import PoolSettings
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.scale import ScaleSettings, scale_settings
 from alchemist.core.settings.selection import SelectionSettings
+from alchemist.core.settings.study import StudySettings
 from alchemist.core.shown import shown
 from alchemist.params.inherit import TABLES, inherited
 from alchemist.pools.read import pool_settings
@@ -52,6 +53,7 @@ class Params(Settings):
     contrasts: dict[str, ContrastSettings] = Field(description="differences of two arms, seed by seed")
     statistics: StatisticsSettings = Field(description="which contrasts are tested")
     scales: dict[str, ScaleSettings] = Field(description="budgets")
+    studies: dict[str, StudySettings] = Field(description="studies that are registered before their run")
     plan: PlanSettings = Field(description="the card that a plan reckons with")
 
 
@@ -84,6 +86,7 @@ def read(params: Any) -> Params:
         contrasts={k: parse(ContrastSettings, v, f"contrasts.{k}") for k, v in _blocks(params, "contrasts")},
         statistics=parse(StatisticsSettings, params["statistics"], "statistics"),
         scales={k: scale_settings(v, f"scales.{k}") for k, v in _blocks(params, "scales")},
+        studies={k: parse(StudySettings, v, f"studies.{k}") for k, v in _blocks(params, "studies")},
         plan=parse(PlanSettings, params["plan"], "plan"),
     )
 

@@ -1,0 +1,92 @@
+"""reports/history.csv: what every full run found, a row a comparison. Rows are added, and none is dropped."""
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alchemist.analysis.registered import Judged
+
+COLUMNS = [
+    "run", "commit", "registered", "pool", "scale", "claim", "what", "metric", "point", "decides",
+    "n", "mean", "low", "high", "p", "verdict",
+]  # fmt: skip
+KEY = ["run", "commit", "registered", "pool", "claim", "what", "metric", "point", "n"]  # of one row
+
+
+def empty() -> pd.DataFrame:
+    """A history of nothing."""
+    return pd.DataFrame(columns=COLUMNS)
+
+
+def added(past: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The history with further rows at its end. One that stands there already is not added again."""
+    keys = {tuple(map(str, row)) for row in past[KEY].fillna("").itertuples(index=False)}
+    new = [tuple(map(str, row)) not in keys for row in rows[KEY].fillna("").itertuples(index=False)]
+    return pd.concat([past, rows[new]], ignore_index=True)[COLUMNS] if any(new) else past
+
+
+def of_study(name: str, commit: str, found: "Sequence[Judged]", scale: str) -> pd.DataFrame:
+    """The rows of a registered study at a look, in all metrics and points, by the reference that decides."""
+    rows = [
+        {
+            "run": name,
+            "commit": commit,
+            "registered": commit,
+            "pool": one.pool,
+            "scale": scale,
+            "claim": one.claim,
+            "what": _arms(one.asked.arm, one.asked.against, one.asked.ratio, one.asked.model),
+            "metric": one.metric,
+            "point": one.asked.point,
+            "decides": one.decides,
+            "n": one.outcome.interval.n,
+            "mean": one.outcome.interval.mean,
+            "low": one.outcome.interval.low,
+            "high": one.outcome.interval.high,
+            "p": one.outcome.interval.p_t,
+            "verdict": f"{one.outcome.word}: {one.outcome.why}",
+        }
+        for one in found
+        if one.main
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _arms(arm: object, against: object, ratio: Any, model: object) -> str:
+    return f"{arm} less {against} at {ratio:g}, model {model}"
+
+
+def of_report(
+    run: str, commit: str, contrasts: pd.DataFrame, verdicts: pd.DataFrame, registered: str = ""
+) -> pd.DataFrame:
+    """The rows of a run by its contrasts.csv and verdicts.csv: contrasts, then the parts of the claims."""
+    rows = [
+        {
+            "claim": f"contrast {row.contrast}",
+            "what": _arms(row.arm, row.against, row.ratio, row.model),
+            "metric": row.metric,
+            "point": row.point,
+            "decides": bool(row.primary),
+            **{key: getattr(row, key) for key in ("n", "mean", "low", "high", "pool", "scale")},
+            "p": row.p_t,
+            "verdict": f"favours {row.favours}" if isinstance(row.favours, str) else "undecided",
+        }
+        for row in contrasts.itertuples(index=False)
+    ]
+    rows += [
+        {
+            "claim": row.claim,
+            "what": row.part if isinstance(row.part, str) else "",
+            "metric": row.unit if isinstance(row.unit, str) else "",
+            "point": "",
+            "decides": row.decides is True or row.decides == "True",
+            **{key: getattr(row, key) for key in ("n", "mean", "low", "high", "pool", "scale")},
+            "p": row.p_t,
+            "verdict": "; the claim: ".join(w for w in (row.part_verdict, row.verdict) if isinstance(w, str)),
+        }
+        for row in verdicts.itertuples(index=False)
+    ]
+    return pd.DataFrame(rows).assign(run=run, commit=commit, registered=registered)[COLUMNS]

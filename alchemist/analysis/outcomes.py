@@ -1,0 +1,132 @@
+"""How a claim ends: verified, falsified, or inconclusive with the number of seeds that would end it.
+
+A claim says that one arm is better than another. Its benefit is the paired difference over seeds, with the
+sign that makes better positive. Two tests decide, at an error alpha:
+
+- verified: benefit above 0, by the t-test, one-sided at alpha / 2 (the two-sided interval excludes 0);
+- falsified: benefit below the margin, one-sided at alpha. Which covers the other side, and equivalence by
+  two one-sided tests within the margin (Schuirmann 1987).
+
+A benefit shown to be above 0 and below the margin is falsified: it is less than what was named as a
+difference before the run. Neither: inconclusive. With no true benefit a claim is verified in alpha / 2 of
+studies; with one of the margin or more it is falsified in alpha of them (`benchmarks/verdicts.py` counts).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from alchemist.analysis.statistics import Interval, holm, paired
+
+Word = Literal["verified", "falsified", "inconclusive"]
+POWER = 0.8  # at which the seeds are reckoned that would end a claim
+MOST = 1000  # of those seeds; more are not told
+
+
+@dataclass(frozen=True)
+class Tests:
+    """One-sided p values of a claim's t-tests."""
+
+    better: float  # of a benefit above 0
+    less: float  # of a benefit below the margin
+    equal: float  # of a difference within the margin on both sides
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What n seeds say of one claim."""
+
+    interval: Interval  # of the difference, arm less against, in the figure's unit
+    better: Literal[-1, 1]  # sign of a difference that is a benefit
+    margin: float
+    p: Tests  # before any correction
+    word: Word
+    why: str  # a few words
+    needed: int | None  # seeds that end it with a power of .8, if mean and spread stay; None: over 1,000
+
+
+def outcome(differences: ArrayLike, better: Literal[-1, 1], margin: float, alpha: float) -> Outcome:
+    """The outcome of one claim on its own. Raises Refusal as `statistics.paired` does."""
+    return corrected({"": (differences, better, margin)}, "", alpha)[""]
+
+
+Claimed = tuple[ArrayLike, Literal[-1, 1], float]  # differences, sign of a benefit, margin
+
+
+def corrected(claims: Mapping[str, Claimed], primary: str, alpha: float) -> dict[str, Outcome]:
+    """The outcomes of a study's claims: the primary one as it stands, the others after Holm's correction.
+
+    Verified and falsified are corrected apart, since no claim can be wrong in both ways.
+    """
+    p = {name: p_values(*claim) for name, claim in claims.items()}
+    others = [name for name in claims if name != primary]
+    p_better = holm({name: p[name].better for name in others})
+    p_less = holm({name: p[name].less for name in others})
+    out = {}
+    for name, (found, better, margin) in claims.items():
+        word, why = decided(p[name], p_better.get(name), p_less.get(name), alpha)
+        interval, needed = paired(found, 1 - alpha), None
+        if word == "inconclusive":
+            needed = seeds_needed(better * interval.mean, interval.sd, margin, alpha)
+            needed = needed and max(needed, interval.n + 1)
+        out[name] = Outcome(interval, better, margin, p[name], word, why, needed)
+    return out
+
+
+def p_values(differences: ArrayLike, better: Literal[-1, 1], margin: float) -> Tests:
+    """The one-sided t-tests of a claim; of n >= 2 differences."""
+    benefit = better * np.asarray(differences, dtype=np.float64)
+    mean, error = float(benefit.mean()), float(benefit.std(ddof=1)) / math.sqrt(len(benefit))
+
+    def above(value: float) -> float:
+        if error == 0:
+            return 0.5 if mean == value else float(mean < value)
+        return float(stats.t.sf((mean - value) / error, len(benefit) - 1))
+
+    less = 1 - above(margin)
+    return Tests(above(0.0), less, max(less, above(-margin)))
+
+
+def decided(p: Tests, p_better: float | None, p_less: float | None, alpha: float) -> tuple[Word, str]:
+    """Verdict and reason by the tests; `p_better` and `p_less` are corrected ones, None for as they stand."""
+    above = (p.better if p_better is None else p_better) <= alpha / 2
+    below = (p.less if p_less is None else p_less) <= alpha
+    if not below:
+        return ("verified", "better") if above else ("inconclusive", "open")
+    if above:
+        return "falsified", "better, by less than the margin"
+    if 1 - p.better <= alpha / 2:
+        return "falsified", "worse"
+    return "falsified", "equal within the margin" if p.equal <= alpha else "not better by the margin"
+
+
+def seeds_needed(benefit: float, sd: float, margin: float, alpha: float) -> int | None:
+    """The least n at which either test ends a claim of this true benefit with a power of .8.
+
+    By the noncentral t. None beyond 1,000 seeds, as for a benefit near the margin or near 0 with nothing in
+    between told apart.
+    """
+    if sd == 0:
+        return 2
+
+    def is_enough(n: int) -> bool:
+        root, freedom = math.sqrt(n), n - 1
+        verified = stats.nct.sf(stats.t.ppf(1 - alpha / 2, freedom), freedom, benefit / sd * root)
+        falsified = stats.nct.cdf(stats.t.ppf(alpha, freedom), freedom, (benefit - margin) / sd * root)
+        return bool(np.nan_to_num(max(verified, falsified)) >= POWER)
+
+    enough = 2
+    while not is_enough(enough):
+        if enough >= MOST:
+            return None
+        enough = min(2 * enough, MOST)
+    short = enough // 2
+    while enough - short > 1:  # power rises with n
+        middle = (short + enough) // 2
+        short, enough = (short, middle) if is_enough(middle) else (middle, enough)
+    return enough

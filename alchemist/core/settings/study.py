@@ -1,0 +1,141 @@
+"""The blocks `studies.NAME`: what a study says before its run, so that nobody can say it afterwards."""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from alchemist.core.settings import Settings
+from alchemist.core.settings.contrast import Metric
+from alchemist.core.settings.grid import AblationSettings
+
+Point = Literal["equal_epochs", "equal_images", "best"]
+Margin = Annotated[float, Field(gt=0)]
+
+
+class SeedsSettings(Settings):
+    """Seeds of a study: `count` in a row, none of which may have served to choose anything."""
+
+    first: int = Field(ge=0, description="the first of them")
+    count: int = Field(ge=2, description="how many there are in the end")
+    part: int = Field(default=4, ge=1, description="how many are run at once, whose figures are then kept")
+
+    def all(self) -> tuple[int, ...]:
+        """Every seed."""
+        return tuple(range(self.first, self.first + self.count))
+
+    def parts(self) -> list[tuple[int, ...]]:
+        """The seeds of each part."""
+        every = self.all()
+        return [every[at : at + self.part] for at in range(0, len(every), self.part)]
+
+
+class ClaimSettings(Settings):
+    """One claim: that `arm` is better than `against`."""
+
+    says: str = Field(min_length=1, description="the claim in one sentence")
+    arm: str = Field(min_length=1, description="a selection")
+    against: str = Field(min_length=1, description="another selection at the same ratio, or full")
+    ratio: float | None = Field(
+        default=None, gt=0, le=1, description="share of the pool; null: the first of the study's ratios"
+    )
+    model: str | None = Field(default=None, description="null: the first of the study's models")
+    metric: Metric | None = Field(default=None, description="that decides; null: that of the study")
+    point: Point | None = Field(default=None, description="that decides; null: that of the study")
+
+
+class StudySettings(Settings):
+    """A registered study: question, arms, budget, seeds, and the rule by which it ends.
+
+    A claim is verified where the interval of its difference lies on its side of zero, falsified where the
+    difference is shown to be less than the margin on that side, or on the other side, else inconclusive
+    (`alchemist.analysis.outcomes`). The primary claim stands alone, the others share Holm's correction.
+    """
+
+    question: str = Field(min_length=1, description="what it asks, in a sentence")
+    pools: dict[str, dict[str, Any]] = Field(
+        min_length=1, description="blocks of pools, each with the values set for it alone, by dotted keys"
+    )
+    values: dict[str, Any] = Field(default={}, description="values set for all of it, by dotted keys")
+    scale: str = Field(description="a block of scales: its budget")
+    models: tuple[str, ...] = Field(min_length=1, description="blocks of models")
+    ratios: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        min_length=1, description="retention ratios"
+    )
+    arms: tuple[str, ...] = Field(
+        default=(), description="selections at all ratios beside those that the claims name"
+    )
+    further: AblationSettings = Field(
+        default=AblationSettings(selections=(), ratios=()),
+        description="further selections at ratios of their own, as the ablation of a grid",
+    )
+    seeds: SeedsSettings = Field(description="fresh ones")
+    looks: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        min_length=1,
+        description="at how many seeds verdicts are read, rising; the last is all of them, and the errors "
+        "allowed are divided evenly among the looks",
+    )
+    metric: Metric = Field(description="the figure that decides")
+    point: Point = Field(description="the checkpoint that decides")
+    margins: dict[str, Margin] = Field(
+        min_length=1,
+        description="by metric: the difference below which two arms count as equal; verdicts are read in "
+        "these metrics, and all but the one that decides stand beside",
+    )
+    confidence: float = Field(
+        default=0.95, gt=0.5, lt=1, description="of the intervals, before Holm and looks"
+    )
+    primary: str = Field(min_length=1, description="the claim that stands alone")
+    claims: dict[str, ClaimSettings] = Field(min_length=1, description="claims by their names")
+
+    @field_validator("margins")
+    @classmethod
+    def _metrics(cls, value: dict[str, float]) -> dict[str, float]:
+        if strange := [name for name in value if name not in get_args(Metric)]:
+            raise ValueError(f"{strange[0]} is no metric; legal are {', '.join(get_args(Metric))}")
+        return value
+
+    @field_validator("looks")
+    @classmethod
+    def _rising(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if list(value) != sorted(set(value)):
+            raise ValueError("each should be larger than the one before")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> "StudySettings":
+        if self.looks[-1] != self.seeds.count:
+            raise ValueError("the last of looks should be seeds.count")
+        if self.primary not in self.claims:
+            raise ValueError(f"primary should be one of claims, as {next(iter(self.claims))}")
+        for name, claim in self.claims.items():
+            if (metric := claim.metric or self.metric) not in self.margins:
+                raise ValueError(f"margins should have {metric}, which decides claims.{name}")
+            if claim.arm == claim.against:
+                raise ValueError(f"claims.{name}.against should be another arm than {claim.arm}")
+        return self
+
+    def claim(self, name: str) -> ClaimSettings:
+        """A claim with the study's ratio, model, metric and point where it names none."""
+        own = self.claims[name]
+        return own.model_copy(
+            update={
+                "ratio": own.ratio or self.ratios[0],
+                "model": own.model or self.models[0],
+                "metric": own.metric or self.metric,
+                "point": own.point or self.point,
+            }
+        )
+
+    def selections(self) -> list[str]:
+        """Every selection at the study's ratios, those of the claims first; without the full data.
+
+        A selection of `further` has the study's ratios too where `arms` names it.
+        """
+        named = [side for claim in self.claims.values() for side in (claim.arm, claim.against)]
+        own = dict.fromkeys([*named, *self.arms])
+        return [n for n in own if n != "full" and (n not in self.further.selections or n in self.arms)]
+
+    def arms_of(self) -> list[tuple[str, float]]:
+        """Every selection with every ratio that it has."""
+        out = [(name, ratio) for name in self.selections() for ratio in self.ratios]
+        return out + [(name, ratio) for name in self.further.selections for ratio in self.further.ratios]

@@ -1,0 +1,145 @@
+"""A registered study by its block of `studies:`: what it sets for each run, and what decides of it."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from alchemist.core.refusal import Refusal
+from alchemist.core.settings import legal
+from alchemist.core.settings.study import StudySettings
+from alchemist.core.shown import shown
+from alchemist.params.inherit import inherited
+from alchemist.params.sources import sources
+from alchemist.params.whole import Params
+from alchemist.raters.table import LISTS
+
+CLEARED = (
+    "grid.embeddings", "grid.heuristics", "grid.oracles", "grid.raters",
+    "grid.transfer.selections", "grid.transfer.ratios", "grid.transfer.models",
+)  # fmt: skip
+
+
+def check_study(params: Params, name: str) -> None:
+    """Refuses a block whose names are of no block of params.yaml."""
+    study, where = params.studies[name], f"studies.{name}"
+    for key, names, known in (
+        ("pools", study.pools, params.pools),
+        ("models", study.models, params.models),
+        ("scale", [study.scale], params.scales),
+        ("arms", study.arms, params.selections),
+        ("further.selections", study.further.selections, params.selections),
+    ):
+        for one in names:
+            if one not in known:
+                raise Refusal(legal.wrong_value(f"{where}.{key}", one, known))
+    for claim in study.claims:
+        asked = study.claim(claim)
+        for key, one, known_arms in (
+            ("arm", asked.arm, list(params.selections)),
+            ("against", asked.against, [*params.selections, "full"]),
+        ):
+            if one not in known_arms:
+                raise Refusal(legal.wrong_value(f"{where}.claims.{claim}.{key}", one, known_arms))
+        if asked.model not in study.models:
+            raise Refusal(legal.wrong_value(f"{where}.claims.{claim}.model", asked.model, study.models))
+        for side in (asked.arm, asked.against):
+            ratios = [ratio for name, ratio in study.arms_of() if name == side]
+            if side != "full" and asked.ratio not in ratios:
+                raise Refusal(
+                    f"{where}.claims.{claim}.ratio is {shown(asked.ratio)}; of {side} legal is "
+                    f"{', '.join(map(str, ratios))}."
+                )
+
+
+def values(params: Params, study: StudySettings, pool: str, seeds: Iterable[int]) -> list[str]:
+    """KEY=VALUE of all that the study sets of params.yaml for these seeds on one pool."""
+    raters = list(
+        dict.fromkeys(params.selections[n].rater for n in [*study.selections(), *study.further.selections])
+    )
+    lists: dict[str, list[str]] = {}
+    for rater in raters:
+        lists.setdefault(f"grid.{LISTS[params.raters[rater].kind]}", []).append(rater)
+    home = params.models[study.models[0]].family
+    set_here: dict[str, Any] = {
+        "pool": pool,
+        "scale": study.scale,
+        **{key: [] for key in CLEARED},
+        **lists,
+        "grid.families": [home],
+        "grid.selections": study.selections(),
+        "grid.ratios": list(study.ratios),
+        "grid.models": list(study.models),
+        "grid.seeds": list(seeds),
+        "grid.ablation.selections": list(study.further.selections),
+        "grid.ablation.ratios": list(study.further.ratios),
+        **{f"grid.others.{f}.{key}": [] for f in params.grid.others for key in ("raters", "models")},
+        "statistics.primary": None,
+        "statistics.secondary": [],
+        **study.values,
+        **study.pools[pool],
+    }
+    return [f"{key}={json.dumps(value)}" for key, value in set_here.items()]
+
+
+RULE = ("claims", "primary", "metric", "point", "margins", "confidence", "looks", "seeds")  # of a verdict
+
+
+def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
+    """What decides of a study, by params.yaml as it stands, with all blocks whole.
+
+    `rule` makes verdicts of figures; `run` makes the figures: `study`, what else its block says, and
+    `blocks`, those that it names. Code decides too: of that the commit tells.
+    """
+    whole = inherited(given)
+    block = StudySettings.model_validate_json(json.dumps(whole["studies"][name]))
+    study = block.model_dump(mode="json")
+    used = list(dict.fromkeys([*block.selections(), *block.further.selections]))
+    raters = dict.fromkeys(whole["selections"][selection]["rater"] for selection in used)
+    pools = sources(whole["pools"])
+    return {
+        "question": study.pop("question"),
+        "rule": {key: study.pop(key) for key in RULE},
+        "run": {
+            "study": study,
+            "blocks": {
+                "pools": {pool: pools[pool] for pool in block.pools},
+                "copies": {pool: whole["pools"][pool].get("copies", {}) for pool in block.pools},
+                "scale": whole["scales"][block.scale],
+                "models": {model: whole["models"][model] for model in block.models},
+                "roles": {role: whole["models"][model] for role, model in whole["roles"].items()},
+                "codecs": whole["codecs"],
+                "selections": {selection: whole["selections"][selection] for selection in used},
+                "raters": {rater: whole["raters"][rater] for rater in raters},
+            },
+        },
+    }
+
+
+def study_of(found: dict[str, Any], rule: dict[str, Any] | None = None) -> StudySettings:
+    """The block that `decides` gave back, or that with another rule."""
+    whole = {"question": found["question"], **found["run"]["study"], **(rule or found["rule"])}
+    return StudySettings.model_validate_json(json.dumps(whole))
+
+
+_NOTHING = object()
+
+
+def flat(tree: Any, key: str = "") -> dict[str, Any]:
+    """Every value of nested blocks by its dotted key; a list, and an empty block, is a value."""
+    if isinstance(tree, dict) and tree:
+        return {
+            k: v
+            for name, part in tree.items()
+            for k, v in flat(part, f"{key}.{name}" if key else name).items()
+        }
+    return {key: tree}
+
+
+def changed(before: Any, after: Any) -> list[str]:
+    """What differs, a line a value: KEY: was OLD, is NEW."""
+    old, new = flat(before), flat(after)
+    return [
+        f"{key}: was {shown(old.get(key))}, is {shown(new.get(key))}"
+        for key in sorted({*old, *new})
+        if old.get(key, _NOTHING) != new.get(key, _NOTHING)
+    ]

@@ -1,0 +1,174 @@
+"""The page of a registered study: what was said before, whether it changed, and what each claim came to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from alchemist.analysis.metrics import metric_name, shown
+from alchemist.analysis.registered import Judged, together
+from alchemist.analysis.words import POINTS, number, percent, several
+from alchemist.core.settings.study import StudySettings
+from alchemist.report.elements import Table, arm_name
+from alchemist.report.words import interval_text, p_text
+
+REFERENCES = {
+    "once": "copies counted once",
+    "as_is": "as drawn, copies and all",
+    "clean": "the clean pool",
+    "unseen": "captions that the pool lacks",
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one rule says of the figures."""
+
+    label: str  # who says it: a registration's commit, or params.yaml as it stands
+    study: StudySettings
+    at: int  # seeds of the last look for which all pools are there; 0 before the first
+    counts: dict[str, int]  # seeds that are there, by pool
+    found: list[Judged]  # empty before the first look
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """All that the page tells."""
+
+    name: str
+    study: StudySettings
+    registered: list[tuple[str, bool | None]]  # commits, and whether their params.yaml says what is told here
+    changes: list[list[str]]  # after each registration, up to params.yaml as it stands
+    parts: list[dict[str, Any]]  # by what each was made
+    strange: list[str]  # files that do not count
+    judged: list[Rule]  # the registration in force first
+
+
+def render(page: StudyPage) -> str:
+    """The page as HTML that loads nothing."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    first = page.judged[0]
+    names = page.parts[0]["names"] if page.parts else {}
+    return environment.get_template("study.html.j2").render(
+        page=page,
+        first=first,
+        rule=rule_table(page.study),
+        claims=claim_table(page.judged),
+        deciding=comparisons([one for one in first.found if one.decides], names) if first.found else None,
+        beside=[
+            (f"{title}, {REFERENCES.get(reference, reference)}", comparisons(found, names))
+            for (title, reference), found in _beside(first.found).items()
+        ],
+        seeds=seed_table(first.found, names) if first.found else None,
+        parts=part_table(page.parts),
+        confidence=percent(page.study.confidence),
+    )
+
+
+def rule_table(study: StudySettings) -> Table:
+    """The claims as they were asked."""
+    rows = []
+    for name in study.claims:
+        asked = study.claim(name)
+        assert asked.ratio is not None
+        assert asked.metric is not None
+        assert asked.point is not None
+        which = "primary" if name == study.primary else "Holm"
+        arms = f"{arm_name(asked.arm, asked.ratio)} before {arm_name(asked.against, asked.ratio)}"
+        where = f"{asked.metric} at {POINTS[asked.point]}, model {asked.model}"
+        rows.append([name, asked.says, arms, where, f"{study.margins[asked.metric]:g}", which])
+    return Table(["claim", "says", "compares", "decides", "margin", "correction"], rows, left=4)
+
+
+def claim_table(judged: list[Rule]) -> Table | None:
+    """Each claim over all pools, a column a rule; None before any look."""
+    if not any(one.found for one in judged):
+        return None
+    names = list(dict.fromkeys(name for one in judged for name in one.study.claims))
+    rows = []
+    for name in names:
+        row: list[str] = [name]
+        for one in judged:
+            own = [j for j in one.found if j.decides and j.claim == name]
+            said = Markup("<b>{}</b>").format(together(own, name)) if own else Markup("\N{EN DASH}")
+            each = "; ".join(f"{j.pool}: {j.outcome.word}, {j.outcome.why}" for j in own)
+            row.append(said + Markup('<small class="why">{}</small>').format(each))
+        rows.append(row)
+    return Table(
+        ["claim", *(f"{one.label}, {several(one.at, 'seed')}" for one in judged)], rows, left=1 + len(judged)
+    )
+
+
+def comparisons(found: list[Judged], names: dict[str, str]) -> Table:
+    """A row a claim and pool."""
+    rows = []
+    for one in found:
+        end, (scale, digits) = one.outcome, shown(one.metric, names)
+        needed = "" if end.word != "inconclusive" else str(end.needed) if end.needed else "over 1,000"
+        rows.append(
+            [
+                one.claim,
+                one.pool,
+                f"{metric_name(one.metric, names)}, {POINTS[one.asked.point or '']}",
+                Markup("<b>{}</b><small>{}</small>").format(end.word, end.why),
+                interval_text(end.interval, digits, True, scale),
+                number(scale * end.margin, digits),
+                number(end.interval.n),
+                p_text(end.p.better),
+                p_text(end.p.less),
+                p_text(end.p.equal),
+                needed,
+            ]
+        )
+    head = ["claim", "pool", "in", "verdict", "difference and interval", "margin", "n"]
+    return Table([*head, "p, better", "p, less than the margin", "p, equal", "seeds to end it"], rows, left=4)
+
+
+def _beside(found: list[Judged]) -> dict[tuple[str, str], list[Judged]]:
+    """What stands beside, by point and reference, that which decides first."""
+    out: dict[tuple[str, str], list[Judged]] = {}
+    for one in sorted(found, key=lambda one: not one.main):
+        point = POINTS[one.asked.point or ""]
+        out.setdefault((f"All metrics at {point}", one.reference), []).append(one)
+    return out
+
+
+def seed_table(found: list[Judged], names: dict[str, str]) -> Table:
+    """The deciding differences seed by seed."""
+    deciding = [one for one in found if one.decides]
+    seeds = sorted({seed for one in deciding for seed in one.differences})
+    rows = []
+    for one in deciding:
+        scale, digits = shown(one.metric, names)
+        each = [number(scale * one.differences[seed], digits, True) for seed in seeds]
+        rows.append([one.claim, one.pool, *each])
+    return Table(["claim", "pool", *map(str, seeds)], rows, left=2)
+
+
+def part_table(parts: list[dict[str, Any]]) -> Table | None:
+    """By what each part was made."""
+    rows = []
+    for one in parts:
+        code = (one["commit"] or "no git")[:10] + (", edited" if one["edited"] else "")
+        minutes = sum(one["seconds"].values()) / 60
+        rows.append(
+            [
+                one["pool"],
+                f"{one['seeds'][0]}\N{EN DASH}{one['seeds'][-1]}",
+                code,
+                f"torch {one['versions']['torch']}",
+                str(one["hardware"]),
+                number(one["cells"]),
+                number(minutes / one["cells"], 1),
+            ]
+        )
+    head = ["pool", "seeds", "commit", "versions", "hardware", "cells", "minutes a cell"]
+    return Table(head, rows, left=5) if rows else None

@@ -1,0 +1,117 @@
+"""The verdicts of a registered study, from the parts that are there: python -m stages.judge NAME.
+
+Writes into reports/studies/NAME a page (index.html) and every comparison (verdicts.csv), and at a look the
+deciding ones into reports/history.csv. Trains nothing.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from alchemist.analysis import history, registered
+from alchemist.analysis.metrics import columns
+from alchemist.core import files
+from alchemist.core.settings.study import StudySettings
+from alchemist.params.registered import changed, decides, study_of
+from alchemist.report import study_page
+from stages import part, registration, stage
+
+HISTORY = Path("reports/history.csv")
+
+
+def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
+    """Judges by the rule that was registered last, and by every other that was registered or is in force."""
+    given, _ = registration.read(name)
+    every, asked = registration.registrations(name), registration.last(name)
+    now = decides(given, name)
+    out = registration.STUDIES / name
+    study = study_of(asked)
+    parts, strange = read_parts(name, study, asked)
+    rules: list[tuple[str, StudySettings]] = []
+    for number, one in enumerate([*every[::-1], {"commit": "not registered", **now}]):
+        own = study_of(asked, one["rule"])
+        if own not in [other for _, other in rules]:
+            rules.append((f"registered by {one['commit'][:10]}" if number < len(every) else "in force", own))
+    judged = [one_rule(own, label, parts) for label, own in rules]
+    page = study_page.StudyPage(
+        name=name,
+        study=study,
+        registered=[(one["commit"], is_told(one, name)) for one in every],
+        changes=[
+            changed({k: before[k] for k in now}, {k: after[k] for k in now})
+            for before, after in zip(every, [*every[1:], now], strict=True)
+        ],
+        parts=[facts for _, facts in parts],
+        strange=strange,
+        judged=judged,
+    )
+    with files.whole(out / "index.html") as draft:
+        draft.write_text(study_page.render(page), encoding="utf-8")
+    first = judged[0]
+    table = pd.concat([registered.rows(one.found).assign(rule=one.label) for one in judged])
+    with files.whole(out / "verdicts.csv") as draft:
+        table.to_csv(draft, index=False)
+    if first.found:
+        past = pd.read_csv(HISTORY) if HISTORY.is_file() else history.empty()
+        with files.whole(HISTORY) as draft:
+            history.added(past, history.of_study(name, asked["commit"], first.found, study.scale)).to_csv(
+                draft, index=False
+            )
+    for claim in study.claims:
+        said = [one for one in first.found if one.decides and one.claim == claim]
+        print(f"{claim}: {registered.together(said, claim) if said else 'no look yet'}")
+    print(f"wrote {out / 'index.html'}")
+
+
+def is_told(one: dict[str, Any], name: str) -> bool | None:
+    """Whether the commit of a registration has it so in its params.yaml; None where that cannot be read."""
+    found = registration.at_commit(one["commit"], name)
+    return None if found is None else found == {key: one[key] for key in found}
+
+
+def read_parts(
+    name: str, study: StudySettings, asked: dict[str, Any]
+) -> tuple[list[tuple[pd.DataFrame, dict[str, Any]]], list[str]]:
+    """The tables of the parts that count, each with what it was made by, and the names of the others."""
+    found, strange = [], []
+    for path in sorted((registration.STUDIES / name).glob("*-*.json")):
+        facts, table = files.read_json(path), path.with_suffix(".csv")
+        own = facts["pool"] in study.pools and set(facts["seeds"]) <= set(study.seeds.all())
+        if not own or not part.is_kept(name, facts["pool"], facts["seeds"][0], asked):
+            strange.append(table.name)
+            continue
+        short = {full: short for short, full in columns(facts["names"], facts["likelihood"]).items()}
+        found.append((pd.read_csv(table).rename(columns=short), facts))
+    return found, strange
+
+
+def one_rule(
+    study: StudySettings, label: str, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
+) -> study_page.Rule:
+    """What a rule says at the last look for which all seeds are there, on every pool."""
+    seeds = study.seeds.all()
+    done = {
+        pool: {seed for _, facts in parts if facts["pool"] == pool for seed in facts["seeds"]}
+        for pool in study.pools
+    }
+    # Seeds count in their order, so that no look picks among them.
+    counts = {
+        pool: next((i for i, seed in enumerate(seeds) if seed not in have), len(seeds))
+        for pool, have in done.items()
+    }
+    at = registered.look(study, min(counts.values()))
+    found: list[registered.Judged] = []
+    if at:
+        tables = {
+            pool: pd.concat([table for table, facts in parts if facts["pool"] == pool])
+            for pool in study.pools
+        }
+        deciding = {facts["pool"]: facts["reference"] for _, facts in parts}
+        found = registered.judged(study, tables, seeds[:at], deciding)
+    return study_page.Rule(label, study, at, counts, found)
+
+
+if __name__ == "__main__":
+    stage(run)

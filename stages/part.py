@@ -1,0 +1,107 @@
+"""One part of a registered study: seeds on a pool. ./study NAME calls it before and after each ./repro.
+
+python -m stages.part NAME [--pool POOL]    lays the next part that is missing over params.yaml and prints it;
+                                            prints nothing where all are there
+python -m stages.part NAME --keep           what that run found: reports/studies/NAME/POOL-FIRST.csv and .json
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.core.settings import legal
+from alchemist.params.registered import changed, decides, values
+from alchemist.params.whole import Params
+from stages import registration, stage
+from stages.overlay import laid_over
+
+REFERENCES, SCORES, TIMINGS = Path("reports/references.csv"), Path("data/scores"), Path("data/timings")
+
+
+def run(
+    name: Annotated[str, typer.Argument(help="a block of studies")],
+    pool: Annotated[str | None, typer.Option(help="of its pools that one alone")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="keep what the run in params.yaml found")] = False,
+) -> None:
+    """Lays the next part over params.yaml, or keeps the part that was run."""
+    given, params = registration.read(name)
+    study, asked = params.studies[name], registration.last(name)
+    if keep:
+        kept(name, params, asked)
+        return
+    if lines := changed(asked["run"], decides(given, name)["run"]):
+        raise Refusal(
+            f"studies.{name} is not as it was registered ({lines[0]}); register it anew, or put it back."
+        )
+    if pool is not None and pool not in study.pools:
+        raise Refusal(legal.wrong_value("--pool", pool, study.pools))
+    # All pools at some seeds before further seeds of any.
+    for seeds in study.seeds.parts():
+        for one in study.pools if pool is None else [pool]:
+            if not is_kept(name, one, seeds[0], asked):
+                text, _, _ = laid_over(Path(), values(params, study, one, seeds))
+                with files.whole(registration.PARAMS) as draft:
+                    draft.write_text(text, encoding="utf-8")
+                print(f"{name}: pool {one}, seeds {seeds[0]} to {seeds[-1]}")
+                return
+
+
+def table_of(name: str, pool: str, first: int) -> Path:
+    """Where the figures of a part lie."""
+    return registration.STUDIES / name / f"{pool}-{first}.csv"
+
+
+def is_kept(name: str, pool: str, first: int, asked: dict[str, Any]) -> bool:
+    """Whether a part was run by the values that are registered, and kept."""
+    path = table_of(name, pool, first)
+    facts = path.with_suffix(".json")
+    return path.is_file() and facts.is_file() and files.read_json(facts)["run_sha256"] == asked["run_sha256"]
+
+
+def kept(name: str, params: Params, asked: dict[str, Any]) -> None:
+    """Copies the figures of the run that params.yaml names, and says by what it was made."""
+    pool, seeds = params.pool, list(params.grid.seeds)
+    if not REFERENCES.is_file():
+        raise Refusal(f"{REFERENCES} is missing; run dvc repro.")
+    table = pd.read_csv(REFERENCES)
+    if sorted(set(table["seed"])) != sorted(seeds) or set(table["pool"]) != {pool}:
+        raise Refusal(f"{REFERENCES} is not of pool {pool} and seeds {seeds}; run dvc repro.")
+    cells = list(dict.fromkeys(table["cell"]))
+    scores = [files.read_json(SCORES / cell / "figures.json") for cell in cells]
+    took = {
+        verb: sum(files.read_sealed(TIMINGS / verb / f"{cell}.json")[f"{verb}_seconds"] for cell in cells)
+        for verb in ("train", "evaluate")
+    }
+    ran = files.read_sealed(TIMINGS / "train" / f"{cells[0]}.json")
+    of_raters = [TIMINGS / "ratings" / rater for rater in params.grid.rated()]
+    tables = [folder / f"{which}.json" for folder in of_raters for which in [*seeds, "all"]]
+    rated = [files.read_sealed(path) for path in tables if path.is_file()]
+    facts = {
+        "study": name,
+        "pool": pool,
+        "seeds": seeds,
+        "registered": asked["commit"],
+        "run_sha256": asked["run_sha256"],
+        "commit": registration.head(),
+        "edited": registration.edited(),
+        "names": scores[0]["names"],
+        "likelihood": scores[0]["likelihood"],
+        "reference": scores[0].get("decides", "once"),
+        "cells": len(cells),
+        "seconds": {**took, "rate": sum(one["seconds"] for one in rated)},
+        "versions": ran["versions"],
+        "hardware": ran["hardware"],
+    }
+    path = table_of(name, pool, seeds[0])
+    with files.whole(path) as draft:
+        table.to_csv(draft, index=False)
+    files.write_json(path.with_suffix(".json"), facts)
+    print(f"wrote {path}: {len(cells)} cells")
+
+
+if __name__ == "__main__":
+    stage(run)

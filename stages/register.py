@@ -1,0 +1,38 @@
+"""Registers a study: python -m stages.register NAME, once its block is committed and before it runs.
+
+Writes into reports/studies/NAME/registered.json what decides of it, all blocks whole, and the commit whose
+params.yaml says so. A study that has changed is registered anew beside what it was: nothing is taken back.
+"""
+
+from typing import Annotated
+
+import typer
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.params.registered import changed, decides
+from stages import registration, stage
+
+
+def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
+    """Adds a registration, where anything that decides is not as in the last one."""
+    given, _ = registration.read(name)
+    found, before = decides(given, name), registration.registrations(name)
+    if before and not (lines := changed({k: before[-1][k] for k in found}, found)):
+        print(f"{name} is registered as it stands, by commit {before[-1]['commit']}")
+        return
+    commit = registration.head()
+    if commit is None or registration.at_commit(commit, name) != found:
+        raise Refusal(
+            f"studies.{name} in params.yaml is not what the last commit has; commit it first, so that the "
+            "commit tells when it was said."
+        )
+    path = registration.STUDIES / name / registration.REGISTERED
+    new = {"commit": commit, **found, "run_sha256": registration.digest(found["run"])}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, {"registrations": [*before, new]})
+    print(*(lines if before else []), f"wrote {path}: {name} by commit {commit}; commit it too", sep="\n")
+
+
+if __name__ == "__main__":
+    stage(run)

@@ -1,0 +1,78 @@
+"""What a study has registered, and at which commit: read by the commands that run and judge it."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from alchemist.core.settings import legal
+from alchemist.params.check import check
+from alchemist.params.registered import decides
+from alchemist.params.whole import Params
+from stages.params_file import parse_params, read_params
+
+PARAMS, STUDIES, REGISTERED = Path("params.yaml"), Path("reports/studies"), "registered.json"
+MADE_BY = ("alchemist", "stages", "dvc.yaml", "assets")  # paths of what makes figures
+
+
+def read(name: str) -> tuple[dict[str, Any], Params]:
+    """What params.yaml holds, and the same checked, for a study that it names."""
+    given = read_params(PARAMS)
+    params = check(given)
+    if name not in params.studies:
+        raise Refusal(legal.wrong_value("the study", name, params.studies))
+    return given, params
+
+
+def digest(value: Any) -> str:
+    """Of a value as JSON holds it, by the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def registrations(name: str) -> list[dict[str, Any]]:
+    """All of them, the first one first: commit, study, rule and run of each."""
+    path = STUDIES / name / REGISTERED
+    found: list[dict[str, Any]] = files.read_json(path)["registrations"] if path.is_file() else []
+    return found
+
+
+def last(name: str) -> dict[str, Any]:
+    """The registration in force. Raises Refusal where there is none."""
+    if not (found := registrations(name)):
+        raise Refusal(
+            f"the study {name} is not registered; commit params.yaml, then python -m stages.register {name}."
+        )
+    return found[-1]
+
+
+def at_commit(commit: str, name: str) -> dict[str, Any] | None:
+    """What decides of a study by params.yaml of a commit; None where it has no such study, or is not here."""
+    try:
+        text = git("show", f"{commit}:{PARAMS}")
+        found: dict[str, Any] = decides(parse_params(text or "", PARAMS), name)
+    except (Refusal, KeyError, TypeError):
+        return None
+    return found
+
+
+def head() -> str | None:
+    """The commit that is checked out; None outside of git."""
+    return (git("rev-parse", "HEAD") or "").strip() or None
+
+
+def edited() -> list[str]:
+    """Files that make figures and differ from the commit."""
+    lines = (git("status", "--porcelain", "--", *MADE_BY) or "").splitlines()
+    return [line[3:] for line in lines]
+
+
+def git(*words: str) -> str | None:
+    """What a command of git prints; None where it fails or there is no git."""
+    try:
+        told = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return told.stdout if told.returncode == 0 else None

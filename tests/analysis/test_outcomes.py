@@ -1,0 +1,115 @@
+"""Outcomes of claims: two tests, their errors, Holm between claims, and the seeds that would end them."""
+
+import math
+from typing import Literal
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from alchemist.analysis.outcomes import corrected, decided, outcome, p_values, seeds_needed
+
+ALPHA = 0.05
+
+
+def noise(n: int, sd: float = 1.0) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """n values of mean 0 and this standard deviation, exactly."""
+    values = np.arange(n) - (n - 1) / 2
+    return sd * values / values.std(ddof=1)
+
+
+@pytest.mark.parametrize(
+    ("mean", "better", "word", "why"),
+    [
+        (-10.0, -1, "verified", "better"),
+        (+10.0, +1, "verified", "better"),
+        (+10.0, -1, "falsified", "worse"),
+        (-10.0, +1, "falsified", "worse"),
+        (0.0, -1, "falsified", "equal within the margin"),
+        (-2.5, -1, "falsified", "better, by less than the margin"),
+        (-5.0, -1, "verified", "better"),
+    ],
+)
+def test_both_sides_of_zero_and_of_the_margin(
+    mean: float, better: Literal[-1, 1], word: str, why: str
+) -> None:
+    found = outcome(noise(12, 2.0) + mean, better, 5.0, ALPHA)
+    assert (found.word, found.why) == (word, why)
+    assert found.needed is None
+
+
+def test_a_wide_spread_is_open_and_says_how_many_seeds_end_it() -> None:
+    found = outcome(noise(5, 12.0) - 3.0, -1, 5.0, ALPHA)
+    assert (found.word, found.why) == ("inconclusive", "open")
+    assert found.needed is not None
+    assert found.needed > 5
+
+
+def test_not_better_by_the_margin_though_perhaps_much_worse() -> None:
+    # The upper end of the benefit is below the margin, its lower end far below minus the margin.
+    found = outcome(noise(6, 9.0) + 6.0, -1, 5.0, ALPHA)
+    assert (found.word, found.why) == ("falsified", "not better by the margin")
+    assert found.p.equal > ALPHA
+
+
+def test_the_tests_are_the_one_sample_t_tests() -> None:
+    rng = np.random.default_rng(0)
+    d = rng.normal(-2, 3, 9)
+    found = outcome(d, -1, 1.5, ALPHA)
+    assert found.p.better == pytest.approx(stats.ttest_1samp(-d, 0, alternative="greater").pvalue)
+    assert found.p.less == pytest.approx(stats.ttest_1samp(-d, 1.5, alternative="less").pvalue)
+    lower = stats.ttest_1samp(-d, -1.5, alternative="greater").pvalue
+    assert found.p.equal == pytest.approx(max(found.p.less, lower))
+    # Verified exactly where the two-sided interval excludes 0.
+    assert (found.p.better <= ALPHA / 2) == (found.interval.high < 0)
+
+
+def test_it_does_not_matter_which_arm_is_named_first() -> None:
+    d = np.random.default_rng(1).normal(1, 3, 8)
+    one, other = outcome(d, 1, 2.0, ALPHA), outcome(-d, -1, 2.0, ALPHA)
+    assert (one.word, one.p.less) == (other.word, pytest.approx(other.p.less))
+
+
+def word(differences: ArrayLike, better: Literal[-1, 1], margin: float) -> str:
+    return decided(p_values(differences, better, margin), None, None, ALPHA)[0]
+
+
+def test_errors_are_as_named() -> None:
+    """At n = 12: verified by chance in 2.5 % without a benefit, falsified in 5 % with one of the margin."""
+    rng = np.random.default_rng(2)
+    draws, n = 2000, 12
+    words = {mean: [word(rng.normal(-mean, 7, n), -1, 5.0) for _ in range(draws)] for mean in (0, 5)}
+    verified, falsified = words[0].count("verified") / draws, words[5].count("falsified") / draws
+    assert abs(verified - 0.025) < 4 * math.sqrt(0.025 / draws)
+    assert abs(falsified - 0.05) < 4 * math.sqrt(0.05 / draws)
+
+
+def test_holm_among_all_but_the_primary_claim() -> None:
+    n = 12
+    t = float(stats.t.ppf(1 - 0.01, n - 1))
+    near = noise(n) + t / math.sqrt(n)  # p of .01: alone verified, among four of them not
+    assert outcome(near, 1, 0.5, ALPHA).p.better == pytest.approx(0.01)
+    words = [end.word for end in corrected(dict.fromkeys("abcd", (near, 1, 0.5)), "a", ALPHA).values()]
+    assert words == ["verified", *["inconclusive"] * 3]
+    # Falsified all the same where the margin is far above.
+    reasons = [end.why for end in corrected(dict.fromkeys("abcd", (near, 1, 5.0)), "a", ALPHA).values()]
+    assert reasons == ["better, by less than the margin", *["equal within the margin"] * 3]
+
+
+def test_equal_differences() -> None:
+    assert outcome([0.0, 0.0, 0.0], 1, 1.0, ALPHA).why == "equal within the margin"
+    assert outcome([2.0, 2.0, 2.0], 1, 1.0, ALPHA).word == "verified"
+
+
+def test_seeds_needed_have_the_power_they_say() -> None:
+    benefit, sd, margin = 6.0, 7.0, 5.0
+    n = seeds_needed(benefit, sd, margin, ALPHA)
+    assert n is not None
+    rng = np.random.default_rng(3)
+    for count, enough in ((n, True), (n - 2, False)):
+        words = [word(rng.normal(benefit, sd, count), 1, margin) for _ in range(2000)]
+        power = words.count("verified") / 2000
+        assert (power > 0.8 - 4 * math.sqrt(0.16 / 2000)) == enough or abs(power - 0.8) < 0.03
+    assert seeds_needed(0.0, 7.0, 5.0, ALPHA) is not None  # ends by the margin
+    assert seeds_needed(5e-3, 7.0, 5e-3, ALPHA) is None  # neither test comes to an end

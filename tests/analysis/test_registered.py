@@ -1,0 +1,153 @@
+"""Verdicts of registered studies: what decides, what stands beside, looks, pools together."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alchemist.analysis import history
+from alchemist.analysis.registered import alpha, judged, look, rows, together
+from alchemist.core.refusal import Refusal
+from alchemist.core.settings import parse
+from alchemist.core.settings.study import StudySettings
+
+BLOCK: dict[str, Any] = {
+    "question": "Is it so?",
+    "pools": {"here": {}, "there": {}},
+    "scale": "tiny",
+    "models": ["xs"],
+    "ratios": [0.5],
+    "seeds": {"first": 100, "count": 8, "part": 4},
+    "looks": [8],
+    "metric": "fd",
+    "point": "equal_epochs",
+    "margins": {"fd": 5.0, "nll": 0.02},
+    "primary": "A",
+    "claims": {
+        "A": {"says": "One beats two.", "arm": "one", "against": "two"},
+        "B": {"says": "One beats all.", "arm": "one", "against": "full"},
+    },
+}
+GAINS = {"one": 10.0, "two": 0.0, "full": 10.5}  # of FD, by arm
+
+
+def study(**changes: Any) -> StudySettings:
+    return parse(StudySettings, copy.deepcopy(BLOCK) | changes, "studies.s")
+
+
+def table(gains: dict[str, float], seed: int = 0, sd: float = 1.0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    out = []
+    for arm, gain in gains.items():
+        for number in range(100, 108):
+            for point in ("curve", "equal_epochs", "equal_images"):
+                for reference in ("once", "as_is"):
+                    noise = sd * rng.standard_normal()
+                    out.append(
+                        {
+                            "selection": arm, "ratio": 1.0 if arm == "full" else 0.5, "model": "xs",
+                            "seed": number, "point": point, "reference": reference,
+                            "fd": 300 - gain + noise, "nll": 5.0,
+                        }
+                    )  # fmt: skip
+    return pd.DataFrame(out)
+
+
+def ends(block: StudySettings, gains: dict[str, float]) -> dict[str, str]:
+    tables = {"here": table(gains), "there": table(gains, 1)}
+    found = judged(block, tables, block.seeds.all(), {"here": "once", "there": "once"})
+    return {claim: together(found, claim) for claim in block.claims}
+
+
+def test_a_claim_is_decided_by_metric_point_and_reference_that_were_named() -> None:
+    block = study()
+    tables = {"here": table(GAINS), "there": table(GAINS, 1)}
+    found = judged(block, tables, block.seeds.all(), {"here": "once", "there": "as_is"})
+    deciding = {
+        (one.claim, one.pool, one.reference, one.metric, one.asked.point) for one in found if one.decides
+    }
+    assert deciding == {
+        (claim, pool, reference, "fd", "equal_epochs")
+        for claim in "AB"
+        for pool, reference in (("here", "once"), ("there", "as_is"))
+    }
+    # Every other metric, point and reference stands beside, and no checkpoint of a curve.
+    assert len(found) == 2 * 2 * 2 * 2 * 2
+    assert {one.asked.point for one in found} == {"equal_epochs", "equal_images"}
+
+
+def test_verdicts_by_claim() -> None:
+    assert ends(study(), GAINS) == {"A": "verified", "B": "falsified"}
+    assert ends(study(), GAINS | {"one": -10.0}) == {"A": "falsified", "B": "falsified"}
+    assert ends(study(claims={"A": BLOCK["claims"]["A"] | {"metric": "nll"}}), GAINS) == {"A": "falsified"}
+
+
+def test_pools_together() -> None:
+    block = study()
+    for second, word in ((GAINS, "verified"), (GAINS | {"one": 0.0}, "falsified")):
+        tables = {"here": table(GAINS), "there": table(second, 1)}
+        found = judged(block, tables, block.seeds.all(), {"here": "once", "there": "once"})
+        assert together(found, "A") == word
+
+
+def test_order_of_rows_and_seeds_that_are_not_of_the_look_mean_nothing() -> None:
+    block = study(pools={"here": {}})
+    plain = table(GAINS)
+    mixed = pd.concat([plain.assign(seed=plain["seed"] + 50, fd=0.0), plain]).sample(frac=1, random_state=0)
+    one = rows(judged(block, {"here": plain}, block.seeds.all(), {"here": "once"}))
+    other = rows(judged(block, {"here": mixed}, block.seeds.all(), {"here": "once"}))
+    key = ["claim", "reference", "metric", "point"]
+    pd.testing.assert_frame_equal(
+        one.sort_values(key, ignore_index=True), other.sort_values(key, ignore_index=True)
+    )
+
+
+def test_a_missing_seed_or_metric_is_refused() -> None:
+    block = study(pools={"here": {}})
+    whole = table(GAINS)
+    short = whole[(whole["selection"] != "one") | (whole["seed"] != 103)]
+    with pytest.raises(Refusal, match="paired arms"):
+        judged(block, {"here": short}, block.seeds.all(), {"here": "once"})
+    with pytest.raises(Refusal, match="the look is at"):
+        judged(block, {"here": whole[whole["seed"] != 103]}, block.seeds.all(), {"here": "once"})
+    with pytest.raises(Refusal, match="has no fd at equal_epochs"):
+        judged(block, {"here": whole.drop(columns="fd")}, block.seeds.all(), {"here": "once"})
+
+
+def test_looks_share_the_error() -> None:
+    block = study(looks=[4, 8])
+    assert [look(block, count) for count in (0, 3, 4, 7, 8)] == [0, 0, 4, 4, 8]
+    assert alpha(block) == pytest.approx(0.025)
+    assert block.seeds.parts() == [(100, 101, 102, 103), (104, 105, 106, 107)]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"looks": [4]}, "the last of looks should be seeds.count"),
+        ({"looks": [8, 4]}, "each should be larger than the one before"),
+        ({"primary": "C"}, "primary should be one of claims"),
+        ({"metric": "kid"}, "margins should have kid"),
+        ({"margins": {"fid": 5.0}}, "fid is no metric"),
+        ({"margins": {"fd": 0.0}}, "it should be"),
+        ({"claims": {"A": {"says": "x", "arm": "one", "against": "one"}}}, "should be another arm than one"),
+        ({"stop": 3}, "not a known key"),
+    ],
+)
+def test_wrong_blocks(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(Refusal, match=says):
+        study(**change)
+
+
+def test_history_takes_each_row_once_and_drops_none() -> None:
+    block = study()
+    tables = {"here": table(GAINS), "there": table(GAINS, 1)}
+    found = judged(block, tables, block.seeds.all(), {"here": "once", "there": "once"})
+    first = history.added(history.empty(), history.of_study("s", "abc", found, "tiny"))
+    assert len(first) == sum(one.main for one in found)
+    assert len(history.added(first, history.of_study("s", "abc", found, "tiny"))) == len(first)
+    again = history.added(first, history.of_study("s", "def", found, "tiny"))
+    assert len(again) == 2 * len(first)
+    pd.testing.assert_frame_equal(again.iloc[: len(first)], first)
