@@ -22,7 +22,7 @@ from alchemist.core.settings.text import TextSettings, of_family, text_settings
 from alchemist.models import encoded, family, text
 from alchemist.passes.run import Engine, How
 from alchemist.passes.shards import Shards
-from alchemist.pools import store
+from alchemist.pools import origin, store
 from alchemist.pools.index import COLUMNS, part, size
 from stages import stage
 from stages.engines import MARK, Address, Gpus, Of, Task, Who, is_made, whole
@@ -91,6 +91,7 @@ def worker(
 ) -> Callable[[int, Path], pd.DataFrame]:  # fmt: skip
     """What makes shard `number` of a pool: its ids, and beside them their arrays and states of captions."""
     here = devices.chosen(device)
+    origins = origin.origins(pool)
     images, words = family.load(family_name).codec(codec, here), text.load(encoder, where, here)
     facts: dict[str, Any] = {
         "codec": images.digest, "text_encoder": words.name, "text": encoder.model_dump(),
@@ -108,7 +109,9 @@ def worker(
         numbers = {caption: i for i, caption in enumerate(captions)}
         tables = [rows.iloc[at : at + settings.batch] for at in range(0, len(rows), settings.batch)]
         with encoded.Writer(drafts, **facts) as writer:
-            writer.rows(rows.assign(text=rows["caption"].map(numbers).astype("int64")))
+            told = rows.assign(text=rows["caption"].map(numbers).astype("int64"))
+            came = origins(rows)
+            writer.rows(told if came is None else told.assign(**{encoded.ORIGIN: came}))
             with FlopCounterMode(display=False) as counter:
                 for pixels in store.ahead(pool, tables):
                     writer.append(images.encode(pixels))

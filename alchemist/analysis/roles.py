@@ -66,7 +66,7 @@ class Roles:
 
         def ungrouped(rater: RaterSettings) -> bool:
             # `baseline` moves the gate alone, so it may differ where there is none.
-            gate = {"group", "rating_mode", "baseline"}
+            gate = {"group", "groups", "rating_mode", "baseline"}
             alike = rater.model_dump(exclude=gate) == raters[ours].model_dump(exclude=gate)
             return isinstance(rater, MetaRater) and rater.group == "none" and alike
 

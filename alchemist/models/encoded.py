@@ -31,6 +31,7 @@ SHARD_BYTES = 256 << 20  # of one array, or of the states of captions: what wait
 MOST_ROWS = 65_536  # of a shard
 CODEC = "codec"  # folder beside the arrays: the image codec that they are of
 ROWS, OFFSETS = "rows.parquet", "text_offsets.npy"
+ORIGIN = "origin"  # column of rows that have it: where the pair came from
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class EvaluationRows(Rows):
 
 
 class Encoded:
-    """A folder that `Writer` left. Row numbers are positions in `rows` (id, split, text, lent, cluster)."""
+    """A folder that `Writer` left. Row numbers are positions in `rows` (id, split, text, lent, cluster and,
+    where the pool tells it, origin)."""
 
     def __init__(self, folder: Path) -> None:
         """Opens a folder. Raises Refusal where a file is not the one that was written."""
@@ -76,7 +78,7 @@ class Encoded:
                 "folder that stage encode wrote, and dvc repro makes it anew."
             )
         # Splits as codes: a Python object for each of 30 million would take gigabytes.
-        self.rows = pd.read_parquet(folder / ROWS, read_dictionary=["split"], pre_buffer=False)
+        self.rows = pd.read_parquet(folder / ROWS, read_dictionary=["split", ORIGIN], pre_buffer=False)
         self._text = self.rows["text"].to_numpy()
         self._splits = self.rows["split"].array
         self._offsets = np.load(folder / OFFSETS)
@@ -142,6 +144,11 @@ class Encoded:
     def null(self, count: int, length: int) -> Text:
         """The empty caption, `count` times, padded to `length` word pieces."""
         return self.text(np.zeros(count, dtype=np.int64), length)
+
+    def lengths(self, captions: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Word pieces of caption numbers."""
+        found: NDArray[np.int64] = self._offsets[captions + 1] - self._offsets[captions]
+        return found
 
     def text(self, captions: NDArray[np.integer], length: int = 0) -> Text:
         """States of caption numbers, padded with zeros to the longest or `length`.
@@ -284,8 +291,10 @@ class Writer:
             np.save(_shard(self.folder, "pooled", shard), np.stack(pooled))
 
     def rows(self, table: pd.DataFrame) -> None:
-        """What the pairs are: id, split, number of the caption, and `lent` and `cluster` of the index."""
-        table[["id", "split", "text", "lent", "cluster"]].to_parquet(self.folder / ROWS, index=False)
+        """What the pairs are: id, split, number of the caption, `lent` and `cluster` of the index, and where
+        they came from, if that is told."""
+        told = [ORIGIN] if ORIGIN in table else []
+        table[["id", "split", "text", "lent", "cluster", *told]].to_parquet(self.folder / ROWS, index=False)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,7 +7,7 @@ EDM2).
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -29,7 +29,27 @@ LOG_EVERY_STEPS = 25
 M = TypeVar("M", bound=nn.Module)
 
 
-def numbers_at(rows: Rows, seed: int, first: int, count: int) -> NDArray[np.int64]:
+@dataclass
+class Orders:
+    """Permutations of the epochs in use, the last ones: that of a pool is too dear to draw at every step."""
+
+    most: int = 4
+    held: dict[tuple[int, int, int], NDArray[np.int64]] = field(default_factory=dict)
+
+    def of(self, seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+        """The order of `count` rows in one epoch."""
+        wanted = (seed, epoch, count)
+        if wanted not in self.held:
+            if len(self.held) >= self.most:
+                self.held.pop(next(iter(self.held)))
+            self.held[wanted] = stateless.epoch_order(seed, epoch, count)
+        return self.held[wanted]
+
+
+_ORDERS = Orders()
+
+
+def numbers_at(rows: Rows, seed: int, first: int, count: int, orders: Orders = _ORDERS) -> NDArray[np.int64]:
     """The row numbers that stand at image numbers first .. first + count - 1 of a run over `rows`.
 
     Every epoch is a permutation of its own; a batch may cross from one epoch into the next, so that one
@@ -42,21 +62,8 @@ def numbers_at(rows: Rows, seed: int, first: int, count: int) -> NDArray[np.int6
     picked = np.empty(count, dtype=np.int64)
     for epoch in np.unique(epochs):
         here = epochs == epoch
-        picked[here] = rows.numbers[_order(seed, int(epoch), len(rows))[numbers[here] % len(rows)]]
+        picked[here] = rows.numbers[orders.of(seed, int(epoch), len(rows))[numbers[here] % len(rows)]]
     return picked
-
-
-_ORDERS: dict[tuple[int, int, int], NDArray[np.int64]] = {}
-
-
-def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    # Kept for the epochs in use: a permutation of the pool is too dear to draw at every step.
-    wanted = (seed, epoch, count)
-    if wanted not in _ORDERS:
-        if len(_ORDERS) >= 4:
-            _ORDERS.pop(next(iter(_ORDERS)))
-        _ORDERS[wanted] = stateless.epoch_order(seed, epoch, count)
-    return _ORDERS[wanted]
 
 
 def dropped_captions(rate: float, seed: int, first: int, count: int) -> NDArray[np.bool_]:

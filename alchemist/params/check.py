@@ -7,6 +7,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings import legal
 from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.grid import GridSettings
+from alchemist.core.settings.groups import GroupsSettings
 from alchemist.core.settings.pool import UserPool
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.selection import SelectionSettings
@@ -213,10 +214,35 @@ def _fits(params: Params) -> None:
                 f"{where}.rate.score_batch is {scale.rate.score_batch}; the rater {name} has the rating_mode "
                 "batch, which rates a pair beside others, so at least 2 is legal."
             )
+        if isinstance(rater, MetaRater) and rater.groups is not None:
+            _groups_fit(params, name, rater.groups)
     if isinstance(pool, EmojiPool):
         sizes.told(params, sizes.composed(pool))
     elif isinstance(pool, UserPool):
         _splits_fit(params, pool)
+
+
+def _groups_fit(params: Params, rater: str, groups: GroupsSettings) -> None:
+    """A step has equal parts for its groups, each of two pairs or more, and the pool tells sources."""
+    pool, budget = params.pools[params.pool], params.scales[params.scale].rate
+    key, rate = f"raters.{rater}.groups", f"scales.{params.scale}.rate"
+    if groups.a_step > groups.count:
+        raise Refusal(f"{key}.a_step is {groups.a_step}; at most count ({groups.count}) is legal.")
+    if budget.batch % groups.a_step or budget.batch < 2 * groups.a_step:
+        raise Refusal(
+            f"{key}.a_step is {groups.a_step}, and {rate}.batch {budget.batch} has no so many equal parts of "
+            f"2 pairs or more; a divisor of {budget.batch} up to {budget.batch // 2} is legal."
+        )
+    if budget.reference_group < 2:
+        raise Refusal(
+            f"{rate}.reference_group is {budget.reference_group}; the rater {rater} knows a group by the "
+            "variance of its pairs, so at least 2 is legal."
+        )
+    if groups.by == "source" and isinstance(pool, EmojiPool) and pool.sources is None:
+        raise Refusal(
+            f"{key}.by is source, and pools.{params.pool}.sources is null, so that its pairs tell none; "
+            "caption_length and embedding are legal."
+        )
 
 
 def _splits_fit(params: Params, pool: UserPool) -> None:

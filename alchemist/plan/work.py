@@ -11,6 +11,7 @@ from alchemist.plan import cost, networks
 from alchemist.plan.estimates import Estimates
 from alchemist.plan.jobs import Job
 from alchemist.pruning.laws import kept_count
+from alchemist.raters.kinds.meta import MetaRater
 
 AESTHETIC = "ViT-L-14/openai"  # whose embeddings the predictor of the kind aesthetic reads
 
@@ -152,13 +153,16 @@ def _embedding(job: Job, of: Estimates) -> Work:
 def _rate(job: Job, of: Estimates) -> Work:
     name, (proxy, trunk) = job.options["--rater"], of.played(job.options["--family"])
     budget, pairs = of.scale.rate, of.pairs.rated
+    settings, seen = of.params.raters[name], pairs
+    if isinstance(settings, MetaRater) and settings.groups is not None:  # by whose pairs groups are known
+        seen += min(settings.groups.count * budget.reference_group, of.pairs.pool)
     train, score, peak = of.rating(name, proxy, trunk)
     trains = train > 0
-    images = (budget.images if trains else 0) + (pairs if score else 0)
+    images = (budget.images if trains else 0) + (seen if score else 0)
     steps = budget.images // budget.batch if trains else 0
     fit = None if peak is None else _fit(of, f"scales.{of.params.scale}.rate.chunk", budget.chunk, peak)
     return Work(
-        f"rate by {name}", 1, images, steps, train + score * pairs, pairs * cost.RATING_BYTES,
+        f"rate by {name}", 1, images, steps, train + score * seen, pairs * cost.RATING_BYTES,
         None if peak is None else peak.bytes, fit,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from alchemist.core.settings import Settings
 from alchemist.core.settings.pool import PoolSettings
 from alchemist.pools import emoji_scene
 from alchemist.pools.emoji_scene import concept_names
-from alchemist.pools.row import SPLITS, Row, pixel_hash
+from alchemist.pools.row import ORIGIN, SPLITS, Extra, Row, pixel_hash
 from alchemist.pools.seen import Seen
 
 LICENCE = (
@@ -75,6 +75,24 @@ class PretrainingSettings(Settings):
     pairs: int = Field(default=0, ge=0, description="pairs of the split; 0: there is none")
 
 
+class SourcesSettings(Settings):
+    """Sources that the pairs come from, which raters see; that some are bad is planted truth."""
+
+    count: int = Field(default=10, ge=2, le=1000, description="sources, with about as many pairs each")
+    bad: int = Field(
+        default=1, ge=1, description="of them those whose pairs of the pool's shares all have the flaw"
+    )
+    flaw: Literal["mismatched", "degraded"] = Field(
+        default="mismatched", description="the kind of a bad source's pairs"
+    )
+
+    @model_validator(mode="after")
+    def _some_good(self) -> "SourcesSettings":
+        if self.bad >= self.count:
+            raise ValueError(f"bad is {self.bad}; fewer than count ({self.count}) is legal")
+        return self
+
+
 class EmojiPool(PoolSettings):
     """A pool composed from OpenMoji artwork, with flaws planted like those of a web crawl."""
 
@@ -104,6 +122,11 @@ class EmojiPool(PoolSettings):
         default=PretrainingSettings(),
         exclude_if=lambda held: held.pairs == 0,
         description="pairs on which networks are trained that cells then adapt",
+    )
+    sources: SourcesSettings | None = Field(
+        default=None,
+        exclude_if=lambda held: held is None,
+        description="sources of the pairs, some of them bad; null: pairs tell none",
     )
 
 
@@ -140,7 +163,15 @@ def rows(pool: EmojiPool, processes: int, source: str = "") -> Iterator[Row]:
             pair = compose(pool.seed, stream, position, kind, pool.concepts, pool.resolution)
             pixels = pixel_hash(pair.image)
         name = f"{split}-{position:07d}"
-        yield Row(name, pair.caption, split, pair.group, pair.image, "", pair.kind, pixels, source)
+        came: dict[str, Extra] = {}
+        labels: dict[str, Extra] = {}
+        if pool.sources is not None:
+            number = source_of(pool, split, position)
+            came[ORIGIN] = f"source-{number:03d}"
+            labels["bad_source"] = int(number in bad_sources(pool))
+        yield Row(
+            name, pair.caption, split, pair.group, pair.image, "", pair.kind, pixels, source, came, labels
+        )
         counts[split] += 1
 
 
@@ -210,9 +241,42 @@ def _compose_chunk(
 ) -> list[tuple[str, Pair]]:
     """Pairs of one stream. At the top of the module, since worker processes find it by its name."""
     return [
-        (stream, compose(pool.seed, stream, position, shares, pool.concepts, pool.resolution))
+        (stream, compose(pool.seed, stream, position, _shares(pool, stream, position, shares), pool.concepts,
+                         pool.resolution))
         for position in positions
-    ]
+    ]  # fmt: skip
+
+
+def _shares(pool: EmojiPool, stream: str, position: int, shares: dict[str, float]) -> dict[str, float]:
+    """Shares of kinds of one pair, by its source where there are any."""
+    if (
+        pool.sources is None
+        or stream not in SPLITS
+        or source_of(pool, stream, position) not in bad_sources(pool)
+    ):
+        return shares
+    return {pool.sources.flaw: 1.0}
+
+
+# ---------------------------------------------------------------------- planted sources
+
+
+def bad_sources(pool: EmojiPool) -> tuple[int, ...]:
+    """Numbers of the bad sources; none where the pool has no sources."""
+    if pool.sources is None:
+        return ()
+    draw = stateless.generator("bad sources", pool.seed)
+    found = draw.choice(pool.sources.count, pool.sources.bad, replace=False)
+    return tuple(int(number) for number in np.sort(found))
+
+
+def source_of(pool: EmojiPool, split: str, position: int) -> int:
+    """The source of pair `position` of a split: any, but of a split of informative pairs alone a good one."""
+    assert pool.sources is not None
+    shares = next(shares for name, _, shares in _streams(pool) if name == split)
+    legal = [n for n in range(pool.sources.count) if len(shares) > 1 or n not in bad_sources(pool)]
+    place = stateless.uniforms(stateless.key("source", pool.seed, split), position)
+    return legal[int(place * len(legal))]
 
 
 # ---------------------------------------------------------------------- one pair

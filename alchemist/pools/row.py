@@ -15,6 +15,7 @@ RARE = ("pretraining", "clean")  # splits that most pools do not have
 # What a source says of a pair beside its caption. All pairs of a pool that have any have the same keys, and a
 # key has values of one type: a missing number is NaN, a missing text "".
 Extra = float | int | str
+ORIGIN = "origin"  # the key that says where a pair came from, which a rater may see
 
 
 @dataclass(frozen=True)

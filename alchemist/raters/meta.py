@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from alchemist.core import devices, stateless, world
@@ -68,18 +69,29 @@ def step_at(run: Plain, settings: MetaRater, number: int, device: torch.device) 
     size, steps = budget.batch, budget.images // budget.batch
     seen, warmup = number * size, warmup_steps(settings, budget)
 
-    def batch(rows: Rows, part: str) -> Batch:
-        key = stateless.key(part, seed)
-        dropped = dropped_captions(budget.caption_dropout, key, seen, size)
-        return run.data.batch(numbers_at(rows, key, seen, size), dropped).to(device)
+    def batch(part: str) -> Batch:
+        dropped = dropped_captions(budget.caption_dropout, stateless.key(part, seed), seen, size)
+        return run.data.batch(numbers_of(run, part, number), dropped).to(device)
 
     return Step(
-        validation=batch(run.validation, "validation"),
-        train=batch(run.pool, "pool"),
+        validation=batch("validation"),
+        train=batch("pool"),
         upper=upper_weight(settings, max(number - warmup, 0), steps - warmup),
         proxy_chance=Chance.run(seed, 2 * seen, 2 * size, training=True),
         rater_chance=Chance.run(seed, 2 * seen, size, training=True),
     )
+
+
+def numbers_of(run: Plain, part: str, number: int) -> NDArray[np.int64]:
+    """Row numbers of the batch of step `number`, of the part `pool` or `validation`.
+
+    Under group `compared` those of the pool are some groups' behind one another.
+    """
+    size = run.budget.batch
+    if part == "pool" and run.groups is not None:
+        return run.groups.numbers_at(run.seed, number, size)
+    rows: Rows = run.pool if part == "pool" else run.validation
+    return numbers_at(rows, stateless.key(part, run.seed), number * size, size)
 
 
 def warmup_steps(settings: MetaRater, budget: RateSettings) -> int:
@@ -179,9 +191,7 @@ def _check_finite(
     budget, size = run.budget, run.budget.batch
 
     def ids(split: str) -> list[str]:
-        rows: Rows = run.pool if split == "pool" else run.validation
-        numbers = numbers_at(rows, stateless.key(split, run.seed), number * size, size)
-        chosen: list[str] = run.data.rows["id"].iloc[numbers].tolist()
+        chosen: list[str] = run.data.rows["id"].iloc[numbers_of(run, split, number)].tolist()
         return chosen
 
     def advice(of: str, rate: float) -> str:

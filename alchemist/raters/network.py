@@ -7,6 +7,7 @@ variance of a batch's features into one gate in (0, 1).
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alchemist.core import stateless
@@ -48,6 +49,11 @@ class Rater(nn.Module):
         """Group gates in (0, 1) from (…, C) means and biased variances."""
         return self.group(torch.cat([mean, variance], -1)).squeeze(-1)
 
+    def group_logits(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """Logits of groups to be compared, from normalised (…, C) means and unbiased variances."""
+        seen = [F.layer_norm(one, one.shape[-1:]) for one in (mean, variance)]
+        return self.group[:-1](torch.cat(seen, -1)).squeeze(-1)
+
     def decays(self, name: str, parameter: Tensor) -> bool:
         """Whether weight decay acts on a parameter: on heads' matrices, in the trunk as its family has it."""
         part, _, inner = name.partition(".")
@@ -69,21 +75,27 @@ def bounded(centred: Tensor, largest: Tensor | float, bound: float | None) -> Te
 @dataclass(frozen=True)
 class Weights:
     """Of a batch: `shares` sum to one (they weigh the proxy's loss, times B: mean one), `rating`
-    is W of eq. 9, which the rater's loss differentiates, and `gate` the group head's scalar."""
+    is W of eq. 9, which the rater's loss differentiates, and `gate` the group head's scalar; under group
+    `compared` the largest share of a group of the step, from one over their count up."""
 
     shares: Tensor
     rating: Tensor
     gate: Tensor
 
 
-def batch_weights(rater: Rater, features: Tensor, group: str, bound: float | None) -> Weights:
+def batch_weights(
+    rater: Rater, features: Tensor, group: str, bound: float | None, groups: int = 1
+) -> Weights:
     """Weights of a training batch from its pooled features (B, C): one softmax over the batch.
 
     group `product`: W = gate x softmax (paper, section 3.2). `temperature`: W = softmax of logits
     times (1/2 + gate), so that eq. 9 cannot shrink all weights at once. `none`: W = softmax.
     `double_softmax`: W = softmax(gate x softmax(sigmoid)), the published numerics, where a second softmax
     over numbers in (0, e / B) leaves every weight within a few percent of 1 / B; no bound applies.
+    `compared`: the batch is `groups` groups of equal size behind one another, see `compared_weights`.
     """
+    if group == "compared":
+        return compared_weights(rater, features.view(groups, -1, features.shape[-1]), bound)
     if group == "double_softmax":
         gate, ratings = _published(rater, features)
         shares = ratings.softmax(0)
@@ -99,6 +111,24 @@ def batch_weights(rater: Rater, features: Tensor, group: str, bound: float | Non
     # --- W = gate x softmax (eq. 9's weights)
     shares = scaled.softmax(0)
     return Weights(shares, shares * gate if group == "product" else shares, gate)
+
+
+def compared_weights(rater: Rater, features: Tensor, bound: float | None) -> Weights:
+    """W = softmax over groups of their logits x softmax within each of its pairs', of features (G, K, C).
+
+    W sums to one, so that a constant taken off all credits changes no gradient: eq. 9 needs no baseline here.
+    The gradient by the groups' logits sums to zero, s_g (sum over h of s_h C_h - C_g) where C_g is the
+    weighted mean of a group's credits, so that no common shift drives them to an end; both softmaxes are
+    bounded.
+    """
+    logits = rater.logits(features)
+    centred = logits - logits.mean(1, keepdim=True)
+    within = bounded(centred, centred.abs().amax(1, keepdim=True), bound).softmax(1)
+    gates = rater.group_logits(features.mean(1), features.var(1, correction=1))
+    apart = gates - gates.mean()
+    between = bounded(apart, apart.abs().max(), bound).softmax(0)
+    shares = (between[:, None] * within).flatten()
+    return Weights(shares, shares, between.max())
 
 
 def _published(rater: Rater, features: Tensor) -> tuple[Tensor, Tensor]:

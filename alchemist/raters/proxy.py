@@ -18,6 +18,7 @@ from alchemist.models.encoded import Encoded, PoolRows, Rows, ValidationRows
 from alchemist.models.family import Generator, Tick
 from alchemist.models.training import forward_flops, train
 from alchemist.raters import score
+from alchemist.raters.groups import Groups
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +37,7 @@ class Plain:
     scratch: Scratch
     trained: Callable[[int, str], object]  # hears of images trained on, and of the loss in words
     scored: Tick  # hears of pairs scored
+    groups: Groups | None = field(default=None, kw_only=True)  # of the pool, under group compared
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ from alchemist.core import devices, finite, stateless, world
 from alchemist.models.batch import Batch, Chance
 from alchemist.models.encoded import Encoded, PoolRows, Rows
 from alchemist.models.family import Generator, Tick
+from alchemist.raters.compared import Compared
+from alchemist.raters.groups import Groups
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Group, Rater, batch_ratings, rate
 
+Beside = Group | Compared | None  # what pairs are rated by, of a rater
 Floats = NDArray[np.float64]
 SCORED = stateless.key("scored")  # the chance of every score: the same for all models that are compared
 
@@ -73,8 +76,16 @@ def digest(features: Tensor) -> str:
     return hashlib.sha256(devices.host(features).tobytes()).hexdigest()
 
 
-def ratings(rater: Rater, features: Tensor, beside: Group | None, settings: MetaRater) -> Tensor:
-    """Ratings (B,) of a batch's features; `beside` is not used under rating_mode `batch`."""
+def ratings(
+    rater: Rater, features: Tensor, beside: Beside, settings: MetaRater, labels: NDArray[np.int64] | None
+) -> Tensor:
+    """Ratings (B,) of a batch's features.
+
+    `beside` is not used under rating_mode `batch`, and the pairs' groups (B,) under group `compared` alone.
+    """
+    if isinstance(beside, Compared):
+        assert labels is not None
+        return beside.rate(rater.logits(features), labels, settings.bound)
     if settings.rating_mode == "batch":
         return batch_ratings(rater, features)
     assert beside is not None
@@ -85,21 +96,28 @@ def rate_pool(
     rater: Rater,
     data: Encoded,
     rows: Rows,
-    beside: Group | None,
+    beside: Beside,
     settings: MetaRater,
     batch: int,
     tick: Tick,
+    groups: Groups | None = None,
 ) -> Floats:
-    """Ratings of rows, in their order.
+    """Ratings of rows, in their order; `groups` are those of the pool, under group `compared`.
 
     Under rating_mode `batch` they depend on `batch`, on the order of rows and on every neighbour, as
     published; the last batch, where smaller, gets larger shares.
     """
 
     def of(pairs: Batch, chance: Chance) -> Tensor:
-        return ratings(rater, rater.features(pairs, chance), beside, settings)
+        features = rater.features(pairs, chance)
+        if groups is not None:
+            return rater.logits(features)
+        return ratings(rater, features, beside, settings, None)
 
     found = over_rows(of, data, rows.numbers, batch, devices.of(rater), tick)
+    if groups is not None:  # what is of all pairs of a group needs no pass
+        assert isinstance(beside, Compared)
+        found = [beside.rate(torch.cat(found), groups.labels[rows.numbers], settings.bound)]
     return _doubles(found, "rating", data, rows, "rate.rater_learning_rate")
 
 

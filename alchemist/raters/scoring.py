@@ -13,11 +13,12 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings import parse
 from alchemist.core.settings.text import TEXTS
 from alchemist.models import text
-from alchemist.models.batch import Chance
+from alchemist.models.batch import Chance, Text
 from alchemist.models.encoded import batch_of
 from alchemist.pools import store
 from alchemist.pools.index import COLUMNS, is_rated, part
 from alchemist.raters import score, shipped
+from alchemist.raters.groups import of_captions
 
 READ = [*COLUMNS, "caption", *store.PLACE[1:]]  # of the index
 
@@ -29,6 +30,7 @@ class Scoring:
         """Raises Refusal where codec or text encoder are not those that the rater was trained on."""
         self.batch, self.device = batch, device
         self.card, self.network, self.group, self.settings, self.codec = shipped.load(rater, codec, device)
+        self.rule = shipped.rule(rater)
         settings = parse(TEXTS[self.card.text["kind"]], self.card.text, f"{rater / shipped.CARD}: text")
         self.text = text.load(settings, f"{rater / shipped.CARD}: text", device)
         if self.text.digest != self.card.text_sha256:
@@ -64,7 +66,13 @@ class Scoring:
         chance = Chance(score.SCORED, stateless.id_positions(rows["id"]))
         with devices.passes(self.device):
             features = self.network.features(pairs, chance)
-            return devices.host(score.ratings(self.network, features, self.group, self.settings).double())
+            rated = score.ratings(self.network, features, self.group, self.settings, self._labels(pairs.text))
+            return devices.host(rated.double())
+
+    def _labels(self, words: Text) -> NDArray[np.int64] | None:
+        """Groups of captions, by the rule of the pool that the rater was trained on."""
+        asked = self.settings.groups
+        return None if asked is None else of_captions(words, asked.by, self.rule)
 
 
 def worker(

@@ -1,7 +1,8 @@
 """A rater as a thing that one ships: a folder with its weights, its reference group, and a card.
 
     rater.safetensors       trunk and heads
-    reference.safetensors   logits, sums and squares of the reference group, beside which every pair is rated
+    reference.safetensors   logits, sums and squares of the reference group, beside which every pair is rated;
+                            of group compared what is known of each group, and which captions are of which
     card.json               what it is made of and what it can rate: `Card`
     manifest.json           hashes of all
 
@@ -14,7 +15,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
@@ -26,20 +29,30 @@ from alchemist.core.settings.model import model_settings
 from alchemist.core.settings.text import TEXTS
 from alchemist.models import family
 from alchemist.models.family import Codec, Family
+from alchemist.raters.compared import Compared
+from alchemist.raters.groups import Groups
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Group, Rater
 
+RULE = "rule"
 WEIGHTS, REFERENCE, CARD = "rater.safetensors", "reference.safetensors", "card.json"
 HASHES = ("initial_sha256", "weights_sha256", "reference_sha256")
 COPIED = "copy the folder anew from where it was trained"
 
 
-def save_rater(folder: Path, network: Rater, group: Group) -> None:
-    """Weights and reference group."""
+def save_rater(folder: Path, network: Rater, beside: Group | Compared, groups: Groups | None = None) -> None:
+    """Weights and reference group; or what is known of a pool's groups, and the rule that tells them."""
     save_file(network.state_dict(), folder / WEIGHTS)
-    save_file(
-        {name: getattr(group, name).cpu() for name in ("logits", "total", "squares")}, folder / REFERENCE
-    )
+    held = {one.name: getattr(beside, one.name).cpu().contiguous() for one in fields(beside)}
+    if groups is not None:
+        held[RULE] = torch.from_numpy(np.ascontiguousarray(groups.rule, dtype=np.float64))
+    save_file(held, folder / REFERENCE)
+
+
+def rule(folder: Path) -> NDArray[np.float64]:
+    """How the groups of a rater of group compared are told, see `groups.Groups`; empty for all others."""
+    held = load_file(folder / REFERENCE)
+    return held[RULE].numpy() if RULE in held else np.empty(0)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -95,7 +108,9 @@ def card(folder: Path, remedy: str = COPIED) -> Card:
     raise Refusal(f"{folder / CARD} is of another version of this repo; {remedy}.") from None
 
 
-def load(folder: Path, codec: Path, device: torch.device) -> tuple[Card, Rater, Group, MetaRater, Codec]:
+def load(
+    folder: Path, codec: Path, device: torch.device
+) -> tuple[Card, Rater, Group | Compared, MetaRater, Codec]:
     """All that it rates by. Raises Refusal where the codec is another one, or a file is damaged."""
     told = card(folder)
     chosen: Family = family.load(told.family)
@@ -111,11 +126,17 @@ def load(folder: Path, codec: Path, device: torch.device) -> tuple[Card, Rater, 
             f"{folder} rates by rating_mode batch, beside whichever pairs share a batch; a rater of "
             "rating_mode reference_group is legal."
         )
+    if settings.groups is not None and settings.groups.by == "source":
+        raise Refusal(
+            f"{folder} rates by groups of sources, which are those of the pool {told.pool} alone; "
+            "a rater whose groups are by caption_length or embedding is legal."
+        )
     trunk = model_settings(told.trunk, f"{folder / CARD}: trunk", told.family)
     network = Rater(chosen.trunk(trunk, images, told.seed), told.seed).to(device)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
-        group = Group(**{name: one.to(device) for name, one in load_file(folder / REFERENCE).items()})
+        held = {n: one.to(device) for n, one in load_file(folder / REFERENCE).items() if n != RULE}
+        group = Group(**held) if settings.groups is None else Compared(**held)
     except (RuntimeError, SafetensorError, TypeError) as error:
         words = str(error).splitlines()[-1].strip()
         raise Refusal(f"{folder} does not fit its own card: {words}") from None

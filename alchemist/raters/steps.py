@@ -358,13 +358,13 @@ def meta_window(
     Only `unrolled` has windows of more than one step. Passes of B samples (F forward, Bk backward),
     beside F + Bk of the rater for each step; the proxy's own step takes F + Bk of both batches (F alone of
     the train batch while u = 1). `penalty`: no more. `reference`: F + Bk of the reference model.
-    `alignment`, `unrolled`: those of `credit.unrolled`, less F + Bk of the first train batch, whose
-    gradient the proxy's own step takes over. Nothing is computed twice, but for F of the rater where chunks
-    are below B.
+    `alignment`, `unrolled`: those of `credit.unrolled`, less F + Bk of the first train batch, whose gradient
+    the proxy's own step takes over. Nothing is computed twice, but F of the rater where chunks are below B.
     """
     # --- W of each step's train batch, by the rater as it stands
     features = [rater_features(state, step, budget) for step in window]
-    weights = [batch_weights(state.rater, one, settings.group, settings.bound) for one in features]
+    apart = settings.groups.a_step if settings.groups else 1
+    weights = [batch_weights(state.rater, one, settings.group, settings.bound, apart) for one in features]
 
     # --- exact credits, from the proxy before its steps
     exact = None

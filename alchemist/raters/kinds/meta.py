@@ -1,11 +1,13 @@
 """Kind meta: a network trained with gradient signals from a proxy, which is Alchemist."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.groups import GroupsSettings
 from alchemist.core.settings.rater import SeededRater
 
 if TYPE_CHECKING:
@@ -31,10 +33,17 @@ class MetaRater(SeededRater):
     unroll_steps: int | None = Field(
         default=None, ge=1, le=16, description="of credit unrolled alone: inner steps K of one window"
     )
-    group: Literal["product", "temperature", "none", "double_softmax"] = Field(
+    group: Literal["product", "temperature", "none", "double_softmax", "compared"] = Field(
         default="product",
         description="product: gate times softmax, as in the paper; temperature: the gate scales the logits; "
-        "double_softmax: as published, a softmax over gate times softmax of sigmoids",
+        "double_softmax: as published, a softmax over gate times softmax of sigmoids; compared: a softmax "
+        "over a step's groups times one within each, of groups that are properties of the pairs",
+    )
+    # Left out of a dump where there is none, so that a rater without it has the card that it always had.
+    groups: GroupsSettings | None = Field(
+        default=None,
+        exclude_if=lambda held: held is None,
+        description="of group compared alone: which pairs are a group",
     )
     rating_mode: Literal["reference_group", "batch"] = Field(
         default="reference_group",
@@ -95,6 +104,10 @@ class MetaRater(SeededRater):
             raise ValueError("group double_softmax and rating_mode batch go together, as published")
         if self.group == "double_softmax" and self.bound is not None:
             raise ValueError("bound should be null under group double_softmax, whose logits pass a sigmoid")
+        if self.group == "compared" and self.groups is None:
+            raise ValueError("groups should be a block, because group compared uses it; {} has its defaults")
+        if self.group != "compared" and self.groups is not None:
+            raise ValueError("groups should be null, because only group compared uses it")
         if self.credit != "penalty" and self.baseline != "none":
             raise ValueError(
                 "baseline should be none, because the validation loss is one of credit penalty alone"
@@ -107,12 +120,17 @@ BLOCK = MetaRater
 
 def rate(run: "Run", settings: MetaRater) -> "Found":
     """Ratings by a network that is trained here, or carried over; its weights are kept beside them."""
+    import numpy as np
+
     from alchemist.core import files
     from alchemist.models.training import forward_flops
-    from alchemist.raters import meta, meta_bill, score, shipped
+    from alchemist.raters import groups, meta, meta_bill, score, shipped
+    from alchemist.raters.compared import Compared
     from alchemist.raters.network import Group
     from alchemist.raters.proxy import Found
 
+    if settings.groups is not None:
+        run = replace(run, groups=groups.of_pool(run, settings.groups, f"raters.{run.name}.groups"))
     data, pool, budget = run.data, run.pool, run.budget
     network, log, flops, counting = run.network(run.seed), list[dict[str, float]](), 0.0, 0.0
     facts: dict[str, Any] = {"initial_sha256": shipped.digest(network.state_dict())}
@@ -124,15 +142,25 @@ def rate(run: "Run", settings: MetaRater) -> "Found":
     else:
         source = run.assets / settings.weights / str(run.seed)
         facts = _carry(run, network, source, f"raters.{run.name}.weights")
-    members = score.group_members(pool, budget.reference_group, run.seed)
-    features = score.pooled_features(network, data, members, budget.score_batch)
-    begun = run.elapsed()
-    group = Group.of(network, features)
-    rating = score.rate_pool(network, data, run.rated, group, settings, budget.score_batch, run.scored)
+    group: Group | Compared
+    if run.groups is None:
+        members = score.group_members(pool, budget.reference_group, run.seed)
+        features = score.pooled_features(network, data, members, budget.score_batch)
+        begun, further = run.elapsed(), 0
+        group = Group.of(network, features)
+    else:
+        known = run.groups.members(run.seed, budget.reference_group)
+        members, begun, further = np.concatenate(known), run.elapsed(), sum(map(len, known))
+        features = score.pooled_features(network, data, members, budget.score_batch)
+        group = Compared.of(network, features, [len(one) for one in known], run.groups, settings.bound)
+        facts["groups"] = group.facts(run.groups)
+    rating = score.rate_pool(
+        network, data, run.rated, group, settings, budget.score_batch, run.scored, run.groups
+    )
     pairs = data.batch(pool.numbers[: budget.score_batch]).to(run.device)
     seconds = run.elapsed() - begun
-    shipped.save_rater(run.drafts, network, group)
-    score_flops = forward_flops(network.features, pairs, training=False) * len(run.rated)
+    shipped.save_rater(run.drafts, network, group, run.groups)
+    score_flops = forward_flops(network.features, pairs, training=False) * (len(run.rated) + further)
     facts |= {
         "reference_ids": data.rows["id"].iloc[members].tolist(),
         "reference_sha256": score.digest(features),

@@ -1,0 +1,28 @@
+"""`raters.RATER.groups`: which pairs are a group, of the kind meta under group `compared`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from alchemist.core.settings import Settings
+
+
+class GroupsSettings(Settings):
+    """Which pairs are a group under group `compared`: a property of the pair, whatever batch it is in."""
+
+    by: Literal["caption_length", "source", "embedding"] = Field(
+        default="caption_length",
+        description="caption_length: word pieces, in bins of like many pairs; source: the file or folder "
+        "that the pair lies in, or its kept column origin; embedding: k-means of pooled caption states",
+    )
+    count: int = Field(
+        default=16,
+        ge=2,
+        le=1024,
+        description="groups at most; of more sources the smallest are one group together",
+    )
+    a_step: int = Field(
+        default=4,
+        ge=2,
+        description="groups a step, each with an equal part of rate.batch, of 2 pairs or more",
+    )
