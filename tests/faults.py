@@ -118,7 +118,7 @@ FAULTS = [
     Fault("a rater's order without the seed", "alchemist/raters/meta.py",
           "key = stateless.key(part, seed)", "key = stateless.key(part, 0)", "tests/raters/test_meta.py"),
     # --- the measures
-    Fault("captions dropped from the nll", MEASURE,
+    Fault("captions dropped from the nll", "alchemist/models/losses.py",
           "generator.losses(data.batch(chosen).to(device)",
           "generator.losses(data.batch(chosen, np.ones(len(chosen), dtype=np.bool_)).to(device)",
           "tests/measures/test_generator.py"),
@@ -210,6 +210,10 @@ FAULTS = [
           'planted == "informative"', 'planted != "plain"', "tests/stages/test_oracle.py"),
     Fault("the bill of the first checkpoint", "alchemist/models/course.py",
           "each * self.stops[-1]", "each * self.stops[0]", TEST_TRAIN),
+    Fault("the held-out loss of a checkpoint taken on pairs that are trained on", TRAIN,
+          "Watched.of(data, rows, data.validation(),", "Watched.of(data, rows, rows,", TEST_TRAIN),
+    Fault("the first checkpoint called the best", "alchemist/models/course.py",
+          "at[VALIDATION] == best", "at[VALIDATION] >= best", TEST_TRAIN),
     # --- files that nobody has looked at
     Fault("each thread with all the memory", "alchemist/pools/memory.py",
           "_used == 0 or _used + amount <= most", "True", "tests/pools/test_memory.py"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import jinja2
 
 from alchemist.analysis.metrics import hundredfold
-from alchemist.analysis.results import summary
+from alchemist.analysis.results import losses, summary
 from alchemist.analysis.words import percent
 from alchemist.core.one_line import one_line
 from alchemist.pools.copies import SHOWN
@@ -41,6 +41,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "confidence": percent(material.confidence),
         "advice": advice_part(material),
         "results": result_tables(material),
+        "losses": bool(losses(material.table)),
         "categories": category_tables(material),
         "references": reference_tables(material),
         "silent": material.silent,
