@@ -15,6 +15,7 @@ WORDS = {
     "once": "copies counted once",
     "as_is": "as drawn, copies and all",
     "clean": "the clean pool",
+    "unseen": "captions that the pool lacks",
 }
 Arm = tuple[str, float]
 
