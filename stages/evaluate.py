@@ -146,7 +146,7 @@ def run(
                     **files.read_json(floors / "card.json"),
                     "likelihood": generator.likelihood,
                     **decides.sizes(),
-                    **({"decides": settings.decides} if len(views) > 1 else {}),
+                    "decides": settings.decides,
                     "names": settings.names,
                     "grid_prompts": captions[: settings.grid],
                 },

@@ -89,7 +89,7 @@ def score(
     return {
         "cell": cell.name, "model": cell.model, "seed": cell.seed, "subset_pairs": pairs, "pool_pairs": PAIRS,
         "parameters": PARAMETERS[cell.model], "batch": 32, "train_flops": 3e12,
-        "checkpoints": checkpoints, "n": 6, "reference_n": 6,
+        "checkpoints": checkpoints, "n": 6, "reference_n": 6, "decides": "once",
         "floors": {
             "fd_lite0": 33.1, "fd_lite0_coded": 30.2, "fd_reconstruction": 88.8, "kid_lite0": 0.0001,
             "clip_lit": 79.0, "clip_lit_reconstruction": 71.25, "fd_spread": 200.0,

@@ -17,7 +17,7 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 
 # What cells must have in common so that their figures can be compared; and those of one family besides.
-COMMON = ("names", "n", "reference_n", "decides")  # the last of pools with several references alone
+COMMON = ("names", "n", "reference_n", "decides")
 LOSSES = ("train_loss", "validation_loss")  # of a checkpoint, in the unit of the family's loss
 OF_A_FAMILY = ("floors", "category_floors", "reference_floors", "likelihood")  # two of some pools alone
 

@@ -26,7 +26,7 @@ from alchemist.report.reference_tables import reference_tables
 from alchemist.report.result_tables import result_tables
 from alchemist.report.sign_tables import sign_tables
 from alchemist.report.story import caveats, story
-from alchemist.report.verdict_tables import contrast_table, left_out, verdict_tables
+from alchemist.report.verdict_tables import contrast_tables, left_out, verdict_tables
 
 
 def render(material: Material) -> tuple[str, dict[str, str]]:
@@ -51,7 +51,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "summary_ratio": f"{max(material.study.grid.ratios):g}",
         "summary_model": material.study.grid.main,
         "verdicts": verdict_tables(material),
-        "contrasts": contrast_table(material),
+        "contrasts": contrast_tables(material),
         "left_out": left_out(material),
         "agreement": agreement_tables(material),
         "preferences": preference_table(material),
