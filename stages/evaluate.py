@@ -26,6 +26,7 @@ from alchemist.measures import generator as measure
 from alchemist.measures.figures import Images, References
 from alchemist.models import course, family
 from alchemist.models.encoded import CODEC, Encoded
+from alchemist.models.losses import TRAIN, VALIDATION
 from stages import stage
 
 COLUMNS = 8  # of the sample grid
@@ -127,6 +128,7 @@ def run(
                     "images": point["images"],
                     "epochs": point["images"] / ran["subset_pairs"],
                     "points": point["names"],
+                    **{name: point[name] for name in (TRAIN, VALIDATION) if name in point},
                     **found,
                 }
             )
@@ -144,7 +146,7 @@ def run(
                     **files.read_json(floors / "card.json"),
                     "likelihood": generator.likelihood,
                     **decides.sizes(),
-                    **({"decides": settings.decides} if len(views) > 1 else {}),
+                    "decides": settings.decides,
                     "names": settings.names,
                     "grid_prompts": captions[: settings.grid],
                 },

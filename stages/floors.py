@@ -24,10 +24,11 @@ from alchemist.measures.features import Extractor
 from alchemist.measures.figures import Images, Measured, Side
 from alchemist.measures.reconstruction import Reconstruction
 from alchemist.models import family
-from alchemist.pools import store
+from alchemist.pools import captions, store
 from stages import stage
 
 # Of prompts and references; the category where the pool has it, and of views those that there are.
+CAPTIONS = 65_536  # of the pool, in memory at once
 COLUMNS = ["id", "caption", "category", *references.VIEWS]
 
 
@@ -46,6 +47,8 @@ def run(
     files.check_manifest(scorer)
     columns = ["caption", *references.COLUMNS, *store.PLACE]
     measured = with_category(pool, store.rows(pool, references.SPLITS, columns))
+    held = (part["caption"].tolist() for part in store.parts(pool, ("pool",), CAPTIONS, ["caption"]))
+    measured["in_pool"] = captions.among(measured["caption"].tolist(), held)
     where = f"scales.{scale}.evaluate"
     settings = settings.fitted(references.drawn(measured), where)
     rows, beside = references.sides(measured, settings, where)

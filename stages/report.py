@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alchemist.analysis import results, statistics
+from alchemist.analysis import references, results, statistics
 from alchemist.analysis.advice import as_json
 from alchemist.analysis.claims import verdicts
 from alchemist.analysis.cost import Bills
@@ -69,7 +69,8 @@ def run(
     truth_rows = read_truth(truth).set_index("id")["kind"]
     kinds = None if truth_rows.empty else truth_rows.reindex(ids)
     found = results.read_scores(scores, study)
-    table = results.tidy(study, found)
+    by_reference = references.tables(study, found)
+    table = next(iter(by_reference.values()))
     for cell in study.cells():
         for verb in ("train", "evaluate"):
             found[cell.name] |= took(timings / verb / f"{cell.name}.json")
@@ -89,6 +90,7 @@ def run(
         study=study,
         scores=found,
         table=table,
+        by_reference=by_reference,
         pool=pool,
         index=index,
         ratings=rating,
@@ -105,7 +107,9 @@ def run(
             for family in grid.families
         },
         params=in_force(study),
-        contrasts=statistics.contrasts(table, blocks, wanted, grid.main),
+        contrasts={
+            name: statistics.contrasts(rows, blocks, wanted, grid.main) for name, rows in by_reference.items()
+        },
         verdicts=verdicts(
             known,
             table,
@@ -130,6 +134,7 @@ def run(
             (draft / f"{name}.svg").write_text(svg, encoding="utf-8")
     tables = {
         "table": table.rename(columns=columns(names, likelihood)),
+        "references": references.sized(first, by_reference).rename(columns=columns(names, likelihood)),
         "contrasts": verdict_tables.contrast_rows(material.contrasts),
         "verdicts": verdict_tables.verdict_rows(material.verdicts),
     }

@@ -1,4 +1,4 @@
-"""One cell: a generator trained on one subset, with averaged weights at the stated checkpoints."""
+"""One cell: a generator trained on one subset, with averaged weights at the checkpoints and their losses."""
 
 import platform
 from importlib import metadata
@@ -19,6 +19,7 @@ from alchemist.core.settings.given import block, section
 from alchemist.core.settings.model import model_settings
 from alchemist.models import course, family, training
 from alchemist.models.encoded import CODEC, Encoded
+from alchemist.models.losses import Watched
 from stages import stage
 
 
@@ -66,7 +67,8 @@ def run(
         device=device.type,  # each of several processes has another GPU, and one state is of all
         torch=torch.__version__,
     )
-    one = course.Course(generator, data, rows, settings, seed, stops)
+    watched = Watched.of(data, rows, data.validation(), settings.chunk or settings.batch)
+    one = course.Course(generator, data, rows, settings, seed, stops, watched=watched)
     facts = {
         "model": model,
         "family": size.family,

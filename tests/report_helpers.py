@@ -67,14 +67,16 @@ def score(
     """Made-up figures: every cell's differ, and every checkpoint's. Without a likelihood there is no NLL."""
     budget = 12000
     number += noise * float(stateless.generator("score", cell.name).normal())
-    points = {budget: ["equal_epochs", "equal_images"]} if cell.ratio == 1 else {
-        round(cell.ratio * budget): ["equal_epochs"], 9000: ["curve"], budget: ["equal_images"]
+    points = {budget: ["equal_epochs", "equal_images", "best"]} if cell.ratio == 1 else {
+        round(cell.ratio * budget): ["equal_epochs"], 9000: ["best"], budget: ["equal_images"]
     }  # fmt: skip
     checkpoints = [
         {
             "images": images,
             "epochs": images / pairs,
             "points": names,
+            "train_loss": 5.0 - images / 20000,
+            "validation_loss": 5.2 - images / 30000 + cell.seed / 100,
             "fd_lite0": 600 - images / 100 + number + cell.seed / 3,
             "fd_lite0_coded": 500 - images / 100 + number,
             "kid_lite0": 0.5 - images / 1e5 + number / 100,
@@ -87,7 +89,7 @@ def score(
     return {
         "cell": cell.name, "model": cell.model, "seed": cell.seed, "subset_pairs": pairs, "pool_pairs": PAIRS,
         "parameters": PARAMETERS[cell.model], "batch": 32, "train_flops": 3e12,
-        "checkpoints": checkpoints, "n": 6, "reference_n": 6,
+        "checkpoints": checkpoints, "n": 6, "reference_n": 6, "decides": "once",
         "floors": {
             "fd_lite0": 33.1, "fd_lite0_coded": 30.2, "fd_reconstruction": 88.8, "kid_lite0": 0.0001,
             "clip_lit": 79.0, "clip_lit_reconstruction": 71.25, "fd_spread": 200.0,

@@ -25,7 +25,7 @@ printf '%s\\n' "${0##*/}" "$@" END >> asked
 [ "$2" != stages.overlay ] || echo edited > params.yaml
 [ "${0##*/}" = repro ] || exit 0
 mkdir -p reports/figures
-for name in index.html table.csv contrasts.csv verdicts.csv summary.json advice.json; do
+for name in index.html table.csv references.csv contrasts.csv verdicts.csv summary.json advice.json; do
   echo made > reports/$name
 done
 """
@@ -123,7 +123,8 @@ def test_the_small_study_has_seeds_a_primary_contrast_and_every_row_of_the_claim
     )
     assert grid.transfer.models
     assert sorted(path.name for path in (tmp_path / "reports/small").iterdir()) == [
-        "advice.json", "contrasts.csv", "figures", "index.html", "summary.json", "table.csv", "verdicts.csv",
+        "advice.json", "contrasts.csv", "figures", "index.html", "references.csv", "summary.json",
+        "table.csv", "verdicts.csv",
     ]  # fmt: skip
 
 
@@ -156,7 +157,7 @@ def test_a_natural_pool_is_run_with_three_seeds_and_leaves_tables_alone(tmp_path
     assert icons.pools["icons"].copies.drop == "never", "or everything would be without copies too"
     assert "alchemist_carried" not in icons.grid.selections, "its rater reads another tokenizer's codes"
     assert sorted(path.name for path in (tmp_path / "reports/icons").iterdir()) == [
-        "advice.json", "contrasts.csv", "summary.json", "table.csv", "verdicts.csv",
+        "advice.json", "contrasts.csv", "references.csv", "summary.json", "table.csv", "verdicts.csv",
     ]  # fmt: skip
     assert (tmp_path / "reports/pools/icons-small.csv").is_file()
 

@@ -7,14 +7,18 @@ same full names (`alchemist.measures.references`).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
+from alchemist.analysis.grid import Study
 from alchemist.analysis.metrics import better
-from alchemist.analysis.results import Result
+from alchemist.analysis.results import Result, tidy
 
 Scores = Mapping[str, dict[str, Any]]  # by cell, as `results.read_scores` gives them
 WORDS = {
     "once": "copies counted once",
     "as_is": "as drawn, copies and all",
     "clean": "the clean pool",
+    "unseen": "captions that the pool lacks",
 }
 Arm = tuple[str, float]
 
@@ -35,6 +39,24 @@ def of_reference(scores: Scores, name: str) -> dict[str, dict[str, Any]]:
         cell: {**score, "checkpoints": [{**at, **at["references"][name]} for at in score["checkpoints"]]}
         for cell, score in scores.items()
     }
+
+
+def tables(study: Study, scores: Scores) -> dict[str, pd.DataFrame]:
+    """What `results.tidy` makes of the figures by each view, the deciding one first."""
+    first = next(iter(scores.values()))
+    if not (views := references(first)):
+        return {first["decides"]: tidy(study, scores)}
+    return {name: tidy(study, of_reference(scores, name)) for name in views}
+
+
+def sized(score: Mapping[str, Any], by_view: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All of `tables` in one: column `reference`, and `n` and `reference_n`, its prompts and references."""
+    sizes = references(score) or {score["decides"]: (score["n"], score["reference_n"])}
+    rows = [
+        table.assign(reference=name, n=sizes[name][0], reference_n=sizes[name][1])
+        for name, table in by_view.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
 
 
 def places(rows: Sequence[Result], metric: str) -> dict[Arm, int]:

@@ -17,7 +17,8 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 
 # What cells must have in common so that their figures can be compared; and those of one family besides.
-COMMON = ("names", "n", "reference_n", "decides")  # the last of pools with several references alone
+COMMON = ("names", "n", "reference_n", "decides")
+LOSSES = ("train_loss", "validation_loss")  # of a checkpoint, in the unit of the family's loss
 OF_A_FAMILY = ("floors", "category_floors", "reference_floors", "likelihood")  # two of some pools alone
 
 
@@ -69,6 +70,7 @@ def tidy(study: Study, scores: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
                         "point": point,
                         "images": at["images"],
                         "epochs": at["epochs"],
+                        **{name: at[name] for name in LOSSES if name in at},
                         **{short: at[full] for short, full in figures.items()},
                     }
                 )
@@ -101,10 +103,14 @@ class Result:
     figures: dict[str, Stat]  # by metric
     to_random: dict[str, Stat]  # paired by seed, at equal size; empty where there is nothing to compare
     best: frozenset[str]  # metrics in which no other arm that is a method does better
+    losses: dict[str, Stat]  # `LOSSES` and their `gap`, held out less training; {} where none is held out
 
 
 def results(study: Study, table: pd.DataFrame, model: str, point: str) -> list[Result]:
-    """Every arm of a model at a point, the full data first, then ratios falling."""
+    """Every arm of a model at a point, the full data first, then ratios falling.
+
+    Images and epochs are means over seeds too, which at the point `best` differ.
+    """
     here = of_model(table, model)
     here = here[here["point"] == point]
     by_arm = {
@@ -127,10 +133,17 @@ def results(study: Study, table: pd.DataFrame, model: str, point: str) -> list[R
             gaps = rows[list(metrics)] - beside[list(metrics)]
             to_random = {metric: Stat.of(gaps[metric]) for metric in metrics}
         marked = [m for m in metrics if arm in methods and figures[arm][m].mean == best[m]]
-        first = rows.iloc[0]
-        sizes = int(first["subset_pairs"]), int(first["images"]), float(first["epochs"])
-        out.append(Result(name, ratio, *sizes, figures[arm], to_random, frozenset(marked)))
+        sizes = int(rows["subset_pairs"].iloc[0]), round(rows["images"].mean()), float(rows["epochs"].mean())
+        out.append(Result(name, ratio, *sizes, figures[arm], to_random, frozenset(marked), losses(rows)))
     return out
+
+
+def losses(rows: pd.DataFrame) -> dict[str, Stat]:
+    """The losses of an arm's rows and their gap, held out less training; {} where any was not taken."""
+    if not set(LOSSES) <= set(rows) or rows[list(LOSSES)].isna().any(axis=None):
+        return {}
+    gap = rows["validation_loss"] - rows["train_loss"]
+    return {**{name: Stat.of(rows[name]) for name in LOSSES}, "gap": Stat.of(gap)}
 
 
 def read_beside(

@@ -46,7 +46,7 @@ class Contrast:
     against: str  # a selection, or full
     ratio: float  # share that the arm keeps
     model: str
-    point: str  # equal_epochs or equal_images
+    point: str  # equal_epochs, equal_images or best
     metric: str
     primary: bool
     differences: dict[int, float]  # by seed

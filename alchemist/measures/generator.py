@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from alchemist.core import devices, finite
+from alchemist.core import devices
 from alchemist.core.settings import Settings
 from alchemist.core.settings.evaluation import EvaluateSettings
+from alchemist.models import losses
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, EvaluationRows
 from alchemist.models.family import Generator, Tick
@@ -37,7 +38,6 @@ def generate(
         tick(len(chosen))
 
 
-@torch.no_grad()
 def held_out_losses(
     generator: Generator, data: Encoded, rows: EvaluationRows, batch: int
 ) -> NDArray[np.float64]:
@@ -46,12 +46,4 @@ def held_out_losses(
     Their unit is `generator.likelihood`. The chance of a pair is (0, a hash of its id). Raises Refusal, with
     the ids, where some are not finite.
     """
-    device, losses = devices.of(generator), []
-    for start in range(0, len(rows), batch):
-        chosen = rows.numbers[start : start + batch]
-        with devices.passes(device):
-            losses.append(generator.losses(data.batch(chosen).to(device), Chance(0, data.positions(chosen))))
-    found: NDArray[np.float64] = devices.host(torch.cat(losses).double())
-    ids = data.rows["id"].iloc[rows.numbers].tolist()
-    finite.check("held-out loss", found, ids, "a smaller train.learning_rate may help")
-    return found
+    return losses.of_pairs(generator, data, rows.numbers, batch, "held-out loss")

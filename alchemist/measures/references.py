@@ -1,8 +1,9 @@
-"""Which held-out pairs are prompts and which references, and the views of them: as_is, once, clean.
+"""Which held-out pairs are prompts and which references, and the views of them: as_is, once, clean, unseen.
 
 Where a pool has copies, what generators are compared with decides their order, so figures are taken by
 several views of one generation. `as_is`: the evaluation split as it was drawn, copies and all. `once`: that
 with each cluster of copies counted once. `clean`: the split of that name, its own prompts and references.
+`unseen`: the view that decides, without the prompts whose caption some pair of the pool has.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from alchemist.core.settings.evaluation import EvaluateSettings
 
 SPLITS = ("evaluation", "clean")  # that generators are measured on
 COLUMNS = ["cluster"]  # of the index that decide which view a pair is in
-VIEWS = ("as_is", "once", "clean")
+VIEWS = ("as_is", "once", "clean", "unseen")
 TWO = 2  # images on each side, which a distance needs
 
 Mask = NDArray[np.bool_]
@@ -56,8 +57,9 @@ def sides(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows (id, split, cluster, …) that are prompts and those that are references, a bool column a view.
 
-    `rows`: all usable ones of `SPLITS`, in the order of a hash of their ids, of which the last are prompts.
-    Views that are the same as another, and those too small to measure on, have no column.
+    `rows`: all usable ones of `SPLITS`, in the order of a hash of their ids, of which the last are prompts;
+    with a column `in_pool`, whether the pool has its caption, there is the view `unseen`. Views that are the
+    same as another, and those too small to measure on, have no column.
     Raises Refusal where a split or the deciding view is too small, naming `where`, or has no pair at all.
     """
     settings = settings.fitted(drawn(rows), where)
@@ -69,8 +71,11 @@ def sides(
         prompts.append(part.iloc[count:])
         references.append(part if settings.references == "all" else part.iloc[:count])
     mine, theirs = pd.concat(prompts), pd.concat(references)
-    found = {name: View(_in(name, mine, rows), _in(name, theirs, rows)) for name in VIEWS}
+    found = {name: View(_in(name, mine, rows), _in(name, theirs, rows)) for name in VIEWS[:3]}
     deciding = found[settings.decides]
+    if "in_pool" in rows:
+        new = deciding.prompts & ~mine["in_pool"].to_numpy(bool)
+        found["unseen"] = View(new, deciding.references)
     if not deciding.fits():
         raise Refusal(_too_small(deciding, settings, where))
     kept: dict[str, View] = {settings.decides: deciding}

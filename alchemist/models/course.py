@@ -1,6 +1,6 @@
 """A training as a stage makes it: resumable, and in the end one folder with weights, log and what it was."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from alchemist.core.settings.model import ModelSettings
 from alchemist.models import training
 from alchemist.models.encoded import Encoded, PoolRows, PretrainingRows
 from alchemist.models.family import Generator
+from alchemist.models.losses import VALIDATION, Watched
 
 RUN = "run.json"
 
@@ -36,14 +37,17 @@ class Course:
     seed: int
     stops: list[int]
     rate_key: str = "train.learning_rate"  # of its settings
+    watched: Watched | None = None  # pairs whose losses are taken at every stop
 
     def train(
         self, state: Scratch, out: Path, facts: dict[str, Any], tick: Callable[[int, str], object]
     ) -> list[dict[str, float]]:
         """Leaves in `out` averaged weights at every stop, log.jsonl, `facts` as run.json, a manifest.
 
-        Gives the log, whose seconds are not written: equal work gives equal bytes. `tick` hears of every
-        step's images, and of the loss in words. What was done before a kill lies in `state`.
+        Where pairs are watched, each of the `points` of `facts` gets their losses, and one the name `best`;
+        the writer alone takes them, of the whole weights that it has for the checkpoint. Gives the log,
+        whose seconds are not written: equal work gives equal bytes. `tick` hears of every step's images, and
+        of the loss in words. What was done before a kill lies in `state`.
         """
 
         def at_stop(seen: int, averaged: Generator) -> None:
@@ -51,6 +55,10 @@ class Course:
                 with files.whole(state.folder / checkpoint(seen)) as draft:
                     save_file(averaged.weights(), draft)
                 state.keep(state.folder / checkpoint(seen))
+                if self.watched is not None:
+                    found = self.watched.losses(averaged.to(devices.of(self.generator)), self.data)
+                    files.write_json(state.folder / _losses(seen), found)
+                    state.keep(state.folder / _losses(seen))
 
         log = training.train(
             self.generator, self.data, self.rows, self.settings, self.seed, self.stops, state, at_stop, tick,
@@ -64,6 +72,9 @@ class Course:
                     )
                 rows = pd.DataFrame(log).drop(columns="seconds")
                 rows.to_json(folder / "log.jsonl", orient="records", lines=True)
+                if self.watched is not None:
+                    taken = {images: files.read_json(state.folder / _losses(images)) for images in self.stops}
+                    facts = {**facts, "points": with_best(facts["points"], taken)}
                 files.write_json(folder / RUN, facts)
                 files.write_manifest(folder)
         state.clear()
@@ -77,6 +88,29 @@ class Course:
             self.generator.losses, some.to(devices.of(self.generator)), training=True
         )
         return 3.0 * each * self.stops[-1]  # a backward pass costs twice a forward pass
+
+
+def _losses(images: int) -> str:
+    return f"losses-{images:09d}.json"
+
+
+def with_best(
+    points: Sequence[Mapping[str, Any]], losses: Mapping[int, Mapping[str, float]]
+) -> list[dict[str, Any]]:
+    """Points (images, names) with the losses taken there, by images seen; that of least loss is named `best`.
+
+    By the meta-validation loss, the first of several; without such a loss no point is. A point that served
+    the curve alone does so no more.
+    """
+    best = min((at[VALIDATION] for at in losses.values() if VALIDATION in at), default=None)
+    found: list[dict[str, Any]] = []
+    for point in points:
+        at = losses[point["images"]]
+        names = list(point["names"])
+        if best is not None and at[VALIDATION] == best:
+            names, best = [*(name for name in names if name != "curve"), "best"], None
+        found.append({**point, "names": names, **at})
+    return found
 
 
 def leave_nothing(out: Path) -> None:

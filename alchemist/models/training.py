@@ -248,7 +248,8 @@ def train(
 
     At every stop `at_stop` gets the images seen and the averaged model; a stop that was reached
     before a kill is not told again. `tick` hears of every step's images, and of the loss in words. A row
-    of the log has images, epochs, loss (mean since the row before), rate, and seconds of all tries.
+    of the log has images, epochs, loss (mean since the row before), rate, and seconds of all tries, without
+    those of `at_stop`.
     Raises Refusal where a loss, a gradient or a weight is not finite, before anything of it is kept;
     `rate_key` is the key of the rate. `in_parts`: weights and all that belongs to them are shared out among
     the processes, for good; then the writer alone hears of stops, since it alone has the average whole.
@@ -319,10 +320,12 @@ def train(
             if bad if bare is None else fsdp.anywhere(bad):
                 raise Refusal(f"the weights are not finite after {seen} images; {advice}.")
         if seen in stops:
+            reached = elapsed()
             if bare is None:
                 at_stop(seen, average.model)
             elif tensors := fsdp.whole(average.model.state_dict()):
                 at_stop(seen, fsdp.filled(bare, tensors).eval())
+            before -= elapsed() - reached
         if saves and seen < stops[-1]:
             scratch.save(fsdp.whole(state), {"images": seen, "log": log, "seconds": before + elapsed()})
     return log

@@ -264,6 +264,7 @@ def _splits_fit(params: Params, pool: UserPool) -> None:
     if pool.splits.evaluation != 0 and pool.splits.clean is None:
         params.scales[params.scale].evaluate.of_clean(0, f"scales.{params.scale}.evaluate")
     if pool.splits.meta_validation == 0:
+        sizes.without_best(params)
         for name in params.grid.rated():
             if isinstance(params.raters[name], MetaRater | ReferenceLossRater):
                 raise Refusal(

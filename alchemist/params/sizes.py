@@ -91,6 +91,7 @@ def _validation(params: Params, counts: Counts) -> Iterator[str]:
         if isinstance(rater, ReferenceLossRater) or (isinstance(rater, MetaRater) and rater.weights is None)
     }
     if not pairs:
+        without_best(params)
         yield "no meta-validation pairs"
         return
     for name, rater in trained.items():
@@ -112,6 +113,16 @@ def _validation(params: Params, counts: Counts) -> Iterator[str]:
     group = min(budget.reference_group, counts.pool)
     if trained:
         yield f"{group:,} pairs of the split pool beside which every pair is rated"
+
+
+def without_best(params: Params) -> None:
+    """Raises Refusal where a contrast asks for best checkpoints, which a pool without such pairs has not."""
+    for name in (params.statistics.primary, *params.statistics.secondary):
+        if name is not None and params.contrasts[name].point == "best":
+            raise Refusal(
+                f"contrasts.{name}.point is best, the checkpoint of least meta-validation loss, and the pool "
+                f"{params.pool} has no meta-validation pairs; equal_images and equal_epochs are legal."
+            )
 
 
 def _would_do(params: Params, counts: Counts, least: int, drawn: int) -> str:

@@ -1,7 +1,7 @@
 """When two captions are one."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,3 +37,12 @@ def hashes(captions: Sequence[str]) -> NDArray[np.uint64]:
         piece = captions[start : start + _PIECE]
         out[start : start + len(piece)] = siphash.hashes([normalised(caption) for caption in piece])
     return out
+
+
+def among(captions: Sequence[str], others: Iterable[Sequence[str]]) -> NDArray[np.bool_]:
+    """Which captions (N,), normalised, are among others, which come in parts."""
+    asked = hashes(captions)
+    found = np.zeros(len(asked), dtype=bool)
+    for part in others:
+        found |= np.isin(asked, hashes(part))
+    return found

@@ -28,6 +28,7 @@ class Material:
     study: Study
     scores: dict[str, dict[str, Any]]  # by cell
     table: pd.DataFrame  # results.tidy
+    by_reference: dict[str, pd.DataFrame]  # the same by every view, the deciding one first
     pool: Path
     index: pd.DataFrame  # the split that is pruned
     ratings: Ratings
@@ -38,7 +39,7 @@ class Material:
     pool_card: dict[str, Any]
     codec: dict[str, Any]  # the image codec of each family: its card and the hashes of its files
     params: dict[str, Any]  # what was in force
-    contrasts: list[Contrast]
+    contrasts: dict[str, list[Contrast]]  # by view, the deciding one first
     verdicts: list[Verdict]
     confidence: float  # of every interval
     elsewhere: pd.DataFrame | None  # tidy tables of other pools, with the columns pool and scale
@@ -63,6 +64,11 @@ class Material:
         """Full names of the figures by short ones, and `silent` where CLIP-Score says nothing."""
         names: dict[str, str] = self.first["names"]
         return names | ({"silent": self.silent} if self.silent else {})
+
+    @property
+    def decided(self) -> list[Contrast]:
+        """The named contrasts by the view that decides."""
+        return next(iter(self.contrasts.values()))
 
     @property
     def silent(self) -> str:

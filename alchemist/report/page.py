@@ -5,7 +5,7 @@ from pathlib import Path
 import jinja2
 
 from alchemist.analysis.metrics import hundredfold
-from alchemist.analysis.results import summary
+from alchemist.analysis.results import losses, summary
 from alchemist.analysis.words import percent
 from alchemist.core.one_line import one_line
 from alchemist.pools.copies import SHOWN
@@ -26,7 +26,7 @@ from alchemist.report.reference_tables import reference_tables
 from alchemist.report.result_tables import result_tables
 from alchemist.report.sign_tables import sign_tables
 from alchemist.report.story import caveats, story
-from alchemist.report.verdict_tables import contrast_table, left_out, verdict_tables
+from alchemist.report.verdict_tables import contrast_tables, left_out, verdict_tables
 
 
 def render(material: Material) -> tuple[str, dict[str, str]]:
@@ -41,6 +41,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "confidence": percent(material.confidence),
         "advice": advice_part(material),
         "results": result_tables(material),
+        "losses": bool(losses(material.table)),
         "categories": category_tables(material),
         "references": reference_tables(material),
         "silent": material.silent,
@@ -50,7 +51,7 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "summary_ratio": f"{max(material.study.grid.ratios):g}",
         "summary_model": material.study.grid.main,
         "verdicts": verdict_tables(material),
-        "contrasts": contrast_table(material),
+        "contrasts": contrast_tables(material),
         "left_out": left_out(material),
         "agreement": agreement_tables(material),
         "preferences": preference_table(material),

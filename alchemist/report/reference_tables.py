@@ -5,8 +5,8 @@ from typing import Any
 from markupsafe import Markup
 
 from alchemist.analysis.metrics import metric_name, shown
-from alchemist.analysis.references import WORDS, of_reference, places, references, swapped
-from alchemist.analysis.results import Result, results, tidy
+from alchemist.analysis.references import WORDS, places, references, swapped
+from alchemist.analysis.results import Result, results
 from alchemist.analysis.words import POINTS, capital, number, several
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.material import Material
@@ -27,12 +27,11 @@ def reference_tables(material: Material) -> dict[str, Any] | None:
     if not sizes:
         return None
     decides, *others = sizes
-    tables = {name: tidy(material.study, of_reference(material.scores, name)) for name in sizes}
     parts = []
     for model in material.study.models():
         found = {
             (name, point): results(material.study, table, model, point)
-            for name, table in tables.items()
+            for name, table in material.by_reference.items()
             for point in POINTS
         }
         for metric in METRICS:

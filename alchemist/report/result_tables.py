@@ -6,32 +6,37 @@ from typing import Any
 from markupsafe import Markup
 
 from alchemist.analysis.grid import FULL, Study
-from alchemist.analysis.metrics import metric_name, shown
+from alchemist.analysis.metrics import metric_name, of_model, shown
 from alchemist.analysis.paper import paper_numbers
-from alchemist.analysis.results import Result, results
-from alchemist.analysis.words import POINTS, number
+from alchemist.analysis.results import Result, losses, results
+from alchemist.analysis.words import ALL_POINTS, capital, number
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
 from alchemist.report.words import SAMPLERS, share_text, told
+
+LOSS = "held-out loss"
 
 
 def result_tables(material: Material) -> list[dict[str, Any]]:
     """For every model and point: title and table. The paper's numbers stand beside the first model.
 
-    A model's table has the metrics that its cells have, and the floors of its family.
+    A model's table has the metrics that its cells have, and the floors of its family; of cells whose losses
+    were taken also those, and the point `best`.
     """
     study, names = material.study, material.names
     out = []
     for model in study.models():
         metrics = material.metrics_of(model)
-        head = ["selection", "keeps", "pairs", "images", "epochs", *(metric_name(m, names) for m in metrics)]
-        below = _floors(material, model)
+        here = of_model(material.table, model)
+        sizes = ["selection", "keeps", "pairs", "images", "epochs", *([LOSS] if losses(here) else [])]
+        head = [*sizes, *(metric_name(m, names) for m in metrics)]
+        below = _floors(material, model, len(sizes))
         quoted = ["paper: FID", "paper: CLIP"] if model == study.grid.main else []
-        for point, words in POINTS.items():
+        for point in (name for name in ALL_POINTS if (here["point"] == name).any()):
             found = results(study, material.table, model, point)
             rows = [_result_row(row, material, metrics) for row in found] + below
             groups = [i for i, row in enumerate(found) if i and row.ratio != found[i - 1].ratio]
-            title = words.capitalize() + (f", model {model}" if len(study.models()) > 1 else "")
+            title = capital(ALL_POINTS[point]) + (f", model {model}" if len(study.models()) > 1 else "")
             if len(material.families) > 1:
                 title += f" of the family {study.grid.family_of(model)}"
             width = len(head) + len(quoted)
@@ -40,7 +45,7 @@ def result_tables(material: Material) -> list[dict[str, Any]]:
     return out
 
 
-def _floors(material: Material, model: str) -> list[list[str]]:
+def _floors(material: Material, model: str, blank: int) -> list[list[str]]:
     """What real images score, as they are and through the codec of the model's family."""
     names, metrics = material.names, material.metrics_of(model)
     floors = material.first_of(material.study.grid.family_of(model))["floors"]
@@ -51,20 +56,24 @@ def _floors(material: Material, model: str) -> list[list[str]]:
         "clip": floors.get(f"{names['clip']}_reconstruction"),
     }
     return [
-        _floor_row("real images against real", real, names, metrics),
-        _floor_row("real images through the image codec", rebuilt, names, metrics),
+        _floor_row("real images against real", blank, real, names, metrics),
+        _floor_row("real images through the image codec", blank, rebuilt, names, metrics),
     ]
 
 
 def _floor_row(
-    label: str, values: Mapping[str, float | None], names: Mapping[str, str], metrics: Sequence[str]
+    label: str,
+    blank: int,
+    values: Mapping[str, float | None],
+    names: Mapping[str, str],
+    metrics: Sequence[str],
 ) -> list[str]:
     cells = []
     for metric in metrics:
         scale, digits = shown(metric, names)
         found = values.get(metric)
         cells.append(number(None if found is None else scale * found, digits))
-    return [label, "", "", "", "", *cells, "", ""]
+    return [label, *[""] * (blank - 1), *cells, "", ""]
 
 
 def _result_row(row: Result, material: Material, metrics: Sequence[str]) -> list[str]:
@@ -76,7 +85,14 @@ def _result_row(row: Result, material: Material, metrics: Sequence[str]) -> list
         mark = "†" if paper["source"] == "derived" else ""
         quoted = [f"{paper['fid']:.2f}{mark}", f"{paper['clip']:.4f}{mark}"]
     sizes = [number(row.pairs), number(row.images), number(row.epochs, 2)]
-    return [_label(study, row.selection), share_text(row.ratio), *sizes, *cells, *quoted]
+    taken = [_loss_cell(row)] if row.losses else []
+    return [_label(study, row.selection), share_text(row.ratio), *sizes, *taken, *cells, *quoted]
+
+
+def _loss_cell(row: Result) -> Markup:
+    """The loss on held-out pairs, and in small how much higher it is than that on the arm's own."""
+    held, gap = told(row.losses["validation_loss"], 3), told(row.losses["gap"], 3, True)
+    return Markup("{}<small>{}</small>").format(held, gap)
 
 
 def figure_cell(row: Result, metric: str, names: Mapping[str, str]) -> Markup:

@@ -1,5 +1,6 @@
 """Verdicts on the claims and the named contrasts: tables for the page, rows for CSV."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -7,6 +8,7 @@ from markupsafe import Markup
 
 from alchemist.analysis.metrics import shown
 from alchemist.analysis.parts import Verdict
+from alchemist.analysis.references import WORDS
 from alchemist.analysis.statistics import Contrast, Interval
 from alchemist.analysis.words import number
 from alchemist.report.elements import Table
@@ -55,11 +57,16 @@ def verdict_tables(material: Material) -> dict[str, Table]:
     }
 
 
-def contrast_table(material: Material) -> Table | None:
-    """The named contrasts, the primary one first; None where none was asked for."""
+def contrast_tables(material: Material) -> list[tuple[str, Table]]:
+    """The named contrasts by each view, in words, the deciding one first; none where none was asked for."""
     names = material.names
+    return [(WORDS[view], _contrasts(found, names)) for view, found in material.contrasts.items() if found]
+
+
+def _contrasts(contrasts: list[Contrast], names: Mapping[str, str]) -> Table:
+    """The primary one first."""
     rows = []
-    for c in material.contrasts:
+    for c in contrasts:
         scale, digits = shown(c.metric, names)
         each = ", ".join(number(scale * d, digits, True) for d in c.differences.values())
         label = Markup("{}<small>{}</small>").format(c.name, "primary" if c.primary else "secondary")
@@ -69,25 +76,25 @@ def contrast_table(material: Material) -> Table | None:
         rows.append([label, *what, number(c.interval.n), mean, *tests, each])
     head = ["contrast", "difference", "in favour of", "n", "mean and interval"]
     tests = ["p, t-test", "p, Holm", "p, sign flip", "each seed"]
-    return Table([*head, *tests], rows, left=3, groups=[1]) if rows else None
+    return Table([*head, *tests], rows, left=3, groups=[1])
 
 
 def left_out(material: Material) -> list[str]:
     """Contrasts that were asked for and not made, because the models do not have their metric."""
     asked = material.params["statistics"]
-    made = {contrast.name for contrast in material.contrasts}
+    made = {contrast.name for contrast in material.decided}
     return [name for name in (asked["primary"], *asked["secondary"]) if name is not None and name not in made]
 
 
-def contrast_rows(contrasts: list[Contrast]) -> pd.DataFrame:
-    """A row a contrast, the primary one first; no rows where none is asked for."""
-    head = ["contrast", "primary", "arm", "against", "ratio", "model", "point", "metric"]
+def contrast_rows(by_view: Mapping[str, list[Contrast]]) -> pd.DataFrame:
+    """A row a view and contrast, the primary one first in each; no rows where none is asked for."""
+    head = ["contrast", "primary", "arm", "against", "ratio", "model", "point", "metric", "reference"]
     rows = [
         {
             **dict(
                 zip(
                     head,
-                    (c.name, c.primary, c.arm, c.against, c.ratio, c.model, c.point, c.metric),
+                    (c.name, c.primary, c.arm, c.against, c.ratio, c.model, c.point, c.metric, view),
                     strict=True,
                 )
             ),
@@ -95,6 +102,7 @@ def contrast_rows(contrasts: list[Contrast]) -> pd.DataFrame:
             "p_holm": c.p_holm,
             "favours": c.favours or "",
         }
+        for view, contrasts in by_view.items()
         for c in contrasts
     ]
     return pd.DataFrame(rows, columns=[*head, *INTERVAL, "p_holm", "favours"])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from alchemist.analysis.metrics import is_metric, metric_name, shown
 from alchemist.analysis.results import Result, Stat
 from alchemist.analysis.statistics import Contrast, Interval
-from alchemist.analysis.words import POINTS, number, percent
+from alchemist.analysis.words import ALL_POINTS, number, percent
 from alchemist.pruning import samplers
 
 SAMPLERS = {name: sampler.title for name, sampler in samplers.SAMPLERS.items()}
@@ -37,7 +37,7 @@ def contrast_text(contrast: Contrast, names: Mapping[str, str]) -> str:
     """What a contrast compares, in words."""
     return (
         f"{metric_name(contrast.metric, names)} of {contrast.arm} less {contrast.against}, "
-        f"{share_text(contrast.ratio)}, model {contrast.model}, {POINTS[contrast.point]}"
+        f"{share_text(contrast.ratio)}, model {contrast.model}, {ALL_POINTS[contrast.point]}"
     )
 
 

@@ -42,6 +42,31 @@ def test_a_transfer_model_has_its_arms_alone_and_ratios_fall() -> None:
     assert rows["topk", 0.2].to_random["nll"].mean == pytest.approx(1 / 50)
 
 
+def test_losses_and_their_gap_are_told_where_every_cell_has_them() -> None:
+    study = study_of(params(selections=["random"], ratios=[0.5], seeds=[0, 1]))
+    made = {cell.name: score(cell, 10, 0) for cell in study.cells()}
+    full, random = results(study, tidy(study, made), "xs", "best")
+    assert (full.images, random.images) == (12000, 9000)
+    assert random.losses["gap"].mean == pytest.approx(5.2 - 0.3 + 0.005 - (5.0 - 0.45))
+    assert random.losses["train_loss"] == Stat(4.55, 0.0, 2)
+    for at in made["random-0.5-xs-1"]["checkpoints"]:
+        at["points"] = ["best"] if at["images"] == 6000 else at["points"]
+        del at["validation_loss"]
+    full, random = results(study, tidy(study, made), "xs", "equal_images")
+    assert full.losses
+    assert random.losses == {}
+
+
+def test_the_images_of_the_best_points_are_a_mean_over_seeds() -> None:
+    study = study_of(params(selections=["random"], ratios=[0.5], seeds=[0, 1]))
+    made = {cell.name: score(cell, 10, 0) for cell in study.cells()}
+    for at in made["random-0.5-xs-1"]["checkpoints"]:
+        at["points"] = {6000: ["equal_epochs", "best"], 9000: ["curve"]}.get(at["images"], at["points"])
+    random = results(study, tidy(study, made), "xs", "best")[1]
+    assert (random.images, random.epochs) == (7500, 750)
+    assert random.figures["fd"].mean == pytest.approx((600 - 90 + 600 - 60 + 1 / 3) / 2)
+
+
 def test_stat_of_one_value_has_no_spread() -> None:
     assert Stat.of(pd.Series([2.0])) == Stat(2.0, None, 1)
     assert Stat.of(pd.Series([1.0, 3.0])) == Stat(2.0, 2**0.5, 2)

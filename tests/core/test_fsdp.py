@@ -29,9 +29,10 @@ from alchemist.families.flux.generator import FluxGenerator
 from alchemist.families.flux.settings import LoraSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models import training
-from alchemist.models.course import Course, checkpoint
+from alchemist.models.course import RUN, Course, checkpoint
 from alchemist.models.encoded import Encoded, PoolRows
 from alchemist.models.family import Generator
+from alchemist.models.losses import Watched
 
 # Chunks that do not divide a process's rows, and a clip that holds.
 SETTINGS = TrainSettings(
@@ -178,12 +179,15 @@ def test_a_course_takes_it_from_the_launcher(
     """With a state after every step, which the writer alone finds due."""
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setenv("FSDP_VERSION", "2")
+    points = [{"images": images, "names": ["curve"]} for images in (16, 24)]
 
     def work() -> bool:
-        course = Course(model := stirred(), pixel_data, pixel_data.pool(), SETTINGS, 3, [16, 24])
+        rows = pixel_data.pool()
+        watched = Watched(rows.numbers[:5], rows.numbers[5:12], batch=3)
+        course = Course(model := stirred(), pixel_data, rows, SETTINGS, 3, [16, 24], watched=watched)
         out = tmp_path / f"out-{world.count()}"
         with Scratch(tmp_path / "s", "m", 0) as scratch:
-            course.train(scratch, out, {"images": 24}, lambda images, words: None)
+            course.train(scratch, out, {"points": points}, lambda images, words: None)
         return fsdp.is_part(next(model.parameters()))
 
     assert together(2, tmp_path / "2", work) == [True, True]
@@ -194,6 +198,11 @@ def test_a_course_takes_it_from_the_launcher(
         assert of_two.keys() == of_one.keys()
         for name, value in of_one.items():
             torch.testing.assert_close(of_two[name], value, rtol=0, atol=1e-5)
+    ran = [files.read_json(tmp_path / f"out-{n}" / RUN)["points"] for n in (2, 1)]
+    for two, one in zip(*ran, strict=True):
+        assert (two["images"], two["names"]) == (one["images"], one["names"])
+        for name in ("train_loss", "validation_loss"):
+            assert two[name] == pytest.approx(one[name], rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.measures.references import View, sides, views
+from alchemist.pools import captions
 
 
 def rows(count: int, clusters: list[int] | None = None, clean: int = 0) -> pd.DataFrame:
@@ -82,6 +83,28 @@ def test_the_clean_split_has_prompts_and_references_of_its_own() -> None:
     assert not (made["clean"].prompts & made["once"].prompts).any()
     assert list(found(table, decides="clean")) == ["clean", "as_is"]
     assert found(rows(10, clean=40))["clean"].sizes()["n"] == 5, "no more than of the evaluation"
+
+
+def test_unseen_leaves_out_the_prompts_whose_caption_the_pool_has_and_no_reference() -> None:
+    table = rows(80, [i // 2 for i in range(80)])
+    table["caption"] = [f"A  Cat {name}." for name in table["id"]]
+    pool: list[list[str]] = [["a dog", *(f"a cat {name}" for name in table["id"][::4])], [], ["A CAT P0001!"]]
+    known = set(table["id"][::4]) | {"p0001"}
+    table["in_pool"] = captions.among(table["caption"].tolist(), pool)
+    assert set(table["id"][table["in_pool"]]) == known
+    for decides in ("once", "as_is"):
+        prompts, references = sides(table, settings(decides=decides))
+        made = views(prompts, references, decides)
+        assert list(made) == [decides, *({"once": ["as_is"], "as_is": ["once"]}[decides]), "unseen"]
+        new = ~prompts["id"].isin(known).to_numpy()
+        assert 0 < new.sum() < len(new)
+        assert np.array_equal(made["unseen"].prompts, made[decides].prompts & new)
+        assert np.array_equal(made["unseen"].references, made[decides].references)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_unseen_is_no_view_where_the_pool_has_all_captions_or_none(part: int) -> None:
+    assert list(found(rows(20).assign(in_pool=bool(part)))) == ["once"]
 
 
 def test_what_a_file_is_sorted_by_changes_nothing() -> None:

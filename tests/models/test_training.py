@@ -21,7 +21,8 @@ from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models import training
 from alchemist.models.batch import Chance
 from alchemist.models.course import Course
-from alchemist.models.encoded import Encoded, PoolRows
+from alchemist.models.encoded import Encoded, PoolRows, ValidationRows
+from alchemist.models.losses import Watched
 
 SETTINGS = TrainSettings(
     images=160, batch=8, learning_rate=3e-3, weight_decay=0.05, clip=2.0, schedule="constant",
@@ -252,6 +253,54 @@ def test_weights_that_are_no_numbers_are_kept_nowhere(
             StarGenerator(TINY, codec, 0), data, data.pool(), settings, 5, [8], scratch,
             lambda images, averaged: pytest.fail("kept"), lambda images, words: None,
         )  # fmt: skip
+
+
+def test_a_course_that_was_killed_leaves_the_bytes_of_an_unbroken_one(
+    tmp_path: Path, data: Encoded, codec: StarCodec
+) -> None:
+    """Weights, log, and the losses of a checkpoint that was written before the kill."""
+
+    class KilledError(Exception):
+        pass
+
+    def run(name: str, ends: int = 0) -> Path:
+        seen = list[int]()
+
+        def tick(images: int, words: str) -> None:
+            seen.append(images)
+            if ends and sum(seen) > ends:
+                raise KilledError
+
+        rows = data.pool()
+        watched = Watched.of(data, PoolRows(rows.numbers[:20]), ValidationRows(rows.numbers[20:30]), 4)
+        assert (len(watched.train), len(watched.validation)) == (10, 10)
+        one = Course(StarGenerator(TINY, codec, 0), data, rows, SETTINGS, 5, [40, 160], watched=watched)
+        points = [{"images": 40, "names": ["curve"]}, {"images": 160, "names": ["equal_images"]}]
+        with Scratch(tmp_path / name, "mark", every_seconds=0) as state:
+            one.train(state, tmp_path / f"{name}-out", {"points": points}, tick)
+        return tmp_path / f"{name}-out"
+
+    whole = run("a")
+    with pytest.raises(KilledError):
+        run("b", ends=40)
+    again = run("b")
+    held = {path.name: path.read_bytes() for path in whole.iterdir()}
+    assert held == {path.name: path.read_bytes() for path in again.iterdir()}
+    assert [path.name for path in whole.glob("losses-*")] == []
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_watched_losses_do_not_depend_on_the_batch_nor_on_the_order_of_the_subset(
+    data: Encoded, codec: StarCodec, batch: int
+) -> None:
+    numbers = data.pool().numbers
+    held, model = ValidationRows(numbers[20:30]), StarGenerator(TINY, codec, 0)
+    whole = Watched.of(data, PoolRows(numbers[:20]), held, 10)
+    other = Watched.of(data, PoolRows(numbers[:20][::-1]), held, batch)
+    assert np.array_equal(whole.train, other.train)
+    assert whole.losses(model, data) == pytest.approx(other.losses(model, data), rel=1e-6)
+    nothing = Watched.of(data, PoolRows(numbers[:20]), ValidationRows(numbers[:0]), 10)
+    assert nothing.losses(model, data).keys() == {"train_loss"}
 
 
 def test_flops_are_those_of_one_pair_whatever_the_batch(data: Encoded, codec: StarCodec) -> None:

@@ -14,6 +14,7 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import ScorerSettings
 from alchemist.params import sizes
+from alchemist.params.check import check
 from alchemist.params.sizes import Counts
 from alchemist.params.whole import Params, read
 
@@ -23,6 +24,11 @@ ART = Counts(pool=3749, meta_val=335, evaluation=1383, scorer=1431, rated=6898)
 
 def mine(**changes: Any) -> Params:
     """Pool mine in force, and changes at dotted keys with __ for dots."""
+    return read(of_mine(**changes))
+
+
+def of_mine(**changes: Any) -> dict[str, Any]:
+    """The same as params.yaml has it."""
     params = edited("pool", "mine")
     params["grid"] |= {"oracles": [], "selections": ["alchemist"], "raters": ["alchemist"], "ratios": [0.5]}
     for key, value in changes.items():
@@ -31,7 +37,7 @@ def mine(**changes: Any) -> Params:
         for part in path:
             place = place[part]
         place[last] = value
-    return read(params)
+    return params
 
 
 def told(counts: Counts = ART, **changes: Any) -> str:
@@ -62,6 +68,26 @@ def test_a_fit_is_told_by_the_pictures_that_there_are() -> None:
     few = dataclasses.replace(ART, pool=31)
     with pytest.raises(Refusal, match=r"codecs\.star\.fit\.batch is 32; the pool has 31 images to fit on"):
         told(few, codecs__star__refit=True)
+
+
+def test_a_best_checkpoint_needs_meta_validation_pairs() -> None:
+    """Said by the settings where they ask for none, and by the counts where a share drew none."""
+    best = {"arm": "loss_low", "against": "random", "point": "best"}
+    asked: dict[str, Any] = {
+        "contrasts__loss_low_random": best, "grid__selections": ["loss_low", "random"],
+        "grid__raters": ["loss", "random"], "grid__seeds": [0, 1],
+        "statistics": {"primary": "loss_low_random", "secondary": []},
+    }  # fmt: skip
+    words = (
+        "contrasts.loss_low_random.point is best, the checkpoint of least meta-validation loss, and the pool "
+        "mine has no meta-validation pairs; equal_images and equal_epochs are legal."
+    )
+    with pytest.raises(Refusal, match=re.escape(words)):
+        told(dataclasses.replace(ART, meta_val=0), **asked)
+    assert "335 meta-validation pairs" in told(**asked)
+    without = of_mine(**asked, grid__oracles=[], pools__mine__splits={"meta_validation": 0.0})
+    with pytest.raises(Refusal, match=re.escape(words)):
+        check(without)
 
 
 def test_a_pool_without_held_out_pairs_still_has_ids() -> None:

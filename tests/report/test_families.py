@@ -50,7 +50,7 @@ def test_the_story_tells_what_ran_and_speaks_of_one_familys_selection(both: Path
 
 def test_each_models_table_has_its_own_metrics_floors_and_quotes(both: Path) -> None:
     parts = dict(re.findall(r"<h3>([^<]*)</h3>\s*(.*?)(?=<h3>|<p class)", part(page(both), "results"), re.S))
-    assert len(parts) == 4
+    assert len(parts) == 6
     for title, body in parts.items():
         flux = "flux_xs of the family flux" in title
         assert ("NLL" in body) != flux

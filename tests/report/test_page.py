@@ -47,7 +47,7 @@ def test_equal_inputs_give_equal_bytes_and_cells_beside_the_grid_are_not_read(
     first = {p.relative_to(copy / "reports"): p.read_bytes() for p in (copy / "reports").rglob("*.*")}
     assert first == {p.relative_to(again): p.read_bytes() for p in again.rglob("*.*")}
     # Page, tables and advice; curves, deciles of four raters, rater training, figures 3 and 6 of the paper.
-    assert len(first) == 6 + 4 + 4 + 5 + 1 + 4
+    assert len(first) == 7 + 4 + 4 + 5 + 1 + 4
 
 
 def test_two_seeds_and_no_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

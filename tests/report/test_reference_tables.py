@@ -1,6 +1,9 @@
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from report_helpers import part, run, text
 
@@ -53,9 +56,41 @@ def test_every_arm_has_its_figures_and_its_place_by_each_reference(
     assert 'href="#references"' in page
 
 
+def test_every_table_has_all_references_and_holm_is_of_each_its_own(
+    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(three, tmp_path, dirs_exist_ok=True)
+    referenced(tmp_path)
+    out = run(tmp_path, monkeypatch)
+    table, every = (pd.read_csv(out / f"{name}.csv") for name in ("table", "references"))
+    assert every["reference"].unique().tolist() == ["once", "as_is", "clean"]
+    by_view = {name: rows.reset_index(drop=True) for name, rows in every.groupby("reference")}
+    for name, sizes in (("once", (6, 7)), ("as_is", (8, 9)), ("clean", (4, 5))):
+        assert set(zip(by_view[name]["n"], by_view[name]["reference_n"], strict=True)) == {sizes}
+    pd.testing.assert_frame_equal(by_view["once"][table.columns], table)
+    assert np.allclose(by_view["as_is"]["fd_lite0"], 900 - table["fd_lite0"])
+
+    made = pd.read_csv(out / "contrasts.csv")
+    assert made["reference"].tolist() == ["once"] * 3 + ["as_is"] * 3 + ["clean"] * 3
+    once, as_is, clean = (rows.reset_index(drop=True) for _, rows in made.groupby("reference", sort=False))
+    assert np.allclose(as_is["mean"], -once["mean"])
+    assert np.allclose(as_is["p_holm"].iloc[1:], once["p_holm"].iloc[1:]), "of two each, and not of six"
+    same = once.columns.drop("reference")
+    pd.testing.assert_frame_equal(clean[same], once[same])
+    said = text(part((out / "index.html").read_text(), "contrasts"))
+    heads = ["Copies counted once, decides", "As drawn, copies and all", "The clean pool"]
+    places = [said.index(head) for head in heads]
+    assert places == sorted(places)
+    assert said.count("alchemist_random primary") == 3
+
+
 def test_a_pool_with_one_reference_has_no_such_section(world: Path) -> None:
     page = (world / "reports/index.html").read_text()
     assert 'id="references"' not in page
+    every = pd.read_csv(world / "reports/references.csv")
+    assert set(every["reference"]) == {"once"}
+    table = pd.read_csv(world / "reports/table.csv")
+    pd.testing.assert_frame_equal(every[table.columns], table)
     assert "says nothing here" not in page
 
 

@@ -12,19 +12,25 @@ from alchemist.core import files
 
 def test_result_rows_floors_and_the_papers_numbers(world: Path) -> None:
     shown = part((world / "reports" / "index.html").read_text(), "results")
-    epochs, images = (text(piece) for piece in shown.split("<h3>")[1:])
+    epochs, images, best = (text(piece) for piece in shown.split("<h3>")[1:])
     number = {"full": 0, "topk": 3}
-    for at, seen in ((epochs, 6000), (images, 12000)):
+    for at, seen in ((epochs, 6000), (images, 12000), (best, 9000)):
         fd = 600 - seen / 100 + number["topk"]
         gap = number["topk"] - 2  # random is the cell before
-        assert f"topk Top-K on alchemist 50 % 102 {seen:,} {seen / 102:.2f} {fd:.1f} +{gap:.1f}" in at
-        assert re.search(r"full all usable pairs 100 % 203 12,000 59\.11 480\.0 .* 17\.48 0\.2336", at)
+        held_out, train = 5.2 - seen / 30000, 5 - seen / 20000
+        losses = f"{held_out:.3f} +{held_out - train:.3f}"
+        assert (
+            f"topk Top-K on alchemist 50 % 102 {seen:,} {seen / 102:.2f} {losses} {fd:.1f} +{gap:.1f}" in at
+        )
+        assert re.search(
+            r"full all usable pairs 100 % 203 12,000 59\.11 4\.800 \+0\.400 480\.0 .* 17\.48 0\.2336", at
+        )
         assert f"real images against real 33.1 {DASH} 0.1 79.00 {DASH}" in at
         assert f"real images through the image codec 88.8 30.2 {DASH} 71.25 {DASH}" in at
     assert re.search(r"alchemist Shift-Gsample on alchemist 20 % .*? 18\.22 0\.2277", epochs)
     assert re.search(r"random at random 20 % .*? 20\.69† 0\.2219†", epochs)
     assert re.search(r"topk Top-K on alchemist 20 % .*? 48\.20 0\.1945", epochs)
-    assert "loss Shift-Gsample on loss 50 % 102 6,000 58.82 545.0 +3.0" in epochs
+    assert "loss Shift-Gsample on loss 50 % 102 6,000 58.82 5.000 +0.300 545.0 +3.0" in epochs
 
 
 def test_summary_has_few_short_keys(world: Path) -> None:
@@ -50,7 +56,7 @@ def test_table_holds_the_scores_bit_by_bit(world: Path) -> None:
                     assert float(row[key]) == at[key]
                 assert int(row["subset_pairs"]) == held["subset_pairs"]
                 found += 1
-    assert found == len(table) == 2 + 10 * 3
+    assert found == len(table) == 3 + 10 * 3
     assert set(table["pool"]) == {"emoji"}
     assert set(table["scale"]) == {"tiny"}
 

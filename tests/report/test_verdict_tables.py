@@ -80,8 +80,9 @@ def test_a_rating_that_was_carried_to_another_pool_decides_though_the_grid_has_i
 
 
 def test_rows_of_contrasts_without_any() -> None:
-    assert contrast_rows([]).columns.tolist()[:2] == ["contrast", "primary"]
+    assert contrast_rows({}).columns.tolist()[:2] == ["contrast", "primary"]
     interval = Interval(3, -1.0, 0.5, -2.2, 0.2, 0.07, 0.25)
     one = Contrast("c", "a", "b", 0.5, "xs", "equal_images", "fd", True, {0: -1.0}, interval, -1, None)
-    (row,) = contrast_rows([one]).to_dict("records")
-    assert (row["arm"], row["low"], row["favours"]) == ("a", -2.2, "")
+    (row, again) = contrast_rows({"once": [one], "as_is": [one]}).to_dict("records")
+    assert (row["arm"], row["low"], row["favours"], row["reference"]) == ("a", -2.2, "", "once")
+    assert again == row | {"reference": "as_is"}

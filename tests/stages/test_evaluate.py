@@ -17,7 +17,7 @@ from alchemist.models.family import Generator
 from stages import evaluate
 
 # Of a cell of 60 of 150 pairs, trained on 128 images in batches of 16: 40 % of them, and all.
-POINTS = {64: ["equal_epochs"], 128: ["equal_images"]}
+POINTS = {64: ["equal_epochs"], 128: ["equal_images", "best"]}
 
 
 def checkpoint(grid: Grid, name: str, seed: int, images: int) -> Generator:

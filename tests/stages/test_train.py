@@ -14,7 +14,9 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.models.batch import Chance
+from alchemist.models.course import checkpoint, with_best
 from alchemist.models.encoded import PoolRows
+from alchemist.models.family import Generator
 from alchemist.models.training import points, train
 
 Weights = dict[int, dict[str, torch.Tensor]]
@@ -83,6 +85,56 @@ def test_the_points_count_epochs_by_the_subset(grid: Grid) -> None:
     named = {name: point["images"] for point in ran["points"] for name in point["names"]}
     assert named["equal_images"] == images
     assert np.isclose(named["equal_epochs"], share * images, atol=grid.scale.train.batch)
+
+
+def test_the_checkpoint_of_least_loss_on_held_out_pairs_is_the_best(grid: Grid) -> None:
+    """Against losses of the written weights, pair by pair and without the stage."""
+    folder = grid.train("subset")
+    ran, data = files.read_json(folder / "run.json"), grid.encoded
+    held = grid.index("meta_val")["id"]
+    own = grid.index("pool")["id"]
+    own = own[own.isin(grid.subset())][: len(held)]
+    assert len(own) == len(held) == 40
+
+    def mean(ids: "pd.Series[str]", model: Generator) -> float:
+        numbers = grid.numbers(ids)
+        with torch.no_grad():
+            return float(
+                np.mean(
+                    [
+                        float(
+                            model.losses(
+                                data.batch(numbers[i : i + 1]), Chance(0, data.positions(numbers[i : i + 1]))
+                            )
+                        )
+                        for i in range(40)
+                    ]
+                )
+            )
+
+    model, found = grid.generator(MODEL, 0).eval(), {}
+    for point in ran["points"]:
+        model.load_weights(load_file(folder / checkpoint(point["images"])))
+        assert np.isclose(point["validation_loss"], mean(held, model), rtol=1e-5)
+        assert np.isclose(point["train_loss"], mean(own, model), rtol=1e-5)
+        found[point["images"]] = point["validation_loss"]
+    best = [point["images"] for point in ran["points"] if "best" in point["names"]]
+    assert best == [min(found, key=lambda images: found[images])]
+
+
+@pytest.mark.parametrize(("held", "best"), [([3.0, 2.0, 2.5], [64]), ([2.0, 2.0, 3.0], [32]), (None, [])])
+def test_one_point_is_best_by_the_held_out_loss_alone(held: list[float] | None, best: list[int]) -> None:
+    points = [
+        {"images": n, "names": [name]} for n, name in ((32, "curve"), (64, "curve"), (96, "equal_images"))
+    ]
+    losses = {
+        n: {"train_loss": float(-n), **({"validation_loss": held[i]} if held else {})}
+        for i, n in enumerate((32, 64, 96))
+    }  # fmt: skip
+    found = with_best(points, losses)
+    assert [point["images"] for point in found if "best" in point["names"]] == best
+    assert all(point["names"] == ["best"] for point in found if point["images"] in best)
+    assert [point["train_loss"] for point in found] == [-32.0, -64.0, -96.0]
 
 
 def test_the_bill_counts_a_forward_and_two_backward_passes_of_every_image(grid: Grid) -> None:

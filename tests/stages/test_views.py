@@ -23,11 +23,13 @@ Table = pd.DataFrame
 def sides(grid: Grid) -> tuple[Table, Table]:
     """Index rows of all prompts and references, with their views; made by the stages beside the grid's own.
 
-    A third of the evaluation becomes a clean split; of the rest every two neighbours by id are copies.
+    A third of the evaluation becomes a clean split; of the rest every two neighbours by id are copies. Pairs
+    of the pool get every third caption of these, and a rejected pair of the pool another.
     """
     data = grid.folder / "data"
     held = grid.index("evaluation").sort_values("id")
     clean = set(held["id"].iloc[::3])
+    known = held[~held["id"].isin(clean)].iloc[::3]
     cluster = {name: i // 3 for i, name in enumerate(held["id"])}
     for name in ("read", "pool", "encoded"):
         shutil.copytree(data / name, data / "views" / name)
@@ -37,6 +39,10 @@ def sides(grid: Grid) -> tuple[Table, Table]:
             cluster.get(one, own) for one, own in zip(table["id"], table["cluster"], strict=True)
         ]
         table["split"] = table["split"].mask(table["id"].isin(clean), "clean")
+        if "caption" in table:
+            usable = (table["split"] == "pool") & (table["status"] == "ok")
+            table.loc[table.index[usable][: len(known)], "caption"] = known["caption"].str.upper().tolist()
+            table.loc[(table["split"] == "pool") & ~usable, "caption"] = held["caption"].iloc[1]
         table.to_parquet(path, index=False)
         facts = files.read_sealed(path.with_name(files.MANIFEST))
         facts.pop("files")
@@ -59,9 +65,9 @@ def sides(grid: Grid) -> tuple[Table, Table]:
     found = []
     for name in ("prompts", "references"):
         table = pd.read_parquet(data / f"views/floors/{name}.parquet")
-        views = table[["once", "as_is", "clean"]].to_numpy()
+        views = table[["once", "as_is", "clean", "unseen"]].to_numpy()
         side = index.loc[table["id"]].reset_index(drop=True)
-        found.append(side.assign(once=views[:, 0], as_is=views[:, 1], clean=views[:, 2]))
+        found.append(side.assign(once=views[:, 0], as_is=views[:, 1], clean=views[:, 2], unseen=views[:, 3]))
     return found[0], found[1]
 
 
@@ -80,6 +86,18 @@ def test_every_held_out_pair_is_a_prompt_or_a_reference_of_its_own_split(sides: 
     once = pd.concat(sides).query("once")
     assert sorted(once["cluster"]) == list(range(16)), "each cluster once, on one side"
     assert set(once["split"]) == {"evaluation"}
+
+
+def test_the_prompts_of_unseen_have_captions_of_no_usable_pair_of_the_pool(
+    grid: Grid, sides: tuple[Table, Table]
+) -> None:
+    index = pd.read_parquet(grid.folder / "data/views/pool/index.parquet")
+    held = index[(index["split"] == "pool") & (index["status"] == "ok")]["caption"].str.casefold()
+    prompts, references = sides
+    is_new = ~prompts["caption"].str.casefold().isin(set(held))
+    assert prompts["unseen"].tolist() == (prompts["once"] & is_new).tolist()
+    assert 2 <= prompts["unseen"].sum() < prompts["once"].sum()
+    assert references["unseen"].tolist() == references["once"].tolist()
 
 
 @torch.no_grad()
@@ -103,7 +121,7 @@ def test_each_view_has_the_figures_of_its_own_prompts_and_references(
     images = torch.cat(drawn).permute(0, 2, 3, 1).contiguous().numpy()
     made, real = grid.features_of(images), grid.features_of(grid.images(references))
     said = grid.clip(images, prompts["caption"])
-    assert set(at["references"]) == {"once", "as_is", "clean"}
+    assert set(at["references"]) == {"once", "as_is", "clean", "unseen"}
     for name, found in at["references"].items():
         mine, theirs = prompts[name].to_numpy(), references[name].to_numpy()
         assert (found["n"], found["reference_n"]) == (mine.sum(), theirs.sum())
@@ -112,7 +130,7 @@ def test_each_view_has_the_figures_of_its_own_prompts_and_references(
         assert np.isclose(found["clip_lit"], said[mine].mean(), atol=1e-3)
     for figure in ("fd_lite0", "nll", "clip_lit", "kid_lite0"):
         assert at[figure] == at["references"]["once"][figure]
-        assert len({round(found[figure], 4) for found in at["references"].values()}) == 3
+        assert len({round(found[figure], 4) for found in at["references"].values()}) == 4
 
 
 def test_each_view_has_floors_of_real_images(grid: Grid, sides: tuple[Table, Table], scores: Any) -> None:

@@ -42,8 +42,10 @@ class ContrastSettings(Settings):
         default=None,
         description="a block of models, of any family of the grid; null: the first of grid.models",
     )
-    point: Literal["equal_epochs", "equal_images"] = Field(
-        default="equal_images", description="checkpoint at which the arms are compared"
+    point: Literal["equal_epochs", "equal_images", "best"] = Field(
+        default="equal_images",
+        description="checkpoint at which the arms are compared; best: of each cell the one of least loss on "
+        "the meta-validation split",
     )
     metric: Metric = Field(
         default="fd", description="figure that is compared; by its full name if it is of evaluate.further"
