@@ -88,16 +88,17 @@ def run(
         device=str(device),
         torch=torch.__version__,
     )
+    points = [point for point in ran["points"] if settings.curves or point["names"] != ["curve"]]
     pictures: list[Images] = []  # of the sample grid
     elapsed = devices.clock(device)
     with (
         Scratch(scratch, mark) as state,
-        tqdm(total=len(ran["points"]) * len(rows), unit="img", desc=out.stem, mininterval=1) as bar,
+        tqdm(total=len(points) * len(rows), unit="img", desc=out.stem, mininterval=1) as bar,
     ):
         _, saved = state.load() or ({}, {"checkpoints": [], "seconds": 0.0})
         checkpoints, before = saved["checkpoints"], saved["seconds"]
         bar.update(len(checkpoints) * len(rows))
-        for point in ran["points"][len(checkpoints) :]:
+        for point in points[len(checkpoints) :]:
             generator.load_weights(load_file(cell / course.checkpoint(point["images"])))
             pictures.clear()
             drawn = measure.generate(generator, data, rows, law, settings, bar.update)
@@ -132,7 +133,7 @@ def run(
                     **found,
                 }
             )
-            if point is not ran["points"][-1]:
+            if point is not points[-1]:
                 state.save({}, {"checkpoints": checkpoints, "seconds": before + elapsed()})
         with files.whole_folder(out) as draft:
             # The same prompts and noise in every cell.

@@ -50,6 +50,7 @@ def runs(folder: Path) -> list[tuple[str, Params]]:
     """Name and checked params of every experiment that was run and kept."""
     default: dict[str, Any] = read_params(REPO / "params.yaml")
     asked = [words.split("\n") for words in (folder / "asked").read_text().split("\nEND\n")[:-1]]
+    asked = [words for words in asked if "stages.history" not in words]
     out = []
     for laid, repro, removed, kept in zip(*(asked[i::4] for i in range(4)), strict=True):
         assert laid[:3] == ["python", "-m", "stages.overlay"]

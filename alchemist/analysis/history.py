@@ -10,10 +10,21 @@ if TYPE_CHECKING:
     from alchemist.analysis.registered import Judged
 
 COLUMNS = [
-    "run", "commit", "registered", "pool", "scale", "claim", "what", "metric", "point", "decides",
+    "run", "commit", "registered", "pool", "scale", "reference", "claim", "what", "metric", "point", "decides",
     "n", "mean", "low", "high", "p", "verdict",
 ]  # fmt: skip
-KEY = ["run", "commit", "registered", "pool", "claim", "what", "metric", "point", "n"]  # of one row
+KEY = [
+    "run",
+    "commit",
+    "registered",
+    "pool",
+    "reference",
+    "claim",
+    "what",
+    "metric",
+    "point",
+    "n",
+]  # of one row
 
 
 def empty() -> pd.DataFrame:
@@ -23,13 +34,23 @@ def empty() -> pd.DataFrame:
 
 def added(past: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """The history with further rows at its end. One that stands there already is not added again."""
-    keys = {tuple(map(str, row)) for row in past[KEY].fillna("").itertuples(index=False)}
-    new = [tuple(map(str, row)) not in keys for row in rows[KEY].fillna("").itertuples(index=False)]
+    known = set(_keys(past))
+    new = [key not in known for key in _keys(rows)]
     return pd.concat([past, rows[new]], ignore_index=True)[COLUMNS] if any(new) else past
 
 
+def _keys(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """What tells rows apart, alike for a table that was read from CSV, where counts may be floats."""
+    columns = [table[name].astype(float if name == "n" else object).map(_text) for name in KEY]
+    return list(zip(*columns, strict=True))
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or str(value) == "nan" else str(value)
+
+
 def of_study(name: str, commit: str, found: "Sequence[Judged]", scale: str) -> pd.DataFrame:
-    """The rows of a registered study at a look, in all metrics and points, by the reference that decides."""
+    """The rows of a registered study at a look, in all metrics, points and references."""
     rows = [
         {
             "run": name,
@@ -37,6 +58,7 @@ def of_study(name: str, commit: str, found: "Sequence[Judged]", scale: str) -> p
             "registered": commit,
             "pool": one.pool,
             "scale": scale,
+            "reference": one.reference,
             "claim": one.claim,
             "what": _arms(one.asked.arm, one.asked.against, one.asked.ratio, one.asked.model),
             "metric": one.metric,
@@ -50,7 +72,6 @@ def of_study(name: str, commit: str, found: "Sequence[Judged]", scale: str) -> p
             "verdict": f"{one.outcome.word}: {one.outcome.why}",
         }
         for one in found
-        if one.main
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -65,6 +86,7 @@ def of_report(
     """The rows of a run by its contrasts.csv and verdicts.csv: contrasts, then the parts of the claims."""
     rows = [
         {
+            "reference": getattr(row, "reference", ""),
             "claim": f"contrast {row.contrast}",
             "what": _arms(row.arm, row.against, row.ratio, row.model),
             "metric": row.metric,
@@ -78,6 +100,7 @@ def of_report(
     ]
     rows += [
         {
+            "reference": "",
             "claim": row.claim,
             "what": row.part if isinstance(row.part, str) else "",
             "metric": row.unit if isinstance(row.unit, str) else "",

@@ -78,7 +78,7 @@ def values(params: Params, study: StudySettings, pool: str, seeds: Iterable[int]
         **study.values,
         **study.pools[pool],
     }
-    return [f"{key}={json.dumps(value)}" for key, value in set_here.items()]
+    return [f"++{key}={json.dumps(value)}" for key, value in set_here.items()]
 
 
 RULE = ("claims", "primary", "metric", "point", "margins", "confidence", "looks", "seeds")  # of a verdict

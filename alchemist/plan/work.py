@@ -211,7 +211,10 @@ def _train(job: Job, of: Estimates) -> Work:
 def _evaluate(job: Job, of: Estimates) -> Work:
     """Images of every checkpoint, their features and scores, and the loss of their prompts' pairs."""
     model, asked = job.model, of.scale.evaluate
-    images = len(points(of.scale.budget(model), job.ratio)) * _prompts(of)
+    every = points(of.scale.budget(model), job.ratio)
+    named = [point for point in every if point.names != ("curve",)]
+    measured = len(every) if of.scale.evaluate.curves else min(len(every), len(named) + 1)  # and the best one
+    images = measured * _prompts(of)
     each = of.sampling(model) + sum(one.flops for one in (*of.features(), of.scorer()[0]))
     peak = of.drawing(model)
     fit = _fit(of, f"scales.{of.params.scale}.evaluate.batch", asked.batch, peak)

@@ -83,6 +83,11 @@ class EvaluateSettings(Settings):
         description="prompts and references whose figures are compared, those of the others stand beside: "
         "once (each cluster of copies counted once), as_is (as drawn from the pool) or clean (that split)",
     )
+    curves: bool = Field(
+        default=True,
+        description="whether checkpoints that serve the curves alone are measured, as long as any other; "
+        "false where a study compares arms at named points",
+    )
     batch: int = Field(
         default=50,
         ge=1,

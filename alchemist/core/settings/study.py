@@ -129,11 +129,11 @@ class StudySettings(Settings):
     def selections(self) -> list[str]:
         """Every selection at the study's ratios, those of the claims first; without the full data.
 
-        A selection of `further` has the study's ratios too where `arms` names it.
+        A selection of `further` has them too where a claim at one of them or `arms` names it.
         """
-        named = [side for claim in self.claims.values() for side in (claim.arm, claim.against)]
-        own = dict.fromkeys([*named, *self.arms])
-        return [n for n in own if n != "full" and (n not in self.further.selections or n in self.arms)]
+        asked = [self.claim(name) for name in self.claims]
+        named = [side for one in asked if one.ratio in self.ratios for side in (one.arm, one.against)]
+        return [name for name in dict.fromkeys([*named, *self.arms]) if name != "full"]
 
     def arms_of(self) -> list[tuple[str, float]]:
         """Every selection with every ratio that it has."""
