@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from alchemist.analysis.registered import Judged
 
 COLUMNS = [
-    "run", "commit", "registered", "pool", "scale", "reference", "claim", "what", "metric", "point", "decides",
-    "n", "mean", "low", "high", "p", "verdict",
+    "run", "commit", "registered", "pool", "scale", "reference", "claim", "what", "metric", "point",
+    "decides", "n", "mean", "low", "high", "p", "verdict",
 ]  # fmt: skip
 KEY = [
     "run",
