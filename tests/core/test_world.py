@@ -151,8 +151,9 @@ def test_ratings_of_compared_groups_do_not_depend_on_the_count(
     (alone,) = together(1, tmp_path / "1", ratings)
     for count in COUNTS:
         for found in together(count, tmp_path / str(count), ratings):
-            assert np.abs(found - alone).max() < 1e-3 * alone.std()
-            assert np.array_equal(np.argsort(found), np.argsort(alone))
+            # Rounding shows in the logarithm, and may turn two that are all but equal.
+            assert np.abs(np.log(found / alone)).max() < 1e-3 * np.log(alone).std()
+            assert np.abs(found.argsort().argsort() - alone.argsort().argsort()).max() <= 1
 
 
 def rated(folder: Path, data: Encoded, codec: StarCodec, settings: Any, every: float = 1e9) -> Any:
