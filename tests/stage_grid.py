@@ -36,6 +36,7 @@ class Grid:
         # Values under which a setting that is left out shows.
         params["raters"]["clip_score"] |= {"direction": -1}
         params["raters"]["carried"] = params["raters"]["alchemist_carried"] | {"weights": "ours"}
+        params["raters"]["alchemist_groups"] |= {"groups": {"by": "caption_length", "a_step": 2}}
         scale = params["scales"]["tiny"]
         scale["encode"] |= {"text": {"star": {"kind": "minilm", "pieces": 8}}}
         scale["scorer"] |= {"seed": 7}

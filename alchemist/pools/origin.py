@@ -1,7 +1,7 @@
 """Where pairs of a pool came from, as far as it tells: a kept column, or the file that holds them."""
 
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ def origins(folder: Path) -> Callable[[pd.DataFrame], Names | None]:
         is_alone = (places == "file") & (offsets <= 0)
         found = np.array(
             [
-                str(PurePosixPath(file).parent) if one else file
+                (file.rpartition("/")[0] or ".") if one else file
                 for file, one in zip(files, is_alone, strict=True)
             ],
             dtype=object,
@@ -52,13 +52,13 @@ def origins(folder: Path) -> Callable[[pd.DataFrame], Names | None]:
 
 def _kept(folder: Path) -> tuple[Names, NDArray[np.uint64], NDArray[np.int32]]:
     """Names, and by ascending hashes of ids the place of each pair's name among them."""
-    keys, values = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=object)]
+    keys, values = [np.empty(0, dtype=np.uint64)], [pd.Series(dtype="str")]
     for path in sorted(folder.glob(EXTRA.replace(".", "*."))):
         if ORIGIN in pq.read_schema(path).names:
             table = pd.read_parquet(path, columns=["id", ORIGIN])
             keys.append(hashes(table["id"]))
-            values.append(table[ORIGIN].astype(str).to_numpy(dtype=object))
+            values.append(table[ORIGIN].astype("str"))
     every = np.concatenate(keys)
     order = np.argsort(every)
-    named, codes = np.unique(np.concatenate(values)[order].astype(str), return_inverse=True)
-    return named.astype(object), every[order], codes.astype(np.int32)
+    codes, named = pd.factorize(pd.concat(values, ignore_index=True))
+    return np.asarray(named, dtype=object), every[order], codes[order].astype(np.int32)

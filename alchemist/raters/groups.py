@@ -145,7 +145,8 @@ def of_pool(run: "Plain", settings: GroupsSettings, where: str) -> Groups:
     found = _FOUND[settings.by](data, run.pool.numbers, run.rated.numbers, settings.count, where)
     labels[run.rated.numbers], names, rule = found
     of = labels[run.pool.numbers]
-    rows = [PoolRows(run.pool.numbers[of == group]) for group in range(len(names))]
+    ends = np.cumsum(np.bincount(of, minlength=len(names)))[:-1]
+    rows = [PoolRows(one) for one in np.split(run.pool.numbers[np.argsort(of, kind="stable")], ends)]
     if len(rows) < settings.a_step:
         raise Refusal(
             f"{where}.a_step is {settings.a_step}, and by {settings.by} the pool has {len(rows)} groups of "
@@ -179,10 +180,12 @@ def _of_sources(data: Encoded, pool: Labels, rated: Labels, count: int, where: s
             f"{where}.by is source, and the pairs of this pool have no column {ORIGIN}, which pairs of files "
             "have, and those of a composed pool with sources; caption_length and embedding are legal."
         )
-    named, code = np.unique(data.rows[ORIGIN].iloc[rated].to_numpy(dtype=str), return_inverse=True)
-    places = np.full(len(data.rows), -1, dtype=np.int64)
-    places[rated] = code
-    sizes = np.bincount(places[pool], minlength=len(named))
+    # Names once, and codes of them: a text for each of 30 million pairs would take gigabytes.
+    column = data.rows[ORIGIN].cat
+    is_met = np.bincount(column.codes.to_numpy()[rated], minlength=len(column.categories)) > 0
+    code = (np.cumsum(is_met) - 1)[column.codes]
+    named = column.categories.to_numpy(dtype=str)[is_met]
+    sizes = np.bincount(code[pool], minlength=len(named))
     order = np.lexsort((named, -sizes))
     fit = int((sizes >= LEAST).sum())
     kept = fit if fit == len(named) and fit <= count else min(fit, count - 1)
@@ -191,7 +194,7 @@ def _of_sources(data: Encoded, pool: Labels, rated: Labels, count: int, where: s
     new = np.full(len(named), rest, dtype=np.int64)
     new[order[:kept]] = np.arange(kept)
     names = [str(named[one]) for one in order[:kept]] + ["the rest"] * (rest == kept)
-    return new[code], names, np.empty(0)
+    return new[code[rated]], names, np.empty(0)
 
 
 def _of_states(data: Encoded, pool: Labels, rated: Labels, count: int, where: str) -> _Given:
@@ -205,16 +208,17 @@ def _of_states(data: Encoded, pool: Labels, rated: Labels, count: int, where: st
         min(count, distinct), n_init=1, max_iter=PASSES, random_state=stateless.key("groups") % 2**32
     ).fit(some.astype(np.float64))
     captions, place = np.unique(text[rated], return_inverse=True)
-    vectors = _pooled(data, captions)
-    in_pool = np.isin(rated, pool)
-    centroids = means.cluster_centers_
-    while len(centroids) > 1:
-        labels = by_centroid(vectors, centroids)[place]
-        if (small := _small(labels[in_pool], len(centroids))) is None:
-            break
+    in_pool, centroids = np.isin(rated, pool), means.cluster_centers_
+
+    def nearest() -> Labels:
+        parts = [captions[at : at + PART] for at in range(0, len(captions), PART)]
+        return np.concatenate([by_centroid(_pooled(data, part), centroids) for part in parts])[place]
+
+    while (small := _small((labels := nearest())[in_pool], len(centroids))) is not None and len(
+        centroids
+    ) > 1:
         centroids = np.delete(centroids, small, axis=0)
-    names = [f"cluster {group}" for group in range(len(centroids))]
-    return by_centroid(vectors, centroids)[place], names, centroids
+    return labels, [f"cluster {group}" for group in range(len(centroids))], centroids
 
 
 def _pooled(data: Encoded, captions: NDArray[np.integer]) -> NDArray[np.float32]:

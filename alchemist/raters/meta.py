@@ -116,8 +116,9 @@ def meta_train(run: Plain, settings: MetaRater, rater: Rater) -> list[dict[str, 
 
     The log it returns has, every few steps (none of the reference's warm-up): images, seconds, u, the mean
     losses, the effective sample size of the weights as a share of the batch, the standard deviation of
-    B W over the batch (which is 1 on average), the gate, mean and standard deviation of the credits, what
-    they were divided by for the rater's step, and how weights and credits correlate with the proxy's loss.
+    B W over the batch (which is 1 on average), the gate (see `network.Weights`), mean and standard deviation
+    of the credits, what they were divided by for the rater's step, and how weights and credits correlate with
+    the proxy's loss.
     Raises Refusal where a loss, a credit, a gradient or a weight is not finite, with the ids of its pairs.
     """
     budget, scratch = run.budget, run.scratch

@@ -48,7 +48,7 @@ RATING_PANELS = {
     "train_loss": "Proxy's loss on pool pairs",
     "effective_sample_share": "Effective sample size of the weights, share of the batch",
     "weight_loss_correlation": "Correlation of weight and loss in the batch",
-    "gate": "Gate of the group head",
+    "gate": "Gate of the group head, or a group's largest share",
 }
 LOSSES = ("validation_loss", "train_loss")  # panels in the unit of the models' loss
 

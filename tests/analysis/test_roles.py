@@ -67,6 +67,14 @@ def test_the_papers_gate_and_default_sampler_come_first() -> None:
     assert Roles.of(study("unrolled", "warm", selections=selections, raters=raters)).alchemist == "warm"
 
 
+def test_a_gate_that_compares_groups_has_the_same_control() -> None:
+    selections = {"apart": {"rater": "apart", "sampler": "shift_gsample"}}
+    raters = {"apart": META | {"group": "compared", "groups": {"by": "embedding"}, "baseline": "none"}}
+    found = Roles.of(study("apart", "four", selections=selections, raters=raters))
+    assert (found.alchemist, found.no_group) == ("apart", "four")
+    assert Roles.of(study("apart", "one", selections=selections, raters=raters)).alchemist == "one"
+
+
 def test_a_rater_with_weights_plays_no_role() -> None:
     """First in the grid, with the paper's sampler, and alike in all else."""
     samplers = {"shifted": "shift_gsample", "middle": "gsample", "top": "topk", "ungrouped": "shift_gsample"}

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from alchemist.core import world
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
+from alchemist.core.settings.groups import GroupsSettings
 from alchemist.families.flux.codec import PixelCodec
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.models import training
 from alchemist.models.encoded import Encoded, PoolRows
 from alchemist.models.family import Generator
 from alchemist.raters import meta, meta_bill, score
+from alchemist.raters.compared import Compared
+from alchemist.raters.groups import of_pool
 from alchemist.raters.network import Group
 from alchemist.raters.steps import Outcome, meta_window, start
 
@@ -124,6 +128,32 @@ def test_ratings_of_a_whole_run_do_not_depend_on_the_count(
         assert np.abs(found[count] - found[1]).max() < 1e-5
         assert np.abs(found[count] - found[1]).max() < 1e-3 * found[1].std()
         assert np.array_equal(np.argsort(found[count]), np.argsort(found[1]))
+
+
+def test_ratings_of_compared_groups_do_not_depend_on_the_count(
+    tmp_path: Path, data: Encoded, codec: StarCodec
+) -> None:
+    asked = GroupsSettings(by="embedding", count=5, a_step=2)
+    settings = of_credit("penalty", group="compared", groups=asked, upper_weight=0.9)
+
+    def ratings() -> Any:
+        rater, budget = new_rater(codec), BUDGET.model_copy(update={"images": 96})
+        with Scratch(tmp_path / "state", "m") as scratch:
+            run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed), scratch, budget=budget)
+            run = replace(run, groups=of_pool(run, asked, "raters.x.groups"))
+            meta.meta_train(run, settings, rater)
+            scratch.clear()
+        members = run.groups.members(0, 15)
+        seen = score.pooled_features(rater.eval(), data, np.concatenate(members), 7)
+        beside = Compared.of(rater, seen, [len(one) for one in members], run.groups, 2.0)
+        return score.rate_pool(rater, data, run.rated, beside, settings, 7, lambda n: None, run.groups)
+
+    (alone,) = together(1, tmp_path / "1", ratings)
+    for count in COUNTS:
+        for found in together(count, tmp_path / str(count), ratings):
+            # Rounding shows in the logarithm, and may turn two that are all but equal.
+            assert np.abs(np.log(found / alone)).max() < 1e-3 * np.log(alone).std()
+            assert np.abs(found.argsort().argsort() - alone.argsort().argsort()).max() <= 1
 
 
 def rated(folder: Path, data: Encoded, codec: StarCodec, settings: Any, every: float = 1e9) -> Any:

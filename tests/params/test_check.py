@@ -40,8 +40,8 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "pool",
             "coyo",
-            "pool is 'coyo'; legal values are emoji, emoji_crowded, emoji_neutral, mine, icons, laion30m, "
-            "hpdv3_2m, flux_reason_6m, mjhq30k.",
+            "pool is 'coyo'; legal values are emoji, emoji_crowded, emoji_sources, emoji_neutral, mine, "
+            "icons, laion30m, hpdv3_2m, flux_reason_6m, mjhq30k.",
         ),
         ("scale", 3, "scale is 3; legal values are tiny, small, pilot, paper, tiny_paper_metrics."),
         ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, launcher, roles,"),
@@ -74,7 +74,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "raters.alchemist.group",
             "mlp",
-            "raters.alchemist.group is 'mlp'; it should be product, temperature, none or",
+            "raters.alchemist.group is 'mlp'; it should be product, temperature, none, double_",
         ),
         (
             "selections.topk.rater",
@@ -166,6 +166,8 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         ("raters.unrolled.unroll_steps", None, "it should be a number, because credit unrolled uses it."),
         ("raters.alchemist.rating_mode", "batch", "group double_softmax and rating_mode batch go together"),
         ("raters.alchemist_published.bound", 2.0, "bound should be null under group double_softmax"),
+        ("raters.alchemist.groups", {}, "groups should be null, because only group compared uses it"),
+        ("raters.alchemist.group", "compared", "groups should be a block, because group compared uses it"),
         ("raters.alignment.baseline", "validation", "baseline should be none, because the validation loss"),
         ("raters.clarity.direction", 0, "raters.clarity.direction is 0; it should be 1 or -1."),
         ("grid.heuristics", ["loss"], "grid.heuristics is 'loss'; legal values are colourfulness, clarity,"),
@@ -226,6 +228,37 @@ def test_every_mistake_is_one_sentence(key: str, value: Any, told: str) -> None:
     assert told in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("groups", "rate", "told"),
+    [
+        (
+            {"a_step": 3},
+            {},
+            "groups.a_step is 3, and scales.tiny.rate.batch 32 has no so many equal parts of 2 ",
+        ),
+        ({"a_step": 32, "count": 99}, {}, "a divisor of 32 up to 16 is legal."),
+        ({"count": 3}, {}, "raters.alchemist.groups.a_step is 4; at most count (3) is legal."),
+        ({}, {"reference_group": 1}, "scales.tiny.rate.reference_group is 1; the rater alchemist knows"),
+        (
+            {"by": "source"},
+            {},
+            "groups.by is source, and pools.emoji.sources is null, so that its pairs tell",
+        ),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused_before_any_work(
+    groups: dict[str, Any], rate: dict[str, Any], told: str
+) -> None:
+    params = edited("raters.alchemist", {"kind": "meta", "group": "compared", "groups": groups})
+    params["scales"]["tiny"]["rate"] |= rate
+    with pytest.raises(Refusal) as refused:
+        check(params)
+    assert told in str(refused.value)
+    params["raters"]["alchemist"]["groups"] = {"by": "caption_length", "a_step": 8}
+    params["scales"]["tiny"]["rate"] |= {"reference_group": 255}
+    check(params)
 
 
 @pytest.mark.parametrize(

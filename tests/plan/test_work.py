@@ -1,5 +1,6 @@
 """The work of a grid; at the paper's sizes, its figures beside those that are known of the paper."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -86,6 +87,22 @@ def test_the_paper_s_rating_takes_about_ninety_card_hours() -> None:
     assert rating.flops == pytest.approx(by_hand, rel=0.05)
     assert cost.hours(rating.flops, CardSettings()) == pytest.approx(90, rel=0.15)
     assert rating.images == STEPS * BATCH + 30_000_000
+
+
+def test_a_rater_of_compared_groups_passes_pairs_of_each_group_too() -> None:
+    """By which groups are known: as many as rate.reference_group of each, and no more than the pool has."""
+    params, count = paper(), 16 * 255
+    params["grid"]["raters"].append("alchemist_groups")
+    known = job("rate@alchemist_groups-0", "rate", rater="alchemist_groups", family="star")
+    [plain, more] = (
+        work([one], Estimates(check(params), LAION, ASSETS / "codecs"))[0] for one in (RATE, known)
+    )
+    assert more.images == plain.images + count
+    assert more.disk == plain.disk
+    assert more.flops == pytest.approx(plain.flops, rel=1e-3)
+    few = replace(LAION, pool=1000)
+    [fewer] = work([known], Estimates(check(params), few, ASSETS / "codecs"))
+    assert fewer.images == STEPS * BATCH + few.rated + 1000
 
 
 def test_a_rating_of_the_paper_pays_for_itself_in_a_run() -> None:

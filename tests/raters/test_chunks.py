@@ -12,6 +12,7 @@ from rater_helpers import BUDGET, CREDITS, of_credit, weights_of
 from torch import Tensor
 
 from alchemist.core.settings.budget import RateSettings, TrainSettings
+from alchemist.core.settings.groups import GroupsSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.families.star.tokenizer import Tokenizer
 from alchemist.models import training
@@ -109,6 +110,8 @@ CASES = [(credit, "product", 0.7) for credit in CREDITS] + [
     ("penalty", "product", 1.0),
     ("penalty", "temperature", 0.7),
     ("penalty", "double_softmax", 0.7),
+    ("penalty", "compared", 0.7),
+    ("unrolled", "compared", 0.7),
 ]
 
 
@@ -120,6 +123,8 @@ def test_a_raters_step_is_the_same_in_chunks(
     own: dict[str, object] = {"group": group}
     if group == "double_softmax":
         own |= {"rating_mode": "batch", "bound": None}
+    if group == "compared":
+        own["groups"] = GroupsSettings(a_step=2)
     settings = of_credit(credit, **own)
     if credit == "unrolled":
         settings = settings.model_copy(update={"unroll_steps": 2})

@@ -62,6 +62,21 @@ def test_ratings_are_those_of_the_stage_rate_whatever_the_shards(grid: Grid, rat
     assert trained.corr(pd.Series(found["one"], trained.index), method="spearman") > 0.999
 
 
+@pytest.mark.parametrize("name", ["alchemist_groups", "alchemist_groups_embedding"])
+def test_groups_of_captions_are_told_by_what_the_rater_ships(grid: Grid, name: str) -> None:
+    trained = grid.rate(name)
+    folder = Path(f"data/raters/{name}/{SEED}")
+    found = table(scored(grid, folder, name)).set_index("id").loc[trained.index, "rating"]
+    # Their states are not in bfloat16 here, by which a pair may lie nearer to another centroid.
+    assert trained.corr(found, method="spearman") > 0.99
+    facts = files.read_json(grid.folder / folder / "rating.json")["groups"]
+    assert sum(one["pairs"] for one in facts) == len(trained)
+    assert sum(one["pairs"] * one["weight"] for one in facts) == pytest.approx(len(trained))
+    sources = {**grid.params.raters[name].model_dump(), "groups": {"by": "source"}}
+    with pytest.raises(Refusal, match=r"rates by groups of sources, which are those of the pool emoji alone"):
+        scored(grid, altered(grid, folder, f"{name}-source", rater=sources), "no")
+
+
 def test_a_launcher_s_processes_leave_the_same_bytes(
     grid: Grid, rater: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ class GroupsSettings(Settings):
 
     by: Literal["caption_length", "source", "embedding"] = Field(
         default="caption_length",
-        description="caption_length: word pieces, in bins of like many pairs; source: the file or folder "
+        description="caption_length: word pieces, in bins of about as many pairs; source: the file or folder "
         "that the pair lies in, or its kept column origin; embedding: k-means of pooled caption states",
     )
     count: int = Field(
