@@ -259,7 +259,7 @@ def test_defaults_by_retention() -> None:
             select(table, retention, settings("shift_gsample", **explicit))
         )
     assert list(select(table, 0.2, settings("gsample"))) == list(
-        select(table, 0.2, settings("gsample", mean=50, sigma=16.7))
+        select(table, 0.2, settings("gsample", mean=50, sigma=15))
     )
 
 
