@@ -31,6 +31,7 @@ CASES = [
     "block",
     "gsample",
     "shift_gsample",
+    "interval",
     "shift_gsample tied",
     "shift_gsample shuffled",
 ]

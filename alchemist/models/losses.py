@@ -15,7 +15,7 @@ from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded, PoolRows, ValidationRows
 from alchemist.models.family import Generator
 
-MOST = 1024  # pairs of a mean: about a second of a tiny model on two cores
+MOST = 512  # pairs of a mean: both take a tiny model one to three seconds on a core
 TRAIN, VALIDATION = "train_loss", "validation_loss"  # as a checkpoint holds them
 
 

@@ -1,8 +1,9 @@
 """Sampler gsample: draws from a Gaussian over the percentile ranks (eq. 11 without the shift).
 
 The paper states neither mean nor sigma. In the history of the authors' experiment configurations Gsample
-has names that read as mean N/2 and sigma N/6 (16.7 %). Sampling without replacement, which an exact count
-needs, is our choice.
+has names that read as mean N/2 and sigma N/6, which `sigma: 16.7` gives. Our choices: the mean in the middle,
+the sigma of Shift-Gsample, so that the shift alone parts the two, and sampling without replacement, which an
+exact count needs.
 """
 
 from typing import ClassVar, Literal
@@ -13,7 +14,8 @@ from pydantic import Field
 from alchemist.pruning.rated import PIECE, Mask, Rated, largest, percentiles
 from alchemist.pruning.sampler import Sampler
 
-MEAN, SIGMA = 50.0, 16.7
+MEAN = 50.0
+SIGMA = 15.0  # of Shift-Gsample too
 
 
 class Gsample(Sampler):

@@ -16,6 +16,7 @@ NAMES = (
     "block",
     "gsample",
     "shift_gsample",
+    "interval",
 )
 SAMPLERS: dict[str, type[Sampler]] = {
     name: cast(type[Sampler], import_module(f"alchemist.pruning.{name}").SAMPLER) for name in NAMES

@@ -2,18 +2,16 @@
 
 The paper states neither n (our `drop`) nor mean nor sigma. In the history of the authors' experiment
 configurations n is 25 % up to a retention of 50 %, 15 % at 80 % and 5 % at 90 %. Our choice: the steps
-between those retentions, the mean in the middle of the remainder, sigma 15 %.
+between those retentions, the mean in the middle of the remainder, and the sigma of Gsample, 15 %.
 """
 
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from alchemist.pruning.gsample import gaussian
+from alchemist.pruning.gsample import SIGMA, gaussian
 from alchemist.pruning.rated import Mask, Rated
 from alchemist.pruning.sampler import Sampler, leaves_room
-
-SIGMA = 15.0
 
 
 class ShiftGsample(Sampler):

@@ -7,6 +7,7 @@ import pytest
 from params_helpers import DEFAULT, REPOS, asking, edited
 
 from alchemist.core.refusal import Refusal
+from alchemist.models.training import points
 from alchemist.params.check import check
 
 
@@ -26,6 +27,21 @@ def test_a_contrast_in_a_further_figure_needs_its_network() -> None:
     assert check(params).scales["tiny"].evaluate.names["cmmd"] == "cmmd"
 
 
+def test_three_epochs_are_of_the_large_pool_with_checkpoints_behind_those_of_a_subset() -> None:
+    params = edited("pool", "emoji_large")
+    params["scale"] = "three_epochs"
+    found = check(params)
+    train, pairs = found.scales["three_epochs"].train, found.pools["emoji_large"].model_dump()["pairs"]
+    assert train.images == 3 * pairs
+    assert train.images % train.batch == 0
+    for ratio in (0.2, 0.5):
+        ends = {name: point.images for point in points(train, ratio) for name in point.names}
+        behind = [p for p in points(train, ratio) if ends["equal_epochs"] < p.images < train.images]
+        assert ends["equal_epochs"] == pytest.approx(3 * ratio * pairs, abs=train.batch)
+        assert behind
+        assert train.warmup_images < ends["equal_epochs"] / 10
+
+
 @pytest.mark.parametrize("ratios", [[0.3], [0.2, 0.5], [0.9]])
 def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[float]) -> None:
     params = copy.deepcopy(REPOS)
@@ -40,10 +56,14 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "pool",
             "coyo",
-            "pool is 'coyo'; legal values are emoji, emoji_crowded, emoji_sources, emoji_neutral, mine, "
-            "icons, laion30m, hpdv3_2m, flux_reason_6m, mjhq30k.",
+            "pool is 'coyo'; legal values are emoji, emoji_large, emoji_crowded, emoji_sources, emoji_neutral, "
+            "mine, icons, laion30m, hpdv3_2m, flux_reason_6m, mjhq30k.",
         ),
-        ("scale", 3, "scale is 3; legal values are tiny, small, pilot, paper, tiny_paper_metrics."),
+        (
+            "scale",
+            3,
+            "scale is 3; legal values are tiny, small, confirm, three_epochs, pilot, paper, tiny_paper_metrics.",
+        ),
         ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, launcher, roles,"),
         ("roles.proxy", "xl", "roles.proxy is 'xl', nearest to xs; legal values are xs, s, m,"),
         (

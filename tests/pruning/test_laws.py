@@ -19,7 +19,7 @@ from alchemist.pruning.sampler import Sampler
 from alchemist.pruning.samplers import selection_settings
 from alchemist.pruning.shift_gsample import default_drop
 
-SAMPLERS = ["random", "topk", "block", "gsample", "shift_gsample"]
+SAMPLERS = ["random", "topk", "block", "gsample", "shift_gsample", "interval"]
 # Below this a chi-square test fails; seeds are fixed, so a pass stays a pass.
 LEVEL = 1e-3
 
@@ -132,6 +132,29 @@ def test_block_that_rounding_pushes_past_the_end_is_moved_back() -> None:
     assert list(select(ladder(5), 0.5, settings("block", start=50))) == ["c", "d"]
     # 3.5 -> 4 skipped and 3.5 -> 4 kept of 7: one too many.
     assert list(select(ladder(7), 0.5, settings("block", start=50))) == ["d", "e", "f", "g"]
+
+
+def test_interval_keeps_one_rank_of_every_so_many_from_the_best_on() -> None:
+    def kept(count: int, retention: float, **values: float) -> str:
+        return "".join(select(ladder(count), retention, settings("interval", **values)))
+
+    assert kept(12, 0.25) == "aei"
+    assert kept(10, 0.3) == "adg"  # ranks 0, 3.3 and 6.7
+    assert kept(7, 4 / 7) == "abdf"
+    assert kept(12, 0.25, every=2) == "ace"
+    assert kept(12, 0.25, every=2.5) == "acf"
+    assert kept(12, 0.5, every=1) == "abcdef"
+    assert kept(5, 0.5, every=2) == "ac", "2 of 5, and 2.5 asked for"
+    assert kept(7, 0.5, every=2) == "abdf", "4 of 7, for which an interval of 2 is too wide"
+
+
+@pytest.mark.parametrize("retention", [0.1, 0.3, 0.5, 0.77])
+def test_interval_takes_the_same_share_of_every_part_of_the_ranking(retention: float) -> None:
+    table = pool(1013, levels=50)
+    ranks = percentile_ranks(table, seed=0)
+    kept = ranks.index.isin(select(table, retention, settings("interval")))
+    shares = np.add.reduceat(kept, np.arange(0, 1000, 100))[:-1]
+    assert np.abs(shares - 100 * retention).max() <= 1
 
 
 def test_random_includes_every_id_equally_and_ignores_ratings() -> None:
@@ -259,7 +282,7 @@ def test_defaults_by_retention() -> None:
             select(table, retention, settings("shift_gsample", **explicit))
         )
     assert list(select(table, 0.2, settings("gsample"))) == list(
-        select(table, 0.2, settings("gsample", mean=50, sigma=16.7))
+        select(table, 0.2, settings("gsample", mean=50, sigma=15))
     )
 
 

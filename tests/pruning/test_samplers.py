@@ -48,6 +48,8 @@ def settings(sampler: str, **values: Any) -> Sampler:
         ("block", {"start": -1.0}, r"selections\.s\.start is -1\.0; .* at least 0"),
         ("block", {"start": "10"}, r"selections\.s\.start is '10'; .* finite number"),
         ("bottomk", {}, r"selections\.s\.sampler is 'bottomk'; legal values are full, random, topk, block,"),
+        ("interval", {"every": 0.5}, r"selections\.s\.every is 0\.5; .* at least 1"),
+        ("interval", {"every": math.inf}, r"selections\.s\.every is \.inf; .* finite"),
         ("topk", {"seed": -1}, r"selections\.s\.seed is -1"),
         (
             "topk",
@@ -101,6 +103,13 @@ def test_what_a_value_leaves_should_be_enough_for_the_ratio(sampler: str, value:
     settings(sampler).fits(1.0)
     with pytest.raises(Refusal, match=rf"{value} is 20\.1; at retention 0\.8 it should be at most 20,"):
         settings(sampler, **{value: 20.1}).fits(0.8)
+
+
+def test_an_interval_that_passes_the_end_of_the_ranking_is_refused() -> None:
+    settings("interval", every=2).fits(0.5)
+    settings("interval").fits(1.0)
+    with pytest.raises(Refusal, match=r"every is 3\.0; at retention 0\.5 it should be at most 2, because"):
+        settings("interval", every=3).fits(0.5)
 
 
 def test_every_sampler_names_itself_and_has_a_title_of_its_own() -> None:
