@@ -8,7 +8,7 @@ import typer
 from alchemist.analysis import references, results, statistics
 from alchemist.analysis.advice import as_json
 from alchemist.analysis.claims import verdicts
-from alchemist.analysis.cost import Bills
+from alchemist.analysis.cost import Bills, priced
 from alchemist.analysis.grid import Study
 from alchemist.analysis.metrics import columns
 from alchemist.core import files
@@ -134,7 +134,9 @@ def run(
             (draft / f"{name}.svg").write_text(svg, encoding="utf-8")
     tables = {
         "table": table.rename(columns=columns(names, likelihood)),
-        "references": references.sized(first, by_reference).rename(columns=columns(names, likelihood)),
+        "references": priced(study, bills, references.sized(first, by_reference)).rename(
+            columns=columns(names, likelihood)
+        ),
         "contrasts": verdict_tables.contrast_rows(material.contrasts),
         "verdicts": verdict_tables.verdict_rows(material.verdicts),
     }

@@ -3,9 +3,12 @@
 Everything in seconds of the device and in floating-point operations; a cost that nobody counted is None.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from alchemist.analysis.grid import FULL, Study
 from alchemist.core.refusal import Refusal
@@ -112,6 +115,21 @@ def training_until(bills: Bills, cell: str, images: float) -> Spent:
     part = images / score["checkpoints"][-1]["images"]
     flops = _float(score.get("train_flops"))
     return Spent(part * float(score["train_seconds"]), None if flops is None else part * flops)
+
+
+def priced(study: Study, bills: Bills, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a tidy table with what each took: `rate_tflop`, and `train_tflop` until its images.
+
+    In units of 10^12 operations, which no clock moves; nothing where nobody counted them.
+    """
+    rating, training = list[float](), list[float]()
+    for cell, selection, seed, images in zip(
+        table["cell"], table["selection"], table["seed"], table["images"], strict=True
+    ):
+        found = [part for part in rating_of(study, bills, selection, seed) if part is not None]
+        for spent, into in ((sum(found, NOTHING), rating), (training_until(bills, cell, images), training)):
+            into.append(math.nan if spent.tflop is None else spent.tflop)
+    return table.assign(rate_tflop=rating, train_tflop=training)
 
 
 def costs(study: Study, bills: Bills, point: str = "equal_epochs") -> list[ArmCost]:

@@ -8,18 +8,12 @@ import jinja2
 from markupsafe import Markup
 
 from alchemist.analysis.metrics import metric_name, shown
+from alchemist.analysis.references import WORDS
 from alchemist.analysis.registered import Judged, together
 from alchemist.analysis.words import POINTS, number, percent, several
 from alchemist.core.settings.study import StudySettings
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.words import interval_text, p_text
-
-REFERENCES = {
-    "once": "copies counted once",
-    "as_is": "as drawn, copies and all",
-    "clean": "the clean pool",
-    "unseen": "captions that the pool lacks",
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ def render(page: StudyPage) -> str:
         claims=claim_table(page.judged),
         deciding=comparisons([one for one in first.found if one.decides], names) if first.found else None,
         beside=[
-            (f"{title}, {REFERENCES.get(reference, reference)}", comparisons(found, names))
+            (f"{title}, {WORDS[reference]}", comparisons(found, names))
             for (title, reference), found in _beside(first.found).items()
         ],
         seeds=seed_table(first.found, names) if first.found else None,

@@ -4,6 +4,7 @@ from analysis_helpers import bills, falling, scores, study
 from alchemist.analysis import cost
 from alchemist.analysis.cost import Spent
 from alchemist.analysis.grid import FULL
+from alchemist.analysis.results import tidy
 from alchemist.core.refusal import Refusal
 from alchemist.raters import bill
 
@@ -20,6 +21,22 @@ def test_a_resumed_rater_is_clocked_whole() -> None:
 def test_uncounted_operations_stay_uncounted_in_sums() -> None:
     assert Spent(1.0, 2.0) + Spent(3.0, None) == Spent(4.0, None)
     assert (Spent(1.0, 2e12) + Spent(3.0, 1e12)).tflop == 3.0
+
+
+def test_rows_of_a_table_with_what_they_took() -> None:
+    made = study("zero", "one", "six")
+    found = scores(made, falling)
+    held = bills(made, found)
+    rows = cost.priced(made, held, tidy(made, found)).set_index(["selection", "ratio", "seed", "point"])
+    for one in cost.costs(made, held):
+        here = rows.xs((one.selection, one.ratio, one.point), level=["selection", "ratio", "point"])
+        assert here["train_tflop"].mean() == pytest.approx(one.training.tflop)
+        rating = one.rating.tflop if one.rating is not None else 0.0
+        assert here["rate_tflop"].isna().all() if rating is None else (here["rate_tflop"] == rating).all()
+    # Until half of the images half of the operations.
+    full = rows.xs((FULL, 1.0, 0), level=["selection", "ratio", "seed"])
+    until = full.groupby("images")["train_tflop"].first()
+    assert until[500] == pytest.approx(until[1000] / 2)
 
 
 def test_costs_of_every_arm() -> None:
