@@ -20,7 +20,7 @@ def origins(folder: Path) -> Callable[[pd.DataFrame], Names | None]:
 
     The kept column `origin` of a pair that has it; else the tar or parquet file that it is in, or the folder
     of an image that is a file of its own. Of a composed pool that kept none nothing is told. Memory grows by
-    12 bytes a pair that kept it.
+    12 bytes a pair that kept it, and by the different names.
     """
     named, keys, codes = _kept(folder)
 
@@ -56,6 +56,8 @@ def _kept(folder: Path) -> tuple[Names, NDArray[np.uint64], NDArray[np.int32]]:
     for path in sorted(folder.glob(EXTRA.replace(".", "*."))):
         if ORIGIN in pq.read_schema(path).names:
             table = pd.read_parquet(path, columns=["id", ORIGIN])
+            # A missing number is NaN, and a missing text "": such a pair kept none.
+            table = table[table[ORIGIN].notna() & (table[ORIGIN] != "")]
             keys.append(hashes(table["id"]))
             values.append(table[ORIGIN].astype("str"))
     every = np.concatenate(keys)

@@ -112,3 +112,10 @@ def test_files_and_folders_are_origins_where_nothing_is_kept(tmp_path):
     kept.to_parquet(tmp_path / "extra.parquet", index=False)
     assert origins(tmp_path)(index).tolist() == ["cats", "here", "x/0.tar", "there", "mine", "mine"]
     assert np.array_equal(origins(tmp_path)(index.iloc[::-1]), origins(tmp_path)(index)[::-1])
+
+
+@pytest.mark.parametrize("kept", [["here", "", "nowhere"], ["here", None, "nowhere"], [3.0, np.nan, 4.0]])
+def test_a_pair_whose_kept_origin_is_missing_is_of_its_file(tmp_path, kept):
+    index = pd.DataFrame({"id": list("ab"), "source": "mine", "place": "parquet", "file": "y", "offset": 3})
+    pd.DataFrame({"id": ["a", "b", "z"], ORIGIN: kept}).to_parquet(tmp_path / "extra.parquet", index=False)
+    assert origins(tmp_path)(index).tolist() == [str(kept[0]), "y"]
