@@ -127,7 +127,8 @@ def priced(study: Study, bills: Bills, table: pd.DataFrame) -> pd.DataFrame:
         table["cell"], table["selection"], table["seed"], table["images"], strict=True
     ):
         found = [part for part in rating_of(study, bills, selection, seed) if part is not None]
-        for spent, into in ((sum(found, NOTHING), rating), (training_until(bills, cell, images), training)):
+        rated = sum(found, NOTHING) if found or selection == FULL else Spent(math.nan, None)
+        for spent, into in ((rated, rating), (training_until(bills, cell, images), training)):
             into.append(math.nan if spent.tflop is None else spent.tflop)
     return table.assign(rate_tflop=rating, train_tflop=training)
 

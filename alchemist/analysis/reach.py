@@ -8,6 +8,7 @@ import pandas as pd
 from alchemist.analysis.cost import NOTHING, Bills, Spent, mean, rating_of, training_until
 from alchemist.analysis.grid import FULL, Study
 from alchemist.analysis.metrics import better
+from alchemist.analysis.words import BEST
 from alchemist.core.refusal import Refusal
 
 
@@ -44,8 +45,14 @@ class TimeTo:
 def curves(
     table: pd.DataFrame, selection: str, ratio: float, model: str, metric: str
 ) -> dict[int, "pd.Series[float]"]:
-    """The figure by images of every seed of an arm, images rising; empty where there is no cell."""
+    """The figure by images of every seed of an arm, images rising; empty where there is no cell.
+
+    Where the curves were not measured, a seed's best checkpoint is no point of its curve: the mean of an arm
+    there would be of those seeds alone that are good there.
+    """
     rows = runs_of(table, selection, ratio, model)
+    is_of_all = rows.groupby("images")["seed"].transform("nunique") == rows["seed"].nunique()
+    rows = rows[is_of_all | (rows["point"] != BEST)]
     out = {}
     for seed in sorted({int(seed) for seed in rows["seed"]}):
         run = rows[rows["seed"] == seed].drop_duplicates("images")

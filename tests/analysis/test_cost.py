@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from analysis_helpers import bills, falling, scores, study
 
@@ -37,6 +39,10 @@ def test_rows_of_a_table_with_what_they_took() -> None:
     full = rows.xs((FULL, 1.0, 0), level=["selection", "ratio", "seed"])
     until = full.groupby("images")["train_tflop"].first()
     assert until[500] == pytest.approx(until[1000] / 2)
+    # A rating that nobody clocks, as the oracle's, is not one that costs nothing.
+    free = cost.priced(made, replace(held, logs={}), tidy(made, found)).set_index("selection")["rate_tflop"]
+    assert free["one"].isna().all()
+    assert (free[FULL] == 0).all()
 
 
 def test_costs_of_every_arm() -> None:

@@ -6,7 +6,7 @@ from analysis_helpers import bills, falling, scores, study
 
 from alchemist.analysis.cost import Spent
 from alchemist.analysis.grid import FULL
-from alchemist.analysis.reach import time_to, times_to
+from alchemist.analysis.reach import curves, time_to, times_to
 from alchemist.analysis.results import tidy
 
 
@@ -54,3 +54,16 @@ def test_times_to_the_final_figure_of_another() -> None:
     random = next(t for t in to_ours if t.selection == "zero")
     assert (random.reached, random.images, random.training, random.with_rating) == (0, None, None, None)
     assert times_to(made, table, bills(made, held), "another", "fd", FULL) == []
+
+
+def test_best_checkpoints_beside_the_named_ones_are_no_points_of_a_curve() -> None:
+    rows = [
+        (seed, "xs", "one", 0.5, point, images, float(images))
+        for seed in (0, 1)
+        for point, images in (("equal_epochs", 500), ("best", 300 + 100 * seed), ("equal_images", 1000))
+    ]
+    table = pd.DataFrame(rows, columns=["seed", "model", "selection", "ratio", "point", "images", "fd"])
+    assert [list(c.index) for c in curves(table, "one", 0.5, "xs", "fd").values()] == [[500, 1000]] * 2
+    # Where all checkpoints were measured, the best one is among them.
+    table.loc[table["point"] == "best", "images"] = 300
+    assert [list(c.index) for c in curves(table, "one", 0.5, "xs", "fd").values()] == [[300, 500, 1000]] * 2
