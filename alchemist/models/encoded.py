@@ -168,6 +168,13 @@ class Encoded:
             states, ends - starts, self._pooled(captions, shards) if self.manifest["pooled"] else None
         )
 
+    def vectors(self, captions: NDArray[np.integer]) -> NDArray[np.float32]:
+        """What `text` gives as pooled, (B, D), without reading states where the family's encoder gave it."""
+        if not self.manifest["pooled"]:
+            found: NDArray[np.float32] = self.text(captions).pooled.numpy()
+            return found
+        return self._pooled(captions, np.searchsorted(self._caption_shards, captions, side="right") - 1)
+
     def _pooled(self, captions: NDArray[np.integer], shards: NDArray[np.integer]) -> NDArray[np.float32]:
         """Vectors of caption numbers, each of which lies in its shard."""
         out = np.empty((len(captions), self._map("pooled", int(shards[0])).shape[1]), dtype=np.float32)

@@ -147,7 +147,7 @@ def points(settings: TrainSettings, retention: float) -> list[Point]:
         images = -(-round(share * settings.images) // settings.batch) * settings.batch
         wanted.setdefault(images, []).append(name)
     return [
-        Point(images, tuple(n for n in names if n != "curve" or len(names) == 1))
+        Point(images, tuple(n for n in names if n != "curve") or ("curve",))
         for images, names in sorted(wanted.items())
     ]
 

@@ -11,6 +11,7 @@ from alchemist.core.settings.groups import GroupsSettings
 from alchemist.core.settings.pool import UserPool
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.selection import SelectionSettings
+from alchemist.core.settings.text import T5ClipText, of_family
 from alchemist.core.shown import shown
 from alchemist.params import sizes
 from alchemist.params.adapted import check_adapted
@@ -237,6 +238,14 @@ def _groups_fit(params: Params, rater: str, groups: GroupsSettings) -> None:
         raise Refusal(
             f"{rate}.reference_group is {budget.reference_group}; the rater {rater} knows a group by the "
             "variance of its pairs, so at least 2 is legal."
+        )
+    family = params.grid.rated_by(rater)
+    assert family is not None  # it trains a proxy
+    text = of_family(params.scales[params.scale].encode.text, family)
+    if groups.by == "caption_length" and isinstance(text, T5ClipText):
+        raise Refusal(
+            f"{key}.by is caption_length, and scales.{params.scale}.encode.text.{family} pads every caption "
+            f"to {text.pieces} word pieces, so that all have one length; source and embedding are legal."
         )
     if groups.by == "source" and isinstance(pool, EmojiPool) and pool.sources is None:
         raise Refusal(

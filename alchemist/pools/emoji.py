@@ -274,7 +274,8 @@ def source_of(pool: EmojiPool, split: str, position: int) -> int:
     """The source of pair `position` of a split: any, but of a split of informative pairs alone a good one."""
     assert pool.sources is not None
     shares = next(shares for name, _, shares in _streams(pool) if name == split)
-    legal = [n for n in range(pool.sources.count) if len(shares) > 1 or n not in bad_sources(pool)]
+    barred = () if len(shares) > 1 else bad_sources(pool)
+    legal = [number for number in range(pool.sources.count) if number not in barred]
     place = stateless.uniforms(stateless.key("source", pool.seed, split), position)
     return legal[int(place * len(legal))]
 

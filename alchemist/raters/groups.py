@@ -184,31 +184,26 @@ def _of_sources(data: Encoded, pool: Labels, rated: Labels, count: int, where: s
     column = data.rows[ORIGIN].cat
     is_met = np.bincount(column.codes.to_numpy()[rated], minlength=len(column.categories)) > 0
     code = (np.cumsum(is_met) - 1)[column.codes]
-    named = column.categories.to_numpy(dtype=str)[is_met]
+    named = column.categories.to_numpy(dtype=object)[is_met]  # not of the longest's width
     sizes = np.bincount(code[pool], minlength=len(named))
-    order = np.lexsort((named, -sizes))
+    by_name = np.argsort(named, kind="stable")
+    order = by_name[np.argsort(-sizes[by_name], kind="stable")]
     fit = int((sizes >= LEAST).sum())
     kept = fit if fit == len(named) and fit <= count else min(fit, count - 1)
     # All others are one group, and where they are too few, of the smallest that is kept.
     rest = kept - 1 if kept and sizes[order[kept:]].sum() < LEAST else kept
     new = np.full(len(named), rest, dtype=np.int64)
     new[order[:kept]] = np.arange(kept)
-    names = [str(named[one]) for one in order[:kept]] + ["the rest"] * (rest == kept)
+    names = [*named[order[:kept]]] + ["the rest"] * (rest == kept)
     return new[code[rated]], names, np.empty(0)
 
 
 def _of_states(data: Encoded, pool: Labels, rated: Labels, count: int, where: str) -> _Given:
     """k-means of pooled caption states; the centroids are found on the first pairs by a hash of their ids."""
-    from sklearn.cluster import KMeans  # type: ignore[import-untyped]
-
     text = data.rows["text"].to_numpy()
-    some = _pooled(data, text[pool[: SEEN * count]])
-    distinct = len(np.unique(some, axis=0))
-    means = KMeans(
-        min(count, distinct), n_init=1, max_iter=PASSES, random_state=stateless.key("groups") % 2**32
-    ).fit(some.astype(np.float64))
+    centroids = found_centroids(_pooled(data, text[pool[: SEEN * count]]), count)
     captions, place = np.unique(text[rated], return_inverse=True)
-    in_pool, centroids = np.isin(rated, pool), means.cluster_centers_
+    in_pool = np.isin(rated, pool)
 
     def nearest() -> Labels:
         parts = [captions[at : at + PART] for at in range(0, len(captions), PART)]
@@ -221,9 +216,21 @@ def _of_states(data: Encoded, pool: Labels, rated: Labels, count: int, where: st
     return labels, [f"cluster {group}" for group in range(len(centroids))], centroids
 
 
+def found_centroids(vectors: NDArray[np.floating], count: int) -> NDArray[np.float64]:
+    """At most `count` centroids (G, D) of vectors (N, D); the same for any number of threads."""
+    from sklearn.cluster import KMeans  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    count, seed = min(count, len(np.unique(vectors, axis=0))), stateless.key("groups") % 2**32
+    means = KMeans(count, n_init=1, max_iter=PASSES, random_state=seed)
+    with threadpool_limits(1):  # several add up in an order of their own
+        centres: NDArray[np.float64] = means.fit(vectors.astype(np.float64)).cluster_centers_
+    return centres
+
+
 def _pooled(data: Encoded, captions: NDArray[np.integer]) -> NDArray[np.float32]:
     """Vectors (N, D) of caption numbers."""
-    parts = [data.text(captions[at : at + PART]).pooled.numpy() for at in range(0, len(captions), PART)]
+    parts = [data.vectors(captions[at : at + PART]) for at in range(0, len(captions), PART)]
     return np.concatenate(parts)
 
 

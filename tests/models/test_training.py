@@ -63,6 +63,8 @@ def test_points_serve_both_comparisons() -> None:
     assert [(p.images, p.names) for p in fifth] == [
         (224, ("equal_epochs",)), (512, ("curve",)), (1024, ("equal_images",))
     ]  # fmt: skip
+    twice = settings.model_copy(update={"checkpoints": (0.49, 0.5)})  # of which both round to one batch
+    assert training.points(twice, 1.0) == full
 
 
 def test_the_rate_warms_up_and_then_stays_or_falls() -> None:

@@ -280,6 +280,10 @@ def test_groups_that_do_not_fit_are_refused_before_any_work(
     params["raters"]["alchemist"]["groups"] = {"by": "caption_length", "a_step": 8}
     params["scales"]["tiny"]["rate"] |= {"reference_group": 255}
     check(params)
+    # Where an encoder pads captions all have one length.
+    params["scales"]["tiny"]["encode"]["text"] = {"star": {"kind": "t5_clip", "weights": "some/model"}}
+    with pytest.raises(Refusal, match=r"is caption_length, and .*text\.star pads every caption to 512"):
+        check(params)
 
 
 @pytest.mark.parametrize(

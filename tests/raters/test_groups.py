@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import TINY, write_encoded
 from rater_helpers import BUDGET, run_of
+from threadpoolctl import threadpool_limits
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
@@ -16,7 +17,7 @@ from alchemist.core.settings.groups import GroupsSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.families.star.tokenizer import Tokenizer
 from alchemist.models.encoded import Encoded
-from alchemist.raters.groups import Groups, of_captions, of_pool
+from alchemist.raters.groups import Groups, found_centroids, of_captions, of_pool
 
 COUNT = 200
 WAYS = ("caption_length", "source", "embedding")
@@ -115,6 +116,14 @@ def test_heaps_of_caption_states_are_groups(stored: Encoded, codec: StarCodec) -
     heap = stored.rows["text"].to_numpy() % 4
     pairs = {(int(heap[n]), int(groups.labels[n])) for n in stored.rated().numbers}
     assert len(pairs) == len(groups.rows) == 4
+
+
+def test_centroids_do_not_depend_on_the_count_of_threads() -> None:
+    vectors, found = stateless.generator("vectors").normal(size=(4096, 16)), []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(found_centroids(vectors, 16))
+    assert np.array_equal(*found)
 
 
 @pytest.mark.parametrize("by", ["caption_length", "embedding"])

@@ -141,7 +141,7 @@ def rate(run: "Run", settings: MetaRater) -> "Found":
         log = meta.meta_train(run, settings, network)
     else:
         source = run.assets / settings.weights / str(run.seed)
-        facts = _carry(run, network, source, f"raters.{run.name}.weights")
+        facts = _carry(run, network, source, f"raters.{run.name}.weights", settings.group)
     group: Group | Compared
     if run.groups is None:
         members = score.group_members(pool, budget.reference_group, run.seed)
@@ -169,7 +169,7 @@ def rate(run: "Run", settings: MetaRater) -> "Found":
     return Found(rating, log, flops, score_flops, seconds, facts, counting)
 
 
-def _carry(run: "Run", network: "Rater", source: Path, key: str) -> dict[str, Any]:
+def _carry(run: "Run", network: "Rater", source: Path, key: str, group: str) -> dict[str, Any]:
     """Gives a rater the weights of one that was trained elsewhere; what is told of it."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -189,6 +189,10 @@ def _carry(run: "Run", network: "Rater", source: Path, key: str) -> dict[str, An
                 f"{key} names {source}, which reads what the {what} {own[:12]} gives, and here it is "
                 f"{here[:12]}; a rater that was trained beside the same one is legal."
             )
+    trained = card.rater.get("group")
+    if trained != group and "compared" in (trained, group):  # whose group head reads other figures
+        raise Refusal(f"{key} names {source}, trained under group {trained}, and here it is {group}; "
+                      f"group {trained} is legal.")  # fmt: skip
     try:
         network.load_state_dict(load_file(source / shipped.WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
