@@ -127,15 +127,25 @@ def test_a_carried_rater_rates_by_the_weights_of_its_seed(grid: Grid) -> None:
         facts = bill(grid, "carried", seed)
         assert facts["train_flops"] == 0
         assert facts["carried_from"] == f"data/assets/ours/{seed}"
+
+    def refused(told: str) -> None:
+        with pytest.raises(Refusal, match=told):
+            grid(
+                "rate", rater="carried", seed=SEED, family_name="star", encoded="data/encoded",
+                assets="data/assets", scale="tiny", out="data/no.parquet", log_out="data/no",
+                time_out="data/no.json", scratch=".scratch",
+            )  # fmt: skip
+
+    params = grid.folder / "data/params.json"
+    before, wanted = params.read_bytes(), files.read_sealed(params)
+    wanted["raters"]["carried"] |= {"group": "compared", "groups": {"a_step": 2}}
+    files.write_json(params, files.sealed(wanted))
+    refused("trained under group product, and here it is compared; group product is legal")
+    params.write_bytes(before)
     path = folder / f"{SEED}/rater.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(Refusal, match="is not the file that its manifest describes; git checkout brings"):
-        grid(
-            "rate", rater="carried", seed=SEED, family_name="star", encoded="data/encoded",
-            assets="data/assets", scale="tiny", out="data/no.parquet", log_out="data/no",
-            time_out="data/no.json", scratch=".scratch",
-        )  # fmt: skip
+    refused("is not the file that its manifest describes; git checkout brings")
 
 
 def test_a_launcher_trains_one_rater_on_two_processes(grid: Grid) -> None:
