@@ -84,6 +84,7 @@ def of_report(
     run: str, commit: str, contrasts: pd.DataFrame, verdicts: pd.DataFrame, registered: str = ""
 ) -> pd.DataFrame:
     """The rows of a run by its contrasts.csv and verdicts.csv: contrasts, then the parts of the claims."""
+    decides = contrasts["reference"].iloc[0] if "reference" in contrasts and len(contrasts) else ""
     rows = [
         {
             "reference": getattr(row, "reference", ""),
@@ -91,7 +92,8 @@ def of_report(
             "what": _arms(row.arm, row.against, row.ratio, row.model),
             "metric": row.metric,
             "point": row.point,
-            "decides": bool(row.primary),
+            # By other views the same contrast stands beside; the one that decides is written first.
+            "decides": bool(row.primary) and getattr(row, "reference", "") == decides,
             **{key: getattr(row, key) for key in ("n", "mean", "low", "high", "pool", "scale")},
             "p": row.p_t,
             "verdict": f"favours {row.favours}" if isinstance(row.favours, str) else "undecided",

@@ -151,3 +151,15 @@ def test_history_takes_each_row_once_and_drops_none() -> None:
     again = history.added(first, history.of_study("s", "def", found, "tiny"))
     assert len(again) == 2 * len(first)
     pd.testing.assert_frame_equal(again.iloc[: len(first)], first)
+
+
+def test_history_of_a_report_has_one_row_that_decides() -> None:
+    row = {
+        "contrast": "c", "primary": True, "arm": "a", "against": "b", "ratio": 0.5, "model": "xs",
+        "point": "best", "metric": "fd", "n": 3, "mean": 1.0, "low": 0.5, "high": 1.5, "p_t": 0.1,
+        "favours": None, "pool": "here", "scale": "tiny",
+    }  # fmt: skip
+    verdicts = pd.DataFrame(columns=["claim"])
+    views = pd.DataFrame([row | {"reference": name} for name in ("as_is", "unseen", "once")])
+    assert history.of_report("r", "abc", views, verdicts)["decides"].tolist() == [True, False, False]
+    assert history.of_report("r", "abc", pd.DataFrame([row]), verdicts)["decides"].tolist() == [True]
