@@ -59,6 +59,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             history.added(past, history.of_study(name, asked["commit"], first.found, study.scale)).to_csv(
                 draft, index=False
             )
+    print(f"{name}: {study.question}")
     for claim in study.claims:
         said = [one for one in first.found if one.decides and one.claim == claim]
         print(f"{claim}: {registered.together(said, claim) if said else 'no look yet'}")
