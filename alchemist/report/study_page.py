@@ -93,7 +93,8 @@ def claim_table(judged: list[Rule]) -> Table | None:
     names = list(dict.fromkeys(name for one in judged for name in one.study.claims))
     rows = []
     for name in names:
-        row: list[str] = [name]
+        says = next(one.study.claims[name].says for one in judged if name in one.study.claims)
+        row: list[str] = [name, says]
         for one in judged:
             own = [j for j in one.found if j.decides and j.claim == name]
             said = Markup("<b>{}</b>").format(together(own, name)) if own else Markup("\N{EN DASH}")
@@ -101,7 +102,9 @@ def claim_table(judged: list[Rule]) -> Table | None:
             row.append(said + Markup('<small class="why">{}</small>').format(each))
         rows.append(row)
     return Table(
-        ["claim", *(f"{one.label}, {several(one.at, 'seed')}" for one in judged)], rows, left=1 + len(judged)
+        ["claim", "says", *(f"{one.label}, {several(one.at, 'seed')}" for one in judged)],
+        rows,
+        left=2 + len(judged),
     )
 
 
