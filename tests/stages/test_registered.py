@@ -19,7 +19,7 @@ from stages.params_file import read_params
 REPO = Path(__file__).parents[2]
 STUDY = {
     "question": "Is it so?",
-    "pools": {"emoji": {}, "emoji_crowded": {"device": "cpu"}},
+    "pools": {"emoji": {}, "emoji_crowded": {"device": "cpu", "scales.tiny.train": {"images": 3200}}},
     "values": {"grid.others.flux.proxy": "flux_s"},
     "scale": "tiny",
     "models": ["xs"],
@@ -137,6 +137,7 @@ def test_a_part_sets_all_that_the_study_says(repo: Path) -> None:
         "cpu",
         (100, 101),
     )
+    assert params.scales["tiny"].train.images == 3200
     assert params.grid.arms() == [
         ("alchemist", 0.5), ("random", 0.5), ("random", 0.2), ("alchemist", 0.2),
     ]  # fmt: skip
