@@ -94,7 +94,7 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
     """
     whole = inherited(given)
     block = StudySettings.model_validate_json(json.dumps(whole["studies"][name]))
-    study = block.model_dump(mode="json")
+    study = block.model_dump(mode="json") | {"margins": block.margins.named()}
     used = list(dict.fromkeys([*block.selections(), *block.further.selections]))
     raters = dict.fromkeys(whole["selections"][selection]["rater"] for selection in used)
     pools = sources(whole["pools"])

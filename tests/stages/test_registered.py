@@ -127,6 +127,13 @@ def test_only_what_is_committed_can_be_registered(repo: Path) -> None:
         register.run("t")
 
 
+def test_seeds_of_a_kept_run_are_not_fresh(repo: Path) -> None:
+    Path("reports/small").mkdir(parents=True)
+    pd.DataFrame({"seed": [0, 101], "fd": [1.0, 2.0]}).to_csv("reports/small/table.csv", index=False)
+    with pytest.raises(Refusal, match=r"studies.s.seeds has 101, by which reports/small/table\.csv was made"):
+        register.run("s")
+
+
 def test_a_part_sets_all_that_the_study_says(repo: Path) -> None:
     register.run("s")
     part.run("s", pool="emoji_crowded")
