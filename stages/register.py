@@ -46,8 +46,8 @@ def _fresh(name: str, seeds: tuple[int, ...]) -> None:
         used = set(pd.read_csv(path, usecols=["seed"])["seed"]) & set(seeds)
         if used:
             raise Refusal(
-                f"studies.{name}.seeds has {min(used)}, by which {path} was made; seeds that no kept run has are "
-                "legal."
+                f"studies.{name}.seeds has {min(used)}, by which {path} was made; seeds that no kept run has "
+                "are legal."
             )
 
 
