@@ -11,10 +11,13 @@ import pandas as pd
 import typer
 
 from alchemist.analysis import history, registered
+from alchemist.analysis.arena import Entry, arena
+from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import columns
 from alchemist.core import files
 from alchemist.core.settings.study import StudySettings
 from alchemist.params.registered import changed, decides, study_of
+from alchemist.params.whole import Params
 from alchemist.report import study_page
 from stages import part, registration, stage
 
@@ -23,7 +26,7 @@ HISTORY = Path("reports/history.csv")
 
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
     """Judges by the rule that was registered last, and by every other that was registered or is in force."""
-    given, _ = registration.read(name)
+    given, params = registration.read(name)
     every, asked = registration.registrations(name), registration.last(name)
     now = decides(given, name)
     out = registration.STUDIES / name
@@ -46,6 +49,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         parts=[facts for _, facts in parts],
         strange=strange,
         judged=judged,
+        arenas=arenas(params, study, judged[0].at, parts) if judged[0].found else {},
     )
     with files.whole(out / "index.html") as draft:
         draft.write_text(study_page.render(page), encoding="utf-8")
@@ -59,6 +63,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             history.added(past, history.of_study(name, asked["commit"], first.found, study.scale)).to_csv(
                 draft, index=False
             )
+    print(f"{name}: {study.question}")
     for claim in study.claims:
         said = [one for one in first.found if one.decides and one.claim == claim]
         print(f"{claim}: {registered.together(said, claim) if said else 'no look yet'}")
@@ -69,6 +74,22 @@ def is_told(one: dict[str, Any], name: str) -> bool | None:
     """Whether the commit of a registration has it so in its params.yaml; None where that cannot be read."""
     found = registration.at_commit(one["commit"], name)
     return None if found is None else found == {key: one[key] for key in found}
+
+
+def arenas(
+    params: Params, study: StudySettings, at: int, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
+) -> dict[str, list[Entry]]:
+    """Cost and figure of every arm on every pool, of the seeds of a look, by the reference that decides."""
+    controls = [n for n, s in params.selections.items() if params.raters[s.rater].kind == "random"]
+    out = {}
+    for pool in study.pools:
+        rows = [
+            table[table["reference"] == facts["reference"]] for table, facts in parts if facts["pool"] == pool
+        ]
+        table = pd.concat(rows)
+        table = table[table["seed"].isin(study.seeds.all()[:at])]
+        out[pool] = arena(table, study.metric, (FULL, *controls))
+    return out
 
 
 def read_parts(

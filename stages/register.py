@@ -4,8 +4,10 @@ Writes into reports/studies/NAME/registered.json what decides of it, all blocks 
 params.yaml says so. A study that has changed is registered anew beside what it was: nothing is taken back.
 """
 
+from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from alchemist.core import files
@@ -13,14 +15,18 @@ from alchemist.core.refusal import Refusal
 from alchemist.params.registered import changed, decides
 from stages import registration, stage
 
+KEPT = Path("reports")
+
 
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
     """Adds a registration, where anything that decides is not as in the last one."""
-    given, _ = registration.read(name)
+    given, params = registration.read(name)
     found, before = decides(given, name), registration.registrations(name)
     if before and not (lines := changed({k: before[-1][k] for k in found}, found)):
         print(f"{name} is registered as it stands, by commit {before[-1]['commit']}")
         return
+    if not before:
+        _fresh(name, params.studies[name].seeds.all())
     commit = registration.head()
     if commit is None or registration.at_commit(commit, name) != found:
         raise Refusal(
@@ -32,6 +38,17 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, {"registrations": [*before, new]})
     print(*(lines if before else []), f"wrote {path}: {name} by commit {commit}; commit it too", sep="\n")
+
+
+def _fresh(name: str, seeds: tuple[int, ...]) -> None:
+    """Refuses seeds that a kept run has: what it showed may have chosen what the study asks."""
+    for path in sorted([*KEPT.glob("*/table.csv"), *KEPT.glob("*/*/table.csv"), *KEPT.glob("pools/*.csv")]):
+        used = set(pd.read_csv(path, usecols=["seed"])["seed"]) & set(seeds)
+        if used:
+            raise Refusal(
+                f"studies.{name}.seeds has {min(used)}, by which {path} was made; seeds that no kept run has "
+                "are legal."
+            )
 
 
 if __name__ == "__main__":

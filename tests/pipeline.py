@@ -292,8 +292,9 @@ def leaf_complaints(root: Path) -> list[str]:
     covers += [
         name for name in PLACE.findall((root / "dvc.yaml").read_text()) if not name.startswith("item.")
     ]
-    # What is no stage and reads params.yaml as a whole: the plan has a block of its own.
-    covers += ["plan"] if (root / "stages/plan.py").is_file() else []
+    # What is no stage and reads all of params.yaml: the plan and registered studies have their own blocks.
+    readers = {"plan": "plan", "studies": "part"}
+    covers += [name for name, stage in readers.items() if (root / f"stages/{stage}.py").is_file()]
     patterns = [[None if "${" in part else part for part in _parts(entry)] for entry in covers]
     return [
         f"params.yaml: nothing reads {'.'.join(leaf)}"

@@ -60,13 +60,15 @@ def judged(
             asked = study.claim(claim)
             if asked.metric not in table or asked.point not in points:
                 raise Refusal(f"pool {pool} has no {asked.metric} at {asked.point}, which decides {claim}.")
-        for reference, point, metric in product(dict.fromkeys(table["reference"]), points, study.margins):
+        for reference, point, metric in product(
+            dict.fromkeys(table["reference"]), points, study.margins.named()
+        ):
             part = table[(table["reference"] == reference) & (table["point"] == point)]
             if metric not in part or part[metric].isna().any():  # of a family or a view that has none
                 continue
             gaps = {name: _gaps(part, study, name, metric, point, seeds) for name in study.claims}
             level = alpha(study)
-            side, margin = better(metric), study.margins[metric]
+            side, margin = better(metric), study.margins.named()[metric]
             claims: dict[str, Claimed] = {
                 n: (list(found.values()), side, margin) for n, found in gaps.items()
             }

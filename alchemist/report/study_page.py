@@ -1,5 +1,6 @@
 """The page of a registered study: what was said before, whether it changed, and what each claim came to."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from alchemist.analysis.arena import Entry
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.references import WORDS
 from alchemist.analysis.registered import Judged, together
-from alchemist.analysis.words import POINTS, number, percent, several
+from alchemist.analysis.words import ALL_POINTS, number, percent, several
 from alchemist.core.settings.study import StudySettings
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.words import interval_text, p_text
@@ -38,6 +40,7 @@ class StudyPage:
     parts: list[dict[str, Any]]  # by what each was made
     strange: list[str]  # files that do not count
     judged: list[Rule]  # the registration in force first
+    arenas: dict[str, list[Entry]]  # by pool, in the metric that decides; of the seeds of the last look
 
 
 def render(page: StudyPage) -> str:
@@ -62,6 +65,7 @@ def render(page: StudyPage) -> str:
             for (title, reference), found in _beside(first.found).items()
         ],
         seeds=seed_table(first.found, names) if first.found else None,
+        arenas=[(pool, arena_table(found, page.study.metric, names)) for pool, found in page.arenas.items()],
         parts=part_table(page.parts),
         confidence=percent(page.study.confidence),
     )
@@ -77,8 +81,8 @@ def rule_table(study: StudySettings) -> Table:
         assert asked.point is not None
         which = "primary" if name == study.primary else "Holm"
         arms = f"{arm_name(asked.arm, asked.ratio)} before {arm_name(asked.against, asked.ratio)}"
-        where = f"{asked.metric} at {POINTS[asked.point]}, model {asked.model}"
-        rows.append([name, asked.says, arms, where, f"{study.margins[asked.metric]:g}", which])
+        where = f"{asked.metric} at {ALL_POINTS[asked.point]}, model {asked.model}"
+        rows.append([name, asked.says, arms, where, f"{study.margins.named()[asked.metric]:g}", which])
     return Table(["claim", "says", "compares", "decides", "margin", "correction"], rows, left=4)
 
 
@@ -89,7 +93,8 @@ def claim_table(judged: list[Rule]) -> Table | None:
     names = list(dict.fromkeys(name for one in judged for name in one.study.claims))
     rows = []
     for name in names:
-        row: list[str] = [name]
+        says = next(one.study.claims[name].says for one in judged if name in one.study.claims)
+        row: list[str] = [name, says]
         for one in judged:
             own = [j for j in one.found if j.decides and j.claim == name]
             said = Markup("<b>{}</b>").format(together(own, name)) if own else Markup("\N{EN DASH}")
@@ -97,7 +102,9 @@ def claim_table(judged: list[Rule]) -> Table | None:
             row.append(said + Markup('<small class="why">{}</small>').format(each))
         rows.append(row)
     return Table(
-        ["claim", *(f"{one.label}, {several(one.at, 'seed')}" for one in judged)], rows, left=1 + len(judged)
+        ["claim", "says", *(f"{one.label}, {several(one.at, 'seed')}" for one in judged)],
+        rows,
+        left=2 + len(judged),
     )
 
 
@@ -111,7 +118,7 @@ def comparisons(found: list[Judged], names: dict[str, str]) -> Table:
             [
                 one.claim,
                 one.pool,
-                f"{metric_name(one.metric, names)}, {POINTS[one.asked.point or '']}",
+                f"{metric_name(one.metric, names)}, {ALL_POINTS[one.asked.point or '']}",
                 Markup("<b>{}</b><small>{}</small>").format(end.word, end.why),
                 interval_text(end.interval, digits, True, scale),
                 number(scale * end.margin, digits),
@@ -130,7 +137,7 @@ def _beside(found: list[Judged]) -> dict[tuple[str, str], list[Judged]]:
     """What stands beside, by point and reference, that which decides first."""
     out: dict[tuple[str, str], list[Judged]] = {}
     for one in sorted(found, key=lambda one: not one.main):
-        point = POINTS[one.asked.point or ""]
+        point = ALL_POINTS[one.asked.point or ""]
         out.setdefault((f"All metrics at {point}", one.reference), []).append(one)
     return out
 
@@ -145,6 +152,21 @@ def seed_table(found: list[Judged], names: dict[str, str]) -> Table:
         each = [number(scale * one.differences[seed], digits, True) for seed in seeds]
         rows.append([one.claim, one.pool, *each])
     return Table(["claim", "pool", *map(str, seeds)], rows, left=2)
+
+
+def arena_table(found: list[Entry], metric: str, names: dict[str, str]) -> Table:
+    """Every arm and checkpoint, the cheapest first."""
+    scale, digits = shown(metric, names)
+    rows = []
+    for one in found:
+        where = ", ".join(ALL_POINTS.get(point, point) for point in one.points)
+        front = ["yes" if is_on else "" for is_on in (one.front, one.front_without)]
+        pays = "" if one.rating == 0 else "never" if math.isinf(one.pays_after) else number(one.pays_after)
+        spent = [number(cost, 1) for cost in (one.rating, one.training, one.total)]
+        figure = number(scale * one.figure, digits)
+        rows.append([arm_name(one.selection, one.ratio), one.model, where, *spent, figure, *front, pays])
+    head = ["arm", "model", "at", "rating, TFLOP", "training", "together", metric_name(metric, names)]
+    return Table([*head, "on the front", "rating for nothing", "pays after"], rows, left=3)
 
 
 def part_table(parts: list[dict[str, Any]]) -> Table | None:

@@ -19,7 +19,7 @@ from stages.params_file import read_params
 REPO = Path(__file__).parents[2]
 STUDY = {
     "question": "Is it so?",
-    "pools": {"emoji": {}, "emoji_crowded": {"device": "cpu"}},
+    "pools": {"emoji": {}, "emoji_crowded": {"device": "cpu", "scales.tiny.train": {"images": 3200}}},
     "values": {"grid.others.flux.proxy": "flux_s"},
     "scale": "tiny",
     "models": ["xs"],
@@ -34,7 +34,7 @@ STUDY = {
     "claims": {
         "A": {"says": "One beats <b>two</b>.", "arm": "alchemist", "against": "random"},
         "B": {"says": "One beats all.", "arm": "alchemist", "against": "full"},
-        "C": {"says": "A fifth too.", "arm": "alchemist", "against": "random", "ratio": 0.2},
+        "C": {"says": "A fifth too.", "arm": "alchemist", "against": "random", "ratio": 0.2, "point": "best"},
     },
 }  # fmt: skip
 GAINS = {"alchemist": 10.0, "random": 0.0, "full": 30.0}
@@ -76,8 +76,9 @@ def ran(gains: dict[str, float] = GAINS) -> None:
                    "pool": params.pool, "scale": params.scale, "nll": 5.0 + 1e-4 * rng.normal(),
                    "fd_lite0": 300 - gains[selection] + rng.normal()}  # fmt: skip
             for reference in ("once", "as_is"):
-                for point in ("equal_epochs", "equal_images"):
-                    rows.append(row | {"reference": reference, "point": point})
+                for point in ("equal_epochs", "equal_images", "best"):
+                    cost = {"images": 100, "rate_tflop": 2.0, "train_tflop": 10 * ratio}
+                    rows.append(row | cost | {"reference": reference, "point": point})
             names = {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}
             score = {"names": names, "likelihood": "nats", "decides": "once"}
             Path(f"data/scores/{cell}").mkdir(parents=True, exist_ok=True)
@@ -126,6 +127,13 @@ def test_only_what_is_committed_can_be_registered(repo: Path) -> None:
         register.run("t")
 
 
+def test_seeds_of_a_kept_run_are_not_fresh(repo: Path) -> None:
+    Path("reports/small").mkdir(parents=True)
+    pd.DataFrame({"seed": [0, 101], "fd": [1.0, 2.0]}).to_csv("reports/small/table.csv", index=False)
+    with pytest.raises(Refusal, match=r"studies.s.seeds has 101, by which reports/small/table\.csv was made"):
+        register.run("s")
+
+
 def test_a_part_sets_all_that_the_study_says(repo: Path) -> None:
     register.run("s")
     part.run("s", pool="emoji_crowded")
@@ -136,6 +144,7 @@ def test_a_part_sets_all_that_the_study_says(repo: Path) -> None:
         "cpu",
         (100, 101),
     )
+    assert params.scales["tiny"].train.images == 3200
     assert params.grid.arms() == [
         ("alchemist", 0.5), ("random", 0.5), ("random", 0.2), ("alchemist", 0.2),
     ]  # fmt: skip
@@ -163,7 +172,7 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert "One beats &lt;b&gt;two&lt;/b&gt;." in page
     assert "Nothing that decides" in page
     past = pd.read_csv("reports/history.csv")
-    assert len(past) == 3 * 2 * 2 * 2 * 2  # claims, pools, references, metrics, points
+    assert len(past) == 3 * 2 * 2 * 2 * 3  # claims, pools, references, metrics, points
 
 
 def test_between_looks_there_is_no_verdict(repo: Path) -> None:
