@@ -175,7 +175,7 @@ FAULTS = [
           'course.checkpoint(point["images"])', 'course.checkpoint(ran["points"][-1]["images"])',
           TEST_EVALUATE),
     Fault("the last names for every checkpoint", EVALUATE,
-          'point["names"]', 'ran["points"][-1]["names"]', TEST_EVALUATE),
+          '"points": point["names"]', '"points": ran["points"][-1]["names"]', TEST_EVALUATE),
     Fault("prompts scored with the captions of references", "stages/floors.py",
           'judge, list(ahead["caption"])', 'judge, list(beside["caption"])[: len(ahead)]',
           "tests/stages/test_floors.py"),
@@ -259,7 +259,7 @@ FAULTS = [
           "one.path.exists() and _here(one.path, one.md5) != one.md5", "False",
           "tests/stages/test_verify.py"),
     Fault("an evaluation that begins anew", "stages/evaluate.py",
-          'ran["points"][len(checkpoints) :]', 'ran["points"]', "tests/stages/test_evaluate.py"),
+          "points[len(checkpoints) :]", "points", "tests/stages/test_evaluate.py"),
     # --- what is adapted
     Fault("pretrained on the pool", "stages/pretrain.py",
           "data.pretraining()", "data.pool()", "tests/test_stages_adapted.py"),
