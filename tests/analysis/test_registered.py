@@ -116,6 +116,37 @@ def test_a_missing_seed_or_metric_is_refused() -> None:
         judged(block, {"here": whole.drop(columns="fd")}, block.seeds.all(), {"here": "once"})
 
 
+def test_holm_takes_what_decides_together_whatever_metric_each_claim_named() -> None:
+    claims = {name: dict(BLOCK["claims"]["A"]) for name in "ABC"}
+    claims["C"] |= {"metric": "nll"}
+    block = study(pools={"here": {}}, claims=claims, margins={"fd": 0.5, "nll": 0.01})
+    figures = table(GAINS | {"one": 0.0}, sd=0.0)
+    # Benefits of mean 1, t of 2.6 at seven degrees: one-sided .018, below .025 alone and not in two.
+    gaps = np.arange(8) - 3.5
+    gaps = 1 + gaps / gaps.std(ddof=1) * np.sqrt(8) / 2.6
+    for seed, gap in zip(range(100, 108), gaps, strict=True):
+        figures.loc[(figures["seed"] == seed) & (figures["selection"] == "one"), ["fd", "nll"]] -= gap
+    figures.loc[figures["selection"] == "one", "nll"] -= 5.0  # which nobody doubts
+    found = judged(block, {"here": figures}, block.seeds.all(), {"here": "once"})
+    words = {one.claim: one.outcome.word for one in found if one.decides}
+    assert words == {"A": "verified", "B": "verified", "C": "verified"}, "the least p first, then the other"
+    figures.loc[figures["selection"] == "one", "nll"] += 5.0 + gaps.mean()
+    found = judged(block, {"here": figures}, block.seeds.all(), {"here": "once"})
+    words = {one.claim: one.outcome.word for one in found if one.decides}
+    assert words == {"A": "verified", "B": "inconclusive", "C": "inconclusive"}
+
+
+def test_a_figure_that_decides_and_is_none_is_refused_and_hides_no_other_claim() -> None:
+    block = study(pools={"here": {}})
+    figures = table(GAINS | {"three": 0.0})
+    figures.loc[(figures["selection"] == "three") & (figures["seed"] == 103), "fd"] = np.nan  # of no claim
+    found = judged(block, {"here": figures}, block.seeds.all(), {"here": "once"})
+    assert {one.claim for one in found if one.decides} == {"A", "B"}
+    figures.loc[(figures["selection"] == "full") & (figures["seed"] == 103), "fd"] = np.nan
+    with pytest.raises(Refusal, match="has no fd at equal_epochs of every seed, which decides B"):
+        judged(block, {"here": figures}, block.seeds.all(), {"here": "once"})
+
+
 def test_looks_share_the_error() -> None:
     block = study(looks=[4, 8])
     assert [look(block, count) for count in (0, 3, 4, 7, 8)] == [0, 0, 4, 4, 8]
