@@ -4,19 +4,23 @@ Writes into reports/studies/NAME/registered.json what decides of it, all blocks 
 params.yaml says so. A study that has changed is registered anew beside what it was: nothing is taken back.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.params.registered import changed, decides
+from alchemist.params.registered import changed, decides, values
 from stages import registration, stage
+from stages.overlay import laid_over
 
 
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
     """Adds a registration, where anything that decides is not as in the last one."""
-    given, _ = registration.read(name)
+    given, params = registration.read(name)
+    for pool in params.studies[name].pools:  # what cannot run is refused before it is registered
+        laid_over(Path(), values(params, params.studies[name], pool, params.studies[name].seeds.all()))
     found, before = decides(given, name), registration.registrations(name)
     if before and not (lines := changed({k: before[-1][k] for k in found}, found)):
         print(f"{name} is registered as it stands, by commit {before[-1]['commit']}")

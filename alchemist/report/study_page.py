@@ -12,6 +12,7 @@ from alchemist.analysis.references import WORDS
 from alchemist.analysis.registered import Judged, together
 from alchemist.analysis.words import POINTS, number, percent, several
 from alchemist.core.settings.study import StudySettings
+from alchemist.params.registered import flat
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.words import interval_text, p_text
 
@@ -25,6 +26,7 @@ class Rule:
     at: int  # seeds of the last look for which all pools are there; 0 before the first
     counts: dict[str, int]  # seeds that are there, by pool
     found: list[Judged]  # empty before the first look
+    cannot: str = ""  # why the figures that are there cannot be read by it
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class StudyPage:
     changes: list[list[str]]  # after each registration, up to params.yaml as it stands
     parts: list[dict[str, Any]]  # by what each was made
     strange: list[str]  # files that do not count
+    unknown: list[str]  # parts made under a registration that is no longer told of
     judged: list[Rule]  # the registration in force first
 
 
@@ -64,6 +67,11 @@ def render(page: StudyPage) -> str:
         seeds=seed_table(first.found, names) if first.found else None,
         parts=part_table(page.parts),
         confidence=percent(page.study.confidence),
+        values=[
+            f"{key} {value}" + (f" on {pool}" if pool else "")
+            for pool, block in {"": page.study.values, **page.study.pools}.items()
+            for key, value in flat(block).items()
+        ],
     )
 
 
@@ -93,7 +101,7 @@ def claim_table(judged: list[Rule]) -> Table | None:
         for one in judged:
             own = [j for j in one.found if j.decides and j.claim == name]
             said = Markup("<b>{}</b>").format(together(own, name)) if own else Markup("\N{EN DASH}")
-            each = "; ".join(f"{j.pool}: {j.outcome.word}, {j.outcome.why}" for j in own)
+            each = "; ".join(f"{j.pool}: {j.outcome.word}, {j.outcome.why}" for j in own) or one.cannot
             row.append(said + Markup('<small class="why">{}</small>').format(each))
         rows.append(row)
     return Table(
