@@ -11,11 +11,14 @@ import pandas as pd
 import typer
 
 from alchemist.analysis import history, registered
+from alchemist.analysis.arena import Entry, arena
+from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import columns
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import StudySettings
 from alchemist.params.registered import changed, decides, study_of
+from alchemist.params.whole import Params
 from alchemist.report import study_page
 from stages import part, registration, stage
 
@@ -24,7 +27,7 @@ HISTORY = Path("reports/history.csv")
 
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
     """Judges by the rule that was registered last, and by every other that was registered or is in force."""
-    given, _ = registration.read(name)
+    given, params = registration.read(name)
     every, asked = registration.registrations(name), registration.last(name)
     now = decides(given, name)
     out = registration.STUDIES / name
@@ -60,6 +63,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             f"{facts['pool']}-{facts['seeds'][0]}" for _, facts in parts if facts["registered"] not in commits
         ],
         judged=judged,
+        arenas=arenas(params, study, judged[0].at, parts) if judged[0].found else {},
     )
     with files.whole(out / "index.html") as draft:
         draft.write_text(study_page.render(page), encoding="utf-8")
@@ -84,6 +88,22 @@ def is_told(one: dict[str, Any], name: str) -> bool | None:
     """Whether the commit of a registration has it so in its params.yaml; None where that cannot be read."""
     found = registration.at_commit(one["commit"], name)
     return None if found is None else found == {key: one[key] for key in found}
+
+
+def arenas(
+    params: Params, study: StudySettings, at: int, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
+) -> dict[str, list[Entry]]:
+    """Cost and figure of every arm on every pool, of the seeds of a look, by the reference that decides."""
+    controls = [n for n, s in params.selections.items() if params.raters[s.rater].kind == "random"]
+    out = {}
+    for pool in study.pools:
+        rows = [
+            table[table["reference"] == facts["reference"]] for table, facts in parts if facts["pool"] == pool
+        ]
+        table = pd.concat(rows)
+        table = table[table["seed"].isin(study.seeds.all()[:at])]
+        out[pool] = arena(table, study.metric, (FULL, *controls))
+    return out
 
 
 def read_parts(

@@ -292,10 +292,9 @@ def leaf_complaints(root: Path) -> list[str]:
     covers += [
         name for name in PLACE.findall((root / "dvc.yaml").read_text()) if not name.startswith("item.")
     ]
-    # What is no stage and reads params.yaml as a whole: the plan and registered studies have blocks of their own.
-    covers += [
-        name for name, of in (("plan", "plan"), ("studies", "part")) if (root / f"stages/{of}.py").is_file()
-    ]
+    # What is no stage and reads all of params.yaml: the plan and registered studies have their own blocks.
+    readers = {"plan": "plan", "studies": "part"}
+    covers += [name for name, stage in readers.items() if (root / f"stages/{stage}.py").is_file()]
     patterns = [[None if "${" in part else part for part in _parts(entry)] for entry in covers]
     return [
         f"params.yaml: nothing reads {'.'.join(leaf)}"

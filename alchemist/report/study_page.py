@@ -1,5 +1,6 @@
 """The page of a registered study: what was said before, whether it changed, and what each claim came to."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from alchemist.analysis.arena import Entry
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.references import WORDS
 from alchemist.analysis.registered import Judged, together
@@ -41,6 +43,7 @@ class StudyPage:
     strange: list[str]  # files that do not count
     unknown: list[str]  # parts made under a registration that is no longer told of
     judged: list[Rule]  # the registration in force first
+    arenas: dict[str, list[Entry]]  # by pool, in the metric that decides; of the seeds of the last look
 
 
 def render(page: StudyPage) -> str:
@@ -65,6 +68,7 @@ def render(page: StudyPage) -> str:
             for (title, reference), found in _beside(first.found).items()
         ],
         seeds=seed_table(first.found, names) if first.found else None,
+        arenas=[(pool, arena_table(found, page.study.metric, names)) for pool, found in page.arenas.items()],
         parts=part_table(page.parts),
         confidence=percent(page.study.confidence),
         values=[
@@ -97,7 +101,8 @@ def claim_table(judged: list[Rule]) -> Table | None:
     names = list(dict.fromkeys(name for one in judged for name in one.study.claims))
     rows = []
     for name in names:
-        row: list[str] = [name]
+        says = next(one.study.claims[name].says for one in judged if name in one.study.claims)
+        row: list[str] = [name, says]
         for one in judged:
             own = [j for j in one.found if j.decides and j.claim == name]
             said = Markup("<b>{}</b>").format(together(own, name)) if own else Markup("\N{EN DASH}")
@@ -105,7 +110,9 @@ def claim_table(judged: list[Rule]) -> Table | None:
             row.append(said + Markup('<small class="why">{}</small>').format(each))
         rows.append(row)
     return Table(
-        ["claim", *(f"{one.label}, {several(one.at, 'seed')}" for one in judged)], rows, left=1 + len(judged)
+        ["claim", "says", *(f"{one.label}, {several(one.at, 'seed')}" for one in judged)],
+        rows,
+        left=2 + len(judged),
     )
 
 
@@ -153,6 +160,21 @@ def seed_table(found: list[Judged], names: dict[str, str]) -> Table:
         each = [number(scale * one.differences[seed], digits, True) for seed in seeds]
         rows.append([one.claim, one.pool, *each])
     return Table(["claim", "pool", *map(str, seeds)], rows, left=2)
+
+
+def arena_table(found: list[Entry], metric: str, names: dict[str, str]) -> Table:
+    """Every arm and checkpoint, the cheapest first."""
+    scale, digits = shown(metric, names)
+    rows = []
+    for one in found:
+        where = ", ".join(POINTS.get(point, point) for point in one.points)
+        front = ["yes" if is_on else "" for is_on in (one.front, one.front_without)]
+        pays = "" if one.rating == 0 else "never" if math.isinf(one.pays_after) else number(one.pays_after)
+        spent = [number(cost, 1) for cost in (one.rating, one.training, one.total)]
+        figure = number(scale * one.figure, digits)
+        rows.append([arm_name(one.selection, one.ratio), one.model, where, *spent, figure, *front, pays])
+    head = ["arm", "model", "at", "rating, TFLOP", "training", "together", metric_name(metric, names)]
+    return Table([*head, "on the front", "rating for nothing", "pays after"], rows, left=3)
 
 
 def part_table(parts: list[dict[str, Any]]) -> Table | None:

@@ -77,7 +77,8 @@ def ran(gains: dict[str, float] = GAINS) -> None:
                    "fd_lite0": 300 - gains[selection] + rng.normal()}  # fmt: skip
             for reference in ("once", "as_is"):
                 for point in ("equal_epochs", "equal_images"):
-                    rows.append(row | {"reference": reference, "point": point})
+                    cost = {"images": 100, "rate_tflop": 2.0, "train_tflop": 10 * ratio}
+                    rows.append(row | cost | {"reference": reference, "point": point})
             names = {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}
             score = {"names": names, "likelihood": "nats", "decides": "once"}
             Path(f"data/scores/{cell}").mkdir(parents=True, exist_ok=True)
