@@ -17,7 +17,8 @@ from alchemist.analysis.metrics import columns
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import StudySettings
-from alchemist.params.registered import changed, decides, study_of
+from alchemist.core.shown import shown
+from alchemist.params.registered import changed, decides, flat, study_of
 from alchemist.params.whole import Params
 from alchemist.report import study_page
 from stages import part, registration, stage
@@ -52,6 +53,11 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     page = study_page.StudyPage(
         name=name,
         study=study,
+        values=[
+            f"{key} {shown(value)}" + (f" on {pool}" if pool else "")
+            for pool, block in {"": study.values, **study.pools}.items()
+            for key, value in flat(block).items()
+        ],
         registered=[(one["commit"], is_told(one, name)) for one in every],
         changes=[
             changed({k: before[k] for k in now}, {k: after[k] for k in now})
@@ -72,11 +78,12 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     with files.whole(out / "verdicts.csv") as draft:
         table.to_csv(draft, index=False)
     if in_force.found:
+        made = [facts["commit"] or "" for _, facts in sorted(parts, key=lambda one: one[1]["seeds"])]
         past = pd.read_csv(HISTORY) if HISTORY.is_file() else history.empty()
         with files.whole(HISTORY) as draft:
-            history.added(past, history.of_study(name, asked["commit"], in_force.found, study.scale)).to_csv(
-                draft, index=False
-            )
+            history.added(
+                past, history.of_study(name, made[-1], asked["commit"], in_force.found, study.scale)
+            ).to_csv(draft, index=False)
     print(f"{name}: {study.question}")
     for claim in study.claims:
         own_rows = [one for one in in_force.found if one.decides and one.claim == claim]

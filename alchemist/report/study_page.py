@@ -14,7 +14,6 @@ from alchemist.analysis.references import WORDS
 from alchemist.analysis.registered import Judged, together
 from alchemist.analysis.words import POINTS, number, percent, several
 from alchemist.core.settings.study import StudySettings
-from alchemist.params.registered import flat
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.words import interval_text, p_text
 
@@ -37,6 +36,7 @@ class StudyPage:
 
     name: str
     study: StudySettings
+    values: list[str]  # that it sets beyond the blocks that it names
     registered: list[tuple[str, bool | None]]  # commits, and whether their params.yaml says what is told here
     changes: list[list[str]]  # after each registration, up to params.yaml as it stands
     parts: list[dict[str, Any]]  # by what each was made
@@ -71,11 +71,6 @@ def render(page: StudyPage) -> str:
         arenas=[(pool, arena_table(found, page.study.metric, names)) for pool, found in page.arenas.items()],
         parts=part_table(page.parts),
         confidence=percent(page.study.confidence),
-        values=[
-            f"{key} {value}" + (f" on {pool}" if pool else "")
-            for pool, block in {"": page.study.values, **page.study.pools}.items()
-            for key, value in flat(block).items()
-        ],
     )
 
 

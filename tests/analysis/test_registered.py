@@ -1,6 +1,7 @@
 """Verdicts of registered studies: what decides, what stands beside, looks, pools together."""
 
 import copy
+import io
 from typing import Any
 
 import numpy as np
@@ -176,9 +177,22 @@ def test_history_takes_each_row_once_and_drops_none() -> None:
     block = study()
     tables = {"here": table(GAINS), "there": table(GAINS, 1)}
     found = judged(block, tables, block.seeds.all(), {"here": "once", "there": "once"})
-    first = history.added(history.empty(), history.of_study("s", "abc", found, "tiny"))
+    first = history.added(history.empty(), history.of_study("s", "abc", "reg", found, "tiny"))
     assert len(first) == len(found)
-    assert len(history.added(first, history.of_study("s", "abc", found, "tiny"))) == len(first)
-    again = history.added(first, history.of_study("s", "def", found, "tiny"))
+    assert len(history.added(first, history.of_study("s", "abc", "reg", found, "tiny"))) == len(first)
+    again = history.added(first, history.of_study("s", "def", "reg", found, "tiny"))
     assert len(again) == 2 * len(first)
     pd.testing.assert_frame_equal(again.iloc[: len(first)], first)
+
+
+def test_history_keeps_a_run_that_found_something_else_at_the_same_commit() -> None:
+    block, found = study(pools={"here": {}}), []
+    for seed in (0, 1):
+        of_run = judged(block, {"here": table(GAINS, seed)}, block.seeds.all(), {"here": "once"})
+        found.append(history.of_study("s", "abc", "reg", of_run, "tiny"))
+    both = history.added(history.added(history.empty(), found[0]), found[1])
+    other = [one for one in both["metric"] if one == "fd"]  # of nll both runs found the same
+    assert len(other) == 2 * (found[0]["metric"] == "fd").sum()
+    assert len(history.added(both, found[0].assign(scale="small"))) == len(both) + len(found[0])
+    read = pd.read_csv(io.StringIO(both.to_csv(index=False)))
+    assert len(history.added(read, pd.concat(found))) == len(both)

@@ -328,7 +328,7 @@ def test_values_may_be_blocks_and_are_on_the_page(repo: Path) -> None:
     judge.run("s")
     page = Path("reports/studies/s/index.html").read_text()
     assert "scales.tiny.train.images 3200" in page
-    assert "device cpu on emoji_crowded" in page
+    assert "device &#39;cpu&#39; on emoji_crowded" in page
 
 
 def test_what_cannot_run_is_not_registered(repo: Path) -> None:
