@@ -7,13 +7,16 @@ params.yaml says so. A study that has changed is registered anew beside what it 
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.params.registered import changed, decides, values
+from alchemist.params.registered import changed, decides, study_of, values
 from stages import registration, stage
 from stages.overlay import laid_over
+
+KEPT = Path("reports")
 
 
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
@@ -25,6 +28,8 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     if before and not (lines := changed({k: before[-1][k] for k in found}, found)):
         print(f"{name} is registered as it stands, by commit {before[-1]['commit']}")
         return
+    told = {seed for one in before for seed in study_of(found, one["rule"]).seeds.all()}
+    _fresh(name, set(params.studies[name].seeds.all()) - told)
     commit = registration.head()
     if commit is None or registration.at_commit(commit, name) != found:
         raise Refusal(
@@ -36,6 +41,17 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, {"registrations": [*before, new]})
     print(*(lines if before else []), f"wrote {path}: {name} by commit {commit}; commit it too", sep="\n")
+
+
+def _fresh(name: str, seeds: set[int]) -> None:
+    """Refuses seeds that a kept run has: what it showed may have chosen what the study asks."""
+    for path in sorted([*KEPT.glob("*/table.csv"), *KEPT.glob("*/*/table.csv"), *KEPT.glob("pools/*.csv")]):
+        used = set(pd.read_csv(path, usecols=["seed"])["seed"]) & seeds
+        if used:
+            raise Refusal(
+                f"studies.{name}.seeds has {min(used)}, by which {path} was made; seeds that no kept run has "
+                "are legal."
+            )
 
 
 if __name__ == "__main__":

@@ -61,13 +61,15 @@ def judged(
         points = [point for point in dict.fromkeys(table["point"]) if point != "curve"]
         main = table[table["reference"] == deciding[pool]]
         ends = _named(main, study, pool, seeds)
-        for reference, point, metric in product(dict.fromkeys(table["reference"]), points, study.margins):
+        for reference, point, metric in product(
+            dict.fromkeys(table["reference"]), points, study.margins.named()
+        ):
             part = table[(table["reference"] == reference) & (table["point"] == point)]
             if metric not in part:
                 continue
             gaps = {name: _gaps(part, study, name, metric, point, seeds) for name in study.claims}
             claims: dict[str, Claimed] = {
-                name: (list(found.values()), better(metric), study.margins[metric])
+                name: (list(found.values()), better(metric), study.margins.named()[metric])
                 for name, found in gaps.items()
                 if _is_whole(found)  # not of a family or a view that has none
             }
@@ -96,7 +98,7 @@ def _named(table: pd.DataFrame, study: StudySettings, pool: str, seeds: Sequence
             raise Refusal(
                 f"pool {pool} has no {asked.metric} at {asked.point} of every seed, which decides {name}."
             )
-        claims[name] = (list(found.values()), better(asked.metric), study.margins[asked.metric])
+        claims[name] = (list(found.values()), better(asked.metric), study.margins.named()[asked.metric])
     return corrected(claims, study.primary, alpha(study))
 
 

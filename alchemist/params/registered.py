@@ -83,10 +83,12 @@ def values(params: Params, study: StudySettings, pool: str, seeds: Iterable[int]
         **{f"grid.others.{f}.{key}": [] for f in params.grid.others for key in ("raters", "models")},
         "statistics.primary": None,
         "statistics.secondary": [],
-        **flat(study.values),
-        **flat(study.pools[pool]),
+        **study.values,
+        **study.pools[pool],
     }
-    return [f"++{key}={json.dumps(value)}" for key, value in set_here.items()]
+    # A block of values would be no legal text for DVC, so each of its leaves is set.
+    leaves = {leaf: value for key, part in set_here.items() for leaf, value in flat(part, key).items()}
+    return [f"++{key}={json.dumps(value)}" for key, value in leaves.items()]
 
 
 RULE = ("claims", "primary", "metric", "point", "margins", "confidence", "looks", "seeds")  # of a verdict
@@ -100,7 +102,7 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
     """
     whole = inherited(given)
     block = StudySettings.model_validate_json(json.dumps(whole["studies"][name]))
-    study = block.model_dump(mode="json")
+    study = block.model_dump(mode="json") | {"margins": block.margins.named()}
     used = list(dict.fromkeys([*block.selections(), *block.further.selections]))
     raters = dict.fromkeys(whole["selections"][selection]["rater"] for selection in used)
     pools = sources(whole["pools"])

@@ -19,9 +19,7 @@ def passed_on(params: dict[str, Any]) -> dict[str, Any]:
     force; and `rating`, the models that play proxy and rater, by family. Every scale has `pretrain`, null or
     not, which stage pretrain tracks by name whether or not there is anything to train.
     """
-    whole = {
-        key: block for key, block in inherited(params).items() if key != "studies"
-    }  # no stage reads them
+    whole = inherited(params)
     scale, models = whole["scales"][whole["scale"]], whole["models"]
     return {
         **whole,

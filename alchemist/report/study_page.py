@@ -85,7 +85,7 @@ def rule_table(study: StudySettings) -> Table:
         which = "primary" if name == study.primary else "Holm"
         arms = f"{arm_name(asked.arm, asked.ratio)} before {arm_name(asked.against, asked.ratio)}"
         where = f"{asked.metric} at {POINTS[asked.point]}, model {asked.model}"
-        rows.append([name, asked.says, arms, where, f"{study.margins[asked.metric]:g}", which])
+        rows.append([name, asked.says, arms, where, f"{study.margins.named()[asked.metric]:g}", which])
     return Table(["claim", "says", "compares", "decides", "margin", "correction"], rows, left=4)
 
 

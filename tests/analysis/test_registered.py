@@ -162,7 +162,7 @@ def test_looks_share_the_error() -> None:
         ({"looks": [8, 4]}, "each should be larger than the one before"),
         ({"primary": "C"}, "primary should be one of claims"),
         ({"metric": "kid"}, "margins should have kid"),
-        ({"margins": {"fid": 5.0}}, "fid is no metric"),
+        ({"margins": {"fid": 5.0}}, "fid is not a known key"),
         ({"margins": {"fd": 0.0}}, "it should be"),
         ({"claims": {"A": {"says": "x", "arm": "one", "against": "one"}}}, "should be another arm than one"),
         ({"stop": 3}, "not a known key"),

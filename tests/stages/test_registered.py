@@ -19,7 +19,7 @@ from stages.params_file import read_params
 REPO = Path(__file__).parents[2]
 STUDY = {
     "question": "Is it so?",
-    "pools": {"emoji": {}, "emoji_crowded": {"device": "cpu"}},
+    "pools": {"emoji": {}, "emoji_crowded": {"device": "cpu", "scales.tiny.train": {"images": 3200}}},
     "values": {"grid.others.flux.proxy": "flux_s"},
     "scale": "tiny",
     "models": ["xs"],
@@ -127,6 +127,21 @@ def test_only_what_is_committed_can_be_registered(repo: Path) -> None:
         register.run("t")
 
 
+def test_seeds_of_a_kept_run_are_not_fresh(repo: Path) -> None:
+    Path("reports/small").mkdir(parents=True)
+    pd.DataFrame({"seed": [0, 101], "fd": [1.0, 2.0]}).to_csv("reports/small/table.csv", index=False)
+    with pytest.raises(Refusal, match=r"studies.s.seeds has 101, by which reports/small/table\.csv was made"):
+        register.run("s")
+    shutil.rmtree("reports")
+    register.run("s")
+    Path("reports/small").mkdir(parents=True)  # nor for a study that takes them later
+    pd.DataFrame({"seed": [0, 1, 101]}).to_csv("reports/small/table.csv", index=False)
+    write(seeds={"first": 0, "count": 4, "part": 2})
+    git("commit", "--quiet", "-am", "seeds that please")
+    with pytest.raises(Refusal, match=r"studies.s.seeds has 0, by which"):
+        register.run("s")
+
+
 def test_a_part_sets_all_that_the_study_says(repo: Path) -> None:
     register.run("s")
     part.run("s", pool="emoji_crowded")
@@ -137,6 +152,7 @@ def test_a_part_sets_all_that_the_study_says(repo: Path) -> None:
         "cpu",
         (100, 101),
     )
+    assert params.scales["tiny"].train.images == 3200
     assert params.grid.arms() == [
         ("alchemist", 0.5), ("random", 0.5), ("random", 0.2), ("alchemist", 0.2),
     ]  # fmt: skip

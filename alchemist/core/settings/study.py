@@ -1,6 +1,6 @@
 """The blocks `studies.NAME`: what a study says before its run, so that nobody can say it afterwards."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,7 +9,9 @@ from alchemist.core.settings.contrast import Metric
 from alchemist.core.settings.grid import AblationSettings
 
 Point = Literal["equal_epochs", "equal_images", "best"]
-Margin = Annotated[float, Field(gt=0)]
+Margin = Annotated[float, Field(gt=0)] | None  # null: no verdict is read in it
+
+FURTHER: Any = Field(default=None, description="the figure of that name, of evaluate.further")
 
 
 class SeedsSettings(Settings):
@@ -27,6 +29,34 @@ class SeedsSettings(Settings):
         """The seeds of each part."""
         every = self.all()
         return [every[at : at + self.part] for at in range(0, len(every), self.part)]
+
+
+class MarginsSettings(Settings):
+    """Differences below which two arms count as equal, in the figure's unit, by metric.
+
+    Verdicts are read in the metrics that have one, and all but the one that decides stand beside.
+    """
+
+    fd: Margin = Field(default=None, description="Fréchet distance, of the network evaluate.features")
+    fd_coded: Margin = Field(default=None, description="the same, references through the image codec")
+    kid: Margin = Field(default=None, description="kernel distance")
+    clip: Margin = Field(default=None, description="CLIP-Score")
+    nll: Margin = Field(default=None, description="loss of held-out pairs, of families with a likelihood")
+    fd_lite0: Margin = FURTHER
+    kid_lite0: Margin = FURTHER
+    fid_pytorch: Margin = FURTHER
+    kid_pytorch: Margin = FURTHER
+    fid_clean: Margin = FURTHER
+    kid_clean: Margin = FURTHER
+    fd_dinov2_vitl14: Margin = FURTHER
+    kid_dinov2_vitl14: Margin = FURTHER
+    fd_dinov2_vitb14: Margin = FURTHER
+    kid_dinov2_vitb14: Margin = FURTHER
+    cmmd: Margin = FURTHER
+
+    def named(self) -> dict[str, float]:
+        """Those that there are, by metric."""
+        return {name: margin for name, margin in self if margin is not None}
 
 
 class ClaimSettings(Settings):
@@ -76,23 +106,12 @@ class StudySettings(Settings):
     )
     metric: Metric = Field(description="the figure that decides")
     point: Point = Field(description="the checkpoint that decides")
-    margins: dict[str, Margin] = Field(
-        min_length=1,
-        description="by metric: the difference below which two arms count as equal; verdicts are read in "
-        "these metrics, and all but the one that decides stand beside",
-    )
+    margins: MarginsSettings = Field(description="by metric: below which difference two arms count as equal")
     confidence: float = Field(
         default=0.95, gt=0.5, lt=1, description="of the intervals, before Holm and looks"
     )
     primary: str = Field(min_length=1, description="the claim that stands alone")
     claims: dict[str, ClaimSettings] = Field(min_length=1, description="claims by their names")
-
-    @field_validator("margins")
-    @classmethod
-    def _metrics(cls, value: dict[str, float]) -> dict[str, float]:
-        if strange := [name for name in value if name not in get_args(Metric)]:
-            raise ValueError(f"{strange[0]} is no metric; legal are {', '.join(get_args(Metric))}")
-        return value
 
     @field_validator("looks")
     @classmethod
@@ -108,7 +127,7 @@ class StudySettings(Settings):
         if self.primary not in self.claims:
             raise ValueError(f"primary should be one of claims, as {next(iter(self.claims))}")
         for name, claim in self.claims.items():
-            if (metric := claim.metric or self.metric) not in self.margins:
+            if (metric := claim.metric or self.metric) not in self.margins.named():
                 raise ValueError(f"margins should have {metric}, which decides claims.{name}")
             if claim.arm == claim.against:
                 raise ValueError(f"claims.{name}.against should be another arm than {claim.arm}")
