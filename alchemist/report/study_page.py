@@ -12,7 +12,7 @@ from alchemist.analysis.arena import Entry
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.references import WORDS
 from alchemist.analysis.registered import Judged, together
-from alchemist.analysis.words import POINTS, number, percent, several
+from alchemist.analysis.words import ALL_POINTS, number, percent, several
 from alchemist.core.settings.study import StudySettings
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.words import interval_text, p_text
@@ -84,7 +84,7 @@ def rule_table(study: StudySettings) -> Table:
         assert asked.point is not None
         which = "primary" if name == study.primary else "Holm"
         arms = f"{arm_name(asked.arm, asked.ratio)} before {arm_name(asked.against, asked.ratio)}"
-        where = f"{asked.metric} at {POINTS[asked.point]}, model {asked.model}"
+        where = f"{asked.metric} at {ALL_POINTS[asked.point]}, model {asked.model}"
         rows.append([name, asked.says, arms, where, f"{study.margins.named()[asked.metric]:g}", which])
     return Table(["claim", "says", "compares", "decides", "margin", "correction"], rows, left=4)
 
@@ -121,7 +121,7 @@ def comparisons(found: list[Judged], names: dict[str, str]) -> Table:
             [
                 one.claim,
                 one.pool,
-                f"{metric_name(one.metric, names)}, {POINTS[one.asked.point or '']}",
+                f"{metric_name(one.metric, names)}, {ALL_POINTS[one.asked.point or '']}",
                 Markup("<b>{}</b><small>{}</small>").format(end.word, end.why),
                 interval_text(end.interval, digits, True, scale),
                 number(scale * end.margin, digits),
@@ -140,7 +140,7 @@ def _beside(found: list[Judged]) -> dict[tuple[str, str], list[Judged]]:
     """What stands beside, by point and reference, that which decides first."""
     out: dict[tuple[str, str], list[Judged]] = {}
     for one in sorted(found, key=lambda one: not one.main):
-        point = POINTS[one.asked.point or ""]
+        point = ALL_POINTS[one.asked.point or ""]
         out.setdefault((f"All metrics at {point}", one.reference), []).append(one)
     return out
 
@@ -162,7 +162,7 @@ def arena_table(found: list[Entry], metric: str, names: dict[str, str]) -> Table
     scale, digits = shown(metric, names)
     rows = []
     for one in found:
-        where = ", ".join(POINTS.get(point, point) for point in one.points)
+        where = ", ".join(ALL_POINTS.get(point, point) for point in one.points)
         front = ["yes" if is_on else "" for is_on in (one.front, one.front_without)]
         pays = "" if one.rating == 0 else "never" if math.isinf(one.pays_after) else number(one.pays_after)
         spent = [number(cost, 1) for cost in (one.rating, one.training, one.total)]

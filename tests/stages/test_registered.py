@@ -34,7 +34,7 @@ STUDY = {
     "claims": {
         "A": {"says": "One beats <b>two</b>.", "arm": "alchemist", "against": "random"},
         "B": {"says": "One beats all.", "arm": "alchemist", "against": "full"},
-        "C": {"says": "A fifth too.", "arm": "alchemist", "against": "random", "ratio": 0.2},
+        "C": {"says": "A fifth too.", "arm": "alchemist", "against": "random", "ratio": 0.2, "point": "best"},
     },
 }  # fmt: skip
 GAINS = {"alchemist": 10.0, "loss": 10.0, "random": 0.0, "full": 30.0}
@@ -76,7 +76,7 @@ def ran(gains: dict[str, float] = GAINS) -> None:
                    "pool": params.pool, "scale": params.scale, "nll": 5.0 + 1e-4 * rng.normal(),
                    "fd_lite0": 300 - gains[selection] + rng.normal()}  # fmt: skip
             for reference in ("once", "as_is"):
-                for point in ("equal_epochs", "equal_images"):
+                for point in ("equal_epochs", "equal_images", "best"):
                     cost = {"images": 100, "rate_tflop": 2.0, "train_tflop": 10 * ratio}
                     rows.append(row | cost | {"reference": reference, "point": point})
             names = {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}
@@ -180,7 +180,7 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert "One beats &lt;b&gt;two&lt;/b&gt;." in page
     assert "Nothing that decides" in page
     past = pd.read_csv("reports/history.csv")
-    assert len(past) == 3 * 2 * 2 * 2 * 2  # claims, pools, references, metrics, points
+    assert len(past) == 3 * 2 * 2 * 2 * 3  # claims, pools, references, metrics, points
 
 
 def test_between_looks_there_is_no_verdict(repo: Path) -> None:
