@@ -15,8 +15,10 @@ from alchemist.analysis.arena import Entry, arena
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import columns
 from alchemist.core import files
+from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import StudySettings
-from alchemist.params.registered import changed, decides, study_of
+from alchemist.core.shown import shown
+from alchemist.params.registered import changed, decides, flat, study_of
 from alchemist.params.whole import Params
 from alchemist.report import study_page
 from stages import part, registration, stage
@@ -31,16 +33,31 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     now = decides(given, name)
     out = registration.STUDIES / name
     study = study_of(asked)
-    parts, strange = read_parts(name, study, asked)
+    said = [*every[::-1], {"commit": "not registered", **now}]
+    parts, strange = read_parts(name, [study_of(asked, one["rule"]) for one in said], asked)
+    commits = [one["commit"] for one in every]
+    first = min(
+        (commits.index(f["registered"]) for _, f in parts if f["registered"] in commits), default=None
+    )
+    registered_rules = [one["rule"] for one in every]
     rules: list[tuple[str, StudySettings]] = []
-    for number, one in enumerate([*every[::-1], {"commit": "not registered", **now}]):
+    for number, one in enumerate(said):
         own = study_of(asked, one["rule"])
         if own not in [other for _, other in rules]:
-            rules.append((f"registered by {one['commit'][:10]}" if number < len(every) else "in force", own))
+            late = number < len(every) and first is not None and registered_rules.index(one["rule"]) > first
+            label = f"registered by {one['commit'][:10]}" + (", after figures were there" if late else "")
+            rules.append((label if number < len(every) else "in force, not registered", own))
     judged = [one_rule(own, label, parts) for label, own in rules]
+    if judged[0].cannot:
+        raise Refusal(judged[0].cannot)
     page = study_page.StudyPage(
         name=name,
         study=study,
+        values=[
+            f"{key} {shown(value)}" + (f" on {pool}" if pool else "")
+            for pool, block in {"": study.values, **study.pools}.items()
+            for key, value in flat(block).items()
+        ],
         registered=[(one["commit"], is_told(one, name)) for one in every],
         changes=[
             changed({k: before[k] for k in now}, {k: after[k] for k in now})
@@ -48,25 +65,29 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         ],
         parts=[facts for _, facts in parts],
         strange=strange,
+        unknown=[
+            f"{facts['pool']}-{facts['seeds'][0]}" for _, facts in parts if facts["registered"] not in commits
+        ],
         judged=judged,
         arenas=arenas(params, study, judged[0].at, parts) if judged[0].found else {},
     )
     with files.whole(out / "index.html") as draft:
         draft.write_text(study_page.render(page), encoding="utf-8")
-    first = judged[0]
+    in_force = judged[0]
     table = pd.concat([registered.rows(one.found).assign(rule=one.label) for one in judged])
     with files.whole(out / "verdicts.csv") as draft:
         table.to_csv(draft, index=False)
-    if first.found:
+    if in_force.found:
+        made = [facts["commit"] or "" for _, facts in sorted(parts, key=lambda one: one[1]["seeds"])]
         past = pd.read_csv(HISTORY) if HISTORY.is_file() else history.empty()
         with files.whole(HISTORY) as draft:
-            history.added(past, history.of_study(name, asked["commit"], first.found, study.scale)).to_csv(
-                draft, index=False
-            )
+            history.added(
+                past, history.of_study(name, made[-1], asked["commit"], in_force.found, study.scale)
+            ).to_csv(draft, index=False)
     print(f"{name}: {study.question}")
     for claim in study.claims:
-        said = [one for one in first.found if one.decides and one.claim == claim]
-        print(f"{claim}: {registered.together(said, claim) if said else 'no look yet'}")
+        own_rows = [one for one in in_force.found if one.decides and one.claim == claim]
+        print(f"{claim}: {registered.together(own_rows, claim) if own_rows else 'no look yet'}")
     print(f"wrote {out / 'index.html'}")
 
 
@@ -93,14 +114,15 @@ def arenas(
 
 
 def read_parts(
-    name: str, study: StudySettings, asked: dict[str, Any]
+    name: str, rules: list[StudySettings], asked: dict[str, Any]
 ) -> tuple[list[tuple[pd.DataFrame, dict[str, Any]]], list[str]]:
-    """The tables of the parts that count, each with what it was made by, and the names of the others."""
+    """The tables of the parts that count by any rule, each with what it was made by, and the names of the
+    others."""
+    seeds = {seed for rule in rules for seed in rule.seeds.all()}
     found, strange = [], []
-    for path in sorted((registration.STUDIES / name).glob("*-*.json")):
-        facts, table = files.read_json(path), path.with_suffix(".csv")
-        own = facts["pool"] in study.pools and set(facts["seeds"]) <= set(study.seeds.all())
-        if not own or not part.is_kept(name, facts["pool"], facts["seeds"][0], asked):
+    for table, facts in part.parts(name):
+        own = facts["pool"] in rules[0].pools and set(facts["seeds"]) <= seeds
+        if not own or not part.is_kept(table, facts, asked):
             strange.append(table.name)
             continue
         short = {full: short for short, full in columns(facts["names"], facts["likelihood"]).items()}
@@ -124,14 +146,18 @@ def one_rule(
     }
     at = registered.look(study, min(counts.values()))
     found: list[registered.Judged] = []
+    cannot = ""
     if at:
         tables = {
             pool: pd.concat([table for table, facts in parts if facts["pool"] == pool])
             for pool in study.pools
         }
         deciding = {facts["pool"]: facts["reference"] for _, facts in parts}
-        found = registered.judged(study, tables, seeds[:at], deciding)
-    return study_page.Rule(label, study, at, counts, found)
+        try:
+            found = registered.judged(study, tables, seeds[:at], deciding)
+        except Refusal as error:  # an older rule may name arms that a later run has not
+            cannot = str(error)
+    return study_page.Rule(label, study, at, counts, found, cannot)
 
 
 if __name__ == "__main__":

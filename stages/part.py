@@ -20,6 +20,7 @@ from stages import registration, stage
 from stages.overlay import laid_over
 
 REFERENCES, SCORES, TIMINGS = Path("reports/references.csv"), Path("data/scores"), Path("data/timings")
+POOL = Path("data/pool")
 
 
 def run(
@@ -42,11 +43,12 @@ def run(
     # All pools at some seeds before further seeds of any.
     for seeds in study.seeds.parts():
         for one in study.pools if pool is None else [pool]:
-            if not is_kept(name, one, seeds[0], asked):
-                text, _, _ = laid_over(Path(), values(params, study, one, seeds))
+            # By their seeds, since a part may have had another size before.
+            if missing := sorted(set(seeds) - kept_seeds(name, one, asked)):
+                text, _, _ = laid_over(Path(), values(params, study, one, missing))
                 with files.whole(registration.PARAMS) as draft:
                     draft.write_text(text, encoding="utf-8")
-                print(f"{name}: pool {one}, seeds {seeds[0]} to {seeds[-1]}")
+                print(f"{name}: pool {one}, seeds {missing[0]} to {missing[-1]}")
                 return
 
 
@@ -55,11 +57,22 @@ def table_of(name: str, pool: str, first: int) -> Path:
     return registration.STUDIES / name / f"{pool}-{first}.csv"
 
 
-def is_kept(name: str, pool: str, first: int, asked: dict[str, Any]) -> bool:
-    """Whether a part was run by the values that are registered, and kept."""
-    path = table_of(name, pool, first)
-    facts = path.with_suffix(".json")
-    return path.is_file() and facts.is_file() and files.read_json(facts)["run_sha256"] == asked["run_sha256"]
+def parts(name: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Every part that was kept: its table, and what it was made by."""
+    found = sorted((registration.STUDIES / name).glob("*-*.json"))
+    return [(path.with_suffix(".csv"), files.read_json(path)) for path in found]
+
+
+def is_kept(table: Path, facts: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether a part was run by the values that are registered, and its table is as it was kept."""
+    is_same = table.is_file() and facts.get("table_sha256") in (None, files.sha256(table))
+    return is_same and facts["run_sha256"] == asked["run_sha256"]
+
+
+def kept_seeds(name: str, pool: str, asked: dict[str, Any]) -> set[int]:
+    """The seeds of a pool that were run by the values that are registered."""
+    own = [facts for table, facts in parts(name) if facts["pool"] == pool and is_kept(table, facts, asked)]
+    return {seed for facts in own for seed in facts["seeds"]}
 
 
 def kept(name: str, params: Params, asked: dict[str, Any]) -> None:
@@ -68,8 +81,13 @@ def kept(name: str, params: Params, asked: dict[str, Any]) -> None:
     if not REFERENCES.is_file():
         raise Refusal(f"{REFERENCES} is missing; run dvc repro.")
     table = pd.read_csv(REFERENCES)
-    if sorted(set(table["seed"])) != sorted(seeds) or set(table["pool"]) != {pool}:
-        raise Refusal(f"{REFERENCES} is not of pool {pool} and seeds {seeds}; run dvc repro.")
+    found, arms = (set(table[key]) for key in ("pool", "scale")), {("full", 1.0), *params.grid.arms()}
+    if sorted(set(table["seed"])) != sorted(seeds) or [*found] != [{pool}, {params.scale}]:
+        raise Refusal(
+            f"{REFERENCES} is not of pool {pool} and seeds {seeds} at scale {params.scale}; run dvc repro."
+        )
+    if arms != set(zip(table["selection"], table["ratio"], strict=True)):
+        raise Refusal(f"{REFERENCES} has not the arms of {registration.PARAMS}; run dvc repro.")
     cells = list(dict.fromkeys(table["cell"]))
     scores = [files.read_json(SCORES / cell / "figures.json") for cell in cells]
     took = {
@@ -95,10 +113,12 @@ def kept(name: str, params: Params, asked: dict[str, Any]) -> None:
         "seconds": {**took, "rate": sum(one["seconds"] for one in rated)},
         "versions": ran["versions"],
         "hardware": ran["hardware"],
+        "pool_sha256": files.sha256(POOL / files.MANIFEST),
     }
     path = table_of(name, pool, seeds[0])
     with files.whole(path) as draft:
         table.to_csv(draft, index=False)
+    facts["table_sha256"] = files.sha256(path)
     files.write_json(path.with_suffix(".json"), facts)
     print(f"wrote {path}: {len(cells)} cells")
 

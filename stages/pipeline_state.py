@@ -21,6 +21,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.scm import SCMError
 from dvc.utils.hydra import apply_overrides
+from omegaconf.errors import OmegaConfBaseException
 
 from alchemist.core.files import json_text, sealed
 from alchemist.core.refusal import Refusal
@@ -41,7 +42,7 @@ def overridden(params: Path, changes: list[str]) -> str:
         copy.write_text(text, encoding="utf-8")
         try:
             apply_overrides(copy, changes)
-        except DvcException:
+        except (DvcException, OmegaConfBaseException):
             for change in changes:  # which of them it is
                 _laid(copy, change, params)
             raise
@@ -51,7 +52,7 @@ def overridden(params: Path, changes: list[str]) -> str:
 def _laid(copy: Path, change: str, params: Path) -> None:
     try:
         apply_overrides(copy, [change])
-    except DvcException as error:
+    except (DvcException, OmegaConfBaseException) as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
         hint = "; ++ goes before a key that it leaves to its default" if "Could not override" in cause else ""
         raise Refusal(f"-S {change} cannot be laid over {params}: {cause}{hint}.") from None

@@ -12,8 +12,9 @@ import typer
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.params.registered import changed, decides
+from alchemist.params.registered import changed, decides, study_of, values
 from stages import registration, stage
+from stages.overlay import laid_over
 
 KEPT = Path("reports")
 
@@ -21,12 +22,14 @@ KEPT = Path("reports")
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
     """Adds a registration, where anything that decides is not as in the last one."""
     given, params = registration.read(name)
+    for pool in params.studies[name].pools:  # what cannot run is refused before it is registered
+        laid_over(Path(), values(params, params.studies[name], pool, params.studies[name].seeds.all()))
     found, before = decides(given, name), registration.registrations(name)
     if before and not (lines := changed({k: before[-1][k] for k in found}, found)):
         print(f"{name} is registered as it stands, by commit {before[-1]['commit']}")
         return
-    if not before:
-        _fresh(name, params.studies[name].seeds.all())
+    told = {seed for one in before for seed in study_of(found, one["rule"]).seeds.all()}
+    _fresh(name, set(params.studies[name].seeds.all()) - told)
     commit = registration.head()
     if commit is None or registration.at_commit(commit, name) != found:
         raise Refusal(
@@ -40,10 +43,10 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     print(*(lines if before else []), f"wrote {path}: {name} by commit {commit}; commit it too", sep="\n")
 
 
-def _fresh(name: str, seeds: tuple[int, ...]) -> None:
+def _fresh(name: str, seeds: set[int]) -> None:
     """Refuses seeds that a kept run has: what it showed may have chosen what the study asks."""
     for path in sorted([*KEPT.glob("*/table.csv"), *KEPT.glob("*/*/table.csv"), *KEPT.glob("pools/*.csv")]):
-        used = set(pd.read_csv(path, usecols=["seed"])["seed"]) & set(seeds)
+        used = set(pd.read_csv(path, usecols=["seed"])["seed"]) & seeds
         if used:
             raise Refusal(
                 f"studies.{name}.seeds has {min(used)}, by which {path} was made; seeds that no kept run has "

@@ -53,7 +53,7 @@ def at_commit(commit: str, name: str) -> dict[str, Any] | None:
     try:
         text = git("show", f"{commit}:{PARAMS}")
         found: dict[str, Any] = decides(parse_params(text or "", PARAMS), name)
-    except (Refusal, KeyError, TypeError):
+    except (Refusal, KeyError, TypeError, ValueError, AttributeError):  # of other code's params.yaml
         return None
     return found
 

@@ -31,9 +31,9 @@ done
 """
 
 
-def study(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def study(folder: Path, *words: str, params: str = "as it was\n") -> subprocess.CompletedProcess[str]:
     shutil.copy(REPO / "study", folder / "study")
-    (folder / "params.yaml").write_text("as it was\n")
+    (folder / "params.yaml").write_text(params)
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "reports/pools").mkdir(parents=True, exist_ok=True)
     for name in ("bin/python", "repro", "bin/dvc"):
@@ -256,3 +256,28 @@ def test_table_2_has_adapters_beside_its_three_sizes_at_either_scale(tmp_path: P
     assert set(grid.ratios) == {0.5, 0.2, 0.1}
     assert grid.transfer.models == (("m",) if scale == "tiny" else ("star_900m",))
     assert grid.families == ("star", "flux")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "studies:\n  s:\n    question: x\n",
+        "studies: # told before\n    # deeper\n    s: {question: x}\n    t:\n        pools: {}\nplan: {}\n",
+        '"studies":\n  "s":\n    question: x\n',
+        "studies:\r\n  's':\r\n    question: x\r\n",
+    ],
+)
+def test_a_registered_study_is_found_however_its_block_is_written(tmp_path: Path, block: str) -> None:
+    done = study(tmp_path, "s", "--plan", params=block)
+    assert done.returncode == 0, done.stderr
+    assert "stages.part\ns\nEND" in (tmp_path / "asked").read_text()
+    for name in ("question", ".*", "plan"):
+        assert study(tmp_path, name, "--plan", params=block).returncode == 2
+    assert (tmp_path / "params.yaml").read_bytes().decode() == block
+
+
+def test_a_registered_study_has_no_name_of_another_study(tmp_path: Path) -> None:
+    done = study(tmp_path, "small", params="studies:\n  small:\n    question: x\n")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "studies has a block small, which is a study of this command already" in done.stderr
+    assert not (tmp_path / "asked").exists()

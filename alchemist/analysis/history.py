@@ -13,18 +13,11 @@ COLUMNS = [
     "run", "commit", "registered", "pool", "scale", "reference", "claim", "what", "metric", "point",
     "decides", "n", "mean", "low", "high", "p", "verdict",
 ]  # fmt: skip
+# Of one row: its figure too, so that a run which found another one at the same commit is added beside.
 KEY = [
-    "run",
-    "commit",
-    "registered",
-    "pool",
-    "reference",
-    "claim",
-    "what",
-    "metric",
-    "point",
-    "n",
-]  # of one row
+    "run", "commit", "registered", "pool", "scale", "reference", "claim", "what", "metric", "point",
+    "n", "mean",
+]  # fmt: skip
 
 
 def empty() -> pd.DataFrame:
@@ -41,21 +34,26 @@ def added(past: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _keys(table: pd.DataFrame) -> list[tuple[str, ...]]:
     """What tells rows apart, alike for a table that was read from CSV, where counts may be floats."""
-    columns = [table[name].astype(float if name == "n" else object).map(_text) for name in KEY]
+    columns = [table[name].astype(float if name in ("n", "mean") else object).map(_text) for name in KEY]
     return list(zip(*columns, strict=True))
 
 
 def _text(value: Any) -> str:
-    return "" if value is None or str(value) == "nan" else str(value)
+    if value is None or str(value) == "nan":
+        return ""
+    return f"{value:.9g}" if isinstance(value, float) else str(value)  # as far as sums agree anywhere
 
 
-def of_study(name: str, commit: str, found: "Sequence[Judged]", scale: str) -> pd.DataFrame:
-    """The rows of a registered study at a look, in all metrics, points and references."""
+def of_study(name: str, commit: str, registered: str, found: "Sequence[Judged]", scale: str) -> pd.DataFrame:
+    """The rows of a registered study at a look, in all metrics, points and references.
+
+    `commit` is that of the code which made its last part.
+    """
     rows = [
         {
             "run": name,
             "commit": commit,
-            "registered": commit,
+            "registered": registered,
             "pool": one.pool,
             "scale": scale,
             "reference": one.reference,

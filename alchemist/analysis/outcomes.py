@@ -47,7 +47,9 @@ class Outcome:
     p: Tests  # before any correction
     word: Word
     why: str  # a few words
-    needed: int | None  # seeds that end it with a power of .8, if mean and spread stay; None: over 1,000
+    needed: (
+        int | None
+    )  # seeds that end it alone with a power of .8, if mean and spread stay; None: over 1,000
 
 
 def outcome(differences: ArrayLike, better: Literal[-1, 1], margin: float, alpha: float) -> Outcome:

@@ -1,5 +1,6 @@
 """Verdicts of a registered study: from the tables of its parts, by a rule that was written down before."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -48,37 +49,61 @@ def judged(
 
     `tables` by pool are tidy ones under short names with a column `reference`; `seeds` those of the look;
     `deciding` the reference that decides, by pool. The primary claim is corrected for nothing, the others
-    share Holm's correction, within each pool, reference, metric and point.
+    share Holm's correction within each pool: what decides together, though claims name other metrics and
+    points, and what stands beside within each reference, metric and point.
 
-    Raises Refusal where a table has not both arms of a claim at every seed, by each reference and point.
+    Raises Refusal where a table has not both arms of a claim at every seed, by each reference and point, or
+    has no figure of one that decides.
     """
     out = []
     for pool, whole in tables.items():
         table = whole[whole["seed"].isin(seeds)]
         points = [point for point in dict.fromkeys(table["point"]) if point != "curve"]
-        for claim in study.claims:
-            asked = study.claim(claim)
-            if asked.metric not in table or asked.point not in points:
-                raise Refusal(f"pool {pool} has no {asked.metric} at {asked.point}, which decides {claim}.")
+        main = table[table["reference"] == deciding[pool]]
+        ends = _named(main, study, pool, seeds)
         for reference, point, metric in product(
             dict.fromkeys(table["reference"]), points, study.margins.named()
         ):
             part = table[(table["reference"] == reference) & (table["point"] == point)]
-            if metric not in part or part[metric].isna().any():  # of a family or a view that has none
+            if metric not in part:
                 continue
             gaps = {name: _gaps(part, study, name, metric, point, seeds) for name in study.claims}
-            level = alpha(study)
-            side, margin = better(metric), study.margins.named()[metric]
             claims: dict[str, Claimed] = {
-                n: (list(found.values()), side, margin) for n, found in gaps.items()
+                name: (list(found.values()), better(metric), study.margins.named()[metric])
+                for name, found in gaps.items()
+                if _is_whole(found)  # not of a family or a view that has none
             }
-            main = reference == deciding[pool]
-            for name, end in corrected(claims, study.primary, level).items():
+            is_main = reference == deciding[pool]
+            for name, beside in corrected(claims, study.primary, alpha(study)).items():
                 asked = study.claim(name)
-                decides = main and (metric, point) == (asked.metric, asked.point)
+                decides = is_main and (metric, point) == (asked.metric, asked.point)
+                end = ends[name] if decides else beside
                 asked = asked.model_copy(update={"point": point})
-                out.append(Judged(name, pool, reference, main, metric, asked, decides, gaps[name], end))
+                out.append(Judged(name, pool, reference, is_main, metric, asked, decides, gaps[name], end))
     return out
+
+
+def _named(table: pd.DataFrame, study: StudySettings, pool: str, seeds: Sequence[int]) -> dict[str, Outcome]:
+    """The outcomes that decide: each claim in the metric and at the point it named, corrected together."""
+    claims: dict[str, Claimed] = {}
+    for name in study.claims:
+        asked = study.claim(name)
+        assert asked.metric is not None
+        assert asked.point is not None
+        part = table[table["point"] == asked.point]
+        found: dict[int, float] = {}
+        if asked.metric in part and len(part):
+            found = _gaps(part, study, name, asked.metric, asked.point, seeds)
+        if not found or not _is_whole(found):
+            raise Refusal(
+                f"pool {pool} has no {asked.metric} at {asked.point} of every seed, which decides {name}."
+            )
+        claims[name] = (list(found.values()), better(asked.metric), study.margins.named()[asked.metric])
+    return corrected(claims, study.primary, alpha(study))
+
+
+def _is_whole(gaps: Mapping[int, float]) -> bool:
+    return all(math.isfinite(gap) for gap in gaps.values())
 
 
 def _gaps(

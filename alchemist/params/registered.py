@@ -32,6 +32,14 @@ def check_study(params: Params, name: str) -> None:
         for one in names:
             if one not in known:
                 raise Refusal(legal.wrong_value(f"{where}.{key}", one, known))
+    for at, block in {"values": study.values, **{f"pools.{p}": b for p, b in study.pools.items()}}.items():
+        for key in flat(block):
+            is_list = key.split(".")[0] == "grid" and not key.startswith("grid.others.")
+            if is_list or key.split(".")[0] in ("pool", "scale", "studies"):
+                raise Refusal(
+                    f"{where}.{at} has {key}, which the study sets by its own keys; any other key of "
+                    "params.yaml is legal."
+                )
     for claim in study.claims:
         asked = study.claim(claim)
         for key, one, known_arms in (
@@ -95,6 +103,7 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
     whole = inherited(given)
     block = StudySettings.model_validate_json(json.dumps(whole["studies"][name]))
     study = block.model_dump(mode="json") | {"margins": block.margins.named()}
+    study["seeds"].pop("part")  # how many are run at once decides nothing
     used = list(dict.fromkeys([*block.selections(), *block.further.selections]))
     raters = dict.fromkeys(whole["selections"][selection]["rater"] for selection in used)
     pools = sources(whole["pools"])
@@ -128,7 +137,7 @@ _NOTHING = object()
 
 def flat(tree: Any, key: str = "") -> dict[str, Any]:
     """Every value of nested blocks by its dotted key; a list, and an empty block, is a value."""
-    if isinstance(tree, dict) and tree:
+    if isinstance(tree, dict) and (tree or not key):
         return {
             k: v
             for name, part in tree.items()

@@ -27,6 +27,7 @@ class Rule:
     at: int  # seeds of the last look for which all pools are there; 0 before the first
     counts: dict[str, int]  # seeds that are there, by pool
     found: list[Judged]  # empty before the first look
+    cannot: str = ""  # why the figures that are there cannot be read by it
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,12 @@ class StudyPage:
 
     name: str
     study: StudySettings
+    values: list[str]  # that it sets beyond the blocks that it names
     registered: list[tuple[str, bool | None]]  # commits, and whether their params.yaml says what is told here
     changes: list[list[str]]  # after each registration, up to params.yaml as it stands
     parts: list[dict[str, Any]]  # by what each was made
     strange: list[str]  # files that do not count
+    unknown: list[str]  # parts made under a registration that is no longer told of
     judged: list[Rule]  # the registration in force first
     arenas: dict[str, list[Entry]]  # by pool, in the metric that decides; of the seeds of the last look
 
@@ -98,7 +101,7 @@ def claim_table(judged: list[Rule]) -> Table | None:
         for one in judged:
             own = [j for j in one.found if j.decides and j.claim == name]
             said = Markup("<b>{}</b>").format(together(own, name)) if own else Markup("\N{EN DASH}")
-            each = "; ".join(f"{j.pool}: {j.outcome.word}, {j.outcome.why}" for j in own)
+            each = "; ".join(f"{j.pool}: {j.outcome.word}, {j.outcome.why}" for j in own) or one.cannot
             row.append(said + Markup('<small class="why">{}</small>').format(each))
         rows.append(row)
     return Table(

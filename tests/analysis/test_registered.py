@@ -1,6 +1,7 @@
 """Verdicts of registered studies: what decides, what stands beside, looks, pools together."""
 
 import copy
+import io
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,37 @@ def test_a_missing_seed_or_metric_is_refused() -> None:
         judged(block, {"here": whole.drop(columns="fd")}, block.seeds.all(), {"here": "once"})
 
 
+def test_holm_takes_what_decides_together_whatever_metric_each_claim_named() -> None:
+    claims = {name: dict(BLOCK["claims"]["A"]) for name in "ABC"}
+    claims["C"] |= {"metric": "nll"}
+    block = study(pools={"here": {}}, claims=claims, margins={"fd": 0.5, "nll": 0.01})
+    figures = table(GAINS | {"one": 0.0}, sd=0.0)
+    # Benefits of mean 1, t of 2.6 at seven degrees: one-sided .018, below .025 alone and not in two.
+    gaps = np.arange(8) - 3.5
+    gaps = 1 + gaps / gaps.std(ddof=1) * np.sqrt(8) / 2.6
+    for seed, gap in zip(range(100, 108), gaps, strict=True):
+        figures.loc[(figures["seed"] == seed) & (figures["selection"] == "one"), ["fd", "nll"]] -= gap
+    figures.loc[figures["selection"] == "one", "nll"] -= 5.0  # which nobody doubts
+    found = judged(block, {"here": figures}, block.seeds.all(), {"here": "once"})
+    words = {one.claim: one.outcome.word for one in found if one.decides}
+    assert words == {"A": "verified", "B": "verified", "C": "verified"}, "the least p first, then the other"
+    figures.loc[figures["selection"] == "one", "nll"] += 5.0 + gaps.mean()
+    found = judged(block, {"here": figures}, block.seeds.all(), {"here": "once"})
+    words = {one.claim: one.outcome.word for one in found if one.decides}
+    assert words == {"A": "verified", "B": "inconclusive", "C": "inconclusive"}
+
+
+def test_a_figure_that_decides_and_is_none_is_refused_and_hides_no_other_claim() -> None:
+    block = study(pools={"here": {}})
+    figures = table(GAINS | {"three": 0.0})
+    figures.loc[(figures["selection"] == "three") & (figures["seed"] == 103), "fd"] = np.nan  # of no claim
+    found = judged(block, {"here": figures}, block.seeds.all(), {"here": "once"})
+    assert {one.claim for one in found if one.decides} == {"A", "B"}
+    figures.loc[(figures["selection"] == "full") & (figures["seed"] == 103), "fd"] = np.nan
+    with pytest.raises(Refusal, match="has no fd at equal_epochs of every seed, which decides B"):
+        judged(block, {"here": figures}, block.seeds.all(), {"here": "once"})
+
+
 def test_looks_share_the_error() -> None:
     block = study(looks=[4, 8])
     assert [look(block, count) for count in (0, 3, 4, 7, 8)] == [0, 0, 4, 4, 8]
@@ -145,10 +177,10 @@ def test_history_takes_each_row_once_and_drops_none() -> None:
     block = study()
     tables = {"here": table(GAINS), "there": table(GAINS, 1)}
     found = judged(block, tables, block.seeds.all(), {"here": "once", "there": "once"})
-    first = history.added(history.empty(), history.of_study("s", "abc", found, "tiny"))
+    first = history.added(history.empty(), history.of_study("s", "abc", "reg", found, "tiny"))
     assert len(first) == len(found)
-    assert len(history.added(first, history.of_study("s", "abc", found, "tiny"))) == len(first)
-    again = history.added(first, history.of_study("s", "def", found, "tiny"))
+    assert len(history.added(first, history.of_study("s", "abc", "reg", found, "tiny"))) == len(first)
+    again = history.added(first, history.of_study("s", "def", "reg", found, "tiny"))
     assert len(again) == 2 * len(first)
     pd.testing.assert_frame_equal(again.iloc[: len(first)], first)
 
@@ -163,3 +195,16 @@ def test_history_of_a_report_has_one_row_that_decides() -> None:
     views = pd.DataFrame([row | {"reference": name} for name in ("as_is", "unseen", "once")])
     assert history.of_report("r", "abc", views, verdicts)["decides"].tolist() == [True, False, False]
     assert history.of_report("r", "abc", pd.DataFrame([row]), verdicts)["decides"].tolist() == [True]
+
+
+def test_history_keeps_a_run_that_found_something_else_at_the_same_commit() -> None:
+    block, found = study(pools={"here": {}}), []
+    for seed in (0, 1):
+        of_run = judged(block, {"here": table(GAINS, seed)}, block.seeds.all(), {"here": "once"})
+        found.append(history.of_study("s", "abc", "reg", of_run, "tiny"))
+    both = history.added(history.added(history.empty(), found[0]), found[1])
+    other = [one for one in both["metric"] if one == "fd"]  # of nll both runs found the same
+    assert len(other) == 2 * (found[0]["metric"] == "fd").sum()
+    assert len(history.added(both, found[0].assign(scale="small"))) == len(both) + len(found[0])
+    read = pd.read_csv(io.StringIO(both.to_csv(index=False)))
+    assert len(history.added(read, pd.concat(found))) == len(both)

@@ -37,7 +37,7 @@ STUDY = {
         "C": {"says": "A fifth too.", "arm": "alchemist", "against": "random", "ratio": 0.2, "point": "best"},
     },
 }  # fmt: skip
-GAINS = {"alchemist": 10.0, "random": 0.0, "full": 30.0}
+GAINS = {"alchemist": 10.0, "loss": 10.0, "random": 0.0, "full": 30.0}
 
 
 def git(*words: str) -> None:
@@ -87,6 +87,8 @@ def ran(gains: dict[str, float] = GAINS) -> None:
                 took = {f"{verb}_seconds": 30.0, "versions": {"torch": "2.13"}, "hardware": "a CPU"}
                 Path(f"data/timings/{verb}").mkdir(parents=True, exist_ok=True)
                 files.write_json(Path(f"data/timings/{verb}/{cell}.json"), files.sealed(took))
+    Path("data/pool").mkdir(exist_ok=True)
+    Path("data/pool", files.MANIFEST).write_text("{}")
     Path("reports").mkdir(exist_ok=True)
     pd.DataFrame(rows).to_csv("reports/references.csv", index=False)
 
@@ -131,6 +133,14 @@ def test_seeds_of_a_kept_run_are_not_fresh(repo: Path) -> None:
     Path("reports/small").mkdir(parents=True)
     pd.DataFrame({"seed": [0, 101], "fd": [1.0, 2.0]}).to_csv("reports/small/table.csv", index=False)
     with pytest.raises(Refusal, match=r"studies.s.seeds has 101, by which reports/small/table\.csv was made"):
+        register.run("s")
+    shutil.rmtree("reports")
+    register.run("s")
+    Path("reports/small").mkdir(parents=True)  # nor for a study that takes them later
+    pd.DataFrame({"seed": [0, 1, 101]}).to_csv("reports/small/table.csv", index=False)
+    write(seeds={"first": 0, "count": 4, "part": 2})
+    git("commit", "--quiet", "-am", "seeds that please")
+    with pytest.raises(Refusal, match=r"studies.s.seeds has 0, by which"):
         register.run("s")
 
 
@@ -201,7 +211,7 @@ def test_a_changed_rule_stands_beside_the_one_before(repo: Path) -> None:
     table = pd.read_csv("reports/studies/s/verdicts.csv")
     words = table[table["decides"] & (table["claim"] == "A")].groupby("rule")["verdict"].first()
     assert sorted(words) == ["falsified", "verified"]
-    assert words["in force"] == "falsified"
+    assert words["in force, not registered"] == "falsified"
     assert Path("reports/history.csv").read_text() == first
     # Registered too, it comes first, and what was found before stays.
     git("commit", "--quiet", "-am", "another margin")
@@ -211,6 +221,9 @@ def test_a_changed_rule_stands_beside_the_one_before(repo: Path) -> None:
     assert both.startswith(first)
     assert len(both) > len(first)
     assert study() == []  # the rule makes no figure
+    head = registration.head() or ""
+    page = Path("reports/studies/s/index.html").read_text()
+    assert f"registered by {head[:10]}, after figures were there" in page
 
 
 def test_a_changed_run_is_another_run(repo: Path) -> None:
@@ -223,9 +236,134 @@ def test_a_changed_run_is_another_run(repo: Path) -> None:
     register.run("s")
     judge.run("s")
     page = Path("reports/studies/s/index.html").read_text()
-    assert "Not counted, because it was made by other values: emoji-100.csv" in page
+    assert (
+        "Not counted, because it was made by other values or seeds, or is not as it was kept: emoji-100.csv"
+        in page
+    )
     assert "No verdict yet" in page
     assert study() == ["emoji 100", "emoji 102"]
+
+
+def rules(claim: str = "A") -> dict[str, str]:
+    """The first pool's verdict of a claim by every rule."""
+    table = pd.read_csv("reports/studies/s/verdicts.csv")
+    return dict(table[table["decides"] & (table["claim"] == claim)].groupby("rule")["verdict"].first())
+
+
+def test_parts_of_another_size_go_on_where_the_others_ended(repo: Path) -> None:
+    register.run("s")
+    study()
+    small = {"first": 100, "count": 4, "part": 1}
+    for seeds, made in (
+        (small, []),
+        (
+            {"first": 98, "count": 8, "part": 4},
+            ["emoji 98", "emoji_crowded 98", "emoji 104", "emoji_crowded 104"],
+        ),
+    ):
+        write(seeds=seeds, looks=[seeds["count"]])
+        git("commit", "--quiet", "-am", "other parts")
+        register.run("s")
+        assert study() == made
+
+
+def test_the_verdict_of_the_seeds_before_stays_beside_that_of_others(repo: Path) -> None:
+    register.run("s")
+    study()
+    first = registration.head() or ""
+    write(seeds={"first": 200, "count": 2, "part": 2}, looks=[2])
+    git("commit", "--quiet", "-am", "seeds that please")
+    register.run("s")
+    assert study() == ["emoji 200", "emoji_crowded 200"]
+    assert f"registered by {first[:10]}" in rules()
+    assert len(rules()) == 2
+
+
+def test_a_rule_whose_arms_are_gone_hides_no_other(repo: Path) -> None:
+    other = {name: one | {"arm": "loss"} for name, one in STUDY["claims"].items() if name != "C"}  # type: ignore[attr-defined]
+    register.run("s")
+    changes = {"claims": other, "further": {"selections": [], "ratios": []}}
+    write(**changes)
+    git("commit", "--quiet", "-am", "another arm")
+    register.run("s")
+    before = Path("params.yaml").read_text()
+    study()
+    assert Path("params.yaml").read_text() == before
+    assert list(rules().values()) == ["verified"]
+    assert "no cell of alchemist at ratio 0.5" in Path("reports/studies/s/index.html").read_text()
+
+
+def test_a_registration_that_was_taken_back_is_told(repo: Path) -> None:
+    register.run("s")
+    study()
+    Path("reports/studies/s/registered.json").unlink()
+    write(margins={"fd": 50.0, "nll": 0.02})
+    git("commit", "--quiet", "-am", "a margin that pleases")
+    register.run("s")
+    judge.run("s")
+    page = Path("reports/studies/s/index.html").read_text()
+    assert "registration that registered.json does not have" in page
+
+
+def test_a_table_that_was_edited_does_not_count(repo: Path) -> None:
+    register.run("s")
+    study()
+    path = Path("reports/studies/s/emoji-102.csv")
+    path.write_text(path.read_text().replace("equal_epochs", "equal_images"))
+    judge.run("s")
+    assert "is not as it was kept: emoji-102.csv" in Path("reports/studies/s/index.html").read_text()
+    assert study() == ["emoji 102"]
+
+
+def test_figures_of_another_scale_or_of_other_arms_are_not_kept(repo: Path) -> None:
+    register.run("s")
+    part.run("s")
+    ran()
+    figures = pd.read_csv("reports/references.csv")
+    figures.assign(scale="small").to_csv("reports/references.csv", index=False)
+    with pytest.raises(Refusal, match="at scale tiny; run dvc repro"):
+        part.run("s", keep=True)
+    figures[figures["selection"] != "random"].to_csv("reports/references.csv", index=False)
+    with pytest.raises(Refusal, match="has not the arms"):
+        part.run("s", keep=True)
+
+
+@pytest.mark.parametrize("key", ["pool", "scale", "grid.seeds", "grid.seeds.0", "studies.s.metric"])
+def test_values_cannot_undo_what_the_study_says(repo: Path, key: str) -> None:
+    for where, block in (("values", {key: "x"}), ("pools", {"emoji": {key: "x"}})):
+        write(**{where: block})
+        with pytest.raises(Refusal, match=f"has {key}, which the study sets by its own keys"):
+            part.run("s")
+
+
+def test_values_may_be_blocks_and_are_on_the_page(repo: Path) -> None:
+    write(values={"scales.tiny.train": {"images": 3200}})
+    git("commit", "--quiet", "-am", "a budget")
+    register.run("s")
+    part.run("s")
+    assert check(read_params(Path("params.yaml"))).scales["tiny"].train.images == 3200
+    write(values={"scales.tiny.train": {"images": 3200}})
+    judge.run("s")
+    page = Path("reports/studies/s/index.html").read_text()
+    assert "scales.tiny.train.images 3200" in page
+    assert "device &#39;cpu&#39; on emoji_crowded" in page
+
+
+def test_what_cannot_run_is_not_registered(repo: Path) -> None:
+    write(models=["xs", "flux_s"])
+    git("commit", "--quiet", "-am", "two families")
+    with pytest.raises(Refusal, match=r"grid\.models holds flux_s"):
+        register.run("s")
+    write(values={"pools.mine.path": "${x}"})
+    git("commit", "--quiet", "-am", "an interpolation")
+    with pytest.raises(Refusal, match="cannot be laid over"):
+        register.run("s")
+
+
+def test_a_commit_whose_block_is_of_other_code_cannot_be_read(repo: Path) -> None:
+    write(seeds={"first": 100, "count": 1})
+    git("commit", "--quiet", "-am", "one seed")
+    assert registration.at_commit(registration.head() or "", "s") is None
 
 
 def test_figures_of_another_run_are_not_kept(repo: Path) -> None:
