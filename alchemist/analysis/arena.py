@@ -37,15 +37,18 @@ class Entry:
 def arena(table: pd.DataFrame, metric: str, controls: Sequence[str] = (FULL, "random")) -> list[Entry]:
     """Every arm and checkpoint of a tidy table with `rate_tflop` and `train_tflop`, the cheapest first.
 
-    `controls` are selections without a rating, beside which one pays: by the least training of theirs whose
+    Checkpoints at which every seed of the arm was measured. `controls` are selections without a rating, beside which one pays: by the least training of theirs whose
     mean figure is as good. 0 where no control comes as far however long it trains; infinite where one does
     for less.
     """
     sign, rows = better(metric), list[Entry]()
     key = ["selection", "ratio", "model", "images"]
+    seeds = table.groupby(key[:3])["seed"].nunique()
     for found, part in table.groupby(key, sort=False):
         selection, ratio, model, images = cast(tuple[str, float, str, int], found)
         runs = part.drop_duplicates("seed")
+        if len(runs) < seeds[selection, ratio, model]:  # some are best there, and others were not measured
+            continue
         points = tuple(point for point in dict.fromkeys(part["point"]) if point != "curve") or ("curve",)
         rating, training, figure = (
             float(runs[name].mean(skipna=False)) for name in ("rate_tflop", "train_tflop", metric)

@@ -59,3 +59,10 @@ def test_when_a_rating_has_paid() -> None:
 def test_the_cheapest_first() -> None:
     totals = [one.total for one in arena(table(), "fd") if not math.isnan(one.total)]
     assert totals == sorted(totals)
+
+
+def test_a_checkpoint_that_few_seeds_have_is_none() -> None:
+    whole = table()
+    lone = whole[(whole["selection"] == "rated") & (whole["images"] == 500) & (whole["seed"] == 0)]
+    found = arena(pd.concat([whole, lone.assign(images=700, point="best")]), "fd")
+    assert {one.images for one in found} == {500, 1000}
