@@ -37,9 +37,9 @@ class Entry:
 def arena(table: pd.DataFrame, metric: str, controls: Sequence[str] = (FULL, "random")) -> list[Entry]:
     """Every arm and checkpoint of a tidy table with `rate_tflop` and `train_tflop`, the cheapest first.
 
-    Checkpoints at which every seed of the arm was measured. `controls` are selections without a rating, beside which one pays: by the least training of theirs whose
-    mean figure is as good. 0 where no control comes as far however long it trains; infinite where one does
-    for less.
+    Checkpoints at which every seed of the arm was measured. `controls` are selections without a rating,
+    beside which one pays: by the least training of theirs whose mean figure is as good. 0 where no control
+    comes as far however long it trains; infinite where one does for less.
     """
     sign, rows = better(metric), list[Entry]()
     key = ["selection", "ratio", "model", "images"]
