@@ -14,7 +14,7 @@ from PIL import Image
 from tiny import REPO, tiny_params
 
 from alchemist.core import files, stateless
-from alchemist.models.encoded import Encoded
+from alchemist.models.encoded import ORIGIN, Encoded
 from alchemist.params.sources import passed_on
 
 PAIRS, SUBJECTS = 144, 6
@@ -125,6 +125,8 @@ def test_each_id_is_encoded_to_the_same_arrays(both: tuple[Path, Path]) -> None:
     one, other = (
         store.rows.sort_values("id").reset_index(drop=True).astype({"split": str}) for store in stores
     )
+    # Where a pair came from is the layout's own.
+    assert (set(one.pop(ORIGIN)), set(other.pop(ORIGIN))) == ({"all"}, {"all.tar"})
     pd.testing.assert_frame_equal(one, other)
     assert one["cluster"].duplicated().any()
     batches = [

@@ -172,7 +172,7 @@ def test_ratings_beside_a_group_run_whole(bench: Bench, group: str) -> None:
         members = score.pooled_features(rater, bench.data, np.arange(9), 4)
         beside = Group.of(rater, members)
         found = score.over_rows(
-            lambda pairs, chance: score.ratings(rater, rater.features(pairs, chance), beside, settings),
+            lambda pairs, chance: score.ratings(rater, rater.features(pairs, chance), beside, settings, None),
             bench.data, bench.data.pool().numbers, 7, META, lambda n: None,
         )  # fmt: skip
     assert_on_meta(*found, *vars(beside).values())
@@ -186,7 +186,7 @@ def test_ratings_as_published_run_whole(bench: Bench) -> None:
     )
     with bench.remembered, OneDevice():
         assert_on_meta(
-            score.ratings(rater, rater.features(bench.pairs(), Chance.run(0, 0, 8)), None, settings)
+            score.ratings(rater, rater.features(bench.pairs(), Chance.run(0, 0, 8)), None, settings, None)
         )
 
 
