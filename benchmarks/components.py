@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 
-from alchemist.analysis.components import components
+from alchemist.analysis.components import components, variance_of_mean
 from alchemist.core import devices, files, tables
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.model import law_settings, model_settings
@@ -147,6 +147,11 @@ def show(table: pd.DataFrame) -> None:
                 for level, variance, freedom in variances
             )
             print(f"{selection} {point} {metric}: {words}")
+            whole = variance_of_mean(found, {}) or 1.0
+            left = (
+                f"{one.level} {np.sqrt(variance_of_mean(found, {one.level: 2}) / whole):.3f}" for one in found
+            )
+            print(f"  standard deviation with twice as many of one level: {', '.join(left)}")
 
 
 if __name__ == "__main__":

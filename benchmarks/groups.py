@@ -16,18 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from alchemist.analysis.agreement import auc
 from alchemist.core import files
 from alchemist.pools.row import ORIGIN
 from alchemist.pools.store import read_extra
 from alchemist.pools.truth import read_labels, read_truth
 
 PLAIN = "alchemist_no_group"
-
-
-def auc(rating: "pd.Series[float]", is_good: "pd.Series[bool]") -> float:
-    """The share of pairs of a good and a bad one that the rating (N,) orders so, ties half."""
-    ranks, good = rating.rank(), int(is_good.sum())
-    return float((ranks[is_good].sum() - good * (good + 1) / 2) / (good * (len(rating) - good)))
 
 
 def place(values: "pd.Series[float]", worst: list[str]) -> int:
@@ -47,13 +42,16 @@ def figures(data: Path, rater: str, seeds: list[int], seed: int) -> dict[str, fl
     if rating is None:
         return None
     kinds = read_truth(data / "truth").set_index("id")["kind"].reindex(rating.index)
-    out = {"auc informative": auc(rating, kinds == "informative")}
+    out = {"auc informative": auc(rating, (kinds == "informative").to_numpy())}
     labels = read_labels(data / "truth")
     if len(labels):
         is_bad = labels.set_index("id")["bad_source"].reindex(rating.index).astype(bool)
         origin = read_extra(data / "pool").set_index("id")[ORIGIN].reindex(rating.index)
         worst = sorted(origin[is_bad].unique())
-        out |= {"auc bad": auc(rating, ~is_bad), "place": place(rating.groupby(origin).mean(), worst)}
+        out |= {
+            "auc bad": auc(rating, ~is_bad.to_numpy()),
+            "place": place(rating.groupby(origin).mean(), worst),
+        }
         facts = files.read_json(data / "raters" / rater / str(seed) / "rating.json").get("groups", [])
         gates = pd.Series({one["name"]: one["weight"] for one in facts}, dtype=float)
         if set(worst) <= set(gates.index):

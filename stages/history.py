@@ -14,7 +14,8 @@ from alchemist.analysis import history
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from stages import registration, stage
-from stages.judge import HISTORY
+
+HISTORY = Path("reports/history.csv")
 
 
 def run(
@@ -30,11 +31,18 @@ def run(
         if commit and text is None:
             raise Refusal(f"{path} is not in commit {commit}, or this is no clone of git.")
         tables.append(pd.read_csv(io.StringIO(text) if text is not None else path))
-    past = pd.read_csv(HISTORY) if HISTORY.is_file() else history.empty()
     rows = history.of_report(name, (commit or registration.head() or "")[:40], tables[0], tables[1])
+    before, after = keep(rows)
+    print(f"wrote {HISTORY}: {after - before} rows of {name}, {after} in all")
+
+
+def keep(rows: pd.DataFrame) -> tuple[int, int]:
+    """Adds rows to the file; how many it had, and has."""
+    past = pd.read_csv(HISTORY) if HISTORY.is_file() else history.empty()
+    new = history.added(past, rows)
     with files.whole(HISTORY) as draft:
-        (new := history.added(past, rows)).to_csv(draft, index=False)
-    print(f"wrote {HISTORY}: {len(new) - len(past)} rows of {name}, {len(new)} in all")
+        new.to_csv(draft, index=False)
+    return len(past), len(new)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Writes into reports/studies/NAME a page (index.html) and every comparison (verdi
 deciding ones into reports/history.csv. Trains nothing.
 """
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
@@ -15,15 +14,15 @@ from alchemist.analysis.arena import Entry, arena
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import columns
 from alchemist.core import files
+from alchemist.core.leaves import leaves
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import StudySettings
 from alchemist.core.shown import shown
-from alchemist.params.registered import changed, decides, flat, study_of
+from alchemist.params.registered import changed, decides, study_of
 from alchemist.params.whole import Params
 from alchemist.report import study_page
 from stages import part, registration, stage
-
-HISTORY = Path("reports/history.csv")
+from stages.history import keep
 
 
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
@@ -56,7 +55,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         values=[
             f"{key} {shown(value)}" + (f" on {pool}" if pool else "")
             for pool, block in {"": study.values, **study.pools}.items()
-            for key, value in flat(block).items()
+            for key, value in leaves(block)
         ],
         registered=[(one["commit"], is_told(one, name)) for one in every],
         changes=[
@@ -79,11 +78,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         table.to_csv(draft, index=False)
     if in_force.found:
         made = [facts["commit"] or "" for _, facts in sorted(parts, key=lambda one: one[1]["seeds"])]
-        past = pd.read_csv(HISTORY) if HISTORY.is_file() else history.empty()
-        with files.whole(HISTORY) as draft:
-            history.added(
-                past, history.of_study(name, made[-1], asked["commit"], in_force.found, study.scale)
-            ).to_csv(draft, index=False)
+        keep(history.of_study(name, made[-1], asked["commit"], in_force.found, study.scale))
     print(f"{name}: {study.question}")
     for claim in study.claims:
         own_rows = [one for one in in_force.found if one.decides and one.claim == claim]

@@ -22,8 +22,7 @@ def read(name: str) -> tuple[dict[str, Any], Params]:
     """What params.yaml holds, and the same checked, for a study that it names."""
     given = read_params(PARAMS)
     params = check(given)
-    if name not in params.studies:
-        raise Refusal(legal.wrong_value("the study", name, params.studies))
+    legal.one_of("the study", name, params.studies)
     return given, params
 
 

@@ -1,23 +1,18 @@
 """reports/history.csv: what every full run found, a row a comparison. Rows are added, and none is dropped."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from alchemist.analysis.registered import Judged
+from alchemist.analysis.registered import Judged
 
 COLUMNS = [
     "run", "commit", "registered", "pool", "scale", "reference", "claim", "what", "metric", "point",
     "decides", "n", "mean", "low", "high", "p", "verdict",
 ]  # fmt: skip
 # Of one row: its figure too, so that a run which found another one at the same commit is added beside.
-KEY = [
-    "run", "commit", "registered", "pool", "scale", "reference", "claim", "what", "metric", "point",
-    "n", "mean",
-]  # fmt: skip
+KEY = [name for name in COLUMNS if name not in ("decides", "low", "high", "p", "verdict")]
 
 
 def empty() -> pd.DataFrame:
@@ -44,7 +39,7 @@ def _text(value: Any) -> str:
     return f"{value:.9g}" if isinstance(value, float) else str(value)  # as far as sums agree anywhere
 
 
-def of_study(name: str, commit: str, registered: str, found: "Sequence[Judged]", scale: str) -> pd.DataFrame:
+def of_study(name: str, commit: str, registered: str, found: Sequence[Judged], scale: str) -> pd.DataFrame:
     """The rows of a registered study at a look, in all metrics, points and references.
 
     `commit` is that of the code which made its last part.
@@ -78,9 +73,7 @@ def _arms(arm: object, against: object, ratio: Any, model: object) -> str:
     return f"{arm} less {against} at {ratio:g}, model {model}"
 
 
-def of_report(
-    run: str, commit: str, contrasts: pd.DataFrame, verdicts: pd.DataFrame, registered: str = ""
-) -> pd.DataFrame:
+def of_report(run: str, commit: str, contrasts: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
     """The rows of a run by its contrasts.csv and verdicts.csv: contrasts, then the parts of the claims."""
     decides = contrasts["reference"].iloc[0] if "reference" in contrasts and len(contrasts) else ""
     rows = [
@@ -112,4 +105,4 @@ def of_report(
         }
         for row in verdicts.itertuples(index=False)
     ]
-    return pd.DataFrame(rows).assign(run=run, commit=commit, registered=registered)[COLUMNS]
+    return pd.DataFrame(rows).assign(run=run, commit=commit, registered="")[COLUMNS]

@@ -47,14 +47,7 @@ class Outcome:
     p: Tests  # before any correction
     word: Word
     why: str  # a few words
-    needed: (
-        int | None
-    )  # seeds that end it alone with a power of .8, if mean and spread stay; None: over 1,000
-
-
-def outcome(differences: ArrayLike, better: Literal[-1, 1], margin: float, alpha: float) -> Outcome:
-    """The outcome of one claim on its own. Raises Refusal as `statistics.paired` does."""
-    return corrected({"": (differences, better, margin)}, "", alpha)[""]
+    needed: int | None  # seeds that end it alone, see `seeds_needed`; None: over 1,000, or ended
 
 
 Claimed = tuple[ArrayLike, Literal[-1, 1], float]  # differences, sign of a benefit, margin

@@ -27,18 +27,18 @@ from alchemist.raters.table import LISTS
 def check(params: Any) -> Params:
     """Checks everything that params.yaml holds. Raises Refusal with the first mistake."""
     whole = read(params)
-    _named("pool", whole.pool, whole.pools)
-    _named("scale", whole.scale, whole.scales)
-    _named("roles.proxy", whole.roles.proxy, whole.models)
-    _named("roles.rater", whole.roles.rater, whole.models)
+    legal.one_of("pool", whole.pool, whole.pools)
+    legal.one_of("scale", whole.scale, whole.scales)
+    legal.one_of("roles.proxy", whole.roles.proxy, whole.models)
+    legal.one_of("roles.rater", whole.roles.rater, whole.models)
     for key, name, _ in models_named(whole):
-        _named(key, name, whole.models)
+        legal.one_of(key, name, whole.models)
     for name, selection in whole.selections.items():
-        _named(f"selections.{name}.rater", selection.rater, whole.raters)
+        legal.one_of(f"selections.{name}.rater", selection.rater, whole.raters)
     for key, names in rater_lists(whole.grid).items():
         kinds = {k: v for k, v in whole.raters.items() if LISTS[v.kind] == key.rpartition(".")[2]}
         for name in names:
-            _named(key, name, kinds)
+            legal.one_of(key, name, kinds)
     if whole.grid.oracles and not isinstance(whole.pools[whole.pool], EmojiPool):
         raise Refusal(
             f"grid.oracles is {', '.join(whole.grid.oracles)}; it should be [], because pool "
@@ -69,7 +69,7 @@ def _pools(params: Params) -> None:
         others = pool.splits.others()
         for split, other in others.items():
             key = f"pools.{name}.splits.{keys.get(split, split)}.pool"
-            _named(key, other, {k: v for k, v in legal_names.items() if k != name})
+            legal.one_of(key, other, {k: v for k, v in legal_names.items() if k != name})
             if list(others.values()).count(other) > 1:
                 raise Refusal(
                     f"{key} is {shown(other)}, which is another split too; each should be another pool."
@@ -98,7 +98,7 @@ def _arms(
     """The cells of the grid, of the ablation and of the transfer are known, rated and distinct."""
     for key, names in (("selections", grid.selections), ("ablation.selections", grid.ablation.selections)):
         for name in names:
-            _named(f"grid.{key}", name, selections)
+            legal.one_of(f"grid.{key}", name, selections)
             rater = selections[name].rater
             if rater not in grid.rated():
                 raise Refusal(
@@ -153,13 +153,13 @@ def _contrasts(params: Params) -> None:
             f"statistics.secondary holds {shown(twice[0])} twice; each name should stand there once."
         )
     for name, contrast in params.contrasts.items():
-        _named(f"contrasts.{name}.arm", contrast.arm, params.selections)
-        _named(f"contrasts.{name}.against", contrast.against, {**params.selections, "full": None})
+        legal.one_of(f"contrasts.{name}.arm", contrast.arm, params.selections)
+        legal.one_of(f"contrasts.{name}.against", contrast.against, {**params.selections, "full": None})
         if contrast.model is not None:
-            _named(f"contrasts.{name}.model", contrast.model, params.models)
+            legal.one_of(f"contrasts.{name}.model", contrast.model, params.models)
     grid = params.grid
     for key, name in asked:
-        _named(key, name, params.contrasts)
+        legal.one_of(key, name, params.contrasts)
         contrast = params.contrasts[name].of(grid)
         model = contrast.model or grid.main
         for side, arm in (("arm", contrast.arm), ("against", contrast.against)):
@@ -193,11 +193,6 @@ def _metrics(params: Params) -> None:
                 f"contrasts.{name}.metric is {metric}, which scales.{params.scale}.evaluate.further does not "
                 f"ask for; legal are {', '.join(names)}, fd_coded and nll."
             )
-
-
-def _named(key: str, name: object, names: dict[str, Any]) -> None:
-    if not isinstance(name, str) or name not in names:
-        raise Refusal(legal.wrong_value(key, name, names))
 
 
 def _fits(params: Params) -> None:

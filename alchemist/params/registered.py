@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from alchemist.core.leaves import leaves
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import legal
 from alchemist.core.settings.study import StudySettings
@@ -30,10 +31,9 @@ def check_study(params: Params, name: str) -> None:
         ("further.selections", study.further.selections, params.selections),
     ):
         for one in names:
-            if one not in known:
-                raise Refusal(legal.wrong_value(f"{where}.{key}", one, known))
+            legal.one_of(f"{where}.{key}", one, known)
     for at, block in {"values": study.values, **{f"pools.{p}": b for p, b in study.pools.items()}}.items():
-        for key in flat(block):
+        for key, _ in leaves(block):
             is_list = key.split(".")[0] == "grid" and not key.startswith("grid.others.")
             if is_list or key.split(".")[0] in ("pool", "scale", "studies"):
                 raise Refusal(
@@ -46,10 +46,8 @@ def check_study(params: Params, name: str) -> None:
             ("arm", asked.arm, list(params.selections)),
             ("against", asked.against, [*params.selections, "full"]),
         ):
-            if one not in known_arms:
-                raise Refusal(legal.wrong_value(f"{where}.claims.{claim}.{key}", one, known_arms))
-        if asked.model not in study.models:
-            raise Refusal(legal.wrong_value(f"{where}.claims.{claim}.model", asked.model, study.models))
+            legal.one_of(f"{where}.claims.{claim}.{key}", one, known_arms)
+        legal.one_of(f"{where}.claims.{claim}.model", asked.model, study.models)
         for side in (asked.arm, asked.against):
             ratios = [ratio for name, ratio in study.arms_of() if name == side]
             if side != "full" and asked.ratio not in ratios:
@@ -61,9 +59,7 @@ def check_study(params: Params, name: str) -> None:
 
 def values(params: Params, study: StudySettings, pool: str, seeds: Iterable[int]) -> list[str]:
     """KEY=VALUE of all that the study sets of params.yaml for these seeds on one pool."""
-    raters = list(
-        dict.fromkeys(params.selections[n].rater for n in [*study.selections(), *study.further.selections])
-    )
+    raters = dict.fromkeys(params.selections[name].rater for name in study.every())
     lists: dict[str, list[str]] = {}
     for rater in raters:
         lists.setdefault(f"grid.{LISTS[params.raters[rater].kind]}", []).append(rater)
@@ -87,8 +83,8 @@ def values(params: Params, study: StudySettings, pool: str, seeds: Iterable[int]
         **study.pools[pool],
     }
     # A block of values would be no legal text for DVC, so each of its leaves is set.
-    leaves = {leaf: value for key, part in set_here.items() for leaf, value in flat(part, key).items()}
-    return [f"++{key}={json.dumps(value)}" for key, value in leaves.items()]
+    each = dict(leaf for key, part in set_here.items() for leaf in leaves(part, key))
+    return [f"++{key}={json.dumps(value)}" for key, value in each.items()]
 
 
 RULE = ("claims", "primary", "metric", "point", "margins", "confidence", "looks", "seeds")  # of a verdict
@@ -104,7 +100,7 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
     block = StudySettings.model_validate_json(json.dumps(whole["studies"][name]))
     study = block.model_dump(mode="json") | {"margins": block.margins.named()}
     study["seeds"].pop("part")  # how many are run at once decides nothing
-    used = list(dict.fromkeys([*block.selections(), *block.further.selections]))
+    used = block.every()
     raters = dict.fromkeys(whole["selections"][selection]["rater"] for selection in used)
     pools = sources(whole["pools"])
     return {
@@ -135,20 +131,9 @@ def study_of(found: dict[str, Any], rule: dict[str, Any] | None = None) -> Study
 _NOTHING = object()
 
 
-def flat(tree: Any, key: str = "") -> dict[str, Any]:
-    """Every value of nested blocks by its dotted key; a list, and an empty block, is a value."""
-    if isinstance(tree, dict) and (tree or not key):
-        return {
-            k: v
-            for name, part in tree.items()
-            for k, v in flat(part, f"{key}.{name}" if key else name).items()
-        }
-    return {key: tree}
-
-
 def changed(before: Any, after: Any) -> list[str]:
     """What differs, a line a value: KEY: was OLD, is NEW."""
-    old, new = flat(before), flat(after)
+    old, new = dict(leaves(before)), dict(leaves(after))
     return [
         f"{key}: was {shown(old.get(key))}, is {shown(new.get(key))}"
         for key in sorted({*old, *new})

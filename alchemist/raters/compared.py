@@ -40,8 +40,9 @@ class Compared:
         # --- logits of each group's pairs, as they lie in it
         logits = [rater.logits(one).double() for one in features.split(counts)]
         centres = torch.stack([one.mean() for one in logits])
-        largest = torch.stack([(one - one.mean()).abs().max() for one in logits])
-        inner = [bounded(one - one.mean(), (one - one.mean()).abs().max(), bound) for one in logits]
+        centred = [one - one.mean() for one in logits]
+        largest = torch.stack([one.abs().max() for one in centred])
+        inner = [bounded(one, most, bound) for one, most in zip(centred, largest, strict=True)]
         totals = torch.stack([one.logsumexp(0) - np.log(len(one)) for one in inner])
         return Compared(gains, centres, largest, totals)
 

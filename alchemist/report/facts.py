@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from alchemist.analysis.words import number
+from alchemist.core.leaves import leaves
 from alchemist.report.material import Material
 
 
@@ -28,9 +29,6 @@ def facts(material: Material) -> list[tuple[str, str]]:
 
 
 def flat(value: Any, where: str = "") -> Iterable[tuple[str, str]]:
-    """Dotted keys and values of nested blocks, in their order."""
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from flat(item, f"{where}.{key}" if where else str(key))
-    else:
-        yield where, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Dotted keys and values of nested blocks, in their order, as text."""
+    for key, item in leaves(value, where):
+        yield key, item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)

@@ -1,9 +1,5 @@
 """The report's page: every section's tables and figures in one HTML file."""
 
-from pathlib import Path
-
-import jinja2
-
 from alchemist.analysis.metrics import hundredfold
 from alchemist.analysis.results import losses, summary
 from alchemist.analysis.words import percent
@@ -26,6 +22,7 @@ from alchemist.report.reference_tables import reference_tables
 from alchemist.report.result_tables import result_tables
 from alchemist.report.sign_tables import sign_tables
 from alchemist.report.story import caveats, story
+from alchemist.report.template import rendered
 from alchemist.report.verdict_tables import contrast_tables, left_out, verdict_tables
 
 
@@ -75,11 +72,4 @@ def render(material: Material) -> tuple[str, dict[str, str]]:
         "codec": list(flat(material.codec)),
         "licence": licences(material.pool_card),
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(context), figures
+    return rendered("report", **context), figures

@@ -2,10 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from alchemist.analysis.arena import Entry
@@ -15,6 +13,7 @@ from alchemist.analysis.registered import Judged, together
 from alchemist.analysis.words import ALL_POINTS, number, percent, several
 from alchemist.core.settings.study import StudySettings
 from alchemist.report.elements import Table, arm_name
+from alchemist.report.template import rendered
 from alchemist.report.words import interval_text, p_text
 
 
@@ -48,16 +47,10 @@ class StudyPage:
 
 def render(page: StudyPage) -> str:
     """The page as HTML that loads nothing."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     first = page.judged[0]
     names = page.parts[0]["names"] if page.parts else {}
-    return environment.get_template("study.html.j2").render(
+    return rendered(
+        "study",
         page=page,
         first=first,
         rule=rule_table(page.study),

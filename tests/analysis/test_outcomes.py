@@ -8,9 +8,14 @@ import pytest
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from alchemist.analysis.outcomes import corrected, decided, outcome, p_values, seeds_needed
+from alchemist.analysis.outcomes import Outcome, corrected, decided, p_values, seeds_needed
 
 ALPHA = 0.05
+
+
+def outcome(differences: ArrayLike, better: Literal[-1, 1], margin: float, alpha: float) -> Outcome:
+    """The outcome of one claim on its own."""
+    return corrected({"": (differences, better, margin)}, "", alpha)[""]
 
 
 def noise(n: int, sd: float = 1.0) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

@@ -3,7 +3,7 @@
 import difflib
 import itertools
 import types
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
@@ -31,6 +31,12 @@ def wrong_value(place: str, value: object, names: Iterable[str]) -> str:
     """The sentence for a value that names nothing."""
     names = list(names)
     return f"{place} is {shown(value)}{_near(value, names)}; legal values are {listed(names)}."
+
+
+def one_of(place: str, value: object, names: Collection[str]) -> None:
+    """Refuses a value at a dotted key that is none of the names."""
+    if not isinstance(value, str) or value not in names:
+        raise Refusal(wrong_value(place, value, names))
 
 
 def listed(names: list[str]) -> str:

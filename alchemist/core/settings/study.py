@@ -154,6 +154,10 @@ class StudySettings(Settings):
         named = [side for one in asked if one.ratio in self.ratios for side in (one.arm, one.against)]
         return [name for name in dict.fromkeys([*named, *self.arms]) if name != "full"]
 
+    def every(self) -> list[str]:
+        """Every selection at any ratio, those of the study's ratios first; without the full data."""
+        return list(dict.fromkeys([*self.selections(), *self.further.selections]))
+
     def arms_of(self) -> list[tuple[str, float]]:
         """Every selection with every ratio that it has."""
         out = [(name, ratio) for name in self.selections() for ratio in self.ratios]

@@ -1,0 +1,19 @@
+"""The templates of the pages: HTML in which every value is escaped, and a name that is not given is told."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def rendered(name: str, **context: Any) -> str:
+    """A page by the template NAME.html.j2."""
+    return _ENVIRONMENT.get_template(f"{name}.html.j2").render(context)
