@@ -29,27 +29,48 @@ def run(
     keep: Annotated[bool, typer.Option("--keep", help="keep what the run in params.yaml found")] = False,
 ) -> None:
     """Lays the next part over params.yaml, or keeps the part that was run."""
-    given, params = registration.read(name)
-    study, asked = params.studies[name], registration.last(name)
     if keep:
-        kept(name, params, asked)
+        kept(name, registration.read(name)[1], registration.last(name))
         return
+    params, asked = registered(name)
+    study = params.studies[name]
+    if found := missing(name, params, asked, pool):
+        one, seeds = found
+        lay_over(values(params, study, one, seeds))
+        print(f"{name}: pool {one}, seeds {seeds[0]} to {seeds[-1]}")
+
+
+def registered(name: str) -> tuple[Params, dict[str, Any]]:
+    """Params and the registration in force of a study. Raises Refusal where it is not as registered."""
+    given, params = registration.read(name)
+    asked = registration.last(name)
     if lines := changed(asked["run"], decides(given, name)["run"]):
         raise Refusal(
             f"studies.{name} is not as it was registered ({lines[0]}); register it anew, or put it back."
         )
+    return params, asked
+
+
+def missing(
+    name: str, params: Params, asked: dict[str, Any], pool: str | None
+) -> tuple[str, list[int]] | None:
+    """The pool and the seeds of the next part; all pools at some seeds come before further seeds of any."""
+    study = params.studies[name]
     if pool is not None:
         legal.one_of("--pool", pool, study.pools)
-    # All pools at some seeds before further seeds of any.
     for seeds in study.seeds.parts():
         for one in study.pools if pool is None else [pool]:
             # By their seeds, since a part may have had another size before.
-            if missing := sorted(set(seeds) - kept_seeds(name, one, asked)):
-                text, _, _ = laid_over(Path(), values(params, study, one, missing))
-                with files.whole(registration.PARAMS) as draft:
-                    draft.write_text(text, encoding="utf-8")
-                print(f"{name}: pool {one}, seeds {missing[0]} to {missing[-1]}")
-                return
+            if found := sorted(set(seeds) - kept_seeds(name, one, asked)):
+                return one, found
+    return None
+
+
+def lay_over(changes: list[str]) -> None:
+    """Writes params.yaml with the values laid over."""
+    text, _, _ = laid_over(Path(), changes)
+    with files.whole(registration.PARAMS) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def table_of(name: str, pool: str, first: int) -> Path:

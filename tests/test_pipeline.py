@@ -57,6 +57,7 @@ def test_every_script_is_a_stage() -> None:
         "registration",
         "register",
         "part",
+        "carry",
         "judge",
         "history",
     }

@@ -31,13 +31,15 @@ done
 """
 
 
-def study(folder: Path, *words: str, params: str = "as it was\n") -> subprocess.CompletedProcess[str]:
+def study(
+    folder: Path, *words: str, params: str = "as it was\n", python: str = RECORDER
+) -> subprocess.CompletedProcess[str]:
     shutil.copy(REPO / "study", folder / "study")
     (folder / "params.yaml").write_text(params)
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "reports/pools").mkdir(parents=True, exist_ok=True)
     for name in ("bin/python", "repro", "bin/dvc"):
-        (folder / name).write_text(RECORDER)
+        (folder / name).write_text(python if name == "bin/python" else RECORDER)
         (folder / name).chmod(0o755)
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     return subprocess.run(
@@ -274,6 +276,28 @@ def test_a_registered_study_is_found_however_its_block_is_written(tmp_path: Path
     for name in ("question", ".*", "plan"):
         assert study(tmp_path, name, "--plan", params=block).returncode == 2
     assert (tmp_path / "params.yaml").read_bytes().decode() == block
+
+
+def test_raters_of_another_pool_come_before_the_part_that_carries_them(tmp_path: Path) -> None:
+    block = "studies:\n  s:\n    question: x\n"
+    told = (
+        'case "$*" in *keep*) ;; *stages.carry*) echo edited > params.yaml; echo rate@r-1 rate@r-2 ;; esac\n'
+    )
+    python = RECORDER.replace('[ "${0##*/}"', told + '[ "${0##*/}"', 1)
+    done = study(tmp_path, "s", params=block, python=python)
+    assert done.returncode == 0, done.stderr
+    asked = (tmp_path / "asked").read_text().replace("\n", " ")
+    order = [
+        "stages.carry s END",
+        "dvc repro rate@r-1 rate@r-2 END",
+        "stages.carry s --keep END",
+        "stages.part s END",
+    ]
+    assert [asked.index(words) for words in order] == sorted(asked.index(words) for words in order)
+    (tmp_path / "asked").unlink()
+    assert study(tmp_path, "s", "--plan", params=block, python=python).returncode == 0
+    assert "dvc" not in (tmp_path / "asked").read_text()  # a plan runs nothing
+    assert (tmp_path / "params.yaml").read_text() == block
 
 
 def test_a_registered_study_has_no_name_of_another_study(tmp_path: Path) -> None:

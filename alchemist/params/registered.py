@@ -12,6 +12,7 @@ from alchemist.core.shown import shown
 from alchemist.params.inherit import inherited
 from alchemist.params.sources import sources
 from alchemist.params.whole import Params
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.table import LISTS
 
 CLEARED = (
@@ -25,6 +26,7 @@ def check_study(params: Params, name: str) -> None:
     study, where = params.studies[name], f"studies.{name}"
     for key, names, known in (
         ("pools", study.pools, params.pools),
+        ("carried_from", [study.carried_from] if study.carried_from else [], params.pools),
         ("models", study.models, params.models),
         ("scale", [study.scale], params.scales),
         ("arms", study.arms, params.selections),
@@ -57,8 +59,13 @@ def check_study(params: Params, name: str) -> None:
                 )
 
 
-def values(params: Params, study: StudySettings, pool: str, seeds: Iterable[int]) -> list[str]:
-    """KEY=VALUE of all that the study sets of params.yaml for these seeds on one pool."""
+def values(
+    params: Params, study: StudySettings, pool: str, seeds: Iterable[int], carries: bool = False
+) -> list[str]:
+    """KEY=VALUE of all that the study sets of params.yaml for these seeds on one pool.
+
+    `carries`: the raters that are `carried` are trained there.
+    """
     raters = dict.fromkeys(params.selections[name].rater for name in study.every())
     lists: dict[str, list[str]] = {}
     for rater in raters:
@@ -80,11 +87,20 @@ def values(params: Params, study: StudySettings, pool: str, seeds: Iterable[int]
         "statistics.primary": None,
         "statistics.secondary": [],
         **study.values,
-        **study.pools[pool],
+        **study.pools.get(pool, {}),
+        **({f"raters.{rater}.weights": None for rater in carried(params, study)} if carries else {}),
     }
     # A block of values would be no legal text for DVC, so each of its leaves is set.
     each = dict(leaf for key, part in set_here.items() for leaf in leaves(part, key))
     return [f"++{key}={json.dumps(value)}" for key, value in each.items()]
+
+
+def carried(params: Params, study: StudySettings) -> dict[str, str]:
+    """The raters that the study trains on the pool `carried_from`, each with the name of its weights."""
+    if study.carried_from is None:
+        return {}
+    used = {rater: params.raters[rater] for rater in (params.selections[s].rater for s in study.every())}
+    return {name: one.weights for name, one in used.items() if isinstance(one, MetaRater) and one.weights}
 
 
 RULE = ("claims", "primary", "metric", "point", "margins", "confidence", "looks", "seeds")  # of a verdict
@@ -100,17 +116,20 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
     block = StudySettings.model_validate_json(json.dumps(whole["studies"][name]))
     study = block.model_dump(mode="json") | {"margins": block.margins.named()}
     study["seeds"].pop("part")  # how many are run at once decides nothing
+    if block.carried_from is None:  # as it was registered where there was no such key
+        study.pop("carried_from")
     used = block.every()
     raters = dict.fromkeys(whole["selections"][selection]["rater"] for selection in used)
     pools = sources(whole["pools"])
+    used_pools = [*block.pools, *([block.carried_from] if block.carried_from else [])]
     return {
         "question": study.pop("question"),
         "rule": {key: study.pop(key) for key in RULE},
         "run": {
             "study": study,
             "blocks": {
-                "pools": {pool: pools[pool] for pool in block.pools},
-                "copies": {pool: whole["pools"][pool].get("copies", {}) for pool in block.pools},
+                "pools": {pool: pools[pool] for pool in used_pools},
+                "copies": {pool: whole["pools"][pool].get("copies", {}) for pool in used_pools},
                 "scale": whole["scales"][block.scale],
                 "models": {model: whole["models"][model] for model in block.models},
                 "roles": {role: whole["models"][model] for role, model in whole["roles"].items()},

@@ -13,7 +13,8 @@ import yaml
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.params.check import check
-from stages import history, judge, part, register, registration
+from alchemist.params.registered import decides
+from stages import carry, history, judge, part, register, registration
 from stages.params_file import read_params
 
 REPO = Path(__file__).parents[2]
@@ -347,6 +348,43 @@ def test_values_may_be_blocks_and_are_on_the_page(repo: Path) -> None:
     page = Path("reports/studies/s/index.html").read_text()
     assert "scales.tiny.train.images 3200" in page
     assert "device &#39;cpu&#39; on emoji_crowded" in page
+
+
+def test_raters_of_another_pool_are_trained_first_and_once(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims = {"A": {"says": "It carries.", "arm": "alchemist_carried", "against": "random"}}
+    changes = {"claims": claims, "pools": {"emoji_crowded": {}}, "carried_from": "emoji", "looks": [4]}
+    write(**changes)
+    git("commit", "--quiet", "-am", "a rater of another pool")
+    register.run("s")
+    assert {*registration.last("s")["run"]["blocks"]["pools"]} == {"emoji_crowded", "emoji"}
+    before = Path("params.yaml").read_text()
+    shutil.copytree(REPO / "assets/raters/emoji-small/0", "assets/raters/emoji-small/101")
+    capsys.readouterr()
+    carry.run("s")
+    assert capsys.readouterr().out == "rate@alchemist_carried-100\n"  # that of 101 is there
+    params = check(read_params(Path("params.yaml")))
+    assert (params.pool, params.grid.seeds) == ("emoji", (100,))
+    assert params.raters["alchemist_carried"] == params.raters["alchemist"]  # weights: null
+    Path("params.yaml").write_text(before)
+    Path("data/raters/alchemist_carried/100").mkdir(parents=True)
+    Path("data/raters/alchemist_carried/100/rater.safetensors").write_bytes(b"trained")
+    carry.run("s", keep=True)
+    assert Path("assets/raters/emoji-small/100/rater.safetensors").read_bytes() == b"trained"
+    carry.run("s")  # the same part lacks none
+    assert Path("params.yaml").read_text() == before
+    part.run("s")
+    params = check(read_params(Path("params.yaml")))
+    assert (params.pool, params.grid.seeds) == ("emoji_crowded", (100, 101))
+    assert params.raters["alchemist_carried"].weights == "emoji-small"  # type: ignore[attr-defined]
+
+
+def test_a_study_without_carried_raters_is_as_it_was_before_there_were_any() -> None:
+    given = read_params(REPO / "params.yaml")
+    for name, block in given["studies"].items():
+        found = decides(given, name)["run"]
+        assert ("carried_from" in found["study"]) == ("carried_from" in block)
 
 
 def test_what_cannot_run_is_not_registered(repo: Path) -> None:

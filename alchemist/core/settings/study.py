@@ -98,6 +98,11 @@ class StudySettings(Settings):
         default=AblationSettings(selections=(), ratios=()),
         description="further selections at ratios of their own, as the ablation of a grid",
     )
+    carried_from: str | None = Field(
+        default=None,
+        description="a block of pools, on which raters with weights are trained first, by each seed; null: "
+        "assets/raters has them",
+    )
     seeds: SeedsSettings = Field(description="fresh ones")
     looks: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         min_length=1,
