@@ -1,12 +1,14 @@
 """How often a short run orders its arms as a longer one does: the decision accuracy of a pilot.
 
     python -m benchmarks.pilot PILOT/table.csv LONGER/table.csv [--model xs] [--seeds 2]
+    python -m benchmarks.pilot PILOT/table.csv reports/studies/NAME/POOL-*.csv [--reference once]
 
-Both tables are those of a report. Arms that both have are compared at equal images, by means over seeds:
-every two of them are a decision, right where the pilot orders them as the longer run does (Magnusson et al.
-2025, DataDecide), and the winner is named right where the best arm is the same. A pilot of --seeds is every
-such choice of the pilot's seeds. Decisions that share an arm are no independent draws, so the exact
-binomial interval of one choice, which takes them as such, is narrower than the truth.
+The tables are those of reports, or the longer run is all parts of a registered study. Arms that both have are
+compared at equal images, by means over seeds: every two of them are a decision, right where the pilot orders
+them as the longer run does (Magnusson et al. 2025, DataDecide), and the winner is named right where the best
+arm is the same. A pilot of --seeds is every such choice of the pilot's seeds. Decisions that share an arm are
+no independent draws, so the exact binomial interval of one choice, which takes them as such, is narrower than
+the truth.
 """
 
 import argparse
@@ -43,6 +45,18 @@ def wide(table: pd.DataFrame, model: str, metric: str) -> pd.DataFrame:
     rows = table[(table["model"] == model) & (table["point"] == POINT)]
     found = rows.pivot_table(index=["selection", "ratio"], columns="seed", values=metric)
     return METRICS[metric] * found
+
+
+def read(paths: Sequence[Path], reference: str) -> pd.DataFrame:
+    """Tables as one, by one reference where they have several. Raises ValueError where it is none of them."""
+    table = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+    if "reference" not in table:
+        return table
+    if reference not in set(table["reference"]):
+        raise ValueError(
+            f"--reference is {reference}; {', '.join(sorted(set(table['reference'])))} is legal."
+        )
+    return table[table["reference"] == reference]
 
 
 def accuracy(pilot: pd.DataFrame, longer: pd.DataFrame) -> Accuracy:
@@ -102,11 +116,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("pilot", type=Path)
-    parser.add_argument("longer", type=Path)
+    parser.add_argument("longer", type=Path, nargs="+")
     parser.add_argument("--model", default="xs")
     parser.add_argument("--seeds", type=int, default=2, help="of a pilot")
+    parser.add_argument("--reference", default="once", help="where a table has figures by several")
     asked = parser.parse_args()
-    short, long = pd.read_csv(asked.pilot), pd.read_csv(asked.longer)
+    try:
+        short, long = read([asked.pilot], asked.reference), read(asked.longer, asked.reference)
+    except ValueError as error:
+        parser.error(str(error))
     for metric in METRICS:
         if metric in short and metric in long:
             ours, theirs = (wide(table, asked.model, metric) for table in (short, long))

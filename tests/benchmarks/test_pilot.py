@@ -1,9 +1,11 @@
 """Decision accuracy on planted figures."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from benchmarks.pilot import METRICS, accuracy, interval, pilots, wide
+from benchmarks.pilot import METRICS, accuracy, interval, pilots, read, wide
 
 ARMS = pd.MultiIndex.from_tuples([("a", 0.5), ("b", 0.5), ("c", 0.5), ("d", 1.0)])
 
@@ -44,6 +46,22 @@ def test_a_pilot_is_every_choice_of_its_seeds():
     three = run([4.0, 3, 2, 1], [4.0, 3, 2, 1], [1.0, 2, 3, 9])
     assert [a.place for a in pilots(three, LONGER, 2)] == [1, 4, 4]
     assert len(pilots(three, LONGER, 3)) == 1
+
+
+def test_parts_of_a_study_are_one_run_by_one_reference(tmp_path: Path):
+    for seed in (0, 1):
+        rows = [
+            {"seed": seed, "reference": name, "fd_lite0": value}
+            for name, value in (("once", 1), ("as_is", 9))
+        ]
+        pd.DataFrame(rows).to_csv(tmp_path / f"{seed}.csv", index=False)
+    parts = sorted(tmp_path.glob("*.csv"))
+    assert list(read(parts, "once")["fd_lite0"]) == [1, 1]
+    assert list(read(parts, "as_is")["seed"]) == [0, 1]
+    with pytest.raises(ValueError, match="--reference is all; as_is, once is legal"):
+        read(parts, "all")
+    pd.DataFrame({"seed": [3]}).to_csv(tmp_path / "plain.csv", index=False)
+    assert list(read([tmp_path / "plain.csv"], "once")["seed"]) == [3]  # a report's table has one alone
 
 
 def test_lower_is_better_but_for_the_clip_score():
