@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from alchemist.core import files
+from alchemist.core.refusal import Refusal
 from alchemist.params.registered import carried, values
 from stages import stage
 from stages.part import lay_over, missing, registered
@@ -36,7 +37,11 @@ def run(
         if not (ASSETS / weights / str(seed)).is_dir()
     ]
     if keep:
+        from alchemist.raters import shipped  # brings torch, which takes seconds
+
         for rater, seed, path in lacking:
+            if (on := shipped.card(TRAINED / rater / str(seed)).pool) != study.carried_from:
+                raise Refusal(f"{TRAINED / rater / str(seed)} was trained on {on}; run ./study {name}.")
             with files.whole_folder(path) as folder:
                 shutil.copytree(TRAINED / rater / str(seed), folder, dirs_exist_ok=True)
     elif lacking:

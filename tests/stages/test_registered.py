@@ -368,10 +368,18 @@ def test_raters_of_another_pool_are_trained_first_and_once(
     assert (params.pool, params.grid.seeds) == ("emoji", (100,))
     assert params.raters["alchemist_carried"] == params.raters["alchemist"]  # weights: null
     Path("params.yaml").write_text(before)
-    Path("data/raters/alchemist_carried/100").mkdir(parents=True)
-    Path("data/raters/alchemist_carried/100/rater.safetensors").write_bytes(b"trained")
+    left = Path("data/raters/alchemist_carried/100")
+    shutil.copytree(REPO / "assets/raters/emoji-small/0", left)
+    card = files.read_json(left / "card.json")
+    files.write_json(left / "card.json", card | {"pool": "emoji_crowded"})  # of a run of the study itself
+    files.write_manifest(left)
+    with pytest.raises(Refusal, match="was trained on emoji_crowded"):
+        carry.run("s", keep=True)
+    files.write_json(left / "card.json", card)
+    files.write_manifest(left)
     carry.run("s", keep=True)
-    assert Path("assets/raters/emoji-small/100/rater.safetensors").read_bytes() == b"trained"
+    kept = Path("assets/raters/emoji-small/100")
+    assert files.sha256(kept / "rater.safetensors") == files.sha256(left / "rater.safetensors")
     carry.run("s")  # the same part lacks none
     assert Path("params.yaml").read_text() == before
     part.run("s")
