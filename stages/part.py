@@ -1,8 +1,8 @@
 """One part of a registered study: seeds on a pool. ./study NAME calls it before and after each ./repro.
 
-python -m stages.part NAME [--pool POOL]    lays the next part that is missing over params.yaml and prints it;
-                                            prints nothing where all are there
-python -m stages.part NAME --keep           what that run found: reports/studies/NAME/POOL-FIRST.csv and .json
+python -m stages.part NAME [--pool POOL] [--from SEED]   lays the next part that is missing over params.yaml
+                                                         and prints it; prints nothing where all are there
+python -m stages.part NAME --keep   what that run found: reports/studies/NAME/POOL-FIRST.csv and .json
 """
 
 from pathlib import Path
@@ -26,6 +26,7 @@ POOL = Path("data/pool")
 def run(
     name: Annotated[str, typer.Argument(help="a block of studies")],
     pool: Annotated[str | None, typer.Option(help="of its pools that one alone")] = None,
+    seed: Annotated[int | None, typer.Option("--from", help="of its parts those from that seed on")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="keep what the run in params.yaml found")] = False,
 ) -> None:
     """Lays the next part over params.yaml, or keeps the part that was run."""
@@ -34,7 +35,7 @@ def run(
         return
     params, asked = registered(name)
     study = params.studies[name]
-    if found := missing(name, params, asked, pool):
+    if found := missing(name, params, asked, pool, seed):
         one, seeds = found
         lay_over(values(params, study, one, seeds))
         print(f"{name}: pool {one}, seeds {seeds[0]} to {seeds[-1]}")
@@ -52,13 +53,20 @@ def registered(name: str) -> tuple[Params, dict[str, Any]]:
 
 
 def missing(
-    name: str, params: Params, asked: dict[str, Any], pool: str | None
+    name: str, params: Params, asked: dict[str, Any], pool: str | None, first: int | None
 ) -> tuple[str, list[int]] | None:
-    """The pool and the seeds of the next part; all pools at some seeds come before further seeds of any."""
+    """The pool and the seeds of the next part; all pools at some seeds come before further seeds of any.
+
+    Of parts that begin at `first` or later, so that several machines take parts of their own.
+    """
     study = params.studies[name]
     if pool is not None:
         legal.one_of("--pool", pool, study.pools)
+    if first is not None:
+        legal.one_of("--from", str(first), [str(seeds[0]) for seeds in study.seeds.parts()])
     for seeds in study.seeds.parts():
+        if first is not None and seeds[0] < first:
+            continue
         for one in study.pools if pool is None else [pool]:
             # By their seeds, since a part may have had another size before.
             if found := sorted(set(seeds) - kept_seeds(name, one, asked)):

@@ -92,6 +92,8 @@ def test_cells_run_as_many_at_a_time_as_asked(tmp_path: Path) -> None:
         (("-S", "scale"), "-S is 'scale'"),
         (("--bogus",), "'--bogus' is no option"),
         (("--jobs=2",), "'--jobs=2' is no option"),
+        (("--from", "first"), "--from is 'first', and should be a seed"),
+        (("--from", "3"), "--pool, --from and --parts are of registered studies"),
     ],
 )
 def test_a_wrong_option_is_told_in_a_line_before_any_work(

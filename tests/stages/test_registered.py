@@ -186,6 +186,21 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert len(past) == 3 * 2 * 2 * 2 * 3  # claims, pools, references, metrics, points
 
 
+def test_machines_take_parts_of_their_own(repo: Path) -> None:
+    register.run("s")
+    part.run("s", pool="emoji", seed=102)
+    params = check(read_params(Path("params.yaml")))
+    assert (params.pool, params.grid.seeds) == ("emoji", (102, 103))
+    ran()
+    part.run("s", keep=True)
+    write()
+    with pytest.raises(Refusal, match=r"--from is '101', nearest to 100; legal values are 100, 102"):
+        part.run("s", seed=101)
+    part.run("s", pool="emoji", seed=102)
+    assert check(read_params(Path("params.yaml"))).grid.seeds == (0, 1, 2)  # nothing is laid over: it is kept
+    assert study() == ["emoji 100", "emoji_crowded 100", "emoji_crowded 102"]
+
+
 def test_between_looks_there_is_no_verdict(repo: Path) -> None:
     write(looks=[4])
     git("commit", "--quiet", "-am", "one look")
