@@ -14,8 +14,12 @@ import typer
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.core.shown import shown
 from alchemist.params.registered import carried, values
+from alchemist.params.whole import Params
+from alchemist.raters import shipped
 from stages import stage
+from stages.overlay import laid_over
 from stages.part import lay_over, missing, registered
 
 ASSETS, TRAINED = Path("assets/raters"), Path("data/raters")
@@ -30,26 +34,40 @@ def run(
     """Lays over params.yaml what trains the raters, or keeps those that were trained."""
     params, asked = registered(name)
     study = params.studies[name]
+    raters = carried(params, study)
     _, seeds = missing(name, params, asked, pool, seed) or ("", [])
-    lacking = [
-        (rater, one, ASSETS / weights / str(one))
-        for rater, weights in carried(params, study).items()
-        for one in seeds
-        if not (ASSETS / weights / str(one)).is_dir()
-    ]
+    if not raters or not seeds:
+        return
+    each = [(rater, one, ASSETS / raters[rater] / str(one)) for rater in raters for one in seeds]
+    lacking = [(rater, one, path) for rater, one, path in each if not path.is_dir()]
+    trained = sorted({one for _, one, _ in lacking}) or seeds
+    changes = values(params, study, study.carried_from or "", trained, carries=True)
+    _, _, laid = laid_over(Path(), changes)
+    for rater, _, path in each:
+        if path.is_dir():
+            _check(path, rater, laid)
     if keep:
-        from alchemist.raters import shipped  # brings torch, which takes seconds
-
         for rater, one, path in lacking:
             left = TRAINED / rater / str(one)
-            if (on := shipped.card(left).pool) != study.carried_from:
-                raise Refusal(f"{left} was trained on {on}; run ./study {name}.")
+            _check(left, rater, laid)
             with files.whole_folder(path) as folder:
                 shutil.copytree(left, folder, dirs_exist_ok=True)
     elif lacking:
-        trained = sorted({one for _, one, _ in lacking})
-        lay_over(values(params, study, study.carried_from or "", trained, carries=True))
+        lay_over(changes)
         print(*(f"rate@{rater}-{one}" for rater, one, _ in lacking))
+
+
+def _check(folder: Path, rater: str, laid: Params) -> None:
+    """Refuses a rater that was not trained by the values laid over: it would be another rater's study."""
+    card = shipped.card(folder)
+    here = laid.raters[rater].model_dump(mode="json"), laid.scales[laid.scale].rate.model_dump(mode="json")
+    told = [f"pool {card.pool}"] if card.pool != laid.pool else []
+    for given, wanted in zip((card.rater, card.budget), here, strict=True):
+        told += [f"{key} {shown(given[key])}" for key in given if key in wanted and given[key] != wanted[key]]
+    if told:
+        raise Refusal(
+            f"{folder} was trained by other values ({told[0]}); remove it, to have it trained anew."
+        )
 
 
 if __name__ == "__main__":

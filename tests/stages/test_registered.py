@@ -388,7 +388,7 @@ def test_raters_of_another_pool_are_trained_first_and_once(
     card = files.read_json(left / "card.json")
     files.write_json(left / "card.json", card | {"pool": "emoji_crowded"})  # of a run of the study itself
     files.write_manifest(left)
-    with pytest.raises(Refusal, match="was trained on emoji_crowded"):
+    with pytest.raises(Refusal, match="was trained by other values \\(pool emoji_crowded"):
         carry.run("s", keep=True)
     files.write_json(left / "card.json", card)
     files.write_manifest(left)
@@ -397,6 +397,10 @@ def test_raters_of_another_pool_are_trained_first_and_once(
     assert files.sha256(kept / "rater.safetensors") == files.sha256(left / "rater.safetensors")
     carry.run("s")  # the same part lacks none
     assert Path("params.yaml").read_text() == before
+    files.write_json(kept / "card.json", card | {"budget": card["budget"] | {"images": 1}})
+    files.write_manifest(kept)
+    with pytest.raises(Refusal, match="emoji-small/100 was trained by other values \\(images 1"):
+        carry.run("s")
     part.run("s")
     params = check(read_params(Path("params.yaml")))
     assert (params.pool, params.grid.seeds) == ("emoji_crowded", (100, 101))
