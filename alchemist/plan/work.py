@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.rater import EmbeddingRater
 from alchemist.measures.copies import BATCH
 from alchemist.models.training import points
 from alchemist.plan import cost, networks
@@ -136,11 +137,11 @@ def _floors(job: Job, of: Estimates) -> Work:
 def _embedding(job: Job, of: Estimates) -> Work:
     """Ratings by the networks of the evaluation, or by a CLIP of its own."""
     name, pairs = job.options["--rater"], of.pairs.rated
-    kind = of.params.raters[name].kind
-    if kind == "semdedup":
+    rater = of.params.raters[name]
+    if isinstance(rater, EmbeddingRater) and rater.of_all:
         used = [of.features()[0]]
     else:
-        used = list(of.scorer()) if kind == "clip_score" else [networks.scorer(AESTHETIC, 0)[0]]
+        used = list(of.scorer()) if rater.kind == "clip_score" else [networks.scorer(AESTHETIC, 0)[0]]
     batch = of.scale.evaluate.batch
     peak = cost.passing(sum(one.weight_bytes for one in used), max(one.alive for one in used), batch)
     flops, fit = (

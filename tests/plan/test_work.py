@@ -78,6 +78,17 @@ def test_the_paper_s_hours_give_the_utilisation_by_default() -> None:
     assert CardSettings().tflops == 312
 
 
+def test_ratings_by_features_of_all_pairs_take_the_network_of_the_evaluation() -> None:
+    """Which the predictor of aesthetics does not: its CLIP ViT-L/14 takes 162 GFLOP an image."""
+    each = {}
+    for name in ("semdedup", "cluster_balance", "aesthetic"):
+        [found] = work([job(f"embedding@{name}", "embedding", rater=name)], estimates())
+        each[name] = found.flops
+    assert each["semdedup"] == each["cluster_balance"]
+    assert each["aesthetic"] == pytest.approx(30e6 * 162e9, rel=0.05)
+    assert each["aesthetic"] != pytest.approx(each["semdedup"], rel=0.5)
+
+
 def test_the_paper_s_rating_takes_about_ninety_card_hours() -> None:
     """94,000 steps of 64 pairs of either split, STAR-0.3B forward and back on both, the 40M rater on the
     train batch, then 30 million pairs rated; at the utilisation that the paper's own hours say."""
