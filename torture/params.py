@@ -182,6 +182,10 @@ def wrong_keys(params: Any, place: Path_) -> Iterator[dict[str, Any]]:
     """A row for each way to misspell the key at a place, where a key and no name of a block stands there."""
     above, name = at(params, place[:-1]), place[-1]
     free = (len(place) == 2 and place[0] in TABLES) or place[-2:-1] == ("train_of",)
+    # Names of claims are one's own; of values, by their dotted keys, the command that lays them over tells.
+    free |= place[0] == "studies" and (
+        place[2:-1] in (("claims",), ("values",)) or (len(place) == 5 and place[2] == "pools")
+    )
     if not isinstance(name, str) or free:
         return
     for other in misspelt(name):

@@ -54,6 +54,9 @@ def test_a_wrong_value_is_one_sentence_with_its_key_or_works(at: tuple[str, Any]
 
 @settings(max_examples=60, derandomize=True, deadline=None, database=None)
 @given(st.sampled_from(PLACES))
+@example(("whole", ("studies", "confirm", "claims", "C6")))  # a name of one's own
+@example(("whole", ("studies", "confirm", "claims", "C6", "against")))
+@example(("whole", ("studies", "natural", "pools", "icons", "codecs.star.refit")))
 def test_a_misspelt_key_is_told_with_the_nearest(at: tuple[str, Any]) -> None:
     form, place = at
     for row in wrong.wrong_keys(FORMS[form], place):

@@ -388,7 +388,7 @@ def test_raters_of_another_pool_are_trained_first_and_once(
     card = files.read_json(left / "card.json")
     files.write_json(left / "card.json", card | {"pool": "emoji_crowded"})  # of a run of the study itself
     files.write_manifest(left)
-    with pytest.raises(Refusal, match="was trained by other values \\(pool emoji_crowded"):
+    with pytest.raises(Refusal, match=r"was trained by other values \(pool emoji_crowded"):
         carry.run("s", keep=True)
     files.write_json(left / "card.json", card)
     files.write_manifest(left)
@@ -399,7 +399,7 @@ def test_raters_of_another_pool_are_trained_first_and_once(
     assert Path("params.yaml").read_text() == before
     files.write_json(kept / "card.json", card | {"budget": card["budget"] | {"images": 1}})
     files.write_manifest(kept)
-    with pytest.raises(Refusal, match="emoji-small/100 was trained by other values \\(images 1"):
+    with pytest.raises(Refusal, match=r"emoji-small/100 was trained by other values \(images 1"):
         carry.run("s")
     part.run("s")
     params = check(read_params(Path("params.yaml")))
@@ -422,6 +422,10 @@ def test_what_cannot_run_is_not_registered(repo: Path) -> None:
     write(values={"pools.mine.path": "${x}"})
     git("commit", "--quiet", "-am", "an interpolation")
     with pytest.raises(Refusal, match="cannot be laid over"):
+        register.run("s")
+    write(pools={"emoji": {"scales.tiny.trian.images": 3200}})
+    git("commit", "--quiet", "-am", "a key that there is not")
+    with pytest.raises(Refusal, match="trian is not a known key, nearest to train"):
         register.run("s")
 
 
