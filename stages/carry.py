@@ -17,48 +17,46 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.shown import shown
 from alchemist.params.registered import carried, values
 from alchemist.params.whole import Params
-from alchemist.raters import shipped
 from stages import stage
-from stages.overlay import laid_over
-from stages.part import lay_over, missing, registered
+from stages.overlay import laid_over, write
+from stages.part import From, Name, Pool, missing, registered
 
 ASSETS, TRAINED = Path("assets/raters"), Path("data/raters")
 
 
 def run(
-    name: Annotated[str, typer.Argument(help="a block of studies")],
-    pool: Annotated[str | None, typer.Option(help="of its pools that one alone")] = None,
-    seed: Annotated[int | None, typer.Option("--from", help="of its parts those from that seed on")] = None,
+    name: Name,
+    pool: Pool = None,
+    seed: From = None,
     keep: Annotated[bool, typer.Option("--keep", help="keep what the stages left")] = False,
 ) -> None:
     """Lays over params.yaml what trains the raters, or keeps those that were trained."""
     params, asked = registered(name)
     study = params.studies[name]
-    raters = carried(params, study)
-    _, seeds = missing(name, params, asked, pool, seed) or ("", [])
-    if not raters or not seeds:
+    found, weights = missing(name, params, asked, pool, seed), carried(params, study)
+    if found is None or not weights:
         return
-    each = [(rater, one, ASSETS / raters[rater] / str(one)) for rater in raters for one in seeds]
-    lacking = [(rater, one, path) for rater, one, path in each if not path.is_dir()]
-    trained = sorted({one for _, one, _ in lacking}) or seeds
-    changes = values(params, study, study.carried_from or "", trained, carries=True)
-    _, _, laid = laid_over(Path(), changes)
-    for rater, _, path in each:
-        if path.is_dir():
+    paths = {(rater, one): ASSETS / weights[rater] / str(one) for rater in weights for one in found[1]}
+    lacking = [key for key, path in paths.items() if not path.is_dir()]
+    seeds = sorted({one for _, one in lacking}) or found[1]
+    text, _, laid = laid_over(Path(), values(params, study, study.carried_from or "", seeds, carries=True))
+    for (rater, one), path in paths.items():
+        if (rater, one) not in lacking:
             _check(path, rater, laid)
-    if keep:
-        for rater, one, path in lacking:
+        elif keep:
             left = TRAINED / rater / str(one)
             _check(left, rater, laid)
             with files.whole_folder(path) as folder:
                 shutil.copytree(left, folder, dirs_exist_ok=True)
-    elif lacking:
-        lay_over(changes)
-        print(*(f"rate@{rater}-{one}" for rater, one, _ in lacking))
+    if lacking and not keep:
+        write(text)
+        print(*(f"rate@{rater}-{one}" for rater, one in lacking))
 
 
 def _check(folder: Path, rater: str, laid: Params) -> None:
     """Refuses a rater that was not trained by the values laid over: it would be another rater's study."""
+    from alchemist.raters import shipped  # brings torch, which takes seconds; most studies carry none
+
     card = shipped.card(folder)
     here = laid.raters[rater].model_dump(mode="json"), laid.scales[laid.scale].rate.model_dump(mode="json")
     told = [f"pool {card.pool}"] if card.pool != laid.pool else []

@@ -29,13 +29,18 @@ def laid_over(root: Path, changes: list[str]) -> tuple[str, Any, Params]:
     return text, given, params
 
 
+def write(text: str) -> None:
+    """Puts the text that `laid_over` gave in the place of this repo's params.yaml."""
+    with files.whole(ROOT / "params.yaml") as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
 def run(
     changes: Annotated[list[str], typer.Option("-S", "--set-param", help="KEY=VALUE laid over params.yaml")],
 ) -> None:
     """Writes params.yaml with the values laid over, and leaves it as it was where they are not legal."""
     text, _, _ = laid_over(ROOT, changes)
-    with files.whole(ROOT / "params.yaml") as draft:
-        draft.write_text(text, encoding="utf-8")
+    write(text)
 
 
 if __name__ == "__main__":

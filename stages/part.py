@@ -17,16 +17,20 @@ from alchemist.core.settings import legal
 from alchemist.params.registered import changed, decides, values
 from alchemist.params.whole import Params
 from stages import registration, stage
-from stages.overlay import laid_over
+from stages.overlay import laid_over, write
 
 REFERENCES, SCORES, TIMINGS = Path("reports/references.csv"), Path("data/scores"), Path("data/timings")
 POOL = Path("data/pool")
 
+Name = Annotated[str, typer.Argument(help="a block of studies")]
+Pool = Annotated[str | None, typer.Option(help="of its pools that one alone")]
+From = Annotated[int | None, typer.Option("--from", help="of its parts those from that seed on")]
+
 
 def run(
-    name: Annotated[str, typer.Argument(help="a block of studies")],
-    pool: Annotated[str | None, typer.Option(help="of its pools that one alone")] = None,
-    seed: Annotated[int | None, typer.Option("--from", help="of its parts those from that seed on")] = None,
+    name: Name,
+    pool: Pool = None,
+    seed: From = None,
     keep: Annotated[bool, typer.Option("--keep", help="keep what the run in params.yaml found")] = False,
 ) -> None:
     """Lays the next part over params.yaml, or keeps the part that was run."""
@@ -37,7 +41,8 @@ def run(
     study = params.studies[name]
     if found := missing(name, params, asked, pool, seed):
         one, seeds = found
-        lay_over(values(params, study, one, seeds))
+        text, _, _ = laid_over(Path(), values(params, study, one, seeds))
+        write(text)
         print(f"{name}: pool {one}, seeds {seeds[0]} to {seeds[-1]}")
 
 
@@ -72,13 +77,6 @@ def missing(
             if found := sorted(set(seeds) - kept_seeds(name, one, asked)):
                 return one, found
     return None
-
-
-def lay_over(changes: list[str]) -> None:
-    """Writes params.yaml with the values laid over."""
-    text, _, _ = laid_over(Path(), changes)
-    with files.whole(registration.PARAMS) as draft:
-        draft.write_text(text, encoding="utf-8")
 
 
 def table_of(name: str, pool: str, first: int) -> Path:

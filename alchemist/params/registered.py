@@ -66,9 +66,8 @@ def values(
 
     `carries`: the raters that are `carried` are trained there.
     """
-    raters = dict.fromkeys(params.selections[name].rater for name in study.every())
     lists: dict[str, list[str]] = {}
-    for rater in raters:
+    for rater in _raters(params, study):
         lists.setdefault(f"grid.{LISTS[params.raters[rater].kind]}", []).append(rater)
     home = params.models[study.models[0]].family
     set_here: dict[str, Any] = {
@@ -99,8 +98,13 @@ def carried(params: Params, study: StudySettings) -> dict[str, str]:
     """The raters that the study trains on the pool `carried_from`, each with the name of its weights."""
     if study.carried_from is None:
         return {}
-    used = {rater: params.raters[rater] for rater in (params.selections[s].rater for s in study.every())}
+    used = {name: params.raters[name] for name in _raters(params, study)}
     return {name: one.weights for name, one in used.items() if isinstance(one, MetaRater) and one.weights}
+
+
+def _raters(params: Params, study: StudySettings) -> list[str]:
+    """The raters of its selections, each once."""
+    return list(dict.fromkeys(params.selections[name].rater for name in study.every()))
 
 
 RULE = ("claims", "primary", "metric", "point", "margins", "confidence", "looks", "seeds")  # of a verdict
