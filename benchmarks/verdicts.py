@@ -5,8 +5,9 @@
 Every line is a true benefit of all claims, in margins, and a law of the differences between seeds (normal,
 Student's t with three degrees, a skewed lognormal, and normal ones that all claims of a study share by half).
 It tells how often the primary claim ends as verified, falsified or inconclusive, and how often any of the
-other claims, which share Holm's correction, is verified or falsified. With no benefit, verified is an error
-and should be at most 2.5 %; with one of a margin, falsified is, and should be at most 5 %.
+other claims, which share Holm's correction, is verified, falsified, called worse or called equal. With no
+benefit, verified and worse are errors and should be at most 2.5 %; with one of a margin, falsified is, and
+should be at most 5 %, as equal is with one of a margin on the other side.
 """
 
 import argparse
@@ -16,10 +17,11 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from alchemist.analysis.outcomes import decided, p_values
-from alchemist.analysis.statistics import holm
+from alchemist.analysis.outcomes import after_holm, decided, p_values
 
 ALPHA = 0.05
+WORDS = ("verified", "falsified", "inconclusive")
+REASONS = ("worse", "equal within the margin")
 LAWS = ("normal", "student t3", "lognormal", "shared by half")
 
 
@@ -35,25 +37,28 @@ def main() -> None:
     parser.add_argument("--margin", type=float, default=5.0)
     asked = parser.parse_args()
     print(f"Python {platform.python_version()}, SciPy {scipy.__version__}; {asked}")
-    print("| benefit, margins | law | verified | falsified | inconclusive | any other verified | falsified |")
-    print("|---|---|---|---|---|---|---|")
+    head = ["benefit, margins", "law", *WORDS, *(f"any other {word}" for word in (*WORDS[:2], *REASONS))]
+    print(f"| {' | '.join(head)} |")
+    print("|---" * len(head) + "|")
     for benefit in (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 4.0):
         for law in LAWS:
             rng = np.random.default_rng([int(10 * benefit + 100), LAWS.index(law)])
-            words = [study(rng, benefit * asked.margin, law, asked) for _ in range(asked.studies)]
-            first = [w[0] for w in words]
-            shares = [first.count(w) / len(words) for w in ("verified", "falsified", "inconclusive")]
-            shares += [sum(w in one[1:] for one in words) / len(words) for w in ("verified", "falsified")]
+            ends = [study(rng, benefit * asked.margin, law, asked) for _ in range(asked.studies)]
+            first = [end[0][0] for end in ends]
+            others = [{said for end in one[1:] for said in end} for one in ends]
+            shares = [first.count(word) / len(ends) for word in WORDS]
+            shares += [sum(said in one for one in others) / len(ends) for said in (*WORDS[:2], *REASONS)]
             print(f"| {benefit:g} | {law} |", *(f"{share:.3f} |" for share in shares), flush=True)
 
 
-def study(rng: np.random.Generator, benefit: float, law: str, asked: argparse.Namespace) -> list[str]:
-    """The verdicts of one study's claims, the primary one first."""
+def study(
+    rng: np.random.Generator, benefit: float, law: str, asked: argparse.Namespace
+) -> list[tuple[str, str]]:
+    """The verdicts and reasons of one study's claims, the primary one first."""
     found = benefit + asked.sd * draws(rng, law, asked.claims, asked.seeds)
-    p = [p_values(one, 1, asked.margin) for one in found]
-    better = holm({str(i): one.better for i, one in enumerate(p) if i})
-    less = holm({str(i): one.less for i, one in enumerate(p) if i})
-    return [decided(one, better.get(str(i)), less.get(str(i)), ALPHA)[0] for i, one in enumerate(p)]
+    first, *others = [p_values(one, 1, asked.margin) for one in found]
+    shared = after_holm({str(i): one for i, one in enumerate(others)})
+    return [decided(one, ALPHA) for one in (first, *shared.values())]
 
 
 def draws(rng: np.random.Generator, law: str, claims: int, seeds: int) -> NDArray[np.float64]:

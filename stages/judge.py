@@ -52,6 +52,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     page = study_page.StudyPage(
         name=name,
         study=study,
+        shared_with=params.studies[name].seeds.shared_with,
         values=[
             f"{key} {shown(value)}" + (f" on {pool}" if pool else "")
             for pool, block in {"": study.values, **study.pools}.items()
@@ -121,8 +122,23 @@ def read_parts(
             strange.append(table.name)
             continue
         short = {full: short for short, full in columns(facts["names"], facts["likelihood"]).items()}
-        found.append((pd.read_csv(table).rename(columns=short), facts))
+        whole = pd.read_csv(table).rename(columns=short)
+        main = whole[whole["reference"] == facts["reference"]].iloc[0]
+        found.append((whole, facts | {key: int(main[key]) for key in ("n", "reference_n")}))
     return found, strange
+
+
+def references(parts: list[tuple[pd.DataFrame, dict[str, Any]]]) -> dict[str, str]:
+    """The reference that decides, by pool. Raises Refusal where two parts of a pool have another."""
+    out: dict[str, str] = {}
+    for _, facts in parts:
+        first = out.setdefault(facts["pool"], facts["reference"])
+        if facts["reference"] != first:
+            raise Refusal(
+                f"Of pool {facts['pool']} the part of seed {facts['seeds'][0]} is decided by the reference "
+                f"{facts['reference']!r}, and others by {first!r}; parts of one reference are legal."
+            )
+    return out
 
 
 def one_rule(
@@ -147,9 +163,8 @@ def one_rule(
             pool: pd.concat([table for table, facts in parts if facts["pool"] == pool])
             for pool in study.pools
         }
-        deciding = {facts["pool"]: facts["reference"] for _, facts in parts}
         try:
-            found = registered.judged(study, tables, seeds[:at], deciding)
+            found = registered.judged(study, tables, seeds[:at], references(parts))
         except Refusal as error:  # an older rule may name arms that a later run has not
             cannot = str(error)
     return study_page.Rule(label, study, at, counts, found, cannot)

@@ -29,7 +29,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         print(f"{name} is registered as it stands, by commit {before[-1]['commit']}")
         return
     told = {seed for one in before for seed in study_of(found, one["rule"]).seeds.all()}
-    _fresh(name, set(params.studies[name].seeds.all()) - told)
+    _fresh(name, set(params.studies[name].seeds.all()) - told, params.studies[name].seeds.shared_with)
     commit = registration.head()
     if commit is None or registration.at_commit(commit, name) != found:
         raise Refusal(
@@ -43,9 +43,15 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     print(*(lines if before else []), f"wrote {path}: {name} by commit {commit}; commit it too", sep="\n")
 
 
-def _fresh(name: str, seeds: set[int]) -> None:
+def _fresh(name: str, seeds: set[int], shared_with: str | None) -> None:
     """Refuses seeds that a kept run has: what it showed may have chosen what the study asks."""
-    for path in sorted([*KEPT.glob("*/table.csv"), *KEPT.glob("*/*/table.csv"), *KEPT.glob("pools/*.csv")]):
+    runs = [*KEPT.glob("*/table.csv"), *KEPT.glob("*/*/table.csv"), *KEPT.glob("pools/*.csv")]
+    of_others = [
+        path.with_suffix(".csv")
+        for path in registration.STUDIES.glob("*/*-*.json")
+        if path.parent.name not in (name, shared_with)
+    ]
+    for path in sorted([*runs, *of_others]):
         used = set(pd.read_csv(path, usecols=["seed"])["seed"]) & seeds
         if used:
             raise Refusal(

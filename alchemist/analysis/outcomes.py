@@ -14,7 +14,7 @@ studies; with one of the margin or more it is falsified in alpha of them (`bench
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -33,6 +33,7 @@ class Tests:
     """One-sided p values of a claim's t-tests."""
 
     better: float  # of a benefit above 0
+    worse: float  # of one below 0
     less: float  # of a benefit below the margin
     equal: float  # of a difference within the margin on both sides
 
@@ -45,6 +46,7 @@ class Outcome:
     better: Literal[-1, 1]  # sign of a difference that is a benefit
     margin: float
     p: Tests  # before any correction
+    corrected: Tests  # by which it is decided: after Holm's, but for the primary claim
     word: Word
     why: str  # a few words
     needed: int | None  # seeds that end it alone, see `seeds_needed`; None: over 1,000, or ended
@@ -54,23 +56,26 @@ Claimed = tuple[ArrayLike, Literal[-1, 1], float]  # differences, sign of a bene
 
 
 def corrected(claims: Mapping[str, Claimed], primary: str, alpha: float) -> dict[str, Outcome]:
-    """The outcomes of a study's claims: the primary one as it stands, the others after Holm's correction.
-
-    Verified and falsified are corrected apart, since no claim can be wrong in both ways.
-    """
+    """The outcomes of a study's claims: the primary one as it stands, the others after Holm's correction."""
     p = {name: p_values(*claim) for name, claim in claims.items()}
-    others = [name for name in claims if name != primary]
-    p_better = holm({name: p[name].better for name in others})
-    p_less = holm({name: p[name].less for name in others})
+    shared = after_holm({name: one for name, one in p.items() if name != primary})
     out = {}
     for name, (found, better, margin) in claims.items():
-        word, why = decided(p[name], p_better.get(name), p_less.get(name), alpha)
+        tests = shared.get(name, p[name])
+        word, why = decided(tests, alpha)
         interval, needed = paired(found, 1 - alpha), None
         if word == "inconclusive":
             needed = seeds_needed(better * interval.mean, interval.sd, margin, alpha)
             needed = needed and max(needed, interval.n + 1)
-        out[name] = Outcome(interval, better, margin, p[name], word, why, needed)
+        out[name] = Outcome(interval, better, margin, p[name], tests, word, why, needed)
     return out
+
+
+def after_holm(p: Mapping[str, Tests]) -> dict[str, Tests]:
+    """The tests of claims that share a correction, each kind apart: no claim can be wrong in two ways."""
+    kinds = [each.name for each in fields(Tests)]
+    found = {kind: holm({name: getattr(one, kind) for name, one in p.items()}) for kind in kinds}
+    return {name: Tests(**{kind: found[kind][name] for kind in kinds}) for name in p}
 
 
 def p_values(differences: ArrayLike, better: Literal[-1, 1], margin: float) -> Tests:
@@ -83,19 +88,18 @@ def p_values(differences: ArrayLike, better: Literal[-1, 1], margin: float) -> T
             return 0.5 if mean == value else float(mean < value)
         return float(stats.t.sf((mean - value) / error, len(benefit) - 1))
 
-    less = 1 - above(margin)
-    return Tests(above(0.0), less, max(less, above(-margin)))
+    gain, less = above(0.0), 1 - above(margin)
+    return Tests(better=gain, worse=1 - gain, less=less, equal=max(less, above(-margin)))
 
 
-def decided(p: Tests, p_better: float | None, p_less: float | None, alpha: float) -> tuple[Word, str]:
-    """Verdict and reason by the tests; `p_better` and `p_less` are corrected ones, None for as they stand."""
-    above = (p.better if p_better is None else p_better) <= alpha / 2
-    below = (p.less if p_less is None else p_less) <= alpha
-    if not below:
+def decided(p: Tests, alpha: float) -> tuple[Word, str]:
+    """Verdict and reason by the tests of a claim, corrected where it shares a correction."""
+    above = p.better <= alpha / 2
+    if p.less > alpha:
         return ("verified", "better") if above else ("inconclusive", "open")
     if above:
         return "falsified", "better, by less than the margin"
-    if 1 - p.better <= alpha / 2:
+    if p.worse <= alpha / 2:
         return "falsified", "worse"
     return "falsified", "equal within the margin" if p.equal <= alpha else "not better by the margin"
 

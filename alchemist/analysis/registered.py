@@ -152,6 +152,8 @@ def rows(found: Sequence[Judged]) -> pd.DataFrame:
             "p_better": one.outcome.p.better,
             "p_less": one.outcome.p.less,
             "p_equal": one.outcome.p.equal,
+            "p_better_holm": one.outcome.corrected.better,
+            "p_less_holm": one.outcome.corrected.less,
             "p_flip": one.outcome.interval.p_flip,
             "seeds_needed": one.outcome.needed,
         }

@@ -27,6 +27,11 @@ def check_study(params: Params, name: str) -> None:
     for key, names, known in (
         ("pools", study.pools, params.pools),
         ("carried_from", [study.carried_from] if study.carried_from else [], params.pools),
+        (
+            "seeds.shared_with",
+            [study.seeds.shared_with] if study.seeds.shared_with else [],
+            [other for other in params.studies if other != name],
+        ),
         ("models", study.models, params.models),
         ("scale", [study.scale], params.scales),
         ("arms", study.arms, params.selections),
@@ -120,6 +125,7 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
     block = StudySettings.model_validate_json(json.dumps(whole["studies"][name]))
     study = block.model_dump(mode="json") | {"margins": block.margins.named()}
     study["seeds"].pop("part")  # how many are run at once decides nothing
+    study["seeds"].pop("shared_with")
     if block.carried_from is None:  # as it was registered where there was no such key
         study.pop("carried_from")
     used = block.every()

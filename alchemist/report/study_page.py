@@ -35,6 +35,7 @@ class StudyPage:
 
     name: str
     study: StudySettings
+    shared_with: str | None  # a study that has its seeds too
     values: list[str]  # that it sets beyond the blocks that it names
     registered: list[tuple[str, bool | None]]  # commits, and whether their params.yaml says what is told here
     changes: list[list[str]]  # after each registration, up to params.yaml as it stands
@@ -57,12 +58,14 @@ def render(page: StudyPage) -> str:
         claims=claim_table(page.judged),
         deciding=comparisons([one for one in first.found if one.decides], names) if first.found else None,
         beside=[
-            (f"{title}, {WORDS[reference]}", comparisons(found, names))
+            (f"{title}, {WORDS[reference]}", found and comparisons(found, names))
             for (title, reference), found in _beside(first.found).items()
         ],
         seeds=seed_table(first.found, names) if first.found else None,
         arenas=[(pool, arena_table(found, page.study.metric, names)) for pool, found in page.arenas.items()],
         parts=part_table(page.parts),
+        views=sorted({(one["pool"], WORDS[one["reference"]]) for one in page.parts}),
+        pools=_pools(page.parts),
         confidence=percent(page.study.confidence),
     )
 
@@ -119,23 +122,54 @@ def comparisons(found: list[Judged], names: dict[str, str]) -> Table:
                 interval_text(end.interval, digits, True, scale),
                 number(scale * end.margin, digits),
                 number(end.interval.n),
-                p_text(end.p.better),
-                p_text(end.p.less),
-                p_text(end.p.equal),
+                p_text(end.corrected.better),
+                p_text(end.corrected.worse),
+                p_text(end.corrected.less),
+                p_text(end.corrected.equal),
                 needed,
             ]
         )
     head = ["claim", "pool", "in", "verdict", "difference and interval", "margin", "n"]
-    return Table([*head, "p, better", "p, less than the margin", "p, equal", "seeds to end it"], rows, left=4)
+    tests = ["p, better", "p, worse", "p, less than the margin", "p, equal"]
+    return Table([*head, *tests, "seeds to end it"], rows, left=4)
 
 
 def _beside(found: list[Judged]) -> dict[tuple[str, str], list[Judged]]:
-    """What stands beside, by point and reference, that which decides first."""
+    """What stands beside, by point and reference, that which decides first.
+
+    Nothing where each arm's best checkpoint is its last, which is that of equal images.
+    """
     out: dict[tuple[str, str], list[Judged]] = {}
     for one in sorted(found, key=lambda one: not one.main):
-        point = ALL_POINTS[one.asked.point or ""]
-        out.setdefault((f"All metrics at {point}", one.reference), []).append(one)
+        out.setdefault((one.asked.point or "", one.reference), []).append(one)
+    told = {}
+    for (point, reference), own in out.items():
+        last = out.get(("equal_images", reference), [])
+        is_same = point == "best" and [one.differences for one in own] == [one.differences for one in last]
+        told[f"All metrics at {ALL_POINTS[point]}", reference] = [] if is_same else own
+    return told
+
+
+def _pools(parts: list[dict[str, Any]]) -> list[str]:
+    """Which parts of a pool were made of the same bytes, where not all were."""
+    out = []
+    for pool in dict.fromkeys(one["pool"] for one in parts):
+        by_bytes: dict[str, list[dict[str, Any]]] = {}
+        for one in parts:
+            if one["pool"] == pool:
+                by_bytes.setdefault(one["pool_sha256"], []).append(one)
+        told = [
+            f"{' and '.join(_seeds(one) for one in same)} with {number(same[0]['n'])} prompts and "
+            f"{number(same[0]['reference_n'])} references"
+            for same in by_bytes.values()
+        ]
+        if len(told) > 1:
+            out.append(f"{pool}: seeds {'; seeds '.join(told)}")
     return out
+
+
+def _seeds(part: dict[str, Any]) -> str:
+    return f"{part['seeds'][0]}\N{EN DASH}{part['seeds'][-1]}"
 
 
 def seed_table(found: list[Judged], names: dict[str, str]) -> Table:
@@ -174,13 +208,15 @@ def part_table(parts: list[dict[str, Any]]) -> Table | None:
         rows.append(
             [
                 one["pool"],
-                f"{one['seeds'][0]}\N{EN DASH}{one['seeds'][-1]}",
+                _seeds(one),
                 code,
                 f"torch {one['versions']['torch']}",
                 str(one["hardware"]),
+                number(one["n"]),
+                number(one["reference_n"]),
                 number(one["cells"]),
                 number(minutes / one["cells"], 1),
             ]
         )
-    head = ["pool", "seeds", "commit", "versions", "hardware", "cells", "minutes a cell"]
-    return Table(head, rows, left=5) if rows else None
+    head = ["pool", "seeds", "commit", "versions", "hardware"]
+    return Table([*head, "prompts", "references", "cells", "minutes a cell"], rows, left=5) if rows else None

@@ -77,7 +77,7 @@ def test_it_does_not_matter_which_arm_is_named_first() -> None:
 
 
 def word(differences: ArrayLike, better: Literal[-1, 1], margin: float) -> str:
-    return decided(p_values(differences, better, margin), None, None, ALPHA)[0]
+    return decided(p_values(differences, better, margin), ALPHA)[0]
 
 
 def test_errors_are_as_named() -> None:
@@ -100,6 +100,22 @@ def test_holm_among_all_but_the_primary_claim() -> None:
     # Falsified all the same where the margin is far above.
     reasons = [end.why for end in corrected(dict.fromkeys("abcd", (near, 1, 5.0)), "a", ALPHA).values()]
     assert reasons == ["better, by less than the margin", *["equal within the margin"] * 3]
+
+
+def test_reasons_share_the_correction_too() -> None:
+    n = 12
+    t = float(stats.t.ppf(1 - 0.01, n - 1))
+    worse = noise(n) - t / math.sqrt(n)  # p of .01 of being worse, far from the margin
+    ends = corrected(dict.fromkeys("abcd", (worse, 1, 4.0)), "a", ALPHA)
+    assert [end.why for end in ends.values()] == ["worse", *["equal within the margin"] * 3]
+    assert [end.corrected.worse for end in ends.values()] == pytest.approx([0.01, 0.03, 0.03, 0.03])
+    # Equal by a p of .03: alone so, among three of them only not better by the margin.
+    edge = 1.0 - float(stats.t.ppf(1 - 0.03, n - 1)) / math.sqrt(n)
+    near = noise(n) - edge
+    ends = corrected(dict.fromkeys("abcd", (near, 1, 1.0)), "a", ALPHA)
+    assert [end.p.equal for end in ends.values()] == pytest.approx([0.03] * 4)
+    assert [end.word for end in ends.values()] == ["falsified"] * 4
+    assert [end.why for end in list(ends.values())[1:]] == ["not better by the margin"] * 3
 
 
 def test_equal_differences() -> None:

@@ -1,5 +1,6 @@
 """Registered studies by their commands: what was said before counts, and nothing that was found is lost."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -79,6 +80,7 @@ def ran(gains: dict[str, float] = GAINS) -> None:
             for reference in ("once", "as_is"):
                 for point in ("equal_epochs", "equal_images", "best"):
                     cost = {"images": 100, "rate_tflop": 2.0, "train_tflop": 10 * ratio}
+                    cost |= {"n": 64, "reference_n": 128}
                     rows.append(row | cost | {"reference": reference, "point": point})
             names = {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}
             score = {"names": names, "likelihood": "nats", "decides": "once"}
@@ -143,6 +145,26 @@ def test_seeds_of_a_kept_run_are_not_fresh(repo: Path) -> None:
     git("commit", "--quiet", "-am", "seeds that please")
     with pytest.raises(Refusal, match=r"studies.s.seeds has 0, by which"):
         register.run("s")
+
+
+def test_seeds_of_a_part_are_fresh_only_for_a_study_that_shares_them(repo: Path) -> None:
+    register.run("s")
+    study()
+    given = read_params(REPO / "params.yaml")
+    for shared_with, said in (
+        (None, r"studies\.t\.seeds has 100, by which reports/studies/s/emoji-100\.csv was made"),
+        ("u", r"studies\.t\.seeds\.shared_with is 'u', nearest to s; legal values are s"),
+        ("s", None),
+    ):
+        seeds = STUDY["seeds"] | ({"shared_with": shared_with} if shared_with else {})  # type: ignore[operator]
+        given["studies"] = json.loads(json.dumps({"s": STUDY, "t": STUDY | {"seeds": seeds}}))
+        Path("params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+        git("commit", "--quiet", "-am", "the same seeds")
+        with pytest.raises(Refusal, match=said) if said else contextlib.nullcontext():
+            register.run("t")
+    judge.run("t")
+    assert "seeds 100 to 103, those of s." in Path("reports/studies/t/index.html").read_text()
+    assert "shared_with" not in Path("reports/studies/t/registered.json").read_text()
 
 
 def test_a_part_sets_all_that_the_study_says(repo: Path) -> None:
@@ -329,6 +351,25 @@ def test_a_table_that_was_edited_does_not_count(repo: Path) -> None:
     judge.run("s")
     assert "is not as it was kept: emoji-102.csv" in Path("reports/studies/s/index.html").read_text()
     assert study() == ["emoji 102"]
+
+
+def test_parts_of_other_bytes_of_a_pool_are_told(repo: Path) -> None:
+    register.run("s")
+    study()
+    page = Path("reports/studies/s/index.html")
+    assert "Not all parts" not in page.read_text()
+    # Every arm's last checkpoint is its best here: a block says so in the place of the same figures.
+    assert page.read_text().count("as at equal images, since") == 2
+    path = Path("reports/studies/s/emoji-102.json")
+    files.write_json(path, files.read_json(path) | {"pool_sha256": "0"})
+    judge.run("s")
+    said = (
+        "bytes of emoji: seeds 100\N{EN DASH}101 with 64 prompts and 128 references; seeds 102\N{EN DASH}103"
+    )
+    assert said in page.read_text()
+    files.write_json(path, files.read_json(path) | {"reference": "as_is"})
+    with pytest.raises(Refusal, match=r"emoji the part of seed 102 is decided by the reference 'as_is', and"):
+        judge.run("s")
 
 
 def test_figures_of_another_scale_or_of_other_arms_are_not_kept(repo: Path) -> None:
