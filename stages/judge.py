@@ -11,6 +11,7 @@ import typer
 
 from alchemist.analysis import history, registered
 from alchemist.analysis.arena import Entry, arena
+from alchemist.analysis.beside import Row, beside
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import columns
 from alchemist.core import files
@@ -70,6 +71,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         ],
         judged=judged,
         arenas=arenas(params, study, judged[0].at, parts) if judged[0].found else {},
+        every=every_arm(params, study, judged[0].at, parts) if judged[0].found else {},
     )
     with files.whole(out / "index.html") as draft:
         draft.write_text(study_page.render(page), encoding="utf-8")
@@ -97,16 +99,43 @@ def arenas(
     params: Params, study: StudySettings, at: int, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
 ) -> dict[str, list[Entry]]:
     """Cost and figure of every arm on every pool, of the seeds of a look, by the reference that decides."""
-    controls = [n for n, s in params.selections.items() if params.raters[s.rater].kind == "random"]
-    out = {}
-    for pool in study.pools:
-        rows = [
-            table[table["reference"] == facts["reference"]] for table, facts in parts if facts["pool"] == pool
-        ]
-        table = pd.concat(rows)
-        table = table[table["seed"].isin(study.seeds.all()[:at])]
-        out[pool] = arena(table, study.metric, (FULL, *controls))
+    controls = (FULL, *selected_by(params, "random"))
+    tables, main = of_pools(study, at, parts), references(parts)
+    return {
+        pool: arena(table[table["reference"] == main[pool]], study.metric, controls)
+        for pool, table in tables.items()
+    }
+
+
+def every_arm(
+    params: Params, study: StudySettings, at: int, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
+) -> dict[tuple[str, str], list[Row]]:
+    """Every arm beside its controls by pool and reference, at the point that decides."""
+    controls = [*selected_by(params, "random"), *selected_by(params, "copies"), FULL]
+    metrics = [study.metric, *(["nll"] if study.metric != "nll" and study.margins.nll else [])]
+    main, out = references(parts), {}
+    for pool, table in of_pools(study, at, parts).items():
+        names = sorted(dict.fromkeys(table["reference"]), key=lambda one: one != main[pool])
+        for name in names:
+            by_it = table[table["reference"] == name]
+            out[pool, name] = beside(by_it, study.point, metrics, controls, study.confidence)
     return out
+
+
+def selected_by(params: Params, kind: str) -> list[str]:
+    """The selections whose rater is of a kind."""
+    return [name for name, one in params.selections.items() if params.raters[one.rater].kind == kind]
+
+
+def of_pools(
+    study: StudySettings, at: int, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
+) -> dict[str, pd.DataFrame]:
+    """By pool the tables of its parts, of the seeds of a look."""
+    seeds = study.seeds.all()[:at]
+    tables = {
+        pool: pd.concat([table for table, facts in parts if facts["pool"] == pool]) for pool in study.pools
+    }
+    return {pool: table[table["seed"].isin(seeds)] for pool, table in tables.items()}
 
 
 def read_parts(
@@ -159,12 +188,8 @@ def one_rule(
     found: list[registered.Judged] = []
     cannot = ""
     if at:
-        tables = {
-            pool: pd.concat([table for table, facts in parts if facts["pool"] == pool])
-            for pool in study.pools
-        }
         try:
-            found = registered.judged(study, tables, seeds[:at], references(parts))
+            found = registered.judged(study, of_pools(study, at, parts), seeds[:at], references(parts))
         except Refusal as error:  # an older rule may name arms that a later run has not
             cannot = str(error)
     return study_page.Rule(label, study, at, counts, found, cannot)

@@ -114,7 +114,7 @@ def advise(study: Study, table: pd.DataFrame, bills: Bills, confidence: float) -
     here = here[here["point"] == POINT]
     names = [name for name in FIGURES if name in measured(here)]
     arms = [arm for arm in study.measured(model) if not study.reads_truth(arm[0])]
-    by_arm = {name: _wide(here, arms, name) for name in names}
+    by_arm = {name: wide(here, arms, name) for name in names}
     seeds, images = len(study.grid.seeds), int(here["images"].max())
     random = Roles.of(study).random
     at_random = [arm for arm in arms if arm[0] == random]
@@ -157,7 +157,7 @@ def advise(study: Study, table: pd.DataFrame, bills: Bills, confidence: float) -
     )
 
 
-def _wide(rows: pd.DataFrame, arms: Sequence[Arm], name: str) -> pd.DataFrame:
+def wide(rows: pd.DataFrame, arms: Sequence[Arm], name: str) -> pd.DataFrame:
     """Figures in one metric, a row an arm and a column a seed; NaN where a cell lacks it."""
     wide = rows.pivot_table(index=["selection", "ratio"], columns="seed", values=name, dropna=False)
     return wide.reindex(pd.MultiIndex.from_tuples(arms))

@@ -9,7 +9,7 @@ from alchemist.analysis.references import WORDS, references
 from alchemist.analysis.words import number, percent, several
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
-from alchemist.report.words import share_text
+from alchemist.report.words import interval_text, share_text
 
 PILOT = "pilot"  # the scale of ./study pilot
 # Counted by benchmarks/pilot.py over the runs that docs/pilot.md lists.
@@ -147,5 +147,4 @@ def _figure(material: Material, name: str, value: float) -> str:
 
 def _gap(material: Material, name: str, gap: Gap) -> str:
     scale, digits = shown(name, material.names)
-    mean, low, high = (number(scale * v, digits, True) for v in (gap.mean, gap.low, gap.high))
-    return f"{mean} [{low}, {high}]"
+    return interval_text(gap, digits, scale=scale)

@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from alchemist.analysis.arena import Entry
+from alchemist.analysis.beside import Row
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.references import WORDS
 from alchemist.analysis.registered import Judged, together
@@ -43,6 +44,7 @@ class StudyPage:
     strange: list[str]  # files that do not count
     unknown: list[str]  # parts made under a registration that is no longer told of
     judged: list[Rule]  # the registration in force first
+    every: dict[tuple[str, str], list[Row]]  # by pool and reference; of the seeds of the last look
     arenas: dict[str, list[Entry]]  # by pool, in the metric that decides; of the seeds of the last look
 
 
@@ -62,6 +64,10 @@ def render(page: StudyPage) -> str:
             for (title, reference), found in _beside(first.found).items()
         ],
         seeds=seed_table(first.found, names) if first.found else None,
+        every=[
+            (f"{pool}, {WORDS[reference]}", every_table(found, names))
+            for (pool, reference), found in page.every.items()
+        ],
         arenas=[(pool, arena_table(found, page.study.metric, names)) for pool, found in page.arenas.items()],
         parts=part_table(page.parts),
         views=sorted({(one["pool"], WORDS[one["reference"]]) for one in page.parts}),
@@ -182,6 +188,22 @@ def seed_table(found: list[Judged], names: dict[str, str]) -> Table:
         each = [number(scale * one.differences[seed], digits, True) for seed in seeds]
         rows.append([one.claim, one.pool, *each])
     return Table(["claim", "pool", *map(str, seeds)], rows, left=2)
+
+
+def every_table(found: list[Row], names: dict[str, str]) -> Table:
+    """A row an arm: in each metric its mean, and what it is less each control."""
+    columns = dict.fromkeys(key for one in found for key in one.less)
+    metrics = list(dict.fromkeys(metric for one in found for metric in one.means))
+    head, rows = ["arm", "model"], [[arm_name(*one.arm), one.model] for one in found]
+    for metric in metrics:
+        scale, digits = shown(metric, names)
+        controls = [control for own, control in columns if own == metric]
+        head += [metric_name(metric, names), *(f"less {control}" for control in controls)]
+        for row, one in zip(rows, found, strict=True):
+            row.append(number(scale * one.means[metric], digits))
+            gaps = [one.less.get((metric, control)) for control in controls]
+            row += [interval_text(gap, digits, True, scale) if gap else "" for gap in gaps]
+    return Table(head, rows, left=2)
 
 
 def arena_table(found: list[Entry], metric: str, names: dict[str, str]) -> Table:

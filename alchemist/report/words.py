@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from alchemist.analysis.advice import Gap
 from alchemist.analysis.metrics import is_metric, metric_name, shown
 from alchemist.analysis.results import Result, Stat
 from alchemist.analysis.statistics import Contrast, Interval
@@ -17,7 +18,7 @@ def told(stat: Stat, digits: int, sign: bool = False, scale: float = 1.0) -> str
     return text if stat.sd is None else f"{text} ± {number(scale * stat.sd, digits)}"
 
 
-def interval_text(interval: Interval, digits: int, sign: bool = True, scale: float = 1.0) -> str:
+def interval_text(interval: Interval | Gap, digits: int, sign: bool = True, scale: float = 1.0) -> str:
     """A mean and in brackets the ends of its interval."""
     mean, low, high = (number(scale * v, digits, sign) for v in (interval.mean, interval.low, interval.high))
     return f"{mean} [{low}, {high}]"

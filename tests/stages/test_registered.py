@@ -204,6 +204,8 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     page = Path("reports/studies/s/index.html").read_text()
     assert "One beats &lt;b&gt;two&lt;/b&gt;." in page
     assert "Nothing that decides" in page
+    assert "less random" in page  # every arm, by both references of both pools
+    assert page.count("<summary>emoji") == 4
     past = pd.read_csv("reports/history.csv")
     assert len(past) == 3 * 2 * 2 * 2 * 3  # claims, pools, references, metrics, points
 
