@@ -4,6 +4,8 @@ Writes into reports/studies/NAME a page (index.html) and every comparison (verdi
 deciding ones into reports/history.csv. Trains nothing.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pandas as pd
@@ -24,6 +26,14 @@ from alchemist.params.whole import Params
 from alchemist.report import study_page
 from stages import part, registration, stage
 from stages.history import keep
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a look sees of a pool."""
+
+    table: pd.DataFrame  # of the seeds of the look, by every reference
+    reference: str  # that decides
 
 
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
@@ -50,10 +60,10 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     judged = [one_rule(own, label, parts) for label, own in rules]
     if judged[0].cannot:
         raise Refusal(judged[0].cannot)
+    looked = of_pools(study, judged[0].at, parts) if judged[0].found else {}
     page = study_page.StudyPage(
         name=name,
         study=study,
-        shared_with=params.studies[name].seeds.shared_with,
         values=[
             f"{key} {shown(value)}" + (f" on {pool}" if pool else "")
             for pool, block in {"": study.values, **study.pools}.items()
@@ -70,8 +80,8 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             f"{facts['pool']}-{facts['seeds'][0]}" for _, facts in parts if facts["registered"] not in commits
         ],
         judged=judged,
-        arenas=arenas(params, study, judged[0].at, parts) if judged[0].found else {},
-        every=every_arm(params, study, judged[0].at, parts) if judged[0].found else {},
+        arenas=arenas(params, study, looked) if judged[0].found else {},
+        every=every_arm(params, study, looked) if judged[0].found else {},
     )
     with files.whole(out / "index.html") as draft:
         draft.write_text(study_page.render(page), encoding="utf-8")
@@ -95,29 +105,26 @@ def is_told(one: dict[str, Any], name: str) -> bool | None:
     return None if found is None else found == {key: one[key] for key in found}
 
 
-def arenas(
-    params: Params, study: StudySettings, at: int, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
-) -> dict[str, list[Entry]]:
-    """Cost and figure of every arm on every pool, of the seeds of a look, by the reference that decides."""
+def arenas(params: Params, study: StudySettings, looked: Mapping[str, Looked]) -> dict[str, list[Entry]]:
+    """Cost and figure of every arm on every pool, by the reference that decides."""
     controls = (FULL, *selected_by(params, "random"))
-    tables, main = of_pools(study, at, parts), references(parts)
     return {
-        pool: arena(table[table["reference"] == main[pool]], study.metric, controls)
-        for pool, table in tables.items()
+        pool: arena(one.table[one.table["reference"] == one.reference], study.metric, controls)
+        for pool, one in looked.items()
     }
 
 
 def every_arm(
-    params: Params, study: StudySettings, at: int, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
+    params: Params, study: StudySettings, looked: Mapping[str, Looked]
 ) -> dict[tuple[str, str], list[Row]]:
-    """Every arm beside its controls by pool and reference, at the point that decides."""
+    """Every arm beside its controls by pool and reference, that which decides first."""
     controls = [*selected_by(params, "random"), *selected_by(params, "copies"), FULL]
     metrics = [study.metric, *(["nll"] if study.metric != "nll" and study.margins.nll else [])]
-    main, out = references(parts), {}
-    for pool, table in of_pools(study, at, parts).items():
-        names = sorted(dict.fromkeys(table["reference"]), key=lambda one: one != main[pool])
+    out = {}
+    for pool, one in looked.items():
+        names = sorted(dict.fromkeys(one.table["reference"]), key=lambda name: name != one.reference)
         for name in names:
-            by_it = table[table["reference"] == name]
+            by_it = one.table[one.table["reference"] == name]
             out[pool, name] = beside(by_it, study.point, metrics, controls, study.confidence)
     return out
 
@@ -129,13 +136,22 @@ def selected_by(params: Params, kind: str) -> list[str]:
 
 def of_pools(
     study: StudySettings, at: int, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
-) -> dict[str, pd.DataFrame]:
-    """By pool the tables of its parts, of the seeds of a look."""
-    seeds = study.seeds.all()[:at]
-    tables = {
-        pool: pd.concat([table for table, facts in parts if facts["pool"] == pool]) for pool in study.pools
-    }
-    return {pool: table[table["seed"].isin(seeds)] for pool, table in tables.items()}
+) -> dict[str, Looked]:
+    """What a look at so many seeds sees, by pool. Raises Refusal where its parts are not measured alike."""
+    seeds, out = study.seeds.all()[:at], {}
+    for pool in study.pools:
+        own = [(t, facts) for t, facts in parts if facts["pool"] == pool and {*facts["seeds"]} & {*seeds}]
+        first = own[0][1]
+        for _, facts in own:
+            if any(facts[key] != first[key] for key in ("reference", "names")):
+                raise Refusal(
+                    f"Of pool {pool} the part of seed {facts['seeds'][0]} is measured by "
+                    f"{facts['reference']!r} and {facts['names']}, that of seed {first['seeds'][0]} by {first['reference']!r} and "
+                    f"{first['names']}; parts that are measured alike are legal."
+                )
+        table = pd.concat([table for table, _ in own])
+        out[pool] = Looked(table[table["seed"].isin(seeds)], first["reference"])
+    return out
 
 
 def read_parts(
@@ -157,19 +173,6 @@ def read_parts(
     return found, strange
 
 
-def references(parts: list[tuple[pd.DataFrame, dict[str, Any]]]) -> dict[str, str]:
-    """The reference that decides, by pool. Raises Refusal where two parts of a pool have another."""
-    out: dict[str, str] = {}
-    for _, facts in parts:
-        first = out.setdefault(facts["pool"], facts["reference"])
-        if facts["reference"] != first:
-            raise Refusal(
-                f"Of pool {facts['pool']} the part of seed {facts['seeds'][0]} is decided by the reference "
-                f"{facts['reference']!r}, and others by {first!r}; parts of one reference are legal."
-            )
-    return out
-
-
 def one_rule(
     study: StudySettings, label: str, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
 ) -> study_page.Rule:
@@ -189,7 +192,10 @@ def one_rule(
     cannot = ""
     if at:
         try:
-            found = registered.judged(study, of_pools(study, at, parts), seeds[:at], references(parts))
+            looked = of_pools(study, at, parts)
+            tables = {pool: one.table for pool, one in looked.items()}
+            deciding = {pool: one.reference for pool, one in looked.items()}
+            found = registered.judged(study, tables, seeds[:at], deciding)
         except Refusal as error:  # an older rule may name arms that a later run has not
             cannot = str(error)
     return study_page.Rule(label, study, at, counts, found, cannot)

@@ -45,15 +45,13 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
 
 def _fresh(name: str, seeds: set[int], shared_with: str | None) -> None:
     """Refuses seeds that a kept run has: what it showed may have chosen what the study asks."""
-    runs = [*KEPT.glob("*/table.csv"), *KEPT.glob("*/*/table.csv"), *KEPT.glob("pools/*.csv")]
-    of_others = [
-        path.with_suffix(".csv")
-        for path in registration.STUDIES.glob("*/*-*.json")
-        if path.parent.name not in (name, shared_with)
-    ]
-    for path in sorted([*runs, *of_others]):
-        used = set(pd.read_csv(path, usecols=["seed"])["seed"]) & seeds
-        if used:
+    runs = sorted([*KEPT.glob("*/table.csv"), *KEPT.glob("*/*/table.csv"), *KEPT.glob("pools/*.csv")])
+    used_by = {path: set(pd.read_csv(path, usecols=["seed"])["seed"]) for path in runs}
+    for path in sorted(registration.STUDIES.glob("*/*-*.json")):
+        if path.parent.name not in (name, shared_with):
+            used_by[path] = set(files.read_json(path)["seeds"])
+    for path, found in used_by.items():
+        if used := found & seeds:
             raise Refusal(
                 f"studies.{name}.seeds has {min(used)}, by which {path} was made; seeds that no kept run has "
                 "are legal."

@@ -26,32 +26,38 @@ def beside(
     """Every arm of a tidy table at one point, by model; controls beside each other, the full data by none.
 
     A control is a selection at the arm's ratio, or the full data. Intervals have the noise of all arms
-    together (`advice.Blocks`), and hold for all of one model together (Bonferroni). Metrics that a cell
-    lacks are left out.
+    together (`advice.Blocks`), and hold for all of one model together (Bonferroni). In a metric
+    that one of its cells lacks, an arm is left out.
     """
     out = []
     for model in dict.fromkeys(table["model"]):
         here = of_model(table, model)
         here = here[here["point"] == point]
         arms = [*dict.fromkeys(zip(here["selection"], here["ratio"], strict=True))]
-        figures = {name: wide(here, arms, name) for name in metrics if name in here}
-        figures = {name: found for name, found in figures.items() if not found.isna().any(axis=None)}
+        figures = {name: wide(here, arms, name).dropna() for name in metrics if name in here}
         pairs = [
-            (arm, name)
-            for arm in arms
+            (metric, arm, name)
+            for metric, found in figures.items()
+            for arm in found.index
             for name in controls
-            if _of(name, arm) in arms and _of(name, arm) != arm and arm[0] != FULL
+            if _of(name, arm) in found.index and _of(name, arm) != arm and arm[0] != FULL
         ]
-        compared = len(pairs) * len(figures)
-        blocks = {name: Blocks(found, confidence, compared) for name, found in figures.items()}
+        blocks = {
+            metric: Blocks(found, confidence, len(pairs))
+            for metric, found in figures.items()
+            if len(found) > 1
+        }
         for arm in arms:
             less = {
-                (metric, name): block.gap(arm, _of(name, arm))
-                for own, name in pairs
+                (metric, name): blocks[metric].gap(arm, _of(name, arm))
+                for metric, own, name in pairs
                 if own == arm
-                for metric, block in blocks.items()
             }
-            means = {metric: float(block.means[arm]) for metric, block in blocks.items()}
+            means = {
+                metric: float(found.loc[arm].mean())
+                for metric, found in figures.items()
+                if arm in found.index
+            }
             out.append(Row(arm, model, means, less))
     return out
 

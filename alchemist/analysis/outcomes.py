@@ -72,7 +72,7 @@ def corrected(claims: Mapping[str, Claimed], primary: str, alpha: float) -> dict
 
 
 def after_holm(p: Mapping[str, Tests]) -> dict[str, Tests]:
-    """The tests of claims that share a correction, each kind apart: no claim can be wrong in two ways."""
+    """The tests of claims that share a correction, each kind apart, so each errs as often as it says."""
     kinds = [each.name for each in fields(Tests)]
     found = {kind: holm({name: getattr(one, kind) for name, one in p.items()}) for kind in kinds}
     return {name: Tests(**{kind: found[kind][name] for kind in kinds}) for name in p}

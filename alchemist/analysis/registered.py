@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 
 import pandas as pd
@@ -149,11 +149,8 @@ def rows(found: Sequence[Judged]) -> pd.DataFrame:
             "low": one.outcome.interval.low,
             "high": one.outcome.interval.high,
             "margin": one.outcome.margin,
-            "p_better": one.outcome.p.better,
-            "p_less": one.outcome.p.less,
-            "p_equal": one.outcome.p.equal,
-            "p_better_holm": one.outcome.corrected.better,
-            "p_less_holm": one.outcome.corrected.less,
+            **{f"p_{test}": p for test, p in asdict(one.outcome.p).items()},
+            **{f"p_{test}_holm": p for test, p in asdict(one.outcome.corrected).items()},
             "p_flip": one.outcome.interval.p_flip,
             "seeds_needed": one.outcome.needed,
         }

@@ -39,6 +39,13 @@ def check_study(params: Params, name: str) -> None:
     ):
         for one in names:
             legal.one_of(f"{where}.{key}", one, known)
+    if study.seeds.shared_with and (
+        own := set(study.seeds.all()) - set(params.studies[study.seeds.shared_with].seeds.all())
+    ):
+        raise Refusal(
+            f"{where}.seeds.shared_with is {study.seeds.shared_with!r}, which has not the seed {min(own)}; "
+            "a study that has all of them is legal."
+        )
     for at, block in {"values": study.values, **{f"pools.{p}": b for p, b in study.pools.items()}}.items():
         for key, _ in leaves(block):
             is_list = key.split(".")[0] == "grid" and not key.startswith("grid.others.")
@@ -125,9 +132,10 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
     block = StudySettings.model_validate_json(json.dumps(whole["studies"][name]))
     study = block.model_dump(mode="json") | {"margins": block.margins.named()}
     study["seeds"].pop("part")  # how many are run at once decides nothing
-    study["seeds"].pop("shared_with")
     if block.carried_from is None:  # as it was registered where there was no such key
         study.pop("carried_from")
+    if block.seeds.shared_with is None:
+        study["seeds"].pop("shared_with")
     used = block.every()
     raters = dict.fromkeys(whole["selections"][selection]["rater"] for selection in used)
     pools = sources(whole["pools"])

@@ -36,7 +36,6 @@ class StudyPage:
 
     name: str
     study: StudySettings
-    shared_with: str | None  # a study that has its seeds too
     values: list[str]  # that it sets beyond the blocks that it names
     registered: list[tuple[str, bool | None]]  # commits, and whether their params.yaml says what is told here
     changes: list[list[str]]  # after each registration, up to params.yaml as it stands
@@ -175,7 +174,8 @@ def _pools(parts: list[dict[str, Any]]) -> list[str]:
 
 
 def _seeds(part: dict[str, Any]) -> str:
-    return f"{part['seeds'][0]}\N{EN DASH}{part['seeds'][-1]}"
+    first, last = part["seeds"][0], part["seeds"][-1]
+    return str(first) if first == last else f"{first}\N{EN DASH}{last}"
 
 
 def seed_table(found: list[Judged], names: dict[str, str]) -> Table:
@@ -200,7 +200,7 @@ def every_table(found: list[Row], names: dict[str, str]) -> Table:
         controls = [control for own, control in columns if own == metric]
         head += [metric_name(metric, names), *(f"less {control}" for control in controls)]
         for row, one in zip(rows, found, strict=True):
-            row.append(number(scale * one.means[metric], digits))
+            row.append(number(scale * one.means.get(metric, math.nan), digits))
             gaps = [one.less.get((metric, control)) for control in controls]
             row += [interval_text(gap, digits, True, scale) if gap else "" for gap in gaps]
     return Table(head, rows, left=2)

@@ -34,14 +34,17 @@ def table(seeds: int = 6, models: tuple[str, ...] = ("xs",)) -> pd.DataFrame:
 
 def test_each_arm_beside_the_controls_of_its_ratio_and_everything() -> None:
     found = {one.arm: one for one in beside(table(), "equal_images", ["fd", "nll"], CONTROLS, 0.95)}
-    assert {arm: [control for _, control in one.less] for arm, one in found.items()} == {
+    assert {
+        arm: [control for metric, control in one.less if metric == "fd"] for arm, one in found.items()
+    } == {
         ("full", 1.0): [],
         ("random", 0.5): ["bare", "full"],
         ("bare", 0.5): ["random", "full"],
         ("bare", 1.0): ["full"],
         ("one", 0.5): ["random", "bare", "full"],
     }
-    assert set(found["one", 0.5].means) == {"fd"}  # a cell lacks the other
+    assert {arm for arm, one in found.items() if "nll" in one.means} == {*MEANS} - {("one", 0.5)}  # has none
+    assert len(found["bare", 0.5].less) == 4
 
 
 def test_differences_and_an_interval_that_holds_for_all_together() -> None:

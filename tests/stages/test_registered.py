@@ -152,7 +152,7 @@ def test_seeds_of_a_part_are_fresh_only_for_a_study_that_shares_them(repo: Path)
     study()
     given = read_params(REPO / "params.yaml")
     for shared_with, said in (
-        (None, r"studies\.t\.seeds has 100, by which reports/studies/s/emoji-100\.csv was made"),
+        (None, r"studies\.t\.seeds has 100, by which reports/studies/s/emoji-100\.json was made"),
         ("u", r"studies\.t\.seeds\.shared_with is 'u', nearest to s; legal values are s"),
         ("s", None),
     ):
@@ -163,8 +163,17 @@ def test_seeds_of_a_part_are_fresh_only_for_a_study_that_shares_them(repo: Path)
         with pytest.raises(Refusal, match=said) if said else contextlib.nullcontext():
             register.run("t")
     judge.run("t")
-    assert "seeds 100 to 103, those of s." in Path("reports/studies/t/index.html").read_text()
-    assert "shared_with" not in Path("reports/studies/t/registered.json").read_text()
+    assert "seeds 100 to 103, of those of s." in Path("reports/studies/t/index.html").read_text()
+    given["studies"]["t"]["seeds"].pop("shared_with")  # afterwards, which the page tells
+    Path("params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+    judge.run("t")
+    page = Path("reports/studies/t/index.html").read_text()
+    assert "rule.seeds.shared_with: was &#39;s&#39;, is " in page
+    given["studies"]["t"]["seeds"] |= {"first": 101, "shared_with": "s"}
+    with pytest.raises(
+        Refusal, match=r"shared_with is 's', which has not the seed 104; a study that has all"
+    ):
+        check(given)
 
 
 def test_a_part_sets_all_that_the_study_says(repo: Path) -> None:
@@ -370,7 +379,7 @@ def test_parts_of_other_bytes_of_a_pool_are_told(repo: Path) -> None:
     )
     assert said in page.read_text()
     files.write_json(path, files.read_json(path) | {"reference": "as_is"})
-    with pytest.raises(Refusal, match=r"emoji the part of seed 102 is decided by the reference 'as_is', and"):
+    with pytest.raises(Refusal, match=r"emoji the part of seed 102 is measured by 'as_is' and"):
         judge.run("s")
 
 
