@@ -144,10 +144,10 @@ def of_pools(
         first = own[0][1]
         for _, facts in own:
             if any(facts[key] != first[key] for key in ("reference", "names")):
+                this, that = (f"{one['reference']!r} and {one['names']}" for one in (facts, first))
                 raise Refusal(
-                    f"Of pool {pool} the part of seed {facts['seeds'][0]} is measured by "
-                    f"{facts['reference']!r} and {facts['names']}, that of seed {first['seeds'][0]} by {first['reference']!r} and "
-                    f"{first['names']}; parts that are measured alike are legal."
+                    f"Of pool {pool} the part of seed {facts['seeds'][0]} is measured by {this}, that of seed "
+                    f"{first['seeds'][0]} by {that}; parts that are measured alike are legal."
                 )
         table = pd.concat([table for table, _ in own])
         out[pool] = Looked(table[table["seed"].isin(seeds)], first["reference"])
