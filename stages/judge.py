@@ -146,8 +146,8 @@ def of_pools(
             if any(facts[key] != first[key] for key in ("reference", "names")):
                 this, that = (f"{one['reference']!r} and {one['names']}" for one in (facts, first))
                 raise Refusal(
-                    f"Of pool {pool} the part of seed {facts['seeds'][0]} is measured by {this}, that of seed "
-                    f"{first['seeds'][0]} by {that}; parts that are measured alike are legal."
+                    f"Of pool {pool} the part of seed {facts['seeds'][0]} is measured by {this}, that of "
+                    f"seed {first['seeds'][0]} by {that}; parts that are measured alike are legal."
                 )
         table = pd.concat([table for table, _ in own])
         out[pool] = Looked(table[table["seed"].isin(seeds)], first["reference"])
