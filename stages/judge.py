@@ -80,8 +80,8 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             f"{facts['pool']}-{facts['seeds'][0]}" for _, facts in parts if facts["registered"] not in commits
         ],
         judged=judged,
-        arenas=arenas(params, study, looked) if judged[0].found else {},
-        every=every_arm(params, study, looked) if judged[0].found else {},
+        arenas=arenas(params, study, looked),
+        every=every_arm(params, study, looked),
     )
     with files.whole(out / "index.html") as draft:
         draft.write_text(study_page.render(page), encoding="utf-8")

@@ -159,8 +159,8 @@ def advise(study: Study, table: pd.DataFrame, bills: Bills, confidence: float) -
 
 def wide(rows: pd.DataFrame, arms: Sequence[Arm], name: str) -> pd.DataFrame:
     """Figures in one metric, a row an arm and a column a seed; NaN where a cell lacks it."""
-    wide = rows.pivot_table(index=["selection", "ratio"], columns="seed", values=name, dropna=False)
-    return wide.reindex(pd.MultiIndex.from_tuples(arms))
+    found = rows.pivot_table(index=["selection", "ratio"], columns="seed", values=name, dropna=False)
+    return found.reindex(pd.MultiIndex.from_tuples(arms))
 
 
 def _price(rating: Spent | None) -> tuple[float, float]:

@@ -127,6 +127,7 @@ def test_ratings_of_a_whole_run_do_not_depend_on_the_count(
     for count in COUNTS:
         # Of the spread: how far rounding grows over a run differs by credit and by make of processor.
         assert np.abs(found[count] - found[1]).max() < 1e-3 * found[1].std()
+        assert np.abs(np.log(found[count] / found[1])).max() < 1e-3 * np.log(found[1]).std()  # small ones too
         assert np.array_equal(np.argsort(found[count]), np.argsort(found[1]))
 
 

@@ -82,6 +82,8 @@ def test_the_papers_gate_orders_fewer_pairs_the_larger_the_fixed_group(
     assert max(spreads.values()) < 1.5 * min(spreads.values())
     assert agreement[1] < agreement[4] < agreement[16]
     assert agreement[16] > 0.999
+    apart = {times: 1 - found for times, found in agreement.items()}
+    assert apart[16] < apart[4] / 2 < apart[1] / 4
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:

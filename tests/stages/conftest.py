@@ -1,7 +1,10 @@
+import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from registered_helpers import git, write
 from stage_grid import Grid
 from tiny import REPO
 
@@ -25,3 +28,15 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
          scale="tiny", out="data/floors")  # fmt: skip
     yield made
     sys.path.remove(str(REPO))
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repo of git with the study committed, and dvc.yaml."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(REPO / "dvc.yaml", "dvc.yaml")
+    write()
+    git("init", "--quiet")
+    git("add", "params.yaml", "dvc.yaml")
+    git("commit", "--quiet", "-m", "a study")
+    return tmp_path

@@ -1,0 +1,206 @@
+"""Verdicts of registered studies by their commands: each rule beside the others, nothing lost."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from registered_helpers import REPO, STUDY, git, ran, study, write
+
+from alchemist.core import files
+from alchemist.core.refusal import Refusal
+from stages import history, judge, part, register, registration
+
+
+def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    register.run("s")
+    assert study() == ["emoji 100", "emoji_crowded 100", "emoji 102", "emoji_crowded 102"]
+    assert study() == []  # nothing is run twice
+    said = capsys.readouterr().out
+    assert "A: verified" in said
+    assert "B: falsified" in said
+    table = pd.read_csv("reports/studies/s/verdicts.csv")
+    deciding = table[table["decides"]]
+    assert set(deciding["n"]) == {4}
+    assert dict(deciding.groupby("claim")["verdict"].first()) == {
+        "A": "verified",
+        "B": "falsified",
+        "C": "verified",
+    }
+    assert set(table["reference"]) == {"once", "as_is"}
+    page = Path("reports/studies/s/index.html").read_text()
+    assert "One beats &lt;b&gt;two&lt;/b&gt;." in page
+    assert "Nothing that decides" in page
+    assert "less random" in page  # every arm, by both references of both pools
+    assert page.count("<summary>emoji") == 4
+    past = pd.read_csv("reports/history.csv")
+    assert len(past) == 3 * 2 * 2 * 2 * 3  # claims, pools, references, metrics, points
+
+
+def test_between_looks_there_is_no_verdict(repo: Path) -> None:
+    write(looks=[4])
+    git("commit", "--quiet", "-am", "one look")
+    register.run("s")
+    for _ in range(3):
+        write(looks=[4])
+        part.run("s")
+        ran()
+        part.run("s", keep=True)
+    write(looks=[4])
+    judge.run("s")
+    assert "No verdict yet" in Path("reports/studies/s/index.html").read_text()
+    assert not Path("reports/history.csv").exists()
+
+
+def test_a_changed_rule_stands_beside_the_one_before(repo: Path) -> None:
+    register.run("s")
+    study()
+    first = Path("reports/history.csv").read_text()
+    write(margins={"fd": 50.0, "nll": 0.02})  # changed afterwards, and not registered
+    judge.run("s")
+    page = Path("reports/studies/s/index.html").read_text()
+    assert "rule.margins.fd: was 5.0, is 50.0" in page
+    table = pd.read_csv("reports/studies/s/verdicts.csv")
+    words = table[table["decides"] & (table["claim"] == "A")].groupby("rule")["verdict"].first()
+    assert sorted(words) == ["falsified", "verified"]
+    assert words["in force, not registered"] == "falsified"
+    assert Path("reports/history.csv").read_text() == first
+    # Registered too, it comes first, and what was found before stays.
+    git("commit", "--quiet", "-am", "another margin")
+    register.run("s")
+    judge.run("s")
+    both = Path("reports/history.csv").read_text()
+    assert both.startswith(first)
+    assert len(both) > len(first)
+    assert study() == []  # the rule makes no figure
+    head = registration.head() or ""
+    page = Path("reports/studies/s/index.html").read_text()
+    assert f"registered by {head[:10]}, after figures were there" in page
+
+
+def test_a_changed_run_is_another_run(repo: Path) -> None:
+    register.run("s")
+    study()
+    write(pools={"emoji": {"device": "cpu"}})
+    with pytest.raises(Refusal, match="register it anew"):
+        part.run("s")
+    git("commit", "--quiet", "-am", "another device")
+    register.run("s")
+    judge.run("s")
+    page = Path("reports/studies/s/index.html").read_text()
+    assert (
+        "Not counted, because it was made by other values or seeds, or is not as it was kept: emoji-100.csv"
+        in page
+    )
+    assert "No verdict yet" in page
+    assert study() == ["emoji 100", "emoji 102"]
+
+
+def rules(claim: str = "A") -> dict[str, str]:
+    """The first pool's verdict of a claim by every rule."""
+    table = pd.read_csv("reports/studies/s/verdicts.csv")
+    return dict(table[table["decides"] & (table["claim"] == claim)].groupby("rule")["verdict"].first())
+
+
+def test_parts_of_another_size_go_on_where_the_others_ended(repo: Path) -> None:
+    register.run("s")
+    study()
+    small = {"first": 100, "count": 4, "part": 1}
+    for seeds, made in (
+        (small, []),
+        (
+            {"first": 98, "count": 8, "part": 4},
+            ["emoji 98", "emoji_crowded 98", "emoji 104", "emoji_crowded 104"],
+        ),
+    ):
+        write(seeds=seeds, looks=[seeds["count"]])
+        git("commit", "--quiet", "-am", "other parts")
+        register.run("s")
+        assert study() == made
+
+
+def test_the_verdict_of_the_seeds_before_stays_beside_that_of_others(repo: Path) -> None:
+    register.run("s")
+    study()
+    first = registration.head() or ""
+    write(seeds={"first": 200, "count": 2, "part": 2}, looks=[2])
+    git("commit", "--quiet", "-am", "seeds that please")
+    register.run("s")
+    assert study() == ["emoji 200", "emoji_crowded 200"]
+    assert f"registered by {first[:10]}" in rules()
+    assert len(rules()) == 2
+
+
+def test_a_rule_whose_arms_are_gone_hides_no_other(repo: Path) -> None:
+    other = {name: one | {"arm": "loss"} for name, one in STUDY["claims"].items() if name != "C"}  # type: ignore[attr-defined]
+    register.run("s")
+    changes = {"claims": other, "further": {"selections": [], "ratios": []}}
+    write(**changes)
+    git("commit", "--quiet", "-am", "another arm")
+    register.run("s")
+    before = Path("params.yaml").read_text()
+    study()
+    assert Path("params.yaml").read_text() == before
+    assert list(rules().values()) == ["verified"]
+    assert "no cell of alchemist at ratio 0.5" in Path("reports/studies/s/index.html").read_text()
+
+
+def test_a_registration_that_was_taken_back_is_told(repo: Path) -> None:
+    register.run("s")
+    study()
+    Path("reports/studies/s/registered.json").unlink()
+    write(margins={"fd": 50.0, "nll": 0.02})
+    git("commit", "--quiet", "-am", "a margin that pleases")
+    register.run("s")
+    judge.run("s")
+    page = Path("reports/studies/s/index.html").read_text()
+    assert "registration that registered.json does not have" in page
+
+
+def test_a_table_that_was_edited_does_not_count(repo: Path) -> None:
+    register.run("s")
+    study()
+    path = Path("reports/studies/s/emoji-102.csv")
+    path.write_text(path.read_text().replace("equal_epochs", "equal_images"))
+    judge.run("s")
+    assert "is not as it was kept: emoji-102.csv" in Path("reports/studies/s/index.html").read_text()
+    assert study() == ["emoji 102"]
+
+
+def test_parts_of_other_bytes_of_a_pool_are_told(repo: Path) -> None:
+    register.run("s")
+    study()
+    page = Path("reports/studies/s/index.html")
+    assert "Not all parts" not in page.read_text()
+    # Every arm's last checkpoint is its best here: a block says so in the place of the same figures.
+    assert page.read_text().count("as at equal images, since") == 2
+    path = Path("reports/studies/s/emoji-102.json")
+    files.write_json(path, files.read_json(path) | {"pool_sha256": "0"})
+    judge.run("s")
+    said = (
+        "bytes of emoji: seeds 100\N{EN DASH}101 with 64 prompts and 128 references; seeds 102\N{EN DASH}103"
+    )
+    assert said in page.read_text()
+    files.write_json(path, files.read_json(path) | {"reference": "as_is"})
+    with pytest.raises(Refusal, match=r"emoji the part of seed 102 is measured by 'as_is' and"):
+        judge.run("s")
+
+
+def test_history_of_an_older_run(repo: Path) -> None:
+    for name in ("contrasts", "verdicts"):
+        Path("old").mkdir(exist_ok=True)
+        shutil.copy(REPO / f"reports/small/{name}.csv", f"old/{name}.csv")
+    git("add", "old")
+    git("commit", "--quiet", "-m", "a run")
+    commit = registration.head()
+    assert commit is not None
+    shutil.rmtree("old")
+    history.run("small", Path("old"), commit)
+    rows = pd.read_csv("reports/history.csv")
+    kept = {name: pd.read_csv(REPO / f"reports/small/{name}.csv") for name in ("contrasts", "verdicts")}
+    assert len(rows) == sum(map(len, kept.values()))
+    primary = rows[rows["claim"] == "contrast alchemist_random"].iloc[0]
+    assert primary["verdict"] == "favours alchemist"
+    assert primary["mean"] == pytest.approx(kept["contrasts"]["mean"][0])
+    history.run("small", Path("old"), commit)
+    assert len(pd.read_csv("reports/history.csv")) == len(rows)
