@@ -14,6 +14,7 @@ import typer
 from alchemist.analysis import history, registered
 from alchemist.analysis.arena import Entry, arena
 from alchemist.analysis.beside import Row, beside
+from alchemist.analysis.equal_cost import with_equal_cost
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import columns
 from alchemist.core import files
@@ -150,6 +151,8 @@ def of_pools(
                     f"seed {first['seeds'][0]} by {that}; parts that are measured alike are legal."
                 )
         table = pd.concat([table for table, _ in own])
+        if study.is_at("equal_cost"):
+            table = with_equal_cost(table)
         out[pool] = Looked(table[table["seed"].isin(seeds)], first["reference"])
     return out
 

@@ -7,9 +7,11 @@ from itertools import product
 
 import pandas as pd
 
+from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import better
 from alchemist.analysis.outcomes import Claimed, Outcome, Word, corrected
 from alchemist.analysis.statistics import differences
+from alchemist.analysis.words import EQUAL_COST
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import ClaimSettings, StudySettings
 
@@ -67,7 +69,11 @@ def judged(
             part = table[(table["reference"] == reference) & (table["point"] == point)]
             if metric not in part:
                 continue
-            gaps = {name: _gaps(part, study, name, metric, point, seeds) for name in study.claims}
+            gaps = {
+                name: _gaps(part, study, name, metric, point, seeds)
+                for name in study.claims
+                if point != EQUAL_COST or _is_within(part, study, name)
+            }
             claims: dict[str, Claimed] = {
                 name: (list(found.values()), better(metric), study.margins.named()[metric])
                 for name, found in gaps.items()
@@ -100,6 +106,14 @@ def _named(table: pd.DataFrame, study: StudySettings, pool: str, seeds: Sequence
             )
         claims[name] = (list(found.values()), better(asked.metric), study.margins.named()[asked.metric])
     return corrected(claims, study.primary, alpha(study))
+
+
+def _is_within(table: pd.DataFrame, study: StudySettings, claim: str) -> bool:
+    """Whether both arms of a claim come to a checkpoint for what training on everything takes."""
+    asked = study.claim(claim)
+    there = set(zip(table["selection"], table["ratio"], table["model"], strict=True))
+    sides = [(side, 1.0 if side == FULL else asked.ratio, asked.model) for side in (asked.arm, asked.against)]
+    return there.issuperset(sides)
 
 
 def _is_whole(gaps: Mapping[int, float]) -> bool:

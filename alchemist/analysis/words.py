@@ -5,7 +5,8 @@ import math
 MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 POINTS = {"equal_epochs": "equal epochs", "equal_images": "equal images"}
 BEST = "best"  # of each cell the checkpoint of least meta-validation loss, where the pool has such pairs
-ALL_POINTS = POINTS | {BEST: "the best checkpoint"}
+EQUAL_COST = "equal_cost"  # see alchemist.analysis.equal_cost
+ALL_POINTS = POINTS | {BEST: "the best checkpoint", EQUAL_COST: "equal cost"}
 
 
 def number(value: float | None, digits: int = 0, sign: bool = False) -> str:

@@ -1,7 +1,7 @@
 """A registered study by its block of `studies:`: what it sets for each run, and what decides of it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from alchemist.core.leaves import leaves
@@ -47,7 +47,9 @@ def check_study(params: Params, name: str) -> None:
             "a study that has all of them is legal."
         )
     for at, block in {"values": study.values, **{f"pools.{p}": b for p, b in study.pools.items()}}.items():
-        for key, _ in leaves(block):
+        for key, value in leaves(block):
+            if key.startswith("roles."):
+                legal.one_of(f"{where}.{at}.{key}", value, params.models)
             is_list = key.split(".")[0] == "grid" and not key.startswith("grid.others.")
             if is_list or key.split(".")[0] in ("pool", "scale", "studies"):
                 raise Refusal(
@@ -150,13 +152,25 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
                 "copies": {pool: whole["pools"][pool].get("copies", {}) for pool in used_pools},
                 "scale": whole["scales"][block.scale],
                 "models": {model: whole["models"][model] for model in block.models},
-                "roles": {role: whole["models"][model] for role, model in whole["roles"].items()},
+                "roles": {
+                    role: whole["models"][model] for role, model in _roles(whole["roles"], block).items()
+                },
                 "codecs": whole["codecs"],
                 "selections": {selection: whole["selections"][selection] for selection in used},
                 "raters": {rater: whole["raters"][rater] for rater in raters},
             },
         },
     }
+
+
+def _roles(roles: Mapping[str, str], study: StudySettings) -> dict[str, str]:
+    """The model of each role as the study sets it; what it sets on one pool alone, by the pool's name too."""
+    found = dict(roles)
+    for where, values in [("", study.values), *((f" on {pool}", own) for pool, own in study.pools.items())]:
+        for key, model in leaves(values):
+            if key.startswith("roles."):
+                found[key.removeprefix("roles.") + where] = model
+    return found
 
 
 def study_of(found: dict[str, Any], rule: dict[str, Any] | None = None) -> StudySettings:

@@ -1,41 +1,19 @@
 """Verdicts of registered studies: what decides, what stands beside, looks, pools together."""
 
-import copy
 import io
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from study_helpers import BLOCK, study
 
 from alchemist.analysis import history
 from alchemist.analysis.registered import alpha, judged, look, rows, together
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings import parse
 from alchemist.core.settings.study import StudySettings
 
-BLOCK: dict[str, Any] = {
-    "question": "Is it so?",
-    "pools": {"here": {}, "there": {}},
-    "scale": "tiny",
-    "models": ["xs"],
-    "ratios": [0.5],
-    "seeds": {"first": 100, "count": 8, "part": 4},
-    "looks": [8],
-    "metric": "fd",
-    "point": "equal_epochs",
-    "margins": {"fd": 5.0, "nll": 0.02},
-    "primary": "A",
-    "claims": {
-        "A": {"says": "One beats two.", "arm": "one", "against": "two"},
-        "B": {"says": "One beats all.", "arm": "one", "against": "full"},
-    },
-}
 GAINS = {"one": 10.0, "two": 0.0, "full": 10.5}  # of FD, by arm
-
-
-def study(**changes: Any) -> StudySettings:
-    return parse(StudySettings, copy.deepcopy(BLOCK) | changes, "studies.s")
 
 
 def table(gains: dict[str, float], seed: int = 0, sd: float = 1.0) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "scale",
             3,
-            "scale is 3; legal values are tiny, small, confirm, three_epochs, pilot, paper, "
+            "scale is 3; legal values are tiny, small, confirm, equal_cost, three_epochs, pilot, paper, "
             "tiny_paper_metrics.",
         ),
         ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, launcher, roles,"),

@@ -37,6 +37,29 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert len(past) == 3 * 2 * 2 * 2 * 3  # claims, pools, references, metrics, points
 
 
+def test_a_claim_at_equal_cost(repo: Path) -> None:
+    claims = {"A": STUDY["claims"]["A"] | {"point": "equal_cost"}, "B": STUDY["claims"]["B"]}  # type: ignore[index]
+    write(claims=claims)
+    git("commit", "--quiet", "-am", "a claim at equal cost")
+    register.run("s")
+    study()
+    table = pd.read_csv("reports/studies/s/verdicts.csv")
+    deciding = table[table["decides"]].groupby("claim")[["point", "verdict", "n"]].first()
+    assert deciding.loc["A"].tolist() == ["equal_cost", "verified", 4]
+    assert deciding.loc["B"].tolist() == ["equal_epochs", "falsified", 4]
+    page = Path("reports/studies/s/index.html").read_text()
+    assert "All metrics at equal cost" in page
+    # A rating that takes as much as everything leaves nothing for a target.
+    for path in sorted(Path("reports/studies/s").glob("emoji*.csv")):
+        dear = pd.read_csv(path)
+        dear.loc[dear["selection"] == "alchemist", "rate_tflop"] = 10.0
+        dear.to_csv(path, index=False)
+        facts = files.read_json(path.with_suffix(".json"))
+        files.write_json(path.with_suffix(".json"), facts | {"table_sha256": files.sha256(path)})
+    with pytest.raises(Refusal, match=r"no cell of alchemist at ratio 0\.5 for model xs at equal_cost"):
+        judge.run("s")
+
+
 def test_between_looks_there_is_no_verdict(repo: Path) -> None:
     write(looks=[4])
     git("commit", "--quiet", "-am", "one look")

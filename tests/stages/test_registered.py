@@ -198,6 +198,27 @@ def test_a_study_without_carried_raters_is_as_it_was_before_there_were_any() -> 
         assert ("carried_from" in found["study"]) == ("carried_from" in block)
 
 
+def test_the_model_of_a_role_that_a_study_sets_decides(repo: Path) -> None:
+    write(values={"roles.proxy": "xs"}, pools={"emoji": {"roles": {"rater": "s"}}, "emoji_crowded": {}})
+    git("commit", "--quiet", "-am", "roles of its own")
+    register.run("s")
+    roles = registration.last("s")["run"]["blocks"]["roles"]
+    assert {role: model["depth"] for role, model in roles.items()} == {
+        "proxy": 2,
+        "rater": 2,
+        "rater on emoji": 4,
+    }
+    text = Path("params.yaml").read_text()
+    given = yaml.safe_load(text)
+    given["models"]["s"]["depth"] = 3  # in no list of the study
+    Path("params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+    with pytest.raises(Refusal, match=r"roles\.rater on emoji\.depth: was 4, is 3"):
+        part.run("s")
+    Path("params.yaml").write_text(text.replace("roles.proxy: xs", "roles.proxy: huge"))
+    with pytest.raises(Refusal, match=r"studies.s.values.roles.proxy is 'huge'"):
+        part.run("s")
+
+
 def test_what_cannot_run_is_not_registered(repo: Path) -> None:
     write(models=["xs", "flux_s"])
     git("commit", "--quiet", "-am", "two families")

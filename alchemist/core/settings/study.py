@@ -8,7 +8,7 @@ from alchemist.core.settings import Settings
 from alchemist.core.settings.contrast import Metric
 from alchemist.core.settings.grid import AblationSettings
 
-Point = Literal["equal_epochs", "equal_images", "best"]
+Point = Literal["equal_epochs", "equal_images", "best", "equal_cost"]
 Margin = Annotated[float, Field(gt=0)] | None  # null: no verdict is read in it
 
 FURTHER: Any = Field(default=None, description="the figure of that name, of evaluate.further")
@@ -113,7 +113,10 @@ class StudySettings(Settings):
         "allowed are divided evenly among the looks",
     )
     metric: Metric = Field(description="the figure that decides")
-    point: Point = Field(description="the checkpoint that decides")
+    point: Point = Field(
+        description="the checkpoint that decides; equal_cost: of each arm the last measured one until which "
+        "rating and training take no more operations than training on everything"
+    )
     margins: MarginsSettings = Field(description="by metric: below which difference two arms count as equal")
     confidence: float = Field(
         default=0.95, gt=0.5, lt=1, description="of the intervals, before Holm and looks"
@@ -152,6 +155,10 @@ class StudySettings(Settings):
                 "point": own.point or self.point,
             }
         )
+
+    def is_at(self, point: Point) -> bool:
+        """Whether a claim is decided there."""
+        return any(self.claim(name).point == point for name in self.claims)
 
     def selections(self) -> list[str]:
         """Every selection at the study's ratios, those of the claims first; without the full data.
