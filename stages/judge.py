@@ -14,7 +14,7 @@ import typer
 from alchemist.analysis import history, registered
 from alchemist.analysis.arena import Entry, arena
 from alchemist.analysis.beside import Row, beside
-from alchemist.analysis.equal_cost import with_equal_cost
+from alchemist.analysis.equal_cost import reached, with_equal_cost
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import columns
 from alchemist.core import files
@@ -81,6 +81,11 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             f"{facts['pool']}-{facts['seeds'][0]}" for _, facts in parts if facts["registered"] not in commits
         ],
         judged=judged,
+        reached={
+            pool: reached(one.table[one.table["reference"] == one.reference])
+            for pool, one in looked.items()
+            if study.is_at("equal_cost")
+        },
         arenas=arenas(params, study, looked),
         every=every_arm(params, study, looked),
     )

@@ -61,7 +61,8 @@ def ran(gains: dict[str, float] = GAINS) -> None:
                    "fd_lite0": 300 - gains[selection] + rng.normal()}  # fmt: skip
             for reference in ("once", "as_is"):
                 for point in ("equal_epochs", "equal_images", "best"):
-                    cost = {"images": 100, "rate_tflop": 2.0, "train_tflop": 10 * ratio}
+                    rated = 0.0 if selection in ("full", "random") else 2.0
+                    cost = {"images": 100, "rate_tflop": rated, "train_tflop": 10 * ratio}
                     cost |= {"n": 64, "reference_n": 128}
                     rows.append(row | cost | {"reference": reference, "point": point})
             names = {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}

@@ -55,7 +55,7 @@ def judged(
     points, and what stands beside within each reference, metric and point.
 
     Raises Refusal where a table has not both arms of a claim at every seed, by each reference and point, or
-    has no figure of one that decides.
+    has no figure of one that decides. At equal_cost a claim may lack them where it does not decide.
     """
     out = []
     for pool, whole in tables.items():
@@ -72,7 +72,7 @@ def judged(
             gaps = {
                 name: _gaps(part, study, name, metric, point, seeds)
                 for name in study.claims
-                if point != EQUAL_COST or _is_within(part, study, name)
+                if point != EQUAL_COST or _is_within(part, study, name, seeds)
             }
             claims: dict[str, Claimed] = {
                 name: (list(found.values()), better(metric), study.margins.named()[metric])
@@ -108,12 +108,12 @@ def _named(table: pd.DataFrame, study: StudySettings, pool: str, seeds: Sequence
     return corrected(claims, study.primary, alpha(study))
 
 
-def _is_within(table: pd.DataFrame, study: StudySettings, claim: str) -> bool:
-    """Whether both arms of a claim come to a checkpoint for what training on everything takes."""
+def _is_within(table: pd.DataFrame, study: StudySettings, claim: str, seeds: Sequence[int]) -> bool:
+    """Whether both arms of a claim have every seed."""
     asked = study.claim(claim)
-    there = set(zip(table["selection"], table["ratio"], table["model"], strict=True))
-    sides = [(side, 1.0 if side == FULL else asked.ratio, asked.model) for side in (asked.arm, asked.against)]
-    return there.issuperset(sides)
+    there = set(zip(table["selection"], table["ratio"], table["model"], table["seed"], strict=True))
+    sides = [(side, 1.0 if side == FULL else asked.ratio) for side in (asked.arm, asked.against)]
+    return there.issuperset((*side, asked.model, seed) for side in sides for seed in seeds)
 
 
 def _is_whole(gaps: Mapping[int, float]) -> bool:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from alchemist.analysis.arena import Entry
 from alchemist.analysis.beside import Row
+from alchemist.analysis.equal_cost import Reached
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.references import WORDS
 from alchemist.analysis.registered import Judged, together
@@ -44,6 +45,7 @@ class StudyPage:
     unknown: list[str]  # parts made under a registration that is no longer told of
     judged: list[Rule]  # the registration in force first
     every: dict[tuple[str, str], list[Row]]  # by pool and reference; of the seeds of the last look
+    reached: dict[str, list[Reached]]  # by pool, where a claim is decided at equal cost
     arenas: dict[str, list[Entry]]  # by pool, in the metric that decides; of the seeds of the last look
 
 
@@ -67,6 +69,7 @@ def render(page: StudyPage) -> str:
             (f"{pool}, {WORDS[reference]}", every_table(found, names))
             for (pool, reference), found in page.every.items()
         ],
+        reached=[(pool, reached_table(found)) for pool, found in page.reached.items()],
         arenas=[(pool, arena_table(found, page.study.metric, names)) for pool, found in page.arenas.items()],
         parts=part_table(page.parts),
         views=sorted({(one["pool"], WORDS[one["reference"]]) for one in page.parts}),
@@ -204,6 +207,16 @@ def every_table(found: list[Row], names: dict[str, str]) -> Table:
             gaps = [one.less.get((metric, control)) for control in controls]
             row += [interval_text(gap, digits, True, scale) if gap else "" for gap in gaps]
     return Table(head, rows, left=2)
+
+
+def reached_table(found: list[Reached]) -> Table:
+    """A row an arm, model and checkpoint."""
+    rows = [
+        [arm_name(one.selection, one.ratio), one.model, number(one.images), number(one.seeds)]
+        + [number(cost, 2) for cost in (one.rating, one.training)]
+        for one in found
+    ]
+    return Table(["arm", "model", "images", "seeds", "rating, TFLOP", "training"], rows, left=2)
 
 
 def arena_table(found: list[Entry], metric: str, names: dict[str, str]) -> Table:

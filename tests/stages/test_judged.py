@@ -38,17 +38,19 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_claim_at_equal_cost(repo: Path) -> None:
-    claims = {"A": STUDY["claims"]["A"] | {"point": "equal_cost"}, "B": STUDY["claims"]["B"]}  # type: ignore[index]
-    write(claims=claims)
+    given = STUDY["claims"]
+    write(claims={name: given[name] | {"point": "equal_cost"} for name in "AB"} | {"C": given["C"]})  # type: ignore[index]
     git("commit", "--quiet", "-am", "a claim at equal cost")
     register.run("s")
     study()
     table = pd.read_csv("reports/studies/s/verdicts.csv")
     deciding = table[table["decides"]].groupby("claim")[["point", "verdict", "n"]].first()
     assert deciding.loc["A"].tolist() == ["equal_cost", "verified", 4]
-    assert deciding.loc["B"].tolist() == ["equal_epochs", "falsified", 4]
+    assert deciding.loc["B"].tolist() == ["equal_cost", "falsified", 4]
+    assert deciding.loc["C"].tolist() == ["best", "verified", 4]
     page = Path("reports/studies/s/index.html").read_text()
     assert "All metrics at equal cost" in page
+    assert "How far each arm came at equal cost" in page
     # A rating that takes as much as everything leaves nothing for a target.
     for path in sorted(Path("reports/studies/s").glob("emoji*.csv")):
         dear = pd.read_csv(path)
