@@ -36,6 +36,10 @@ class Looked:
     table: pd.DataFrame  # of the seeds of the look, by every reference
     reference: str  # that decides
 
+    def by(self, reference: str) -> pd.DataFrame:
+        """Its rows by one reference."""
+        return self.table[self.table["reference"] == reference]
+
 
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
     """Judges by the rule that was registered last, and by every other that was registered or is in force."""
@@ -82,9 +86,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         ],
         judged=judged,
         reached={
-            pool: reached(one.table[one.table["reference"] == one.reference])
-            for pool, one in looked.items()
-            if study.is_at("equal_cost")
+            pool: reached(one.by(one.reference)) for pool, one in looked.items() if study.is_at("equal_cost")
         },
         arenas=arenas(params, study, looked),
         every=every_arm(params, study, looked),
@@ -114,10 +116,7 @@ def is_told(one: dict[str, Any], name: str) -> bool | None:
 def arenas(params: Params, study: StudySettings, looked: Mapping[str, Looked]) -> dict[str, list[Entry]]:
     """Cost and figure of every arm on every pool, by the reference that decides."""
     controls = (FULL, *selected_by(params, "random"))
-    return {
-        pool: arena(one.table[one.table["reference"] == one.reference], study.metric, controls)
-        for pool, one in looked.items()
-    }
+    return {pool: arena(one.by(one.reference), study.metric, controls) for pool, one in looked.items()}
 
 
 def every_arm(
@@ -130,8 +129,7 @@ def every_arm(
     for pool, one in looked.items():
         names = sorted(dict.fromkeys(one.table["reference"]), key=lambda name: name != one.reference)
         for name in names:
-            by_it = one.table[one.table["reference"] == name]
-            out[pool, name] = beside(by_it, study.point, metrics, controls, study.confidence)
+            out[pool, name] = beside(one.by(name), study.point, metrics, controls, study.confidence)
     return out
 
 

@@ -7,10 +7,9 @@ from itertools import product
 
 import pandas as pd
 
-from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import better
 from alchemist.analysis.outcomes import Claimed, Outcome, Word, corrected
-from alchemist.analysis.statistics import differences
+from alchemist.analysis.statistics import differences, figures
 from alchemist.analysis.words import EQUAL_COST
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import ClaimSettings, StudySettings
@@ -72,7 +71,7 @@ def judged(
             gaps = {
                 name: _gaps(part, study, name, metric, point, seeds)
                 for name in study.claims
-                if point != EQUAL_COST or _is_within(part, study, name, seeds)
+                if point != EQUAL_COST or _is_within(part, study, name, metric, seeds)
             }
             claims: dict[str, Claimed] = {
                 name: (list(found.values()), better(metric), study.margins.named()[metric])
@@ -108,12 +107,17 @@ def _named(table: pd.DataFrame, study: StudySettings, pool: str, seeds: Sequence
     return corrected(claims, study.primary, alpha(study))
 
 
-def _is_within(table: pd.DataFrame, study: StudySettings, claim: str, seeds: Sequence[int]) -> bool:
-    """Whether both arms of a claim have every seed."""
+def _is_within(
+    table: pd.DataFrame, study: StudySettings, claim: str, metric: str, seeds: Sequence[int]
+) -> bool:
+    """Whether both arms of a claim have every seed at equal_cost."""
     asked = study.claim(claim)
-    there = set(zip(table["selection"], table["ratio"], table["model"], table["seed"], strict=True))
-    sides = [(side, 1.0 if side == FULL else asked.ratio) for side in (asked.arm, asked.against)]
-    return there.issuperset((*side, asked.model, seed) for side in sides for seed in seeds)
+    assert asked.ratio is not None
+    assert asked.model is not None
+    return all(
+        set(seeds) <= set(figures(table, side, asked.ratio, asked.model, EQUAL_COST, metric).index)
+        for side in (asked.arm, asked.against)
+    )
 
 
 def _is_whole(gaps: Mapping[int, float]) -> bool:
