@@ -60,7 +60,7 @@ def ran(gains: dict[str, float] = GAINS) -> None:
                    "pool": params.pool, "scale": params.scale, "nll": 5.0 + 1e-4 * rng.normal(),
                    "fd_lite0": 300 - gains[selection] + rng.normal()}  # fmt: skip
             for reference in ("once", "as_is"):
-                for point in ("equal_epochs", "equal_images", "best"):
+                for point in ("best", "equal_epochs", "equal_images"):
                     rated = 0.0 if selection in ("full", "random") else 2.0
                     cost = {"images": 100, "rate_tflop": rated, "train_tflop": 10 * ratio}
                     cost |= {"n": 64, "reference_n": 128}

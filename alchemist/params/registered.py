@@ -48,7 +48,7 @@ def check_study(params: Params, name: str) -> None:
         )
     for at, block in {"values": study.values, **{f"pools.{p}": b for p, b in study.pools.items()}}.items():
         for key, value in leaves(block):
-            if key.startswith("roles."):
+            if _is_role(key):
                 legal.one_of(f"{where}.{at}.{key}", value, params.models)
             is_list = key.split(".")[0] == "grid" and not key.startswith("grid.others.")
             if is_list or key.split(".")[0] in ("pool", "scale", "studies"):
@@ -163,12 +163,18 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
+def _is_role(key: str) -> bool:
+    """Whether a key of params.yaml names the model of a role: of the main family, or of one beside it."""
+    within = key.split(".")
+    return within[0] == "roles" or (within[:2] == ["grid", "others"] and within[3:] in (["proxy"], ["rater"]))
+
+
 def _roles(roles: Mapping[str, str], study: StudySettings) -> dict[str, str]:
     """The model of each role as the study sets it; what it sets on one pool alone, by the pool's name too."""
     found = dict(roles)
     for where, values in [("", study.values), *((f" on {pool}", own) for pool, own in study.pools.items())]:
         for key, model in leaves(values):
-            if key.startswith("roles."):
+            if _is_role(key):
                 found[key.removeprefix("roles.") + where] = model
     return found
 

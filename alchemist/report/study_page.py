@@ -62,7 +62,7 @@ def render(page: StudyPage) -> str:
         deciding=comparisons([one for one in first.found if one.decides], names) if first.found else None,
         beside=[
             (f"{title}, {WORDS[reference]}", found and comparisons(found, names))
-            for (title, reference), found in _beside(first.found).items()
+            for (title, reference), found in _beside(first.found, page.study.point).items()
         ],
         seeds=seed_table(first.found, names) if first.found else None,
         every=[
@@ -142,13 +142,13 @@ def comparisons(found: list[Judged], names: dict[str, str]) -> Table:
     return Table([*head, *tests, "seeds to end it"], rows, left=4)
 
 
-def _beside(found: list[Judged]) -> dict[tuple[str, str], list[Judged]]:
-    """What stands beside, by point and reference, that which decides first.
+def _beside(found: list[Judged], deciding: str) -> dict[tuple[str, str], list[Judged]]:
+    """What stands beside, by point and reference, those that decide first.
 
     Nothing where each arm's best checkpoint is its last, which is that of equal images.
     """
     out: dict[tuple[str, str], list[Judged]] = {}
-    for one in sorted(found, key=lambda one: not one.main):
+    for one in sorted(found, key=lambda one: (not one.main, one.asked.point != deciding)):
         out.setdefault((one.asked.point or "", one.reference), []).append(one)
     told = {}
     for (point, reference), own in out.items():

@@ -199,13 +199,17 @@ def test_a_study_without_carried_raters_is_as_it_was_before_there_were_any() -> 
 
 
 def test_the_model_of_a_role_that_a_study_sets_decides(repo: Path) -> None:
-    write(values={"roles.proxy": "xs"}, pools={"emoji": {"roles": {"rater": "s"}}, "emoji_crowded": {}})
+    write(
+        values={"roles.proxy": "xs", "grid.others.flux.proxy": "flux_s"},
+        pools={"emoji": {"roles": {"rater": "s"}}, "emoji_crowded": {}},
+    )
     git("commit", "--quiet", "-am", "roles of its own")
     register.run("s")
     roles = registration.last("s")["run"]["blocks"]["roles"]
-    assert {role: model["depth"] for role, model in roles.items()} == {
+    assert {role: model.get("depth", model.get("single_blocks")) for role, model in roles.items()} == {
         "proxy": 2,
         "rater": 2,
+        "grid.others.flux.proxy": 2,
         "rater on emoji": 4,
     }
     text = Path("params.yaml").read_text()
@@ -214,9 +218,10 @@ def test_the_model_of_a_role_that_a_study_sets_decides(repo: Path) -> None:
     Path("params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
     with pytest.raises(Refusal, match=r"roles\.rater on emoji\.depth: was 4, is 3"):
         part.run("s")
-    Path("params.yaml").write_text(text.replace("roles.proxy: xs", "roles.proxy: huge"))
-    with pytest.raises(Refusal, match=r"studies.s.values.roles.proxy is 'huge'"):
-        part.run("s")
+    for key, model in (("roles.proxy", "xs"), ("grid.others.flux.proxy", "flux_s")):
+        Path("params.yaml").write_text(text.replace(f"{key}: {model}", f"{key}: huge"))
+        with pytest.raises(Refusal, match=f"studies.s.values.{key} is 'huge'"):
+            part.run("s")
 
 
 def test_what_cannot_run_is_not_registered(repo: Path) -> None:
