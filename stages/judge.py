@@ -79,6 +79,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             changed({k: before[k] for k in now}, {k: after[k] for k in now})
             for before, after in zip(every, [*every[1:], now], strict=True)
         ],
+        code=registration.code_since(asked["commit"]),
         parts=[facts for _, facts in parts],
         strange=strange,
         unknown=[
@@ -113,10 +114,22 @@ def is_told(one: dict[str, Any], name: str) -> bool | None:
     return None if found is None else found == {key: one[key] for key in found}
 
 
-def arenas(params: Params, study: StudySettings, looked: Mapping[str, Looked]) -> dict[str, list[Entry]]:
-    """Cost and figure of every arm on every pool, by the reference that decides."""
-    controls = (FULL, *selected_by(params, "random"))
-    return {pool: arena(one.by(one.reference), study.metric, controls) for pool, one in looked.items()}
+def arenas(
+    params: Params, study: StudySettings, looked: Mapping[str, Looked]
+) -> dict[tuple[str, str], list[Entry]]:
+    """Cost and figure of every arm by pool and metric, by the reference that decides."""
+    controls = [FULL, *selected_by(params, "random"), *selected_by(params, "copies")]
+    return {
+        (pool, metric): arena(one.by(one.reference), metric, controls)
+        for pool, one in looked.items()
+        for metric in told(study)
+        if one.by(one.reference)[metric].notna().all()
+    }
+
+
+def told(study: StudySettings) -> list[str]:
+    """The metrics in which every arm is told of: that which decides, and NLL, which may turn the order."""
+    return list(dict.fromkeys([study.metric, *(["nll"] if study.margins.nll else [])]))
 
 
 def every_arm(
@@ -124,12 +137,11 @@ def every_arm(
 ) -> dict[tuple[str, str], list[Row]]:
     """Every arm beside its controls by pool and reference, that which decides first."""
     controls = [*selected_by(params, "random"), *selected_by(params, "copies"), FULL]
-    metrics = [study.metric, *(["nll"] if study.metric != "nll" and study.margins.nll else [])]
     out = {}
     for pool, one in looked.items():
         names = sorted(dict.fromkeys(one.table["reference"]), key=lambda name: name != one.reference)
         for name in names:
-            out[pool, name] = beside(one.by(name), study.point, metrics, controls, study.confidence)
+            out[pool, name] = beside(one.by(name), study.point, told(study), controls, study.confidence)
     return out
 
 

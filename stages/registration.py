@@ -16,6 +16,10 @@ from stages.params_file import parse_params, read_params
 
 PARAMS, STUDIES, REGISTERED = Path("params.yaml"), Path("reports/studies"), "registered.json"
 MADE_BY = ("alchemist", "stages", "dvc.yaml", "assets")  # paths of what makes figures
+JUDGED_BY = tuple(
+    f"alchemist/analysis/{name}.py"
+    for name in ("equal_cost", "metrics", "outcomes", "registered", "statistics")
+)  # what makes verdicts of figures
 
 
 def read(name: str) -> tuple[dict[str, Any], Params]:
@@ -55,6 +59,12 @@ def at_commit(commit: str, name: str) -> dict[str, Any] | None:
     except (Refusal, KeyError, TypeError, ValueError, AttributeError):  # of other code's params.yaml
         return None
     return found
+
+
+def code_since(commit: str) -> list[str] | None:
+    """The later commits that changed the code which makes verdicts, the last first; None where unknown."""
+    told = git("log", "--format=%H %s", f"{commit}..HEAD", "--", *JUDGED_BY)
+    return None if told is None else [f"{line[:10]}{line[40:]}" for line in told.splitlines()]
 
 
 def head() -> str | None:

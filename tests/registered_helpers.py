@@ -63,7 +63,7 @@ def ran(gains: dict[str, float] = GAINS) -> None:
                 for point in ("best", "equal_epochs", "equal_images"):
                     rated = 0.0 if selection in ("full", "random") else 2.0
                     cost = {"images": 100, "rate_tflop": rated, "train_tflop": 10 * ratio}
-                    cost |= {"n": 64, "reference_n": 128}
+                    cost |= {"n": 64, "reference_n": 128, "train_loss": 5.0, "validation_loss": 5.25}
                     rows.append(row | cost | {"reference": reference, "point": point})
             names = {"fd": "fd_lite0", "kid": "kid_lite0", "clip": "clip_lit"}
             score = {"names": names, "likelihood": "nats", "decides": "once"}

@@ -38,7 +38,7 @@ def arena(table: pd.DataFrame, metric: str, controls: Sequence[str] = (FULL, "ra
     """Every arm and checkpoint of a tidy table with `rate_tflop` and `train_tflop`, the cheapest first.
 
     Checkpoints at which every seed of the arm was measured. `controls` are selections without a rating,
-    beside which one pays: by the least training of theirs whose mean figure is as good. 0 where no control
+    beside which one pays: by the least training of one model whose mean figure is as good. 0 where no control
     comes as far however long it trains; infinite where one does for less.
     """
     sign, rows = better(metric), list[Entry]()
@@ -54,7 +54,7 @@ def arena(table: pd.DataFrame, metric: str, controls: Sequence[str] = (FULL, "ra
             float(runs[name].mean(skipna=False)) for name in ("rate_tflop", "train_tflop", metric)
         )
         rows.append(Entry(selection, ratio, model, points, images, rating, training, figure, len(runs)))
-    base = [(one.training, sign * one.figure) for one in rows if one.selection in controls]
+    base = [one for one in rows if one.selection in controls]
     out = []
     for one in rows:
         good = sign * one.figure
@@ -68,7 +68,9 @@ def arena(table: pd.DataFrame, metric: str, controls: Sequence[str] = (FULL, "ra
                 if other.model == one.model
             )
 
-        as_good = [cost for cost, figure in base if figure >= good]
+        as_good = [
+            other.training for other in base if other.model == one.model and sign * other.figure >= good
+        ]
         saved = min(as_good) - one.training if as_good else math.inf
         pays = 0.0 if one.rating == 0 or not as_good else one.rating / saved if saved > 0 else math.inf
         pays = math.ceil(pays) if math.isfinite(pays) else pays

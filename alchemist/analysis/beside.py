@@ -18,6 +18,7 @@ class Row:
     model: str
     means: dict[str, float]  # by metric
     less: dict[tuple[str, str], Gap]  # by metric and control; of controls that have the arm's ratio
+    losses: tuple[float, float]  # of its own pairs and of held-out ones; NaN where they were not measured
 
 
 def beside(
@@ -58,7 +59,9 @@ def beside(
                 for metric, found in figures.items()
                 if arm in found.index
             }
-            out.append(Row(arm, model, means, less))
+            cells = here[(here["selection"] == arm[0]) & (here["ratio"] == arm[1])]
+            trained, held_out = (float(cells[name].mean()) for name in ("train_loss", "validation_loss"))
+            out.append(Row(arm, model, means, less, (trained, held_out)))
     return out
 
 

@@ -40,13 +40,14 @@ class StudyPage:
     values: list[str]  # that it sets beyond the blocks that it names
     registered: list[tuple[str, bool | None]]  # commits, and whether their params.yaml says what is told here
     changes: list[list[str]]  # after each registration, up to params.yaml as it stands
+    code: list[str] | None  # commits that changed what makes verdicts since the registration in force
     parts: list[dict[str, Any]]  # by what each was made
     strange: list[str]  # files that do not count
     unknown: list[str]  # parts made under a registration that is no longer told of
     judged: list[Rule]  # the registration in force first
     every: dict[tuple[str, str], list[Row]]  # by pool and reference; of the seeds of the last look
     reached: dict[str, list[Reached]]  # by pool, where a claim is decided at equal cost
-    arenas: dict[str, list[Entry]]  # by pool, in the metric that decides; of the seeds of the last look
+    arenas: dict[tuple[str, str], list[Entry]]  # by pool and metric; of the seeds of the last look
 
 
 def render(page: StudyPage) -> str:
@@ -70,7 +71,7 @@ def render(page: StudyPage) -> str:
             for (pool, reference), found in page.every.items()
         ],
         reached=[(pool, reached_table(found)) for pool, found in page.reached.items()],
-        arenas=[(pool, arena_table(found, page.study.metric, names)) for pool, found in page.arenas.items()],
+        arenas=[(pool, arena_table(found, metric, names)) for (pool, metric), found in page.arenas.items()],
         parts=part_table(page.parts),
         views=sorted({(one["pool"], WORDS[one["reference"]]) for one in page.parts}),
         pools=_pools(page.parts),
@@ -194,7 +195,7 @@ def seed_table(found: list[Judged], names: dict[str, str]) -> Table:
 
 
 def every_table(found: list[Row], names: dict[str, str]) -> Table:
-    """A row an arm: in each metric its mean, and what it is less each control."""
+    """A row an arm: in each metric its mean, and what it is less each control; its losses."""
     columns = dict.fromkeys(key for one in found for key in one.less)
     metrics = list(dict.fromkeys(metric for one in found for metric in one.means))
     head, rows = ["arm", "model"], [[arm_name(*one.arm), one.model] for one in found]
@@ -206,6 +207,10 @@ def every_table(found: list[Row], names: dict[str, str]) -> Table:
             row.append(number(scale * one.means.get(metric, math.nan), digits))
             gaps = [one.less.get((metric, control)) for control in controls]
             row += [interval_text(gap, digits, True, scale) if gap else "" for gap in gaps]
+    head += ["training loss", "held-out loss", "gap"]
+    for row, one in zip(rows, found, strict=True):
+        trained, held_out = one.losses
+        row += [number(loss, 3) for loss in (trained, held_out, held_out - trained)]
     return Table(head, rows, left=2)
 
 
@@ -229,8 +234,20 @@ def arena_table(found: list[Entry], metric: str, names: dict[str, str]) -> Table
         pays = "" if one.rating == 0 else "never" if math.isinf(one.pays_after) else number(one.pays_after)
         spent = [number(cost, 1) for cost in (one.rating, one.training, one.total)]
         figure = number(scale * one.figure, digits)
-        rows.append([arm_name(one.selection, one.ratio), one.model, where, *spent, figure, *front, pays])
-    head = ["arm", "model", "at", "rating, TFLOP", "training", "together", metric_name(metric, names)]
+        images = number(one.images)
+        rows.append(
+            [arm_name(one.selection, one.ratio), one.model, where, images, *spent, figure, *front, pays]
+        )
+    head = [
+        "arm",
+        "model",
+        "at",
+        "images",
+        "rating, TFLOP",
+        "training",
+        "together",
+        metric_name(metric, names),
+    ]
     return Table([*head, "on the front", "rating for nothing", "pays after"], rows, left=3)
 
 

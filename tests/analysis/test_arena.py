@@ -56,6 +56,12 @@ def test_when_a_rating_has_paid() -> None:
     assert found["random", 500].pays_after == 0
 
 
+def test_another_model_is_no_control() -> None:
+    cheap = table()[lambda t: t["selection"] == "full"].assign(model="xxs", train_tflop=0.1)
+    found = {(one.selection, one.images, one.model): one for one in arena(pd.concat([table(), cheap]), "fd")}
+    assert found["rated", 500, "xs"].pays_after == 1
+
+
 def test_the_cheapest_first() -> None:
     totals = [one.total for one in arena(table(), "fd") if not math.isnan(one.total)]
     assert totals == sorted(totals)

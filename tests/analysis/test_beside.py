@@ -23,7 +23,8 @@ def table(seeds: int = 6, models: tuple[str, ...] = ("xs",)) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     rows = [
         {"selection": selection, "ratio": ratio, "model": model, "seed": seed, "point": point,
-         "fd": mean + 10 * seed + rng.normal(), "nll": math.nan if selection == "one" else 5.0}
+         "fd": mean + 10 * seed + rng.normal(), "nll": math.nan if selection == "one" else 5.0,
+         "train_loss": 4.0 + seed / 10, "validation_loss": 5.0 + ratio + (point == "curve")}
         for model in models
         for (selection, ratio), mean in MEANS.items()
         for seed in range(seeds)
@@ -45,6 +46,8 @@ def test_each_arm_beside_the_controls_of_its_ratio_and_everything() -> None:
     }
     assert {arm for arm, one in found.items() if "nll" in one.means} == {*MEANS} - {("one", 0.5)}  # has none
     assert len(found["bare", 0.5].less) == 4
+    assert found["bare", 0.5].losses == pytest.approx((4.25, 5.5))
+    assert found["bare", 1.0].losses == pytest.approx((4.25, 6.0))
 
 
 def test_differences_and_an_interval_that_holds_for_all_together() -> None:

@@ -32,6 +32,7 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert "One beats &lt;b&gt;two&lt;/b&gt;." in page
     assert "Nothing that decides" in page
     assert "less random" in page  # every arm, by both references of both pools
+    assert ">gap</th>" in page
     assert page.count("<summary>emoji") == 4
     assert "<details open><summary>All metrics at equal epochs, copies counted once" in page  # as it decides
     past = pd.read_csv("reports/history.csv")
@@ -102,6 +103,22 @@ def test_a_changed_rule_stands_beside_the_one_before(repo: Path) -> None:
     head = registration.head() or ""
     page = Path("reports/studies/s/index.html").read_text()
     assert f"registered by {head[:10]}, after figures were there" in page
+
+
+def test_a_change_of_the_code_that_judges_is_told(repo: Path) -> None:
+    assert [path for path in registration.JUDGED_BY if not (REPO / path).is_file()] == []
+    register.run("s")
+    judge.run("s")
+    page = Path("reports/studies/s/index.html")
+    assert "code that makes verdicts" not in page.read_text()
+    Path("alchemist/analysis").mkdir(parents=True)
+    for name, why in (("outcomes", "other <tests>"), ("arena", "what it costs")):
+        Path(f"alchemist/analysis/{name}.py").touch()
+        git("add", ".")
+        git("commit", "--quiet", "-m", why)
+    judge.run("s")
+    assert "other &lt;tests&gt;</li></ul>" in page.read_text()
+    assert "what it costs" not in page.read_text()
 
 
 def test_a_changed_run_is_another_run(repo: Path) -> None:
