@@ -6,8 +6,9 @@ DATA is the folder `data` of a repo whose stages went as far as rate, of a pool 
 rater and seed: the AUC with which its rating has informative pairs above all others; of a pool with sources
 that with which it has pairs of good ones above those of bad ones, and the place of the bad one among all
 (1: the lowest; of several the highest) by its mean rating and, where groups are sources, by the gate, with
-the weight that the gate gives it, of one for a pair of the pool; and Spearman's correlation with the rating
-without a gate and with that of the next seed.
+the weight that the gate gives it, of one for a pair of the pool; Spearman's correlation with the rating
+without a gate and with that of the next seed; and, of a gate that is one number a step, where it ended, and
+from which image of the training on it stood beyond .01 or .99 (`log` of rating.json, a line every ten steps).
 """
 
 import argparse
@@ -36,6 +37,14 @@ def ratings(data: Path, rater: str, seed: int) -> "pd.Series[float] | None":
     return pd.read_parquet(path).set_index("id")["rating"] if path.is_file() else None
 
 
+def gate(log: list[dict[str, float]]) -> dict[str, float]:
+    """Where a gate ended, and from which image on it stood at a bound; NaN where it did not."""
+    path = pd.Series({one["images"]: one["gate"] for one in log}, dtype=float)
+    inside = path[path.between(0.01, 0.99)]
+    after = path[path.index > inside.index[-1]] if len(inside) else path
+    return {"gate": float(path.iloc[-1]), "at a bound from": float(after.index[0]) if len(after) else np.nan}
+
+
 def figures(data: Path, rater: str, seeds: list[int], seed: int) -> dict[str, float] | None:
     """The figures of a rater and a seed; None where it was not run."""
     rating = ratings(data, rater, seed)
@@ -43,6 +52,9 @@ def figures(data: Path, rater: str, seeds: list[int], seed: int) -> dict[str, fl
         return None
     kinds = read_truth(data / "truth").set_index("id")["kind"].reindex(rating.index)
     out = {"auc informative": auc(rating, (kinds == "informative").to_numpy())}
+    facts = files.read_json(data / "raters" / rater / str(seed) / "rating.json")
+    if "groups" not in facts and rater != PLAIN:
+        out |= gate(facts["log"])
     labels = read_labels(data / "truth")
     if len(labels):
         is_bad = labels.set_index("id")["bad_source"].reindex(rating.index).astype(bool)
@@ -52,8 +64,7 @@ def figures(data: Path, rater: str, seeds: list[int], seed: int) -> dict[str, fl
             "auc bad": auc(rating, ~is_bad.to_numpy()),
             "place": place(rating.groupby(origin).mean(), worst),
         }
-        facts = files.read_json(data / "raters" / rater / str(seed) / "rating.json").get("groups", [])
-        gates = pd.Series({one["name"]: one["weight"] for one in facts}, dtype=float)
+        gates = pd.Series({one["name"]: one["weight"] for one in facts.get("groups", [])}, dtype=float)
         if set(worst) <= set(gates.index):
             out |= {"place by gate": place(gates, worst), "weight": float(gates[worst].mean())}
     for name, other in (
