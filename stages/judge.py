@@ -69,6 +69,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     page = study_page.StudyPage(
         name=name,
         study=study,
+        composed=[pool for pool in study.pools if params.pools[pool].format == "emoji"],
         values=[
             f"{key} {shown(value)}" + (f" on {pool}" if pool else "")
             for pool, block in {"": study.values, **study.pools}.items()

@@ -33,6 +33,7 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert "Nothing that decides" in page
     assert "less random" in page  # every arm, by both references of both pools
     assert ">gap</th>" in page
+    assert "Held-out pairs of emoji, emoji_crowded are informative ones alone" in page
     assert page.count("<summary>emoji") == 4
     assert "<details open><summary>All metrics at equal epochs, copies counted once" in page  # as it decides
     past = pd.read_csv("reports/history.csv")
