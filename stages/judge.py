@@ -17,6 +17,8 @@ from alchemist.analysis.beside import Row, beside
 from alchemist.analysis.equal_cost import reached, with_equal_cost
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import columns
+from alchemist.analysis.metrics import shown as metric_shown
+from alchemist.analysis.words import ALL_POINTS
 from alchemist.core import files
 from alchemist.core.leaves import leaves
 from alchemist.core.refusal import Refusal
@@ -25,6 +27,7 @@ from alchemist.core.shown import shown
 from alchemist.params.registered import changed, decides, study_of
 from alchemist.params.whole import Params
 from alchemist.report import study_page
+from alchemist.report.words import interval_text
 from stages import part, registration, stage
 from stages.history import keep
 
@@ -106,6 +109,11 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     for claim in study.claims:
         own_rows = [one for one in in_force.found if one.decides and one.claim == claim]
         print(f"{claim}: {registered.together(own_rows, claim) if own_rows else 'no look yet'}")
+        for row in own_rows:
+            scale, digits = metric_shown(row.metric, parts[0][1]["names"])
+            figure = interval_text(row.outcome.interval, digits, True, scale)
+            where = f"{row.metric} at {ALL_POINTS[row.asked.point or '']}"
+            print(f"  {row.pool}: {row.outcome.why}; {where} {figure}")
     print(f"wrote {out / 'index.html'}")
 
 

@@ -18,7 +18,7 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert study() == []  # nothing is run twice
     said = capsys.readouterr().out
     assert "A: verified" in said
-    assert "B: falsified" in said
+    assert "B: falsified\n  emoji: worse; fd at equal epochs +" in said
     table = pd.read_csv("reports/studies/s/verdicts.csv")
     deciding = table[table["decides"]]
     assert set(deciding["n"]) == {4}
