@@ -199,7 +199,8 @@ def every_table(found: list[Row], names: dict[str, str]) -> Table:
     """A row an arm: in each metric its mean, and what it is less each control; its losses."""
     columns = dict.fromkeys(key for one in found for key in one.less)
     metrics = list(dict.fromkeys(metric for one in found for metric in one.means))
-    head, rows = ["arm", "model"], [[arm_name(*one.arm), one.model] for one in found]
+    head = ["arm", "model", "held-out loss less training loss"]
+    rows: list[list[str]] = [[arm_name(*one.arm), one.model, _gap(*one.losses)] for one in found]
     for metric in metrics:
         scale, digits = shown(metric, names)
         controls = [control for own, control in columns if own == metric]
@@ -208,11 +209,12 @@ def every_table(found: list[Row], names: dict[str, str]) -> Table:
             row.append(number(scale * one.means.get(metric, math.nan), digits))
             gaps = [one.less.get((metric, control)) for control in controls]
             row += [interval_text(gap, digits, True, scale) if gap else "" for gap in gaps]
-    head += ["training loss", "held-out loss", "gap"]
-    for row, one in zip(rows, found, strict=True):
-        trained, held_out = one.losses
-        row += [number(loss, 3) for loss in (trained, held_out, held_out - trained)]
     return Table(head, rows, left=2)
+
+
+def _gap(trained: float, held_out: float) -> Markup:
+    each = (number(held_out - trained, 2, True), number(held_out, 2), number(trained, 2))
+    return Markup("{}<small>{} less {}</small>").format(*each)
 
 
 def reached_table(found: list[Reached]) -> Table:
