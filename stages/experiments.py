@@ -1,7 +1,7 @@
 """What was run, a line an experiment: python -m stages.experiments, or ./study show.
 
-Name, the params in which it differs from its commit, and the figures of `reports/summary.json`, in 100
-columns. `dvc exp show` has all of them, and a column for every value and file beside.
+Name, the params in which it differs from its commit, and FD, CLIP-Score and NLL of `reports/summary.json`, in
+100 columns. `dvc exp show` has every figure, and a column for every value and file beside.
 """
 
 import json
@@ -16,6 +16,7 @@ from stages import stage
 
 WIDTH = 100
 SUMMARY, PARAMS = "reports/summary.json", "params.yaml"
+SHOWN = ("fd", "clip", "nll")  # metrics, of the summary's METRIC_ARM
 
 
 def run() -> None:
@@ -26,7 +27,8 @@ def run() -> None:
     if told.returncode:
         raise Refusal(f"dvc exp show has failed: {(told.stderr.strip().splitlines() or ['no word'])[-1]}")
     rows = list(experiments(json.loads(told.stdout)))
-    figures = list(dict.fromkeys(name for _, _, found in rows for name in found if name != "ratio"))
+    figures = list(dict.fromkeys(name for _, _, found in rows for name in found))
+    figures = [name for name in figures if name.rpartition("_")[0] in SHOWN]
     first = max([len(name) for name, _, _ in rows] + [10])
     print(f"{'experiment':<{first}}  " + " ".join(f"{name:>{width(name)}}" for name in figures))
     for name, changed, found in rows:

@@ -182,7 +182,7 @@ def read_beside(
 
 
 def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:
-    """A few figures for `dvc exp show`: FD, CLIP-Score and NLL at equal epochs, first model, largest ratio.
+    """Every metric for `dvc exp show`, of three arms at equal epochs, first model, largest ratio.
 
     `full` is the full data, `rnd` the random subset, `alc` the paper's selection or the one nearest to it;
     `ratio` is the share that the last two keep. Means over seeds. The keys do not depend on the grid, so
@@ -194,7 +194,7 @@ def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:
     for short, name in (("rnd", roles.random), ("alc", roles.nearest)):
         if name is not None:
             arms[short] = (name, ratio)
-    digits = {"fd": 1, "clip": 2, "nll": 4}
+    digits = {"fd": 1, "fd_coded": 1, "kid": 4, "clip": 2, "nll": 4}
     return {"ratio": ratio} | {
         f"{metric}_{short}": round(rows[arm][metric].mean, places)
         for metric, places in digits.items()

@@ -37,6 +37,8 @@ def test_summary_has_few_short_keys(world: Path) -> None:
     held = json.loads((world / "reports" / "summary.json").read_text())
     assert held == {
         "ratio": 0.5, "fd_full": 480.0, "fd_rnd": 542.0, "fd_alc": 544.0,
+        "fd_coded_full": 380.0, "fd_coded_rnd": 442.0, "fd_coded_alc": 444.0,
+        "kid_full": 0.38, "kid_rnd": 0.46, "kid_alc": 0.48,
         "clip_full": 10.0, "clip_rnd": 8.8, "clip_alc": 8.6,
         "nll_full": 4.8, "nll_rnd": 5.04, "nll_alc": 5.08,
     }  # fmt: skip
