@@ -38,8 +38,10 @@ def ratings(data: Path, rater: str, seed: int) -> "pd.Series[float] | None":
 
 
 def gate(log: list[dict[str, float]]) -> dict[str, float]:
-    """Where a gate ended, and from which image on it stood at a bound; NaN where it did not."""
-    path = pd.Series({one["images"]: one["gate"] for one in log}, dtype=float)
+    """Where a gate ended, and from which image on it stood at a bound; NaN where it did not, {} of none."""
+    path = pd.Series({one["images"]: one["gate"] for one in log if "gate" in one}, dtype=float)
+    if path.empty:  # no rater with a gate
+        return {}
     inside = path[path.between(0.01, 0.99)]
     after = path[path.index > inside.index[-1]] if len(inside) else path
     return {"gate": float(path.iloc[-1]), "at a bound from": float(after.index[0]) if len(after) else np.nan}

@@ -16,7 +16,7 @@ from alchemist.analysis.arena import Entry, arena
 from alchemist.analysis.beside import Row, beside
 from alchemist.analysis.equal_cost import reached, with_equal_cost
 from alchemist.analysis.grid import FULL
-from alchemist.analysis.metrics import columns
+from alchemist.analysis.metrics import columns, metric_name
 from alchemist.analysis.metrics import shown as metric_shown
 from alchemist.analysis.words import ALL_POINTS
 from alchemist.core import files
@@ -72,7 +72,9 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     page = study_page.StudyPage(
         name=name,
         study=study,
-        composed=[pool for pool in study.pools if params.pools[pool].format == "emoji"],
+        composed=[
+            pool for pool in study.pools if asked["run"]["blocks"]["pools"][pool][pool]["format"] == "emoji"
+        ],
         values=[
             f"{key} {shown(value)}" + (f" on {pool}" if pool else "")
             for pool, block in {"": study.values, **study.pools}.items()
@@ -110,9 +112,10 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         own_rows = [one for one in in_force.found if one.decides and one.claim == claim]
         print(f"{claim}: {registered.together(own_rows, claim) if own_rows else 'no look yet'}")
         for row in own_rows:
-            scale, digits = metric_shown(row.metric, parts[0][1]["names"])
+            names = parts[0][1]["names"]
+            scale, digits = metric_shown(row.metric, names)
             figure = interval_text(row.outcome.interval, digits, True, scale)
-            where = f"{row.metric} at {ALL_POINTS[row.asked.point or '']}"
+            where = f"{metric_name(row.metric, names)} at {ALL_POINTS[row.asked.point or '']}"
             print(f"  {row.pool}: {row.outcome.why}; {where} {figure}")
     print(f"wrote {out / 'index.html'}")
 
@@ -126,13 +129,16 @@ def is_told(one: dict[str, Any], name: str) -> bool | None:
 def arenas(
     params: Params, study: StudySettings, looked: Mapping[str, Looked]
 ) -> dict[tuple[str, str], list[Entry]]:
-    """Cost and figure of every arm by pool and metric, by the reference that decides."""
+    """Cost and figure of every arm by pool and metric, by the reference that decides.
+
+    Of models without a likelihood there is no NLL.
+    """
     controls = [FULL, *selected_by(params, "random"), *selected_by(params, "copies")]
     return {
-        (pool, metric): arena(one.by(one.reference), metric, controls)
+        (pool, metric): arena(one.by(one.reference).dropna(subset=metric), metric, controls)
         for pool, one in looked.items()
         for metric in told(study)
-        if one.by(one.reference)[metric].notna().all()
+        if metric in one.table and one.by(one.reference)[metric].notna().any()
     }
 
 

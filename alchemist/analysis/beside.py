@@ -8,6 +8,7 @@ import pandas as pd
 from alchemist.analysis.advice import Arm, Blocks, Gap, wide
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import of_model
+from alchemist.analysis.results import Stat, losses
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Row:
     model: str
     means: dict[str, float]  # by metric
     less: dict[tuple[str, str], Gap]  # by metric and control; of controls that have the arm's ratio
-    losses: tuple[float, float]  # of its own pairs and of held-out ones; NaN where they were not measured
+    losses: dict[str, Stat]  # as `results.losses` gives them
 
 
 def beside(
@@ -60,8 +61,7 @@ def beside(
                 if arm in found.index
             }
             cells = here[(here["selection"] == arm[0]) & (here["ratio"] == arm[1])]
-            trained, held_out = (float(cells[name].mean()) for name in ("train_loss", "validation_loss"))
-            out.append(Row(arm, model, means, less, (trained, held_out)))
+            out.append(Row(arm, model, means, less, losses(cells)))
     return out
 
 

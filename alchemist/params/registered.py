@@ -152,9 +152,7 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
                 "copies": {pool: whole["pools"][pool].get("copies", {}) for pool in used_pools},
                 "scale": whole["scales"][block.scale],
                 "models": {model: whole["models"][model] for model in block.models},
-                "roles": {
-                    role: whole["models"][model] for role, model in _roles(whole["roles"], block).items()
-                },
+                "roles": {role: whole["models"][model] for role, model in _roles(whole, block).items()},
                 "codecs": whole["codecs"],
                 "selections": {selection: whole["selections"][selection] for selection in used},
                 "raters": {rater: whole["raters"][rater] for rater in raters},
@@ -169,11 +167,17 @@ def _is_role(key: str) -> bool:
     return within[0] == "roles" or (within[:2] == ["grid", "others"] and within[3:] in (["proxy"], ["rater"]))
 
 
-def _roles(roles: Mapping[str, str], study: StudySettings) -> dict[str, str]:
-    """The model of each role as the study sets it; what it sets on one pool alone, by the pool's name too."""
-    found = dict(roles)
+def _roles(whole: Mapping[str, Any], study: StudySettings) -> dict[str, str]:
+    """The model of each role as the study sets it; what it sets on one pool alone, by the pool's name too.
+
+    Of a further family of which it sets anything, both roles.
+    """
+    found = dict(whole["roles"])
     for where, values in [("", study.values), *((f" on {pool}", own) for pool, own in study.pools.items())]:
-        for key, model in leaves(values):
+        own = dict(leaves(values))
+        families = {key.split(".")[2] for key in own if key.startswith("grid.others.")}
+        others = {family: whole["grid"]["others"].get(family, {}) for family in families}
+        for key, model in {**dict(leaves(others, "grid.others")), **own}.items():
             if _is_role(key):
                 found[key.removeprefix("roles.") + where] = model
     return found

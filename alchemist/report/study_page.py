@@ -1,6 +1,7 @@
 """The page of a registered study: what was said before, whether it changed, and what each claim came to."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ from alchemist.analysis.equal_cost import Reached
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.references import WORDS
 from alchemist.analysis.registered import Judged, together
+from alchemist.analysis.results import Stat
 from alchemist.analysis.words import ALL_POINTS, number, percent, several
-from alchemist.core.settings.study import StudySettings
+from alchemist.core.settings.study import ClaimSettings, StudySettings
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.template import rendered
 from alchemist.report.words import interval_text, p_text
@@ -85,14 +87,20 @@ def rule_table(study: StudySettings) -> Table:
     rows = []
     for name in study.claims:
         asked = study.claim(name)
-        assert asked.ratio is not None
         assert asked.metric is not None
         assert asked.point is not None
         which = "primary" if name == study.primary else "Holm"
-        arms = f"{arm_name(asked.arm, asked.ratio)} before {arm_name(asked.against, asked.ratio)}"
         where = f"{asked.metric} at {ALL_POINTS[asked.point]}, model {asked.model}"
-        rows.append([name, asked.says, arms, where, f"{study.margins.named()[asked.metric]:g}", which])
+        rows.append(
+            [name, asked.says, compares(asked), where, f"{study.margins.named()[asked.metric]:g}", which]
+        )
     return Table(["claim", "says", "compares", "decides", "margin", "correction"], rows, left=4)
+
+
+def compares(asked: ClaimSettings) -> str:
+    """The arms of a claim, which is whole."""
+    assert asked.ratio is not None
+    return f"{arm_name(asked.arm, asked.ratio)} before {arm_name(asked.against, asked.ratio)}"
 
 
 def claim_table(judged: list[Rule]) -> Table | None:
@@ -102,7 +110,8 @@ def claim_table(judged: list[Rule]) -> Table | None:
     names = list(dict.fromkeys(name for one in judged for name in one.study.claims))
     rows = []
     for name in names:
-        says = next(one.study.claims[name].says for one in judged if name in one.study.claims)
+        study = next(one.study for one in judged if name in one.study.claims)
+        says = Markup("{}<small>{}</small>").format(study.claims[name].says, compares(study.claim(name)))
         row: list[str] = [name, says]
         for one in judged:
             own = [j for j in one.found if j.decides and j.claim == name]
@@ -200,7 +209,7 @@ def every_table(found: list[Row], names: dict[str, str]) -> Table:
     columns = dict.fromkeys(key for one in found for key in one.less)
     metrics = list(dict.fromkeys(metric for one in found for metric in one.means))
     head = ["arm", "model", "held-out loss less training loss"]
-    rows: list[list[str]] = [[arm_name(*one.arm), one.model, _gap(*one.losses)] for one in found]
+    rows: list[list[str]] = [[arm_name(*one.arm), one.model, _gap(one.losses)] for one in found]
     for metric in metrics:
         scale, digits = shown(metric, names)
         controls = [control for own, control in columns if own == metric]
@@ -212,9 +221,13 @@ def every_table(found: list[Row], names: dict[str, str]) -> Table:
     return Table(head, rows, left=2)
 
 
-def _gap(trained: float, held_out: float) -> Markup:
-    each = (number(held_out - trained, 2, True), number(held_out, 2), number(trained, 2))
-    return Markup("{}<small>{} less {}</small>").format(*each)
+def _gap(losses: Mapping[str, Stat]) -> str:
+    if not losses:
+        return ""
+    held_out, trained = (number(losses[name].mean, 2) for name in ("validation_loss", "train_loss"))
+    return Markup("{}<small>{} less {}</small>").format(
+        number(losses["gap"].mean, 2, True), held_out, trained
+    )
 
 
 def reached_table(found: list[Reached]) -> Table:

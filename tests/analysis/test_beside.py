@@ -46,8 +46,13 @@ def test_each_arm_beside_the_controls_of_its_ratio_and_everything() -> None:
     }
     assert {arm for arm, one in found.items() if "nll" in one.means} == {*MEANS} - {("one", 0.5)}  # has none
     assert len(found["bare", 0.5].less) == 4
-    assert found["bare", 0.5].losses == pytest.approx((4.25, 5.5))
-    assert found["bare", 1.0].losses == pytest.approx((4.25, 6.0))
+    for ratio, gap in ((0.5, 1.25), (1.0, 1.75)):
+        assert found["bare", ratio].losses["gap"].mean == pytest.approx(gap)
+
+
+def test_a_pool_without_held_out_pairs_has_no_losses() -> None:
+    for lacking in (table().drop(columns="validation_loss"), table().assign(validation_loss=math.nan)):
+        assert all(one.losses == {} for one in beside(lacking, "equal_images", ["fd"], CONTROLS, 0.95))
 
 
 def test_differences_and_an_interval_that_holds_for_all_together() -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from registered_helpers import REPO, STUDY, git, ran, study, write
+from study_helpers import study as made_up
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.params.check import check
 from stages import history, judge, part, register, registration
+from stages.params_file import read_params
 
 
 def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,7 +21,7 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert study() == []  # nothing is run twice
     said = capsys.readouterr().out
     assert "A: verified" in said
-    assert "B: falsified\n  emoji: worse; fd at equal epochs +" in said
+    assert "B: falsified\n  emoji: worse; FD (Lite0) at equal epochs +" in said
     table = pd.read_csv("reports/studies/s/verdicts.csv")
     deciding = table[table["decides"]]
     assert set(deciding["n"]) == {4}
@@ -33,7 +36,7 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert "Nothing that decides" in page
     assert "less random" in page  # every arm, by both references of both pools
     assert "+0.25<small>5.25 less 5.00</small>" in page
-    assert "Held-out pairs of emoji, emoji_crowded are informative ones alone" in page
+    assert "Evaluation pairs of emoji, emoji_crowded are informative ones alone" in page
     assert page.count("<summary>emoji") == 4
     assert "<details open><summary>All metrics at equal epochs, copies counted once" in page  # as it decides
     past = pd.read_csv("reports/history.csv")
@@ -63,6 +66,23 @@ def test_a_claim_at_equal_cost(repo: Path) -> None:
         files.write_json(path.with_suffix(".json"), facts | {"table_sha256": files.sha256(path)})
     with pytest.raises(Refusal, match=r"no cell of alchemist at ratio 0\.5 for model xs at equal_cost"):
         judge.run("s")
+
+
+def test_costs_beside_nll_are_of_models_that_have_one() -> None:
+    params = check(read_params(REPO / "params.yaml"))
+    rows = [
+        {"selection": "full", "ratio": 1.0, "model": model, "seed": 0, "point": "best", "images": 10,
+         "rate_tflop": 0.0, "train_tflop": 1.0, "fd": 300.0, "nll": nll, "reference": "once"}
+        for model, nll in (("xs", 5.0), ("flux_s", None))
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    found = judge.arenas(params, made_up(), {"here": judge.Looked(table, "once")})
+    assert {key: [one.model for one in own] for key, own in found.items()} == {
+        ("here", "fd"): ["flux_s", "xs"],
+        ("here", "nll"): ["xs"],
+    }
+    without = judge.arenas(params, made_up(), {"here": judge.Looked(table.drop(columns="nll"), "once")})
+    assert [*without] == [("here", "fd")]
 
 
 def test_between_looks_there_is_no_verdict(repo: Path) -> None:

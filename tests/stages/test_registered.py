@@ -210,6 +210,7 @@ def test_the_model_of_a_role_that_a_study_sets_decides(repo: Path) -> None:
         "proxy": 2,
         "rater": 2,
         "grid.others.flux.proxy": 2,
+        "grid.others.flux.rater": 1,
         "rater on emoji": 4,
     }
     text = Path("params.yaml").read_text()
