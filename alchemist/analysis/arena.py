@@ -18,7 +18,7 @@ class Entry:
     selection: str
     ratio: float
     model: str
-    points: tuple[str, ...]  # comparisons that the checkpoint serves, curve where none
+    points: tuple[str, ...]  # comparisons that the checkpoint serves in every seed, curve where none
     images: int
     rating: float  # TFLOP; NaN where nobody counted them
     training: float  # TFLOP until here
@@ -49,11 +49,14 @@ def arena(table: pd.DataFrame, metric: str, controls: Sequence[str] = (FULL, "ra
         runs = part.drop_duplicates("seed")
         if len(runs) < seeds[selection, ratio, model]:  # some are best there, and others were not measured
             continue
-        points = tuple(point for point in dict.fromkeys(part["point"]) if point != "curve") or ("curve",)
+        served = part.groupby("point", sort=False)["seed"].nunique()
+        points = tuple(str(one) for one, of in served.items() if one != "curve" and of == len(runs))
         rating, training, figure = (
             float(runs[name].mean(skipna=False)) for name in ("rate_tflop", "train_tflop", metric)
         )
-        rows.append(Entry(selection, ratio, model, points, images, rating, training, figure, len(runs)))
+        rows.append(
+            Entry(selection, ratio, model, points or ("curve",), images, rating, training, figure, len(runs))
+        )
     base = [one for one in rows if one.selection in controls]
     out = []
     for one in rows:

@@ -70,5 +70,6 @@ def test_the_cheapest_first() -> None:
 def test_a_checkpoint_that_few_seeds_have_is_none() -> None:
     whole = table()
     lone = whole[(whole["selection"] == "rated") & (whole["images"] == 500) & (whole["seed"] == 0)]
-    found = arena(pd.concat([whole, lone.assign(images=700, point="best")]), "fd")
+    found = arena(pd.concat([whole, lone.assign(images=700, point="best"), lone.assign(point="best")]), "fd")
     assert {one.images for one in found} == {500, 1000}
+    assert {one.points for one in found if one.images == 500} == {("curve",)}  # of one seed alone the best
