@@ -254,17 +254,9 @@ def arena_table(found: list[Entry], metric: str, names: dict[str, str]) -> Table
         rows.append(
             [arm_name(one.selection, one.ratio), one.model, where, images, *spent, figure, *front, pays]
         )
-    head = [
-        "arm",
-        "model",
-        "at",
-        "images",
-        "rating, TFLOP",
-        "training",
-        "together",
-        metric_name(metric, names),
-    ]
-    return Table([*head, "on the front", "rating for nothing", "pays after"], rows, left=3)
+    head = ["arm", "model", "at", "images", "rating, TFLOP", "training", "together"]
+    tail = ["on the front", "rating for nothing", "pays after"]
+    return Table([*head, metric_name(metric, names), *tail], rows, left=3)
 
 
 def part_table(parts: list[dict[str, Any]]) -> Table | None:

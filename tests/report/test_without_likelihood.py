@@ -72,7 +72,8 @@ def test_no_figure_and_no_row_of_it(flow: Path) -> None:
     assert not re.findall(r"decile of alchemist,", (flow / "figures/paper-3.svg").read_text())
     assert "nll" not in pd.read_csv(flow / "table.csv")
     held = files.read_json(flow / "summary.json")
-    assert set(held) == {"ratio"} | {f"{m}_{arm}" for m in ("fd", "clip") for arm in ("full", "rnd", "alc")}
+    metrics = ("fd", "fd_coded", "kid", "clip")
+    assert set(held) == {"ratio"} | {f"{m}_{arm}" for m in metrics for arm in ("full", "rnd", "alc")}
     assert not (flow / "verdicts.csv").read_text().count("nll")
 
 
