@@ -12,9 +12,7 @@ from alchemist.analysis.results import Result, losses, results
 from alchemist.analysis.words import ALL_POINTS, capital, number
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
-from alchemist.report.words import SAMPLERS, share_text, told
-
-LOSS = "held-out loss"
+from alchemist.report.words import LOSS, SAMPLERS, loss_cell, share_text, told
 
 
 def result_tables(material: Material) -> list[dict[str, Any]]:
@@ -85,14 +83,8 @@ def _result_row(row: Result, material: Material, metrics: Sequence[str]) -> list
         mark = "†" if paper["source"] == "derived" else ""
         quoted = [f"{paper['fid']:.2f}{mark}", f"{paper['clip']:.4f}{mark}"]
     sizes = [number(row.pairs), number(row.images), number(row.epochs, 2)]
-    taken = [_loss_cell(row)] if row.losses else []
+    taken = [loss_cell(row.losses)] if row.losses else []
     return [_label(study, row.selection), share_text(row.ratio), *sizes, *taken, *cells, *quoted]
-
-
-def _loss_cell(row: Result) -> Markup:
-    """The loss on held-out pairs, and in small how much higher it is than that on the arm's own."""
-    held, gap = told(row.losses["validation_loss"], 3), told(row.losses["gap"], 3, True)
-    return Markup("{}<small>{}</small>").format(held, gap)
 
 
 def figure_cell(row: Result, metric: str, names: Mapping[str, str]) -> Markup:

@@ -1,7 +1,6 @@
 """The page of a registered study: what was said before, whether it changed, and what each claim came to."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +12,11 @@ from alchemist.analysis.equal_cost import Reached
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.references import WORDS
 from alchemist.analysis.registered import Judged, together
-from alchemist.analysis.results import Stat
 from alchemist.analysis.words import ALL_POINTS, number, percent, several
 from alchemist.core.settings.study import ClaimSettings, StudySettings
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.template import rendered
-from alchemist.report.words import interval_text, p_text
+from alchemist.report.words import LOSS, interval_text, loss_cell, p_text
 
 
 @dataclass(frozen=True)
@@ -208,8 +206,10 @@ def every_table(found: list[Row], names: dict[str, str]) -> Table:
     """A row an arm: in each metric its mean, and what it is less each control; its losses."""
     columns = dict.fromkeys(key for one in found for key in one.less)
     metrics = list(dict.fromkeys(metric for one in found for metric in one.means))
-    head = ["arm", "model", "held-out loss less training loss"]
-    rows: list[list[str]] = [[arm_name(*one.arm), one.model, _gap(one.losses)] for one in found]
+    head = ["arm", "model", LOSS]
+    rows: list[list[str]] = [
+        [arm_name(*one.arm), one.model, loss_cell(one.losses) if one.losses else ""] for one in found
+    ]
     for metric in metrics:
         scale, digits = shown(metric, names)
         controls = [control for own, control in columns if own == metric]
@@ -219,15 +219,6 @@ def every_table(found: list[Row], names: dict[str, str]) -> Table:
             gaps = [one.less.get((metric, control)) for control in controls]
             row += [interval_text(gap, digits, True, scale) if gap else "" for gap in gaps]
     return Table(head, rows, left=2)
-
-
-def _gap(losses: Mapping[str, Stat]) -> str:
-    if not losses:
-        return ""
-    held_out, trained = (number(losses[name].mean, 2) for name in ("validation_loss", "train_loss"))
-    return Markup("{}<small>{} less {}</small>").format(
-        number(losses["gap"].mean, 2, True), held_out, trained
-    )
 
 
 def reached_table(found: list[Reached]) -> Table:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from markupsafe import Markup
+
 from alchemist.analysis.advice import Gap
 from alchemist.analysis.metrics import is_metric, metric_name, shown
 from alchemist.analysis.results import Result, Stat
@@ -9,6 +11,7 @@ from alchemist.analysis.statistics import Contrast, Interval
 from alchemist.analysis.words import ALL_POINTS, number, percent
 from alchemist.pruning import samplers
 
+LOSS = "held-out loss"  # heads a column of `loss_cell`
 SAMPLERS = {name: sampler.title for name, sampler in samplers.SAMPLERS.items()}
 
 
@@ -16,6 +19,12 @@ def told(stat: Stat, digits: int, sign: bool = False, scale: float = 1.0) -> str
     """A mean, with its standard deviation over seeds where there is more than one seed."""
     text = number(scale * stat.mean, digits, sign)
     return text if stat.sd is None else f"{text} ± {number(scale * stat.sd, digits)}"
+
+
+def loss_cell(losses: Mapping[str, Stat]) -> Markup:
+    """The loss on held-out pairs, and in small how much higher it is than that on the arm's own."""
+    held, gap = told(losses["validation_loss"], 3), told(losses["gap"], 3, True)
+    return Markup("{}<small>{}</small>").format(held, gap)
 
 
 def interval_text(interval: Interval | Gap, digits: int, sign: bool = True, scale: float = 1.0) -> str:

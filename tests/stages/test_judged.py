@@ -35,7 +35,7 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert "One beats &lt;b&gt;two&lt;/b&gt;." in page
     assert "Nothing that decides" in page
     assert "less random" in page  # every arm, by both references of both pools
-    assert "+0.25<small>5.25 less 5.00</small>" in page
+    assert ">5.250 ± 0.000<small>+0.250 ± 0.000</small>" in page
     assert "Evaluation pairs of emoji, emoji_crowded are informative ones alone" in page
     assert page.count("<summary>emoji") == 4
     assert "<details open><summary>All metrics at equal epochs, copies counted once" in page  # as it decides
