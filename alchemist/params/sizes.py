@@ -44,8 +44,9 @@ def counted(folder: Path) -> Counts:
 def composed(pool: EmojiPool) -> Counts:
     """The counts of a pool that is composed, which its settings say; nothing of it is lent."""
     return Counts(
-        pool.pairs, pool.meta_validation.pairs, pool.evaluation.pairs, pool.scorer.pairs, pool.pairs
-    )
+        pool.pairs, pool.meta_validation.pairs, pool.evaluation.pairs, pool.scorer.pairs, pool.pairs,
+        pool.clean.pairs,
+    )  # fmt: skip
 
 
 def told(params: Params, counts: Counts) -> list[str]:

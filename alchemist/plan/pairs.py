@@ -69,7 +69,7 @@ def planned(name: str, pools: dict[str, PoolSettings]) -> Pairs:
     pool = pools[name]
     if isinstance(pool, EmojiPool):
         held_out = pool.meta_validation.pairs, pool.evaluation.pairs, pool.scorer.pairs
-        return Pairs(pool.pairs, *held_out, "as its settings say", pool.pretraining.pairs)
+        return Pairs(pool.pairs, *held_out, "as its settings say", pool.pretraining.pairs, pool.clean.pairs)
     assert isinstance(pool, UserPool)  # there are no others in the table
     total, source = _count(name, pool)
     total = round(pool.sample * total)

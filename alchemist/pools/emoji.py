@@ -69,6 +69,24 @@ class CleanSettings(Settings):
     pairs: int = Field(default=3000, ge=1, description="pairs of the split")
 
 
+class EvaluationSettings(CleanSettings):
+    """The split that generators are measured on."""
+
+    # Left out of a dump where it is the default, so that such a pool has the card that it always had.
+    source: Literal["mixture", "clean"] = Field(
+        default="clean",
+        exclude_if=lambda held: held == "clean",
+        description="clean: informative pairs alone; mixture: the shares of the pool, whose copies the view "
+        "`once` counts once",
+    )
+
+
+class MoreCleanSettings(Settings):
+    """Informative pairs that generators are measured on beside the evaluation."""
+
+    pairs: int = Field(default=0, ge=0, description="pairs of the split; 0: there is none")
+
+
 class PretrainingSettings(Settings):
     """A neutral split: the shares of the pool, and nothing selected."""
 
@@ -111,8 +129,8 @@ class EmojiPool(PoolSettings):
     meta_validation: MetaValidationSettings = Field(
         default=MetaValidationSettings(), description="pairs on which a rater's proxy is validated"
     )
-    evaluation: CleanSettings = Field(
-        default=CleanSettings(), description="reference images and prompts of the evaluation"
+    evaluation: EvaluationSettings = Field(
+        default=EvaluationSettings(), description="reference images and prompts of the evaluation"
     )
     scorer: CleanSettings = Field(
         default=CleanSettings(), description="pairs on which the CLIP-Score model is fitted"
@@ -122,6 +140,11 @@ class EmojiPool(PoolSettings):
         default=PretrainingSettings(),
         exclude_if=lambda held: held.pairs == 0,
         description="pairs on which networks are trained that cells then adapt",
+    )
+    clean: MoreCleanSettings = Field(
+        default=MoreCleanSettings(),
+        exclude_if=lambda held: held.pairs == 0,
+        description="a further reference, for an evaluation of the pool's own mixture",
     )
     sources: SourcesSettings | None = Field(
         default=None,
@@ -163,6 +186,8 @@ def rows(pool: EmojiPool, processes: int, source: str = "") -> Iterator[Row]:
             pair = compose(pool.seed, stream, position, kind, pool.concepts, pool.resolution)
             pixels = pixel_hash(pair.image)
         name = f"{split}-{position:07d}"
+        # Which pairs are copies is truth, for those who measure and for nobody who rates.
+        copy_of = pair.group if (split, pair.kind) == ("evaluation", "duplicate") else ""
         came: dict[str, Extra] = {}
         labels: dict[str, Extra] = {}
         if pool.sources is not None:
@@ -170,8 +195,9 @@ def rows(pool: EmojiPool, processes: int, source: str = "") -> Iterator[Row]:
             came[ORIGIN] = f"source-{number:03d}"
             labels["bad_source"] = int(number in bad_sources(pool))
         yield Row(
-            name, pair.caption, split, pair.group, pair.image, "", pair.kind, pixels, source, came, labels
-        )
+            name, pair.caption, split, pair.group, pair.image, "", pair.kind, pixels, source, came, labels,
+            copy_of=copy_of,
+        )  # fmt: skip
         counts[split] += 1
 
 
@@ -185,13 +211,15 @@ def _streams(pool: EmojiPool) -> list[tuple[str, int, dict[str, float]]]:
     total = sum(pool.shares.model_dump().values())  # 1 within 1e-6; composing needs it closer
     mixture = {kind: share / total for kind, share in pool.shares.model_dump().items()}
     clean = {"informative": 1.0}
-    validation = mixture if pool.meta_validation.source == "mixture" else clean
+    of = {"mixture": mixture, "clean": clean}
+    # The last two were added later: behind all others, so that those do not change with them.
     return [
         ("pool", pool.pairs, mixture),
-        ("meta_val", pool.meta_validation.pairs, validation),
-        ("evaluation", pool.evaluation.pairs, clean),
+        ("meta_val", pool.meta_validation.pairs, of[pool.meta_validation.source]),
+        ("evaluation", pool.evaluation.pairs, of[pool.evaluation.source]),
         ("scorer", pool.scorer.pairs, clean),
-        ("pretraining", pool.pretraining.pairs, mixture),  # last, so that no other split changes with it
+        ("pretraining", pool.pretraining.pairs, mixture),
+        ("clean", pool.clean.pairs, clean),
     ]
 
 

@@ -57,6 +57,7 @@ class Row:
     extra: Mapping[str, Extra] = field(default_factory=dict)
     labels: Mapping[str, Extra] = field(default_factory=dict)  # kept with planted truth
     lent: bool = False  # a person's own pair that a share put in another split than pool: rated all the same
+    copy_of: str = ""  # what the pair is planted as a copy of, where measuring may know it: one name for all
 
 
 def pixel_hash(image: NDArray[np.uint8]) -> bytes:

@@ -104,7 +104,9 @@ def write_pool(
                 place = _place(pair, shards, kept, roots)
             if pair.kind is not None:
                 truth.append((pair.id, pair.kind))
-            fact = {name: getattr(pair, name) for name in _FACTS} | {"cluster": own}
+            fact = {name: getattr(pair, name) for name in _FACTS} | {
+                "cluster": stateless.key(pair.copy_of) if pair.copy_of else own
+            }
             index.append({**fact, **place, "status": "rejected" if pair.reason else "ok"})
             if pair.extra:
                 extra.append(pair.source, {"id": pair.id, **pair.extra})

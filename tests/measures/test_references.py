@@ -118,7 +118,7 @@ def test_what_a_file_is_sorted_by_changes_nothing() -> None:
 def test_what_cannot_be_measured_is_refused_or_left_out() -> None:
     with pytest.raises(Refusal, match=r"no prompts of evaluate\.decides clean; run"):
         views(*sides(rows(20), settings()), "clean")
-    with pytest.raises(Refusal, match=r"x\.decides is clean, but no pool is named as splits\.clean"):
+    with pytest.raises(Refusal, match=r"x\.decides is clean, but the pool's block asks for no such split"):
         sides(rows(20), settings(decides="clean"), "x")
     with pytest.raises(Refusal, match="the split clean has 7 usable pairs; at least 8 are needed"):
         sides(rows(20, clean=7), settings())

@@ -57,7 +57,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "pool",
             "coyo",
             "pool is 'coyo'; legal values are emoji, emoji_large, emoji_crowded, emoji_sources, "
-            "emoji_neutral, mine, icons, laion30m, hpdv3_2m, flux_reason_6m, mjhq30k.",
+            "emoji_neutral, mine, icons, icons_clean, laion30m, hpdv3_2m, flux_reason_6m, mjhq30k.",
         ),
         (
             "scale",
@@ -402,7 +402,7 @@ def test_splits_that_nothing_needs_may_be_empty() -> None:
 def test_a_clean_split_that_decides_and_is_not_there_is_told_before_anything_is_read() -> None:
     params = with_pools({"evaluation": 0.1}, clean=NONE)
     params["scales"]["tiny"]["evaluate"]["decides"] = "clean"
-    with pytest.raises(Refusal, match=r"decides is clean, but no pool is named as splits\.clean"):
+    with pytest.raises(Refusal, match=r"decides is clean, but the pool's block asks for no such split"):
         check(params)
     params["pools"]["mine"]["splits"] = {"evaluation": 0}  # nothing is measured
     check(params)

@@ -201,5 +201,7 @@ def test_a_clean_split_is_told_and_has_to_be_there_where_it_decides() -> None:
     assert "20 prompts of 40 clean ones" in told(clean)
     with pytest.raises(Refusal, match="the split clean has 7 usable pairs; at least 8 are needed"):
         told(dataclasses.replace(ART, clean=7))
-    with pytest.raises(Refusal, match=r"evaluate\.decides is clean, but no pool is named as splits\.clean"):
+    with pytest.raises(
+        Refusal, match=r"evaluate\.decides is clean, but the pool's block asks for no such split"
+    ):
         told(ART, scales__tiny__evaluate={"decides": "clean"})

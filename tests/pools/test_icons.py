@@ -8,7 +8,21 @@ from PIL import Image
 from pools.icon_packages import archive, faces, set_of, tools
 
 from alchemist.core.refusal import Refusal
-from alchemist.pools.icons import HIDDEN, LOST, SETS, TURNED, drawings, ordered, painted
+from alchemist.pools.icons import (
+    AGAIN,
+    CLEAN,
+    HIDDEN,
+    LOST,
+    OTHER_KIND,
+    SETS,
+    TURNED,
+    VARIANT,
+    Drawing,
+    curated,
+    drawings,
+    ordered,
+    painted,
+)
 
 
 def found(name, content):
@@ -60,6 +74,24 @@ def test_a_drawing_is_whole_on_white_and_mirrored_where_its_name_says_so():
     assert painted(names["faces/broken"], 16) is None
 
 
+def test_a_clean_set_has_each_thing_once():
+    things, tone = "Objects", "waving hand dark skin tone"
+    kinds = {
+        "a saw": (things, "A", ""), "of none": (things, "", LOST), "flag": ("Flags", "B", ""),
+        "a logo": ("Extras Openmoji", "C", ""), "second saw": (things, "A", AGAIN), tone: (things, "D", ""),
+        "man facing right": (things, "E", ""), "waving hand": (things, "F", ""),
+        "a flag again": (things, "B", ""),
+    }  # fmt: skip
+    some = [
+        Drawing(name, name, category, svg, reason if reason == LOST else "")
+        for name, (category, svg, reason) in kinds.items()
+    ]
+    assert {one.id: one.reason for one in curated(some)} == {
+        "a saw": "", "of none": LOST, "flag": OTHER_KIND, "a logo": OTHER_KIND, "second saw": AGAIN,
+        tone: VARIANT, "man facing right": VARIANT, "waving hand": "", "a flag again": "",
+    }  # fmt: skip
+
+
 def test_the_orders_hold_the_same_and_depend_on_no_other_order():
     some = [*found("faces", faces()).values(), *found("tools", tools()).values()]
     ids = [one.id for one in ordered(some, shuffled=False)]
@@ -79,9 +111,10 @@ def test_another_layout_is_refused(content):
 
 
 def test_every_set_states_whose_it_is_under_which_licence_and_which_bytes_are_meant():
-    assert len({one.name for one in SETS}) == len(SETS)
-    legal = {"Apache-2.0", "MIT", "CC-BY-4.0", "CC-BY-3.0", "CC0-1.0"}
-    for one in SETS:
+    every = (*SETS, *CLEAN)
+    assert len({one.name for one in every}) == len(every), "the clean set is none of the pool's"
+    legal = {"Apache-2.0", "MIT", "CC-BY-4.0", "CC-BY-3.0", "CC0-1.0", "CC-BY-SA-4.0"}
+    for one in every:
         assert one.title
         assert one.author
         assert one.licence in legal

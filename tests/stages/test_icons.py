@@ -9,9 +9,9 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.pools import icons
 from alchemist.pools.export import Layout
-from alchemist.pools.icons import BROKEN, HIDDEN, LOST, TURNED
+from alchemist.pools.icons import AGAIN, BROKEN, HIDDEN, LOST, TURNED
 from alchemist.pools.read import records
-from stages.icons import Order, run
+from stages.icons import Order, Sets, run
 
 USABLE = [
     f"faces/{name}" for name in ("currency", "half", "other-half", "red-half", "same-half", "wide-logo")
@@ -67,6 +67,18 @@ def test_whose_the_drawings_are_and_what_was_left_out_is_kept_and_told(tmp_path,
     stated = (tmp_path / "icons/LICENCES.md").read_text()
     assert "- Faces: by Nobody; CC0-1.0; @x/faces 1.0.0, rendered." in stated
     assert [one["licence"] for one in card["sets"]] == ["CC0-1.0"] * 2
+
+
+def test_the_clean_set_is_another_in_a_folder_of_its_own(tmp_path, registry, monkeypatch):
+    monkeypatch.setattr(icons, "CLEAN", (icons.SETS[0],))
+    monkeypatch.chdir(tmp_path)
+    for sets in Sets:
+        run(side=16, registry=registry[0], sets=sets)
+    found = {sets: files.read_json(tmp_path / "datasets" / sets.value / "card.json") for sets in Sets}
+    assert [len(found[sets]["sets"]) for sets in Sets] == [2, 1]
+    assert found[Sets.CLEAN]["pairs"] == 4
+    assert found[Sets.CLEAN]["skipped"][AGAIN] == ["faces/red-half", "faces/same-half"]
+    assert "tools" not in (tmp_path / "datasets/icons_clean/LICENCES.md").read_text().casefold()
 
 
 def test_what_is_there_is_not_fetched_again_and_something_else_is_refused(tmp_path, registry):

@@ -185,8 +185,8 @@ class EvaluateSettings(Settings):
         if pairs == 0:
             if self.decides == "clean":
                 raise Refusal(
-                    f"{where}.decides is clean, but no pool is named as splits.clean; once and as_is are "
-                    "legal."
+                    f"{where}.decides is clean, but the pool's block asks for no such split (splits.clean, "
+                    "of composed pairs clean.pairs); once and as_is are legal."
                 )
             return 0
         most = self.most(pairs)
