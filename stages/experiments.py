@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from alchemist.core.leaves import leaves
 from alchemist.core.refusal import Refusal
 from stages import stage
 
@@ -89,15 +90,6 @@ def part(revision: dict[str, Any], kind: str, file: str) -> dict[str, Any]:
     """What DVC knows of a file of one kind at a revision."""
     held = ((revision.get("data") or {}).get(kind) or {}).get(file) or {}
     return held.get("data") or {}
-
-
-def leaves(tree: dict[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys of a tree of blocks, with their values."""
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, f"{where}{key}.")
-        else:
-            yield f"{where}{key}", value
 
 
 if __name__ == "__main__":

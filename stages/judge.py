@@ -73,7 +73,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         name=name,
         study=study,
         composed=[
-            pool for pool in study.pools if asked["run"]["blocks"]["pools"][pool][pool]["format"] == "emoji"
+            pool for pool in study.pools if is_clean(study, pool, asked["run"]["blocks"]["pools"][pool][pool])
         ],
         values=[
             f"{key} {shown(value)}" + (f" on {pool}" if pool else "")
@@ -118,6 +118,13 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             where = f"{metric_name(row.metric, names)} at {ALL_POINTS[row.asked.point or '']}"
             print(f"  {row.pool}: {row.outcome.why}; {where} {figure}")
     print(f"wrote {out / 'index.html'}")
+
+
+def is_clean(study: StudySettings, pool: str, block: dict[str, Any]) -> bool:
+    """Whether a pool is composed and its evaluation split clean pairs alone, by the study's own values."""
+    said = {f"pools.{pool}": block} | study.values | study.pools[pool]
+    source = dict(leaves(said)).get(f"pools.{pool}.evaluation.source", "clean")
+    return bool(block["format"] == "emoji" and source == "clean")
 
 
 def is_told(one: dict[str, Any], name: str) -> bool | None:

@@ -43,6 +43,17 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert len(past) == 3 * 2 * 2 * 2 * 3  # claims, pools, references, metrics, points
 
 
+def test_the_page_says_whose_evaluation_pairs_are_clean_ones_alone(repo: Path) -> None:
+    mixed = {"pools.emoji_crowded.evaluation": {"source": "mixture"}, "pools.emoji_crowded.clean.pairs": 400}
+    write(pools={"emoji": {}, "emoji_crowded": mixed})
+    git("commit", "--quiet", "-am", "one pool by its own mixture")
+    register.run("s")
+    study()
+    assert (
+        "Evaluation pairs of emoji are informative ones" in Path("reports/studies/s/index.html").read_text()
+    )
+
+
 def test_a_claim_at_equal_cost(repo: Path) -> None:
     given = STUDY["claims"]
     write(claims={name: given[name] | {"point": "equal_cost"} for name in "AB"} | {"C": given["C"]})  # type: ignore[index]
