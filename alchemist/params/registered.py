@@ -78,25 +78,33 @@ def values(
 ) -> list[str]:
     """KEY=VALUE of all that the study sets of params.yaml for these seeds on one pool.
 
-    `carries`: the raters that are `carried` are trained there.
+    `carries`: the raters that are `carried` are trained there. A model of another family than the proxy's
+    stands in the lists of its own, and so does a rater that the study names in `grid.others.FAMILY.raters`.
     """
+    own = dict(leaves(study.values)) | dict(leaves(study.pools.get(pool, {})))
+    home = params.models[own.get("roles.proxy", params.roles.proxy)].family
+    elsewhere = {f: own.get(f"grid.others.{f}.raters", []) for f in params.grid.others}
+    models: dict[str, list[str]] = {home: []}
+    for model in study.models:
+        models.setdefault(params.models[model].family, []).append(model)
     lists: dict[str, list[str]] = {}
     for rater in _raters(params, study):
-        lists.setdefault(f"grid.{LISTS[params.raters[rater].kind]}", []).append(rater)
-    home = params.models[study.models[0]].family
+        if not any(rater in raters for raters in elsewhere.values()):
+            lists.setdefault(f"grid.{LISTS[params.raters[rater].kind]}", []).append(rater)
     set_here: dict[str, Any] = {
         "pool": pool,
         "scale": study.scale,
         **{key: [] for key in CLEARED},
         **lists,
-        "grid.families": [home],
+        "grid.families": list(dict.fromkeys([*models, *(f for f, raters in elsewhere.items() if raters)])),
         "grid.selections": study.selections(),
         "grid.ratios": list(study.ratios),
-        "grid.models": list(study.models),
+        "grid.models": models[home],
         "grid.seeds": list(seeds),
         "grid.ablation.selections": list(study.further.selections),
         "grid.ablation.ratios": list(study.further.ratios),
-        **{f"grid.others.{f}.{key}": [] for f in params.grid.others for key in ("raters", "models")},
+        **{f"grid.others.{f}.raters": [] for f in params.grid.others},
+        **{f"grid.others.{f}.models": models.get(f, []) for f in params.grid.others},
         "statistics.primary": None,
         "statistics.secondary": [],
         **study.values,

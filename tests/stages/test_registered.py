@@ -226,9 +226,9 @@ def test_the_model_of_a_role_that_a_study_sets_decides(repo: Path) -> None:
 
 
 def test_what_cannot_run_is_not_registered(repo: Path) -> None:
-    write(models=["xs", "flux_s"])
-    git("commit", "--quiet", "-am", "two families")
-    with pytest.raises(Refusal, match=r"grid\.models holds flux_s"):
+    write(models=["flux_adapted"])
+    git("commit", "--quiet", "-am", "a network that is trained before, on pairs that the pool has not")
+    with pytest.raises(Refusal, match=r"pools\.emoji\.pretraining\.pairs is 0"):
         register.run("s")
     write(values={"pools.mine.path": "${x}"})
     git("commit", "--quiet", "-am", "an interpolation")

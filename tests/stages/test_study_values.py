@@ -1,0 +1,53 @@
+"""What the registered studies of this repo set: a sound grid on each of their pools, lists by family."""
+
+from pathlib import Path
+
+import pytest
+from params_helpers import REPOS
+
+from alchemist.params.check import check
+from alchemist.params.registered import values
+from alchemist.params.whole import Params
+from stages.overlay import laid_over
+
+REPO = Path(__file__).parents[2]
+WHOLE = check(REPOS)
+
+
+def laid(name: str, pool: str) -> Params:
+    study = WHOLE.studies[name]
+    return laid_over(REPO, values(WHOLE, study, pool, study.seeds.all()[:2]))[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "pool"), [(name, pool) for name, study in WHOLE.studies.items() for pool in study.pools]
+)
+def test_a_study_has_the_cells_of_its_claims_and_rates_once_by_each_rater(name: str, pool: str) -> None:
+    study, params = WHOLE.studies[name], laid(name, pool)
+    grid = params.grid
+    assert (params.pool, params.scale, grid.seeds) == (pool, study.scale, tuple(study.seeds.all()[:2]))
+    assert set(grid.whole()) == set(study.models)
+    for claim in study.claims:
+        asked = study.claim(claim)
+        for arm in {asked.arm, asked.against} - {"full"}:
+            assert (arm, asked.ratio) in grid.arms()
+    rated = [
+        rater for raters in [grid.raters, grid.embeddings, grid.heuristics, grid.oracles] for rater in raters
+    ]
+    rated += [rater for other in grid.others.values() for rater in other.raters]
+    assert sorted(rated) == sorted({params.selections[arm].rater for arm, _ in grid.arms()})
+
+
+def test_models_and_raters_of_another_family_stand_in_its_own_lists() -> None:
+    grid = laid("flow", "emoji").grid
+    flux = grid.others["flux"]
+    assert grid.families == ("star", "flux"), "that of the proxy first, whose rater of random draws"
+    assert (grid.models, grid.raters, flux.models, flux.raters) == (
+        (),
+        ("random",),
+        ("flux_s",),
+        ("alchemist_flux",),
+    )
+    assert flux.proxy == "flux_proxy"
+    home = laid("confirm", "emoji").grid
+    assert (home.families, home.models, home.others["flux"].models) == (("star",), ("xs",), ())
