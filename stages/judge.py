@@ -72,9 +72,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     page = study_page.StudyPage(
         name=name,
         study=study,
-        composed=[
-            pool for pool in study.pools if is_clean(study, pool, asked["run"]["blocks"]["pools"][pool][pool])
-        ],
+        composed=[pool for pool in study.pools if is_clean(study, pool, asked["run"]["blocks"])],
         values=[
             f"{key} {shown(value)}" + (f" on {pool}" if pool else "")
             for pool, block in {"": study.values, **study.pools}.items()
@@ -120,11 +118,13 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     print(f"wrote {out / 'index.html'}")
 
 
-def is_clean(study: StudySettings, pool: str, block: dict[str, Any]) -> bool:
-    """Whether a pool is composed and its evaluation split clean pairs alone, by the study's own values."""
-    said = {f"pools.{pool}": block} | study.values | study.pools[pool]
-    source = dict(leaves(said)).get(f"pools.{pool}.evaluation.source", "clean")
-    return bool(block["format"] == "emoji" and source == "clean")
+def is_clean(study: StudySettings, pool: str, blocks: dict[str, Any]) -> bool:
+    """Whether a pool is composed, and what decides are its clean pairs alone, by the study's own values."""
+    block, scale = blocks["pools"][pool][pool], f"scales.{study.scale}"
+    said = [{f"pools.{pool}": block, scale: blocks["scale"]}, study.values, study.pools[pool]]
+    found = {key: value for part in said for key, value in leaves(part)}
+    source = found.get(f"pools.{pool}.evaluation.source", "clean")
+    return bool(block["format"] == "emoji" and "clean" in (source, found.get(f"{scale}.evaluate.decides")))
 
 
 def is_told(one: dict[str, Any], name: str) -> bool | None:

@@ -10,9 +10,12 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+from alchemist.analysis.grid import FULL
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from alchemist.core.settings.study import StudySettings
 from alchemist.params.registered import changed, decides, study_of, values
+from alchemist.params.whole import Params
 from stages import registration, stage
 from stages.overlay import laid_over
 
@@ -22,14 +25,15 @@ KEPT = Path("reports")
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
     """Adds a registration, where anything that decides is not as in the last one."""
     given, params = registration.read(name)
-    for pool in params.studies[name].pools:  # what cannot run is refused before it is registered
-        laid_over(Path(), values(params, params.studies[name], pool, params.studies[name].seeds.all()))
+    study = params.studies[name]
+    for pool in study.pools:  # what cannot run or be judged is refused before it is registered
+        _can_be_judged(name, study, laid_over(Path(), values(params, study, pool, study.seeds.all()))[2])
     found, before = decides(given, name), registration.registrations(name)
     if before and not (lines := changed({k: before[-1][k] for k in found}, found)):
         print(f"{name} is registered as it stands, by commit {before[-1]['commit']}")
         return
     told = {seed for one in before for seed in study_of(found, one["rule"]).seeds.all()}
-    _fresh(name, set(params.studies[name].seeds.all()) - told, params.studies[name].seeds.shared_with)
+    _fresh(name, set(study.seeds.all()) - told, study.seeds.shared_with)
     commit = registration.head()
     if commit is None or registration.at_commit(commit, name) != found:
         raise Refusal(
@@ -41,6 +45,26 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, {"registrations": [*before, new]})
     print(*(lines if before else []), f"wrote {path}: {name} by commit {commit}; commit it too", sep="\n")
+
+
+def _can_be_judged(name: str, study: StudySettings, laid: Params) -> None:
+    """Refuses a claim of which the grid has no cells, or whose model has not its metric."""
+    cells = laid.grid.runs()
+    for claim in study.claims:
+        asked = study.claim(claim)
+        for arm in {asked.arm, asked.against} - {FULL}:
+            if (arm, asked.ratio, asked.model) not in cells:
+                raise Refusal(
+                    f"studies.{name}.claims.{claim} asks for {arm} at {asked.ratio} of the model "
+                    f"{asked.model}, of which the study has no cells (a further family has those of its "
+                    "ratios alone)."
+                )
+        assert asked.model is not None
+        if asked.metric == "nll" and not laid.models[asked.model].has_likelihood:
+            raise Refusal(
+                f"studies.{name}.claims.{claim} is decided by nll, and the model {asked.model} has no "
+                "likelihood; fd, kid and clip are legal."
+            )
 
 
 def _fresh(name: str, seeds: set[int], shared_with: str | None) -> None:

@@ -1,6 +1,7 @@
 """A registered study by its block of `studies:`: what it sets for each run, and what decides of it."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -83,8 +84,8 @@ def values(
     """
     own = dict(leaves(study.values)) | dict(leaves(study.pools.get(pool, {})))
     home = params.models[own.get("roles.proxy", params.roles.proxy)].family
-    elsewhere = {f: own.get(f"grid.others.{f}.raters", []) for f in params.grid.others}
-    models: dict[str, list[str]] = {home: []}
+    elsewhere = {f: own.get(f"grid.others.{f}.raters") or [] for f in params.grid.others}
+    models: dict[str, list[str]] = {}
     for model in study.models:
         models.setdefault(params.models[model].family, []).append(model)
     lists: dict[str, list[str]] = {}
@@ -96,10 +97,14 @@ def values(
         "scale": study.scale,
         **{key: [] for key in CLEARED},
         **lists,
-        "grid.families": list(dict.fromkeys([*models, *(f for f, raters in elsewhere.items() if raters)])),
+        "grid.families": [
+            f
+            for f in dict.fromkeys([home, *params.grid.others])
+            if models.get(f) or elsewhere.get(f) or (f == home and "grid.raters" in lists)
+        ],
         "grid.selections": study.selections(),
         "grid.ratios": list(study.ratios),
-        "grid.models": models[home],
+        "grid.models": models.get(home, []),
         "grid.seeds": list(seeds),
         "grid.ablation.selections": list(study.further.selections),
         "grid.ablation.ratios": list(study.further.ratios),
@@ -149,7 +154,11 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
     used = block.every()
     raters = dict.fromkeys(whole["selections"][selection]["rater"] for selection in used)
     pools = sources(whole["pools"])
-    used_pools = [*block.pools, *([block.carried_from] if block.carried_from else [])]
+    set_here = {**block.values, **{key: value for own in block.pools.values() for key, value in own.items()}}
+    splits = [
+        str(value) for key, value in leaves(set_here) if re.fullmatch(r"pools\.\w+\.splits\.\w+\.pool", key)
+    ]
+    used_pools = dict.fromkeys([*block.pools, *([block.carried_from] if block.carried_from else []), *splits])
     return {
         "question": study.pop("question"),
         "rule": {key: study.pop(key) for key in RULE},

@@ -69,9 +69,10 @@ class CleanSettings(Settings):
     pairs: int = Field(default=3000, ge=1, description="pairs of the split")
 
 
-class EvaluationSettings(CleanSettings):
+class EvaluationSettings(Settings):
     """The split that generators are measured on."""
 
+    pairs: int = Field(default=3000, ge=1, description="pairs of the split")
     # Left out of a dump where it is the default, so that such a pool has the card that it always had.
     source: Literal["mixture", "clean"] = Field(
         default="clean",
@@ -81,14 +82,8 @@ class EvaluationSettings(CleanSettings):
     )
 
 
-class MoreCleanSettings(Settings):
-    """Informative pairs that generators are measured on beside the evaluation."""
-
-    pairs: int = Field(default=0, ge=0, description="pairs of the split; 0: there is none")
-
-
-class PretrainingSettings(Settings):
-    """A neutral split: the shares of the pool, and nothing selected."""
+class RareSettings(Settings):
+    """A split that most pools do not have."""
 
     pairs: int = Field(default=0, ge=0, description="pairs of the split; 0: there is none")
 
@@ -136,15 +131,15 @@ class EmojiPool(PoolSettings):
         default=CleanSettings(), description="pairs on which the CLIP-Score model is fitted"
     )
     # Left out of a dump where there is none, so that a pool without it has the card that it always had.
-    pretraining: PretrainingSettings = Field(
-        default=PretrainingSettings(),
+    pretraining: RareSettings = Field(
+        default=RareSettings(),
         exclude_if=lambda held: held.pairs == 0,
-        description="pairs on which networks are trained that cells then adapt",
+        description="pairs of the pool's shares, on which networks are trained that cells then adapt",
     )
-    clean: MoreCleanSettings = Field(
-        default=MoreCleanSettings(),
+    clean: RareSettings = Field(
+        default=RareSettings(),
         exclude_if=lambda held: held.pairs == 0,
-        description="a further reference, for an evaluation of the pool's own mixture",
+        description="informative pairs, a further reference where the evaluation is of the pool's mixture",
     )
     sources: SourcesSettings | None = Field(
         default=None,

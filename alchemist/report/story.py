@@ -169,9 +169,10 @@ def caveats(material: Material) -> list[str]:
     if "nll" in material.metrics:
         unit = next(unit for unit in units.values() if unit is not None)
         out.append(
-            f"NLL, the loss in {unit} on held-out clean pairs, has no sampling noise "
+            f"NLL, the loss in {unit} on the held-out pairs that decide, has no sampling noise "
             "and so resolves the smallest differences between arms. It exists for models with a likelihood "
-            "alone, and clean held-out pairs favour, by construction, selections that keep clean pairs."
+            "alone, and where those pairs are clean, it favours, by construction, selections that keep clean "
+            "ones."
         )
         without = [family for family, unit in units.items() if unit is None]
         if without:

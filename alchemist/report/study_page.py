@@ -37,7 +37,7 @@ class StudyPage:
 
     name: str
     study: StudySettings
-    composed: list[str]  # its pools that we composed, whose evaluation split holds no flawed pair
+    composed: list[str]  # its pools that we composed, where clean pairs alone decide
     values: list[str]  # that it sets beyond the blocks that it names
     registered: list[tuple[str, bool | None]]  # commits, and whether their params.yaml says what is told here
     changes: list[list[str]]  # after each registration, up to params.yaml as it stands

@@ -48,9 +48,9 @@ def test_such_an_evaluation_has_the_shares_of_the_pool_and_the_clean_split_none_
     assert len(mixed) == expected(emoji_pool(**SMALL, evaluation=MIXED, clean={"pairs": 50})) == 735
 
 
-def test_no_pair_of_the_pool_changes_with_it(mixed):
+def test_no_pair_of_the_splits_before_changes_with_it(mixed):
     before = list(rows(emoji_pool(**SMALL, evaluation={"pairs": 600}), 1))
-    for split in ("pool", "meta_val"):
+    for split in ("pool", "meta_val", "scorer"):
         one, two = (
             [(r.id, r.pixels, r.caption) for r in found if r.split == split] for found in (before, mixed)
         )

@@ -42,7 +42,7 @@ def test_the_story_tells_what_ran_and_speaks_of_one_familys_selection(both: Path
     assert "Shift-Gsample on the rating alchemist, keeping" in said
     assert "on the rating alchemist_flux" not in said
     assert "Models of the family flux have no likelihood" in said
-    assert f"NLL, the loss in {UNIT} on held-out clean pairs" in said
+    assert f"NLL, the loss in {UNIT} on the held-out pairs that decide" in said
     assert "(28 % of their features' spread is lost" in said, "star's codec"
     assert "good enough for these pictures (0 % of their features' spread is lost" in said, "flux's pixels"
     assert not re.search(r"\bnan\b|\bNone\b", text(whole))

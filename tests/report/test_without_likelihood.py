@@ -87,7 +87,7 @@ def test_a_contrast_in_it_is_left_out_by_name(flow: Path) -> None:
 
 def test_the_unit_of_a_likelihood_is_that_of_the_cells(three: Path) -> None:
     page = written(three / "reports")
-    assert f"NLL, the loss in {UNIT} on held-out clean pairs" in text(page)
+    assert f"NLL, the loss in {UNIT} on the held-out pairs that decide" in text(page)
     assert f"by decile of alchemist, {UNIT}" in (three / "reports/figures/paper-3.svg").read_text()
     assert page.count(f"pairs, {UNIT}") == 2  # both panels of the proxy's loss
     assert "nats" not in page

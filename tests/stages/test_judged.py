@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from study_helpers import study as made_up
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.params.check import check
+from alchemist.params.registered import changed, decides
 from stages import history, judge, part, register, registration
 from stages.params_file import read_params
 
@@ -36,22 +38,34 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert "Nothing that decides" in page
     assert "less random" in page  # every arm, by both references of both pools
     assert ">5.250 ± 0.000<small>+0.250 ± 0.000</small>" in page
-    assert "Evaluation pairs of emoji, emoji_crowded are informative ones alone" in page
+    assert "The pairs that decide on emoji, emoji_crowded are informative ones alone" in page
     assert page.count("<summary>emoji") == 4
     assert "<details open><summary>All metrics at equal epochs, copies counted once" in page  # as it decides
     past = pd.read_csv("reports/history.csv")
     assert len(past) == 3 * 2 * 2 * 2 * 3  # claims, pools, references, metrics, points
 
 
-def test_the_page_says_whose_evaluation_pairs_are_clean_ones_alone(repo: Path) -> None:
-    mixed = {"pools.emoji_crowded.evaluation": {"source": "mixture"}, "pools.emoji_crowded.clean.pairs": 400}
+@pytest.mark.parametrize("deciding", ["clean", "once"])
+def test_the_page_says_where_clean_pairs_alone_decide(repo: Path, deciding: str) -> None:
+    mixed = {
+        "pools.emoji_crowded.evaluation": {"source": "mixture"}, "pools.emoji_crowded.clean.pairs": 400,
+        f"scales.{STUDY['scale']}.evaluate.decides": deciding,
+    }  # fmt: skip
     write(pools={"emoji": {}, "emoji_crowded": mixed})
     git("commit", "--quiet", "-am", "one pool by its own mixture")
     register.run("s")
     study()
-    assert (
-        "Evaluation pairs of emoji are informative ones" in Path("reports/studies/s/index.html").read_text()
-    )
+    of = "emoji, emoji_crowded" if deciding == "clean" else "emoji"
+    page = Path("reports/studies/s/index.html").read_text()
+    assert f"The pairs that decide on {of} are informative ones alone" in page
+
+
+def test_another_pool_that_is_a_split_decides_too() -> None:
+    given: dict[str, Any] = read_params(REPO / "params.yaml")
+    found = decides(given, "arena_natural")
+    assert set(found["run"]["blocks"]["pools"]) == {"icons", "icons_clean"}
+    given["pools"]["icons_clean"]["sample"] = 0.3
+    assert changed(found["run"], decides(given, "arena_natural")["run"])
 
 
 def test_a_claim_at_equal_cost(repo: Path) -> None:

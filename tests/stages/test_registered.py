@@ -230,6 +230,19 @@ def test_what_cannot_run_is_not_registered(repo: Path) -> None:
     git("commit", "--quiet", "-am", "a network that is trained before, on pairs that the pool has not")
     with pytest.raises(Refusal, match=r"pools\.emoji\.pretraining\.pairs is 0"):
         register.run("s")
+    claims = {"A": {"says": "One beats two.", "arm": "alchemist", "against": "random", "model": "flux_s"}}
+    write(models=["xs", "flux_s"], claims={"A": claims["A"] | {"metric": "nll"}}, primary="A")
+    git("commit", "--quiet", "-am", "a likelihood of a model that has none")
+    with pytest.raises(Refusal, match=r"claims\.A is decided by nll, and the model flux_s has no likelihood"):
+        register.run("s")
+    further = {"selections": ["alchemist", "random"], "ratios": [0.2]}
+    both = {"A": claims["A"] | {"ratio": 0.2}, "B": claims["A"]}
+    write(models=["xs", "flux_s"], claims=both, primary="A", further=further)
+    git("commit", "--quiet", "-am", "a ratio at which a further family has no cells")
+    with pytest.raises(
+        Refusal, match=r"claims\.A asks for (alchemist|random) at 0\.2 of the model flux_s, of"
+    ):
+        register.run("s")
     write(values={"pools.mine.path": "${x}"})
     git("commit", "--quiet", "-am", "an interpolation")
     with pytest.raises(Refusal, match="cannot be laid over"):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from params_helpers import REPOS
 
+from alchemist.core.settings.study import ClaimSettings
 from alchemist.params.check import check
 from alchemist.params.registered import values
 from alchemist.params.whole import Params
@@ -12,6 +13,10 @@ from stages.overlay import laid_over
 
 REPO = Path(__file__).parents[2]
 WHOLE = check(REPOS)
+
+
+def claim_of(arm: str, against: str) -> ClaimSettings:
+    return ClaimSettings(says="It beats that.", arm=arm, against=against)
 
 
 def laid(name: str, pool: str) -> Params:
@@ -30,12 +35,8 @@ def test_a_study_has_the_cells_of_its_claims_and_rates_once_by_each_rater(name: 
     for claim in study.claims:
         asked = study.claim(claim)
         for arm in {asked.arm, asked.against} - {"full"}:
-            assert (arm, asked.ratio) in grid.arms()
-    rated = [
-        rater for raters in [grid.raters, grid.embeddings, grid.heuristics, grid.oracles] for rater in raters
-    ]
-    rated += [rater for other in grid.others.values() for rater in other.raters]
-    assert sorted(rated) == sorted({params.selections[arm].rater for arm, _ in grid.arms()})
+            assert (arm, asked.ratio, asked.model) in grid.runs()
+    assert sorted(grid.rated()) == sorted({params.selections[arm].rater for arm, _ in grid.arms()})
 
 
 def test_models_and_raters_of_another_family_stand_in_its_own_lists() -> None:
@@ -49,5 +50,8 @@ def test_models_and_raters_of_another_family_stand_in_its_own_lists() -> None:
         ("alchemist_flux",),
     )
     assert flux.proxy == "flux_proxy"
+    alone = WHOLE.studies["flow"].model_copy(update={"claims": {"full": claim_of("alchemist_flux", "full")}})
+    own = laid_over(REPO, values(WHOLE, alone, "emoji", [900]))[2].grid
+    assert (own.families, own.raters) == (("flux",), ()), "nothing of the proxy's family is asked for"
     home = laid("confirm", "emoji").grid
     assert (home.families, home.models, home.others["flux"].models) == (("star",), ("xs",), ())

@@ -21,7 +21,8 @@ class SeedsSettings(Settings):
     count: int = Field(ge=2, description="how many there are in the end")
     part: int = Field(default=4, ge=1, description="how many are run at once, whose figures are then kept")
     shared_with: str | None = Field(
-        default=None, description="a study that has them too and shares cells; it chooses nothing here"
+        default=None,
+        description="a study that has them too, whose cells or ratings it may take; it chose nothing here",
     )
 
     def all(self) -> tuple[int, ...]:
