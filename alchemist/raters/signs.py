@@ -142,8 +142,8 @@ EVIDENCE: dict[str, Evidence] = {
     "loss": Evidence(
         False,
         "Speaks against it: on emoji the rating agrees with low loss by .92, halves of both beat a random "
-        "one and cannot be told apart (docs/first_studies.md); it says that the rating costs too much, not "
-        "that it is worse.",
+        "one, and its own is ahead by 8 in FD, equal in held-out loss (docs/verdicts.md); it says that the "
+        "rating may cost too much, not that it is worse.",
     ),
     "seeds": Evidence(
         False,
