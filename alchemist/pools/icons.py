@@ -163,7 +163,7 @@ def _svg(whole: dict[str, Any]) -> tuple[str, str]:
 
 
 def curated(found: Iterable[Drawing]) -> list[Drawing]:
-    """The same drawings, those with a reason that are no emoji of Unicode, flags, variants or drawn before.
+    """The same drawings; flags, other signs than Unicode's emoji, variants and second names have a reason.
 
     By names, categories and SVG alone: nobody looked at what a model makes of them.
     """
