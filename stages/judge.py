@@ -121,8 +121,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
 def is_clean(study: StudySettings, pool: str, blocks: dict[str, Any]) -> bool:
     """Whether a pool is composed, and what decides are its clean pairs alone, by the study's own values."""
     block, scale = blocks["pools"][pool][pool], f"scales.{study.scale}"
-    said = [{f"pools.{pool}": block, scale: blocks["scale"]}, study.values, study.pools[pool]]
-    found = {key: value for part in said for key, value in leaves(part)}
+    found = dict(leaves({f"pools.{pool}": block, scale: blocks["scale"]})) | study.laid(pool)
     source = found.get(f"pools.{pool}.evaluation.source", "clean")
     return bool(block["format"] == "emoji" and "clean" in (source, found.get(f"{scale}.evaluate.decides")))
 

@@ -10,7 +10,6 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from alchemist.analysis.grid import FULL
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import StudySettings
@@ -49,16 +48,14 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
 
 def _can_be_judged(name: str, study: StudySettings, laid: Params) -> None:
     """Refuses a claim of which the grid has no cells, or whose model has not its metric."""
-    cells = laid.grid.runs()
     for claim in study.claims:
         asked = study.claim(claim)
-        for arm in {asked.arm, asked.against} - {FULL}:
-            if (arm, asked.ratio, asked.model) not in cells:
-                raise Refusal(
-                    f"studies.{name}.claims.{claim} asks for {arm} at {asked.ratio} of the model "
-                    f"{asked.model}, of which the study has no cells (a further family has those of its "
-                    "ratios alone)."
-                )
+        if side := laid.grid.lacks(asked.arm, asked.against, asked.ratio, asked.model):
+            raise Refusal(
+                f"studies.{name}.claims.{claim} asks for {getattr(asked, side)} at {asked.ratio} of the "
+                f"model {asked.model}, of which the study has no cells (a further family has those of its "
+                "ratios alone)."
+            )
         assert asked.model is not None
         if asked.metric == "nll" and not laid.models[asked.model].has_likelihood:
             raise Refusal(

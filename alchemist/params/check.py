@@ -162,13 +162,12 @@ def _contrasts(params: Params) -> None:
         legal.one_of(key, name, params.contrasts)
         contrast = params.contrasts[name].of(grid)
         model = contrast.model or grid.main
-        for side, arm in (("arm", contrast.arm), ("against", contrast.against)):
-            whole = side == "against" and arm == "full" and model in grid.whole()
-            if not whole and (arm, contrast.ratio, model) not in grid.runs():
-                raise Refusal(
-                    f"contrasts.{name}.{side} is {shown(arm)}; the grid has no cell {arm} at ratio "
-                    f"{contrast.ratio} for model {model}, so {key} cannot ask for it."
-                )
+        if side := grid.lacks(contrast.arm, contrast.against, contrast.ratio, model):
+            arm = getattr(contrast, side)
+            raise Refusal(
+                f"contrasts.{name}.{side} is {shown(arm)}; the grid has no cell {arm} at ratio "
+                f"{contrast.ratio} for model {model}, so {key} cannot ask for it."
+            )
         if contrast.metric == "nll" and not params.models[model].has_likelihood:
             raise Refusal(
                 f"contrasts.{name}.metric is 'nll'; the model {model} is of the family "

@@ -82,7 +82,7 @@ def values(
     `carries`: the raters that are `carried` are trained there. A model of another family than the proxy's
     stands in the lists of its own, and so does a rater that the study names in `grid.others.FAMILY.raters`.
     """
-    own = dict(leaves(study.values)) | dict(leaves(study.pools.get(pool, {})))
+    own = study.laid(pool)
     home = params.models[own.get("roles.proxy", params.roles.proxy)].family
     elsewhere = {f: own.get(f"grid.others.{f}.raters") or [] for f in params.grid.others}
     models: dict[str, list[str]] = {}
@@ -154,10 +154,8 @@ def decides(given: dict[str, Any], name: str) -> dict[str, Any]:
     used = block.every()
     raters = dict.fromkeys(whole["selections"][selection]["rater"] for selection in used)
     pools = sources(whole["pools"])
-    set_here = {**block.values, **{key: value for own in block.pools.values() for key, value in own.items()}}
-    splits = [
-        str(value) for key, value in leaves(set_here) if re.fullmatch(r"pools\.\w+\.splits\.\w+\.pool", key)
-    ]
+    laid = [item for pool in block.pools for item in block.laid(pool).items()]
+    splits = [str(value) for key, value in laid if re.fullmatch(r"pools\.\w+\.splits\.\w+\.pool", key)]
     used_pools = dict.fromkeys([*block.pools, *([block.carried_from] if block.carried_from else []), *splits])
     return {
         "question": study.pop("question"),

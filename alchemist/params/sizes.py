@@ -1,7 +1,7 @@
 """Whether the sizes that params.yaml asks for fit the pool: known from its counts, before any slow stage."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.pool import UserPool
 from alchemist.params.whole import Params
-from alchemist.pools import store
+from alchemist.pools import emoji, store
 from alchemist.pools.emoji import EmojiPool
 from alchemist.pruning.laws import kept_count
 from alchemist.raters.kinds.meta import MetaRater
@@ -37,16 +37,19 @@ def counted(folder: Path) -> Counts:
     counts, lent = files.read_json(folder / store.CARD)["counts"], store.lent(folder)
     ok = {split: by.get("ok", 0) for split, by in counts.items()}
     rated = ok["pool"] + sum(lent.values())
-    clean, distinct = ok.get("clean", 0), store.distinct(folder, "meta_val")
-    return Counts(ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated, clean, distinct)
+    return _of(ok, rated, store.distinct(folder, "meta_val"))
 
 
 def composed(pool: EmojiPool) -> Counts:
     """The counts of a pool that is composed, which its settings say; nothing of it is lent."""
+    return _of(emoji.counts(pool), pool.pairs)
+
+
+def _of(ok: Mapping[str, int], rated: int, distinct: int | None = None) -> Counts:
+    """The counts of usable pairs by split as fields."""
     return Counts(
-        pool.pairs, pool.meta_validation.pairs, pool.evaluation.pairs, pool.scorer.pairs, pool.pairs,
-        pool.clean.pairs,
-    )  # fmt: skip
+        ok["pool"], ok["meta_val"], ok["evaluation"], ok["scorer"], rated, ok.get("clean", 0), distinct
+    )
 
 
 def told(params: Params, counts: Counts) -> list[str]:

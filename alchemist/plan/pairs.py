@@ -6,6 +6,7 @@ from pathlib import Path
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import PoolSettings, UserPool
+from alchemist.pools import emoji
 from alchemist.pools.emoji import EmojiPool
 from alchemist.pools.read import expected
 from alchemist.pools.row import SPLITS
@@ -68,8 +69,7 @@ def planned(name: str, pools: dict[str, PoolSettings]) -> Pairs:
     """
     pool = pools[name]
     if isinstance(pool, EmojiPool):
-        held_out = pool.meta_validation.pairs, pool.evaluation.pairs, pool.scorer.pairs
-        return Pairs(pool.pairs, *held_out, "as its settings say", pool.pretraining.pairs, pool.clean.pairs)
+        return Pairs(**emoji.counts(pool), source="as its settings say")
     assert isinstance(pool, UserPool)  # there are no others in the table
     total, source = _count(name, pool)
     total = round(pool.sample * total)

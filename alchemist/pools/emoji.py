@@ -171,9 +171,9 @@ def rows(pool: EmojiPool, processes: int, source: str = "") -> Iterator[Row]:
     shares of kinds therefore stay as planted (near-blank images repeat often at low resolution).
     """
     seen = Seen()  # pixels, with the split that has them
-    counts: Counter[str] = Counter()
+    done: Counter[str] = Counter()
     for split, first in _composed(pool, _streams(pool), processes):
-        pair, attempt, position, code = first, 0, counts[split], SPLITS.index(split)
+        pair, attempt, position, code = first, 0, done[split], SPLITS.index(split)
         pixels = pixel_hash(pair.image)
         while seen.add(pixels, code) not in (None, code):
             attempt += 1
@@ -193,12 +193,17 @@ def rows(pool: EmojiPool, processes: int, source: str = "") -> Iterator[Row]:
             name, pair.caption, split, pair.group, pair.image, "", pair.kind, pixels, source, came, labels,
             copy_of=copy_of,
         )  # fmt: skip
-        counts[split] += 1
+        done[split] += 1
+
+
+def counts(pool: EmojiPool) -> dict[str, int]:
+    """How many rows `rows` gives, by split; all of them are usable."""
+    return {split: count for split, count, _ in _streams(pool)}
 
 
 def expected(pool: EmojiPool) -> int:
     """How many rows `rows` gives."""
-    return sum(count for _, count, _ in _streams(pool))
+    return sum(counts(pool).values())
 
 
 def _streams(pool: EmojiPool) -> list[tuple[str, int, dict[str, float]]]:

@@ -169,17 +169,19 @@ def curated(found: Iterable[Drawing]) -> list[Drawing]:
     """
     kept, seen = [], set[str]()
     for one in found:
-        reason = one.reason
-        if not reason and one.category in _LEFT_OUT:
-            reason = OTHER_KIND
-        elif not reason and ("skin tone" in one.caption or "facing right" in one.caption):
-            reason = VARIANT
-        elif not reason and one.svg in seen:
-            reason = AGAIN
-        if not reason:
+        kept.append(replace(one, reason=one.reason or _unfit(one, seen)))
+        if not kept[-1].reason:
             seen.add(one.svg)
-        kept.append(replace(one, reason=reason))
     return kept
+
+
+def _unfit(drawing: Drawing, seen: set[str]) -> str:
+    """Why a drawing is not of the clean set, "" where it is; `seen`: the SVG of those that are."""
+    if drawing.category in _LEFT_OUT:
+        return OTHER_KIND
+    if "skin tone" in drawing.caption or "facing right" in drawing.caption:
+        return VARIANT
+    return AGAIN if drawing.svg in seen else ""
 
 
 def ordered(found: list[Drawing], shuffled: bool) -> list[Drawing]:

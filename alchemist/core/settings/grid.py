@@ -105,6 +105,14 @@ class GridSettings(_Lists):
         moved = self.transfer
         return out + [(n, r, m) for n in moved.selections for r in moved.ratios for m in moved.models]
 
+    def lacks(self, arm: str, against: str, ratio: float | None, model: str | None) -> str | None:
+        """Which side of a comparison, `arm` or `against`, has no cell; None where both have."""
+        for side, selection in (("arm", arm), ("against", against)):
+            is_full = (side, selection) == ("against", "full") and model in self.whole()
+            if not is_full and (selection, ratio, model) not in self.runs():
+                return side
+        return None
+
     @property
     def main(self) -> str:
         """The first of those models, for what is said of one."""

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from alchemist.core.leaves import leaves
 from alchemist.core.settings import Settings
 from alchemist.core.settings.contrast import Metric
 from alchemist.core.settings.grid import AblationSettings
@@ -156,6 +157,10 @@ class StudySettings(Settings):
                 "point": own.point or self.point,
             }
         )
+
+    def laid(self, pool: str) -> dict[str, Any]:
+        """Every value that it sets on a pool, by its whole dotted key."""
+        return dict(leaves(self.values)) | dict(leaves(self.pools.get(pool, {})))
 
     def is_at(self, point: Point) -> bool:
         """Whether a claim is decided there."""
