@@ -274,6 +274,7 @@ def test_table_2_has_adapters_beside_its_three_sizes_at_either_scale(tmp_path: P
 def test_a_registered_study_is_found_however_its_block_is_written(tmp_path: Path, block: str) -> None:
     done = study(tmp_path, "s", "--plan", params=block)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == "s: none of the parts that were asked for is missing\n"
     assert "stages.part\ns\nEND" in (tmp_path / "asked").read_text()
     for name in ("question", ".*", "plan"):
         assert study(tmp_path, name, "--plan", params=block).returncode == 2
@@ -307,3 +308,27 @@ def test_a_registered_study_has_no_name_of_another_study(tmp_path: Path) -> None
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "studies has a block small, which is a study of this command already" in done.stderr
     assert not (tmp_path / "asked").exists()
+
+
+def test_what_a_killed_study_laid_over_params_is_taken_off_by_the_next(tmp_path: Path) -> None:
+    kills = RECORDER.replace("echo edited > params.yaml", "{ echo edited > params.yaml; kill -9 $PPID; }")
+    assert study(tmp_path, "pilot", python=kills).returncode == -9
+    assert (tmp_path / "params.yaml").read_text() == "edited\n"
+    done = study(tmp_path, "pilot", params="edited by hand since\n")
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert "a study was killed here" in done.stderr
+    assert (tmp_path / "params.yaml").read_text() == "as it was\n"
+    assert (tmp_path / ".scratch/killed.yaml").read_text() == "edited by hand since\n"
+    assert study(tmp_path, "pilot").stderr == ""  # told once
+
+
+def test_a_study_beside_one_that_runs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".scratch").mkdir()
+    held = tmp_path / f".scratch/params.{os.getpid()}"
+    held.write_text("as it was\n")
+    done = study(tmp_path, "pilot", params="its own\n")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"process {os.getpid()}" in done.stderr
+    assert ((tmp_path / "params.yaml").read_text(), held.read_text()) == ("its own\n", "as it was\n")
+    assert not (tmp_path / "asked").exists()
+    assert study(tmp_path, "show").returncode == 0  # which changes nothing
