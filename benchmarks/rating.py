@@ -47,6 +47,7 @@ def _run(folder: Path, proxy: str, budget: RateSettings) -> Plain:
     return Plain(
         lambda seed: StarGenerator(size, material.codec(), seed), data, data.pool(), data.validation(),
         data.pool(), 0, budget, Scratch(folder, "rating"), lambda n, words: None, lambda n: None,
+        name="rating",
     )  # fmt: skip
 
 

@@ -87,8 +87,9 @@ def run_of(
     """A run on all pairs of a store; without `scratch` one that is asked for its steps alone."""
     scratch = scratch or Scratch(Path("nowhere"), "m")
     return Plain(
-        proxy, data, data.pool(), data.validation(), data.rated(), seed, budget, scratch, trained, scored
-    )
+        proxy, data, data.pool(), data.validation(), data.rated(), seed, budget, scratch, trained, scored,
+        name="x",
+    )  # fmt: skip
 
 
 def train_rater(

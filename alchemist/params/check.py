@@ -7,7 +7,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings import legal
 from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.grid import GridSettings
-from alchemist.core.settings.groups import GroupsSettings
+from alchemist.core.settings.groups import GroupsSettings, StrataSettings
 from alchemist.core.settings.pool import UserPool
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.selection import SelectionSettings
@@ -19,6 +19,7 @@ from alchemist.params.families import check_families, models_named, rater_lists
 from alchemist.params.registered import check_study
 from alchemist.params.whole import Params, read
 from alchemist.pools.emoji import EmojiPool
+from alchemist.raters.kinds.loss_within import LossWithinRater
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.kinds.reference_loss import ReferenceLossRater
 from alchemist.raters.table import LISTS
@@ -211,6 +212,8 @@ def _fits(params: Params) -> None:
             )
         if isinstance(rater, MetaRater) and rater.groups is not None:
             _groups_fit(params, name, rater.groups)
+        if isinstance(rater, LossWithinRater):
+            _strata_fit(params, name, rater.groups)
     if isinstance(pool, EmojiPool):
         sizes.told(params, sizes.composed(pool))
     elif isinstance(pool, UserPool):
@@ -218,8 +221,8 @@ def _fits(params: Params) -> None:
 
 
 def _groups_fit(params: Params, rater: str, groups: GroupsSettings) -> None:
-    """A step has equal parts for its groups, each of two pairs or more, and the pool tells sources."""
-    pool, budget = params.pools[params.pool], params.scales[params.scale].rate
+    """A step has equal parts for its groups, each of two pairs or more."""
+    budget = params.scales[params.scale].rate
     key, rate = f"raters.{rater}.groups", f"scales.{params.scale}.rate"
     if groups.a_step > groups.count:
         raise Refusal(f"{key}.a_step is {groups.a_step}; at most count ({groups.count}) is legal.")
@@ -233,6 +236,12 @@ def _groups_fit(params: Params, rater: str, groups: GroupsSettings) -> None:
             f"{rate}.reference_group is {budget.reference_group}; the rater {rater} knows a group by the "
             "variance of its pairs, so at least 2 is legal."
         )
+    _strata_fit(params, rater, groups)
+
+
+def _strata_fit(params: Params, rater: str, groups: StrataSettings) -> None:
+    """Captions have lengths, and the pool tells sources, where groups are made by them."""
+    pool, key = params.pools[params.pool], f"raters.{rater}.groups"
     family = params.grid.rated_by(rater)
     assert family is not None  # it trains a proxy
     text = of_family(params.scales[params.scale].encode.text, family)

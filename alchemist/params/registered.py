@@ -208,10 +208,14 @@ _NOTHING = object()
 
 
 def changed(before: Any, after: Any) -> list[str]:
-    """What differs, a line a value: KEY: was OLD, is NEW."""
+    """What differs, a line a value: KEY: was OLD, is NEW; what one of both lacks is absent there."""
     old, new = dict(leaves(before)), dict(leaves(after))
+
+    def told(found: dict[str, Any], key: str) -> str:
+        return shown(found[key]) if key in found else "absent"
+
     return [
-        f"{key}: was {shown(old.get(key))}, is {shown(new.get(key))}"
+        f"{key}: was {told(old, key)}, is {told(new, key)}"
         for key in sorted({*old, *new})
         if old.get(key, _NOTHING) != new.get(key, _NOTHING)
     ]

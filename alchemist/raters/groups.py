@@ -1,4 +1,4 @@
-"""Groups of a pool's pairs that group `compared` compares: which pair is of which, and the groups of a step.
+"""Groups of a pool's pairs: which pair is of which, and those of a step, which group `compared` compares.
 
 A pair's group is a property of the pair, and no seed, batch or order of rows changes it. Whether a group is a
 good one is learned, never told.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alchemist.core import stateless, world
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings.groups import GroupsSettings
+from alchemist.core.settings.groups import GroupsSettings, StrataSettings
 from alchemist.models.batch import Text
 from alchemist.models.encoded import ORIGIN, Encoded, PoolRows
 from alchemist.models.training import Orders, numbers_at
@@ -142,8 +142,7 @@ def of_pool(run: "Plain", settings: GroupsSettings, where: str) -> Groups:
             f"{LEAST} pairs or more; a divisor of {batch} up to {batch // LEAST} is legal."
         )
     labels = np.full(len(data.rows), -1, dtype=np.int64)
-    found = _FOUND[settings.by](data, run.pool.numbers, run.rated.numbers, settings.count, where)
-    labels[run.rated.numbers], names, rule = found
+    labels[run.rated.numbers], names, rule = of_rated(run, settings, where)
     of = labels[run.pool.numbers]
     ends = np.cumsum(np.bincount(of, minlength=len(names)))[:-1]
     rows = [PoolRows(one) for one in np.split(run.pool.numbers[np.argsort(of, kind="stable")], ends)]
@@ -159,6 +158,15 @@ def of_pool(run: "Plain", settings: GroupsSettings, where: str) -> Groups:
 
 
 _Given = tuple[Labels, list[str], NDArray[np.floating]]
+
+
+def of_rated(run: "Plain", settings: StrataSettings, where: str) -> _Given:
+    """The group of each rated pair (N,), from 0, the groups' names, and the rule that another pool is told.
+
+    Raises Refusal where the pairs tell no source.
+    """
+    pool, rated = run.pool.numbers, run.rated.numbers
+    return _FOUND[settings.by](run.data, pool, rated, settings.count, where)
 
 
 def _of_lengths(data: Encoded, pool: Labels, rated: Labels, count: int, where: str) -> _Given:

@@ -14,7 +14,6 @@ from alchemist.raters.proxy import Plain
 class Run(Plain):
     """One rating of the pool, by one block of `raters:` and one seed."""
 
-    name: str  # of the block
     ids: list[str]  # of the rated pairs, in the order of the ratings
     network: Callable[[int], Rater]  # a fresh rater of any seed, on its device
     device: torch.device

@@ -21,6 +21,7 @@ from alchemist.core.settings.rater import RaterSettings
 NAMES = (
     "meta",
     "loss",
+    "loss_within",
     "el2n",
     "reference_loss",
     "caption_gain",

@@ -286,6 +286,15 @@ def test_groups_that_do_not_fit_are_refused_before_any_work(
         check(params)
 
 
+def test_groups_of_a_ranking_within_them_are_such_as_the_pool_tells() -> None:
+    within: dict[str, Any] = {"kind": "loss_within", "groups": {"by": "source"}}
+    params = edited("raters.random", within)
+    with pytest.raises(Refusal, match=r"random.groups.by is source, and pools.emoji.sources is null, so"):
+        check(params)
+    within["groups"] = {"by": "embedding", "count": 2}
+    check(params)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -9,6 +9,7 @@ import pytest
 from conftest import TINY
 from rater_helpers import BUDGET, run_of
 
+from alchemist.core import stateless
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.rater import SeededRater
 from alchemist.families.star.generator import StarCodec, StarGenerator
@@ -20,6 +21,7 @@ from alchemist.raters.kinds.caption_band import CaptionBandRater, band, percenti
 from alchemist.raters.kinds.caption_gain import CaptionGainRater
 from alchemist.raters.kinds.el2n import El2nRater
 from alchemist.raters.kinds.loss import LossRater
+from alchemist.raters.kinds.loss_within import LossWithinRater, within
 from alchemist.raters.kinds.reference_loss import ReferenceLossRater
 from alchemist.raters.proxy import Found, stop_at, train_settings
 from alchemist.raters.table import KINDS
@@ -41,6 +43,21 @@ def test_the_caption_band_rates_the_middle_first_and_unhelpful_captions_last() -
     assert banded[:91].tolist() == rating[:91].tolist()
     assert banded[91:].tolist() == (rating[91:] - 100).tolist()
     assert banded[91:].max() < banded[:91].min()
+
+
+def test_within_a_group_a_value_is_ranked_beside_its_like_alone() -> None:
+    values, labels = np.array([9.0, 1.0, 5.0, 100.0, 300.0, 5.0]), np.array([0, 0, 0, 7, 7, 0])
+    assert within(values, labels).tolist() == [87.5, 12.5, 50, 25, 75, 50]
+    assert within(np.exp(-values / 99), labels).tolist() == [12.5, 87.5, 50, 75, 25, 50]
+
+
+def test_above_any_percentile_within_groups_stand_like_shares_of_each() -> None:
+    """Whatever one group's values are beside another's: within a pair, of groups of 10 and of 90."""
+    labels = np.repeat([0, 1], [10, 90])
+    values = stateless.generator("within").normal(size=100) + 50 * labels
+    best = np.argsort(-within(values, labels), kind="stable")
+    for count in range(10, 100, 10):
+        assert np.bincount(labels[best[:count]]).tolist() == [count // 10, count - count // 10]
 
 
 # --- the rules ---
@@ -111,6 +128,23 @@ def test_the_loss_rater_rates_by_the_proxys_loss_in_its_direction(bench: Bench, 
 
 
 @pytest.mark.parametrize("direction", [1, -1])
+def test_the_loss_within_groups_takes_each_an_equal_share(bench: Bench, direction: int) -> None:
+    """By caption length, whose bins here are of unequal sizes; in each the order is that of the loss."""
+    found = bench.rate(LossWithinRater(kind="loss_within", direction=direction)).found
+    losses = bench.losses(bench.trained(bench.pool))
+    lengths = bench.data.lengths(bench.data.rows["text"].to_numpy()[bench.pool.numbers])
+    (told,) = found.facts.values()
+    edges = [int(name.split()[1]) for name in told["names"]]
+    labels = np.searchsorted(edges, lengths, side="right")
+    assert len(edges) > 1
+    assert np.bincount(labels)[1:].tolist() == told["pairs"]
+    for one in np.unique(labels):
+        of = labels == one
+        assert np.argsort(found.rating[of]).tolist() == np.argsort(direction * losses[of]).tolist()
+        assert found.rating[of].mean() == pytest.approx(50)
+
+
+@pytest.mark.parametrize("direction", [1, -1])
 def test_the_reference_loss_takes_off_that_of_a_proxy_of_the_validation_split(
     bench: Bench, direction: int
 ) -> None:
@@ -154,6 +188,7 @@ def test_el2n_is_a_mean_over_the_stated_checkpoints(bench: Bench) -> None:
 
 CASES: list[SeededRater] = [
     LossRater(kind="loss", direction=-1),
+    LossWithinRater(kind="loss_within", direction=-1),
     ReferenceLossRater(kind="reference_loss", direction=1),
     El2nRater(kind="el2n", direction=1, checkpoints=(0.25, 0.5, 1.0)),
     CaptionGainRater(kind="caption_gain", direction=1),

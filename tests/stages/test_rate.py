@@ -89,7 +89,7 @@ def test_the_rater_is_trained_on_the_pool_and_validated_on_the_meta_validation_s
     with Scratch(tmp_path, "0" * 16) as state:
         run = proxy.Plain(
             lambda seed: grid.generator(PROXY, seed), grid.encoded, pool, validation, pool, SEED, budget,
-            state, lambda n, words: None, lambda n: None,
+            state, lambda n, words: None, lambda n: None, name="alchemist",
         )  # fmt: skip
         meta.meta_train(run, settings, network)
     found = grid.rate("alchemist")

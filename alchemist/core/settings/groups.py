@@ -1,4 +1,4 @@
-"""`raters.RATER.groups`: which pairs are a group, of the kind meta under group `compared`."""
+"""`raters.RATER.groups`: which pairs are a group, of loss_within and of meta under group `compared`."""
 
 from typing import Literal
 
@@ -7,8 +7,8 @@ from pydantic import Field
 from alchemist.core.settings import Settings
 
 
-class GroupsSettings(Settings):
-    """Which pairs are a group under group `compared`: a property of the pair, whatever batch it is in."""
+class StrataSettings(Settings):
+    """Which pairs are a group: a property of the pair, whatever batch it is in."""
 
     by: Literal["caption_length", "source", "embedding"] = Field(
         default="caption_length",
@@ -21,6 +21,11 @@ class GroupsSettings(Settings):
         le=1024,
         description="groups at most; of more sources the smallest are one group together",
     )
+
+
+class GroupsSettings(StrataSettings):
+    """Groups under group `compared`, some of which a step compares."""
+
     a_step: int = Field(
         default=4,
         ge=2,
