@@ -66,7 +66,9 @@ def figures(data: Path, rater: str, seeds: list[int], seed: int) -> dict[str, fl
             "auc bad": auc(rating, ~is_bad.to_numpy()),
             "place": place(rating.groupby(origin).mean(), worst),
         }
-        gates = pd.Series({one["name"]: one["weight"] for one in facts.get("groups", [])}, dtype=float)
+        gates = pd.Series(
+            {one["name"]: one["weight"] for one in facts.get("groups", []) if "weight" in one}, dtype=float
+        )
         if set(worst) <= set(gates.index):
             out |= {"place by gate": place(gates, worst), "weight": float(gates[worst].mean())}
     for name, other in (

@@ -100,6 +100,9 @@ FAULTS = [
     # --- signs of the controls
     Fault("the direction of the loss rater dropped", f"{KINDS}/loss.py",
           "settings.direction * losses", "losses", TEST_RATE),
+    Fault("groups of the defaults in place of those that are asked for", f"{KINDS}/loss_within.py",
+          "of_rated(run, settings.groups, where)", "of_rated(run, type(settings.groups)(), where)",
+          "tests/raters/test_groups.py"),
     Fault("the band of best turned round", f"{KINDS}/caption_band.py",
           "rating: Floats = -np.abs(", "rating: Floats = np.abs(", TEST_RATE),
     Fault("caption gain with the other sign", f"{KINDS}/caption_gain.py",

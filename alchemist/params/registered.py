@@ -208,11 +208,16 @@ _NOTHING = object()
 
 
 def changed(before: Any, after: Any) -> list[str]:
-    """What differs, a line a value: KEY: was OLD, is NEW; what one of both lacks is absent there."""
+    """What differs, a line a value: KEY: was OLD, is NEW.
+
+    What one of both lacks is absent there; of what became a block, its keys are told.
+    """
     old, new = dict(leaves(before)), dict(leaves(after))
 
     def told(found: dict[str, Any], key: str) -> str:
-        return shown(found[key]) if key in found else "absent"
+        if key in found:
+            return shown(found[key])
+        return "a block" if any(one.startswith(f"{key}.") for one in found) else "absent"
 
     return [
         f"{key}: was {told(old, key)}, is {told(new, key)}"

@@ -110,7 +110,7 @@ def test_a_rater_is_trained_and_rates_the_pool(
     assert len(np.unique(ratings)) > 20
 
 
-@pytest.mark.parametrize("rater", ["loss", "caption_gain", "best", "reference_loss"])
+@pytest.mark.parametrize("rater", ["loss", "loss_within", "caption_gain", "best", "reference_loss"])
 def test_a_plain_proxy_rates_the_pool(
     case: Case, data: Encoded, params: Params, rater: str, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ def test_what_was_added_or_went_is_told_from_what_is_null() -> None:
     assert changed(before, after) == [
         "claims.A.ratio: was null, is absent",
         "claims.B.arm: was 'y', is absent",
-        "pools.emoji: was {}, is absent",
+        "pools.emoji: was {}, is a block",
         "pools.emoji.pairs: was absent, is 8",
     ]
     assert changed(before, before) == []

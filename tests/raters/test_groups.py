@@ -13,11 +13,14 @@ from threadpoolctl import threadpool_limits
 
 from alchemist.core import stateless
 from alchemist.core.refusal import Refusal
+from alchemist.core.scratch import Scratch
 from alchemist.core.settings.groups import GroupsSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator
 from alchemist.families.star.tokenizer import Tokenizer
 from alchemist.models.encoded import Encoded
-from alchemist.raters.groups import Groups, found_centroids, of_captions, of_pool
+from alchemist.raters.groups import Groups, found_centroids, of_captions, of_pool, of_rated
+from alchemist.raters.kinds import loss, loss_within
+from alchemist.raters.kinds.loss_within import LossWithinRater
 
 COUNT = 200
 WAYS = ("caption_length", "source", "embedding")
@@ -190,6 +193,36 @@ def test_what_does_not_fit_is_told(
 ) -> None:
     with pytest.raises(Refusal, match=words):
         grouped(stored, codec, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("by", WAYS)
+def test_a_ranking_within_groups_ranks_the_pool_and_lent_pairs_apart(
+    stored: Encoded, codec: StarCodec, by: str, tmp_path: Path
+) -> None:
+    """By the groups that are asked for, by the loss, and so that each has its share of the split pool."""
+    settings = LossWithinRater.model_validate({"kind": "loss_within", "groups": {"by": by, "count": 3}})
+    with Scratch(tmp_path, "m" * 16) as scratch:
+        run = run_of(stored, lambda seed: StarGenerator(TINY, codec, seed), scratch)
+        losses = loss.rate(run, loss.LossRater(kind="loss")).rating
+        rating = loss_within.rate(run, settings).rating
+        labels, names, _ = of_rated(run, settings.groups, "raters.x.groups")
+    assert len(run.rated) > len(run.pool)
+    for group in range(len(names)):
+        of = np.flatnonzero(labels[: len(run.pool)] == group)
+        assert np.argsort(rating[of]).tolist() == np.argsort(losses[of]).tolist()
+        assert rating[of].mean() == pytest.approx(50)
+
+
+def test_a_ranking_within_one_group_is_refused(tmp_path: Path, codes: Tokenizer, codec: StarCodec) -> None:
+    data = write(
+        tmp_path / "data",
+        codes,
+        np.flatnonzero(rows_of(stateless.generator("groups data"))["origin"] == "part-0"),
+    )
+    run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed))
+    settings = LossWithinRater.model_validate({"kind": "loss_within", "groups": {"by": "source"}})
+    with pytest.raises(Refusal, match=r"raters.x.groups.by is source, and by it all pairs are of one group"):
+        loss_within.rate(run, settings)
 
 
 def test_a_pool_without_sources_is_told(tmp_path: Path, codes: Tokenizer, codec: StarCodec) -> None:

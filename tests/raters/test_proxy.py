@@ -133,11 +133,11 @@ def test_the_loss_within_groups_takes_each_an_equal_share(bench: Bench, directio
     found = bench.rate(LossWithinRater(kind="loss_within", direction=direction)).found
     losses = bench.losses(bench.trained(bench.pool))
     lengths = bench.data.lengths(bench.data.rows["text"].to_numpy()[bench.pool.numbers])
-    (told,) = found.facts.values()
-    edges = [int(name.split()[1]) for name in told["names"]]
+    told = found.facts["groups"]
+    edges = [int(one["name"].split()[1]) for one in told]
     labels = np.searchsorted(edges, lengths, side="right")
     assert len(edges) > 1
-    assert np.bincount(labels)[1:].tolist() == told["pairs"]
+    assert np.bincount(labels)[1:].tolist() == [one["pairs"] for one in told]
     for one in np.unique(labels):
         of = labels == one
         assert np.argsort(found.rating[of]).tolist() == np.argsort(direction * losses[of]).tolist()

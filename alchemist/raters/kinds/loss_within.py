@@ -29,19 +29,31 @@ BLOCK = LossWithinRater
 
 
 def rate(run: "Plain", settings: LossWithinRater) -> "Found":
-    """Percentiles of the proxy's losses within groups, in the rater's direction."""
+    """Percentiles of the proxy's losses within groups, in the rater's direction.
+
+    Lent pairs are ranked among themselves, so that a group has its equal share of the split pool too. Raises
+    Refusal where all pairs are of one group.
+    """
     from dataclasses import replace
 
     import numpy as np
 
+    from alchemist.core.refusal import Refusal
     from alchemist.raters import groups
     from alchemist.raters.kinds import loss
 
-    labels, names, _ = groups.of_rated(run, settings.groups, f"raters.{run.name}.groups")
-    losses = loss.rate(run, loss.LossRater(kind="loss", direction=settings.direction))
-    sizes = np.bincount(labels, minlength=len(names)).tolist()
-    facts = {"groups": {"by": settings.groups.by, "names": names, "pairs": sizes}}
-    return replace(losses, rating=within(losses.rating, labels), facts=facts)
+    where, by = f"raters.{run.name}.groups", settings.groups.by
+    labels, names, _ = groups.of_rated(run, settings.groups, where)
+    if len(names) == 1:
+        raise Refusal(
+            f"{where}.by is {by}, and by it all pairs are of one group, within which a ranking is that of "
+            "kind loss; another by, or kind loss, is legal."
+        )
+    found = loss.rate(run, loss.LossRater(kind="loss", direction=settings.direction))
+    sizes = np.bincount(labels[: len(run.pool)], minlength=len(names)).tolist()
+    told = [{"name": name, "pairs": pairs} for name, pairs in zip(names, sizes, strict=True)]
+    is_lent = np.arange(len(labels)) >= len(run.pool)
+    return replace(found, rating=within(found.rating, 2 * labels + is_lent), facts={"groups": told})
 
 
 def within(values: "Floats", labels: "Labels") -> "Floats":
