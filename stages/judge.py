@@ -1,7 +1,7 @@
 """The verdicts of a registered study, from the parts that are there: python -m stages.judge NAME.
 
-Writes into reports/studies/NAME a page (index.html) and every comparison (verdicts.csv), and at a look the
-deciding ones into reports/history.csv. Trains nothing.
+Writes into reports/studies/NAME a page (index.html) and every comparison (verdicts.csv), and at a look those
+by each rule that was registered into reports/history.csv. Trains nothing.
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,8 @@ from alchemist.report.words import interval_text
 from stages import part, registration, stage
 from stages.history import keep
 
+IN_FORCE = "in force, not registered"  # a rule of params.yaml that was changed since
+
 
 @dataclass(frozen=True)
 class Looked:
@@ -58,14 +60,14 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         (commits.index(f["registered"]) for _, f in parts if f["registered"] in commits), default=None
     )
     registered_rules = [one["rule"] for one in every]
-    rules: list[tuple[str, StudySettings]] = []
+    rules: list[tuple[str, str, StudySettings]] = []
     for number, one in enumerate(said):
         own = study_of(asked, one["rule"])
-        if own not in [other for _, other in rules]:
+        if own not in [other for *_, other in rules]:
             late = number < len(every) and first is not None and registered_rules.index(one["rule"]) > first
             label = f"registered by {one['commit'][:10]}" + (", after figures were there" if late else "")
-            rules.append((label if number < len(every) else "in force, not registered", own))
-    judged = [one_rule(own, label, parts) for label, own in rules]
+            rules.append((one["commit"], label if number < len(every) else IN_FORCE, own))
+    judged = [one_rule(own, label, parts) for _, label, own in rules]
     if judged[0].cannot:
         raise Refusal(judged[0].cannot)
     looked = of_pools(study, judged[0].at, parts) if judged[0].found else {}
@@ -98,16 +100,16 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     )
     with files.whole(out / "index.html") as draft:
         draft.write_text(study_page.render(page), encoding="utf-8")
-    in_force = judged[0]
     table = pd.concat([registered.rows(one.found).assign(rule=one.label) for one in judged])
     with files.whole(out / "verdicts.csv") as draft:
         table.to_csv(draft, index=False)
-    if in_force.found:
-        made = [facts["commit"] or "" for _, facts in sorted(parts, key=lambda one: one[1]["seeds"])]
-        keep(history.of_study(name, made[-1], asked["commit"], in_force.found, study.scale))
+    made = [facts["commit"] or "" for _, facts in sorted(parts, key=lambda one: one[1]["seeds"])]
+    for (commit, *_), rule in zip(rules, judged, strict=True):
+        if rule.found and rule.label != IN_FORCE:
+            keep(history.of_study(name, made[-1], commit, rule.found, study.scale))
     print(f"{name}: {study.question}")
     for claim in study.claims:
-        own_rows = [one for one in in_force.found if one.decides and one.claim == claim]
+        own_rows = [one for one in judged[0].found if one.decides and one.claim == claim]
         print(f"{claim}: {registered.together(own_rows, claim) if own_rows else 'no look yet'}")
         for row in own_rows:
             names = parts[0][1]["names"]

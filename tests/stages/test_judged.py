@@ -151,6 +151,19 @@ def test_a_changed_rule_stands_beside_the_one_before(repo: Path) -> None:
     assert f"registered by {head[:10]}, after figures were there" in page
 
 
+def test_history_has_what_a_rule_says_that_another_took_the_place_of(repo: Path) -> None:
+    register.run("s")
+    old = registration.head() or ""
+    write(margins={"fd": 50.0, "nll": 0.02})
+    git("commit", "--quiet", "-am", "another margin, before any part")
+    register.run("s")
+    new = registration.head() or ""
+    study()
+    past = pd.read_csv("reports/history.csv")
+    words = past[past["decides"] & (past["claim"] == "A")].groupby("registered")["verdict"].first()
+    assert {key: word.partition(":")[0] for key, word in words.items()} == {old: "verified", new: "falsified"}
+
+
 def test_a_change_of_the_code_that_judges_is_told(repo: Path) -> None:
     assert [path for path in registration.JUDGED_BY if not (REPO / path).is_file()] == []
     register.run("s")
