@@ -155,7 +155,8 @@ def test_memory_is_flat_in_the_number_of_pairs(tmp_path, monkeypatch):
             for first in range(0, count, 500):
                 assert len(list(read.pairs(np.arange(first, first + 500)))) == 500
 
-        return peak(work)
+        # The interpreter's table of interned strings, as parts of paths are, may double in one of them.
+        return min(peak(work), peak(work))
 
     for small, large in (map(writing, counts), map(reading, counts)):
         assert large < small + 100_000  # 18,000 references alone would take more
