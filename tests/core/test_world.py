@@ -108,7 +108,7 @@ def test_a_step_of_the_rater_is_that_of_one_process(
         for found in together(count, tmp_path / str(count), work):
             for name, expected in alone.items():
                 gap = float((found[name] - expected).norm() / expected.norm())
-                assert gap < 1e-6, (name, count, gap)
+                assert gap < 1e-4, (name, count, gap)  # by float32 1.2e-5 without AVX-512
 
 
 @pytest.mark.parametrize("credit", CREDITS)
