@@ -31,8 +31,6 @@ from alchemist.report.words import interval_text
 from stages import part, registration, stage
 from stages.history import keep
 
-IN_FORCE = "in force, not registered"  # a rule of params.yaml that was changed since
-
 
 @dataclass(frozen=True)
 class Looked:
@@ -66,7 +64,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         if own not in [other for *_, other in rules]:
             late = number < len(every) and first is not None and registered_rules.index(one["rule"]) > first
             label = f"registered by {one['commit'][:10]}" + (", after figures were there" if late else "")
-            rules.append((one["commit"], label if number < len(every) else IN_FORCE, own))
+            rules.append((one["commit"], label if number < len(every) else "in force, not registered", own))
     judged = [one_rule(own, label, parts) for _, label, own in rules]
     if judged[0].cannot:
         raise Refusal(judged[0].cannot)
@@ -105,7 +103,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         table.to_csv(draft, index=False)
     made = [facts["commit"] or "" for _, facts in sorted(parts, key=lambda one: one[1]["seeds"])]
     for (commit, *_), rule in zip(rules, judged, strict=True):
-        if rule.found and rule.label != IN_FORCE:
+        if rule.found and commit in commits:
             keep(history.of_study(name, made[-1], commit, rule.found, study.scale))
     print(f"{name}: {study.question}")
     for claim in study.claims:

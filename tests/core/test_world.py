@@ -104,11 +104,13 @@ def test_a_step_of_the_rater_is_that_of_one_process(
 
     (alone,) = together(1, tmp_path, work)
     assert float(alone["rater"].norm()) > 1e-6
+    # Eq. 6 takes one loss off another that is nearly the same: without AVX-512 1.5e-5 of it is rounding.
+    within = 1e-4 if credit == "reference" else 1e-6
     for count in COUNTS:
         for found in together(count, tmp_path / str(count), work):
             for name, expected in alone.items():
                 gap = float((found[name] - expected).norm() / expected.norm())
-                assert gap < 1e-4, (name, count, gap)  # by float32 1.2e-5 without AVX-512
+                assert gap < within, (name, count, gap)
 
 
 @pytest.mark.parametrize("credit", CREDITS)

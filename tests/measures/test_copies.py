@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from alchemist.core import stateless
+from alchemist.core import devices, stateless
 from alchemist.core.settings.copies import CopiesSettings
 from alchemist.measures import copies, vectors
 from alchemist.pools import captions as captions_of
@@ -250,8 +250,9 @@ def test_pictures_of_one_colour_are_copies_of_that_colour_alone(tmp_path):
     found = np.load(tmp_path / "v.npy").astype(np.float64)
     cosine = found @ found.T
     count = len(colours)
-    # Of white and grey the features are nothing, and those of their noisy copies may point anywhere.
-    assert np.diag(cosine[:4, count:]).min() > settings.threshold
+    # Of white the features are nothing. In float32, without AVX-512, those of its noisy copy point anywhere.
+    told = 5 if devices.fast_dtype(torch.device("cpu")) == torch.bfloat16 else 4
+    assert np.diag(cosine[:told, count:]).min() > settings.threshold
     assert cosine[:count, :count][~np.eye(count, dtype=bool)].max() < settings.threshold_other - 0.02
 
 
