@@ -55,12 +55,20 @@ def test_products_have_the_asked_precision(precision: devices.Precision, dtype: 
 
 
 @pytest.mark.parametrize(
-    ("vectors", "dtype"), [("AVX512", torch.bfloat16), ("AVX2", torch.float32), ("DEFAULT", torch.float32)]
+    ("processor", "dtype"),
+    [
+        ("vendor_id : GenuineIntel flags : avx512f avx512_bf16 amx_bf16 amx_tile", torch.bfloat16),
+        ("vendor_id : AuthenticAMD flags : avx512f avx512_bf16", torch.bfloat16),
+        ("vendor_id : GenuineIntel flags : avx512f avx512_bf16", torch.float32),  # twice float32's time
+        ("vendor_id : GenuineIntel flags : avx512f avx512_vnni", torch.float32),
+        ("vendor_id : AuthenticAMD flags : avx2", torch.float32),
+        ("", torch.float32),
+    ],
 )
 def test_auto_takes_bfloat16_where_it_is_fast(
-    monkeypatch: pytest.MonkeyPatch, vectors: str, dtype: torch.dtype
+    monkeypatch: pytest.MonkeyPatch, processor: str, dtype: torch.dtype
 ) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
+    monkeypatch.setattr(devices, "_processor", lambda: processor)
     assert devices.fast_dtype(CPU) == dtype
     with devices.autocast("auto", CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
