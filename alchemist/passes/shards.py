@@ -14,6 +14,7 @@ made by whoever runs the same command again. The folder of a pass:
 """
 
 import contextlib
+import glob
 import hashlib
 import itertools
 import os
@@ -111,6 +112,8 @@ class Shards:
             after.callback(files.leave, handle)
             if self.is_made(number):  # before, or by one that ended just now
                 return True
+            if files.is_locked(handle):
+                self._sweep(number)
             begun = time.perf_counter()
             path, beside, own = self.table(number), self.beside(number), None
             with self._drafts(number) as drafts:
@@ -133,6 +136,12 @@ class Shards:
             _put(path.with_suffix(".json"), lambda draft: _write(draft, mark))
             os.pwrite(handle, f"{time.perf_counter() - begun:012.3f}".encode(), 0)
         return True
+
+    def _sweep(self, number: int) -> None:
+        """Drafts of a shard that killed processes left: who has its lock is the only one of this machine."""
+        host = glob.escape(socket.gethostname())
+        for draft in self.folder.glob(f".{number:05d}.*{host}-*.part"):
+            shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
     @contextlib.contextmanager
     def _drafts(self, number: int) -> Iterator[Path]:

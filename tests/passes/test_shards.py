@@ -310,6 +310,34 @@ def test_a_task_that_is_stopped_leaves_no_draft(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".taken", "pass.json"]
 
 
+def killed(number: int, drafts: Path) -> pd.DataFrame:
+    (drafts / "half").write_bytes(b"x")
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("a killed process goes on")
+
+
+def test_drafts_of_a_killed_process_go_once_its_shard_is_made(tmp_path: Path, log: Path, monkeypatch) -> None:
+    out = tmp_path / "out"
+    one = shards(out)
+    one.begin()
+    process = multiprocessing.get_context("fork").Process(target=one.make, args=(0, killed))
+    process.start()
+    process.join()
+    assert len(list(out.glob(".00000.*.part"))) == 1
+    (out / f".00000.parquet.{shards_module._own()}.part").write_bytes(b"half a table")
+    other = (
+        out / f".00001.parquet.{shards_module._own()}.part"
+    )  # of another shard, and one on another machine
+    other.write_bytes(b"half a table")
+    monkeypatch.setattr(shards_module.socket, "gethostname", lambda: "there")
+    one.make(0, build(log))
+    assert len(list(out.glob(".00000.*.part"))) == 2
+    monkeypatch.undo()
+    one.table(0).unlink()
+    one.make(0, build(log))
+    assert list(out.glob(".*.part")) == [other]
+
+
 def test_seconds_are_those_of_all_tasks(tmp_path: Path, log: Path) -> None:
     one = shards(tmp_path / "out")
     one.begin()
