@@ -128,10 +128,10 @@ def run(
         ids=read_subsets(subsets, study, "ids-") if own["lent"].any() else {},
         labels=read_labels(truth),
     )
-    html, figures = page.render(material)
-    with files.whole_folder(out / "figures") as draft:
-        for name, svg in figures.items():
-            (draft / f"{name}.svg").write_text(svg, encoding="utf-8")
+    html, charts = page.render(material)
+    with files.whole_folder(out / "charts") as draft:
+        for name, chart in charts.items():
+            chart.write(draft, name)
     tables = {
         "table": table.rename(columns=columns(names, likelihood)),
         "references": priced(study, bills, references.sized(first, by_reference)).rename(

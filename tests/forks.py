@@ -23,7 +23,7 @@ from typing import NoReturn
 LOADED = (
     "torch", "pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.stats", "safetensors.torch", "pydantic",
     "typer", "tqdm", "transformers.models.bert.modeling_bert", "accelerate", "open_clip", "timm",
-    "cleanfid.features", "cv2", "matplotlib.figure", "jinja2",
+    "cleanfid.features", "cv2", "jinja2",
 )  # fmt: skip
 # What takes longest to load, and alone: all else a stage has to ask for.
 TORCH = ("torch", "torchvision")

@@ -200,8 +200,19 @@ def text(page: str) -> str:
     """What a reader sees of a page or of a part of it."""
     import html
 
-    bare = re.sub(r"<(style|svg)\b.*?</\1>", " ", page, flags=re.S)
+    bare = re.sub(r"<(style|script)\b.*?</\1>", " ", page, flags=re.S)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", bare)).split())
+
+
+def written(reports: Path) -> str:
+    """The page without its library and the bytes of its pictures, in which any letters may stand."""
+    page = re.sub(r"base64,[^\"]*", "", (reports / "index.html").read_text())
+    return re.sub(r'<script type="module">.*?</script>', "", page, flags=re.S)
+
+
+def in_words(page: str) -> str:
+    """What the page says of what was run and came out."""
+    return text(page[page.index('<h3 id="words">') :].split("<h2", maxsplit=1)[0])
 
 
 def part(page: str, anchor: str) -> str:

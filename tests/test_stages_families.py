@@ -120,9 +120,9 @@ def test_the_page_keeps_the_families_apart(made: tuple[Path, list[str]]) -> None
         rebuilt = floors[family]["fd_reconstruction"]
         assert re.search(rf"through the image codec {rebuilt:,.1f} ", said), family
     assert "Models of the family flux have no likelihood" in text(page)
-    drawn = {path.stem for path in (folder / "reports/figures").iterdir()}
-    assert {"curve-0-nll", "curve-1-fd", "rating-train_loss-star", "rating-train_loss-flux"} <= drawn
-    assert "curve-1-nll" not in drawn
+    drawn = {path.stem for path in (folder / "reports/charts").iterdir()}
+    assert {"curve-xs-nll", "curve-flux_xs-fd", "rating-train_loss-star", "rating-train_loss-flux"} <= drawn
+    assert "curve-flux_xs-nll" not in drawn
     beside = text(part(page, "paper")).replace("\N{NO-BREAK SPACE}", " ")
     for row in (
         "50 % rated by flux star alchemist_flux xs",

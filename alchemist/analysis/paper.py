@@ -14,6 +14,7 @@ from alchemist.raters.kinds.meta import MetaRater
 _RESULTS = Path(__file__).with_name("paper_results.csv")  # tables 1 to 4
 DATASET = "LAION-30M"  # the data of all but Table 3
 MODEL = "STAR-0.3B"  # the model of all but Table 2, and its rater's proxy
+PARAMETERS = 300e6  # of MODEL
 RATER_MODEL = "STAR-40M"  # has the trunk of the paper's rater
 LARGER_MODEL = "STAR-0.9B"
 FAMILY = "star"  # of all those

@@ -1,9 +1,11 @@
 """The page's section on agreement: rank correlations of ratings, overlap of subsets, AUC of planted kinds."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from alchemist.analysis.agreement import auc_by_kind, rank_correlations
@@ -11,19 +13,23 @@ from alchemist.analysis.overlap import overlaps
 from alchemist.analysis.results import Stat
 from alchemist.analysis.words import DASH, number
 from alchemist.core.settings.rater import seeded
-from alchemist.report.elements import KINDS, Table
+from alchemist.report.chart import ROW, Chart
+from alchemist.report.elements import KINDS, Table, add
 from alchemist.report.material import Material
 from alchemist.report.words import share_text, told
 
 
-def agreement_tables(material: Material) -> dict[str, Any]:
-    """Rank correlations of ratings, overlap of subsets, AUC of planted kinds."""
+def agreement_tables(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
+    """Rank correlations of ratings, overlap of subsets, AUC of planted kinds; heat maps of the first two."""
     study = material.study
     found = rank_correlations(material.ratings)
     cells = {pair: _spread(c.mean, c.low, c.high, c.n, 3) for c in found for pair in _both(c.first, c.second)}
     for rater, settings in study.raters.items():
         if not seeded(settings):
             cells[rater, rater] = DASH  # one table for all seeds agrees with itself by construction
+    ratings = {pair: c.mean for c in found for pair in _both(c.first, c.second) if cells[pair] != DASH}
+    heat = _heat("Rank correlation (Spearman) of the ratings", ratings)
+    maps = [add(charts, "agreement-ratings", heat)] if len(material.ratings) > 1 else []
     usable = int((material.index["status"] == "ok").sum())
     every = overlaps(material.subsets, usable)
     shared = []
@@ -37,8 +43,12 @@ def agreement_tables(material: Material) -> dict[str, Any]:
             }
             arms = list(dict.fromkeys(name for o in pairs for name in (o.first, o.second)))
             chance = number(float(np.mean([o.overlap.chance for o in pairs])), 3)
+            both = {pair: o.overlap.jaccard for o in pairs for pair in _both(o.first, o.second)}
+            title = f"Overlap (Jaccard) of subsets that keep {share_text(ratio)}, {chance} by chance"
+            maps.append(add(charts, f"agreement-subsets-{ratio:g}", _heat(title, both)))
             shared.append({"ratio": share_text(ratio), "chance": chance, "table": _square(arms, jaccard)})
     return {
+        "maps": maps,
         "correlation": _square(list(study.raters), cells),
         "overlaps": shared,
         "auc": None if material.kinds is None else _auc(material),
@@ -47,6 +57,12 @@ def agreement_tables(material: Material) -> dict[str, Any]:
 
 def _both(first: str, second: str) -> tuple[tuple[str, str], tuple[str, str]]:
     return (first, second), (second, first)
+
+
+def _heat(title: str, values: Mapping[tuple[str, str], float]) -> Chart:
+    rows = [(*pair, value) for pair, value in values.items() if not math.isnan(value)]
+    found = pd.DataFrame(rows, columns=["one", "other", "value"])
+    return Chart("heat", title, found, "one", "", height=ROW * found["other"].nunique())
 
 
 def _square(names: Sequence[str], cells: Mapping[tuple[str, str], str]) -> Table:

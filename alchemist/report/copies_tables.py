@@ -5,9 +5,9 @@ from typing import Any
 from alchemist.analysis.words import number
 from alchemist.core.one_line import one_line
 from alchemist.pools import store
-from alchemist.report import figures as draw
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
+from alchemist.report.pictures import picture
 
 LETTERS = 90  # of a caption
 
@@ -39,7 +39,7 @@ def copies_tables(material: Material) -> dict[str, Any] | None:
         *([f"left out: {reason}", number(count)] for reason, count in facts["left_out"].items()),
     ]
     rows = rows.set_index("id")
-    uris = [draw.picture(image) for image in store.images(material.pool, rows.reset_index())]
+    uris = [picture(image) for image in store.images(material.pool, rows.reset_index())]
     drawn = dict(zip(rows.index, zip(uris, rows["status"], strict=True), strict=True))
     clusters = [
         {

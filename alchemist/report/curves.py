@@ -1,46 +1,47 @@
 """Figures against images seen: of the trained cells, and of the raters while they were trained."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
+import pandas as pd
 
 from alchemist.analysis.grid import FULL
-from alchemist.analysis.metrics import metric_name
-from alchemist.report import figures as draw
-from alchemist.report.elements import add_figure, curve_of, legend_of
-from alchemist.report.figures import Band, Line
+from alchemist.analysis.metrics import metric_name, shown
+from alchemist.report.chart import Chart, colours_of
+from alchemist.report.elements import add, arm_colours, curve_of
 from alchemist.report.material import Material
 
 DRAWN = ("fd", "fd_coded", "clip", "nll")  # as far as the models have them
 
 
-def curves(material: Material, figures: dict[str, str]) -> dict[str, Any]:
+def curves(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
     """Figures against images, of the selections of the grid; those of the ablation stand in the tables."""
+    study = material.study
+    panels = [
+        add(charts, f"curve-{model}-{metric}", curve_chart(material, model, metric))
+        for model in study.models()
+        for metric in DRAWN
+        if metric in material.metrics_of(model)
+    ]
+    return {"panels": panels, "ablation": bool(study.grid.ablation.selections)}
+
+
+def curve_chart(material: Material, model: str, metric: str) -> Chart:
+    """A metric of a model against the images that it has seen, a line an arm of the grid."""
     study, names = material.study, material.names
-    ratios = sorted(study.grid.ratios, reverse=True)
-    looks = {name: draw.look(i) for i, name in enumerate(study.grid.selections)}
-    looks[FULL] = (draw.INK, "o")
-    panels = []
-    for number_of, model in enumerate(study.models()):
-        arms = [a for a in study.measured(model) if a[0] == FULL or (a[0] in looks and a[1] in ratios)]
-        for metric in [name for name in DRAWN if name in material.metrics_of(model)]:
-            drawn: list[Line] = []
-            bands: list[Band] = []
-            for arm in arms:
-                x, mean, low, high = curve_of(material, model, *arm, metric)
-                colour, marker = looks[arm[0]]
-                dash = draw.dashes(ratios.index(arm[1])) if arm[0] != FULL else ()
-                drawn.append((x, mean, colour, marker, dash))
-                if len(study.grid.seeds) > 1:
-                    bands.append((x, low, high, colour))
-            title = metric_name(metric, names) + (f", {model}" if len(study.models()) > 1 else "")
-            svg = draw.lines(title, "images seen", drawn, bands)
-            panels.append(add_figure(figures, f"curve-{number_of}-{metric}", svg))
-    return {
-        "panels": panels,
-        "legend": legend_of(looks, ratios),
-        "ablation": bool(study.grid.ablation.selections),
-    }
+    arms = [
+        (name, ratio)
+        for name, ratio in study.measured(model)
+        if name == FULL or (name in study.grid.selections and ratio in study.grid.ratios)
+    ]
+    scale, _ = shown(metric, names)
+    rows = pd.concat([curve_of(material, model, *arm, metric) for arm in arms], ignore_index=True)
+    rows[["mean", "low", "high"]] *= scale
+    name = metric_name(metric, names)
+    title = name + (f", model {model}" if len(study.models()) > 1 else "")
+    here = arm_colours(material)
+    colours = {arm: here[arm] for arm in dict.fromkeys(arm for arm, _ in arms)}
+    return Chart("lines", title, rows, "images", "images seen", name.split(",")[0], colours)
 
 
 RATING_PANELS = {
@@ -53,12 +54,12 @@ RATING_PANELS = {
 LOSSES = ("validation_loss", "train_loss")  # panels in the unit of the models' loss
 
 
-def rater_training(material: Material, figures: dict[str, str]) -> dict[str, Any]:
-    """What the raters of the first seed logged while they were trained."""
+def rater_training(material: Material, charts: dict[str, Chart]) -> dict[str, Any] | None:
+    """What the raters of the first seed logged while they were trained; None where none is trained."""
     seed = material.study.grid.seeds[0]
     logs = {rater: by_seed[seed]["log"] for rater, by_seed in material.bills.logs.items()}
-    logged = {rater: draw.thinned(log) for rater, log in logs.items() if log}
-    looks = {rater: draw.look(i)[0] for i, rater in enumerate(logged)}
+    logged = {rater: thinned(log) for rater, log in logs.items() if log}
+    colours = colours_of(list(logged))
     panels = []
     grid = material.study.grid
     by = {rater: str(grid.rated_by(rater)) for rater in logged}
@@ -67,20 +68,26 @@ def rater_training(material: Material, figures: dict[str, str]) -> dict[str, Any
     wanted = [(q, [f]) for q in LOSSES for f in families]
     wanted += [(quantity, families) for quantity in RATING_PANELS if quantity not in LOSSES]
     for quantity, of in wanted:
-        drawn: list[draw.Line] = []
+        rows = []
         for rater, log in logged.items():
             # A plainly trained proxy logs its loss on the pool alone, under another name.
             key = "loss" if quantity == "train_loss" and "loss" in log[0] else quantity
             if key in log[0] and by[rater] in of:
-                values = [row[key] for row in log]
-                drawn.append(([row["images"] for row in log], values, looks[rater], None, ()))
-        if drawn:
+                rows += [{"selection": rater, "images": row["images"], "mean": row[key]} for row in log]
+        if rows:
             title, name = RATING_PANELS[quantity], f"rating-{quantity}"
             if quantity in LOSSES:
                 title += material.loss_unit(of[0])
                 if len(families) > 1:
                     title, name = f"{title}, {of[0]}", f"{name}-{of[0]}"
-            svg = draw.lines(title, "images of the pool seen", drawn)
-            panels.append(add_figure(figures, name, svg))
-    legend = [(Markup(draw.swatch(colour)), rater) for rater, colour in looks.items()]
-    return {"panels": panels, "legend": legend, "seed": seed}
+            drawn = pd.DataFrame(rows)
+            here = {rater: colours[rater] for rater in dict.fromkeys(drawn["selection"])}
+            chart = Chart("trace", title, drawn, "images", "images of the pool seen", "", here)
+            panels.append(add(charts, name, chart))
+    return {"panels": panels, "seed": seed} if panels else None
+
+
+def thinned(log: Sequence[Mapping[str, float]], most: int = 400) -> list[Mapping[str, float]]:
+    """At most `most` rows of a log, evenly spaced, the last one among them."""
+    step = -(-len(log) // most) if log else 1
+    return list(log[::-1][::step][::-1])

@@ -1,14 +1,13 @@
-"""What several sections of the page are built from: tables, names of arms, curves, legends."""
+"""What several sections of the page are built from: tables, names of arms, charts, curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from markupsafe import Markup
 
 from alchemist.analysis import reach
 from alchemist.analysis.grid import FULL
-from alchemist.report import figures as draw
+from alchemist.report.chart import Chart, colours_of
 from alchemist.report.material import Material
 from alchemist.report.words import share_text
 
@@ -30,30 +29,23 @@ def arm_name(selection: str, ratio: float) -> str:
     return FULL if selection == FULL else f"{selection}, {share_text(ratio)}"
 
 
-def add_figure(figures: dict[str, str], name: str, svg: str) -> Markup:
-    """Stores a standalone figure and returns it for the page."""
-    figures[name] = svg
-    return Markup(draw.inline(svg, name))
+def add(charts: dict[str, Chart], name: str, chart: Chart) -> str:
+    """Stores a chart of the page, and returns its name, by which a template places it."""
+    charts[name] = chart
+    return name
 
 
-Curve = tuple[list[float], list[float], list[float], list[float]]
+def arm_colours(material: Material) -> dict[str, str]:
+    """A colour for every selection, the same in all charts; that of the text for the full data."""
+    return colours_of(list(material.study.selections), FULL)
 
 
-def curve_of(material: Material, model: str, selection: str, ratio: float, metric: str) -> Curve:
-    """Images, and mean, least and largest figure over the seeds of an arm."""
+def curve_of(material: Material, model: str, selection: str, ratio: float, metric: str) -> pd.DataFrame:
+    """Rows of images, and mean, least and largest figure over the seeds of an arm, for a chart of lines."""
     found = reach.curves(material.table, selection, ratio, model, metric)
     by_images = pd.DataFrame(found).sort_index()
-    means, low, high = by_images.mean(axis=1), by_images.min(axis=1), by_images.max(axis=1)
-    return [float(i) for i in by_images.index], means.tolist(), low.tolist(), high.tolist()
-
-
-def legend_of(looks: Mapping[str, tuple[str, str]], ratios: Sequence[float]) -> list[tuple[Markup, str]]:
-    """Colours and marks of the selections, the full data first, and dashes of the ratios."""
-    legend = [
-        (Markup(draw.swatch(colour.replace(draw.INK, "currentColor"), marker)), name)
-        for name, (colour, marker) in sorted(looks.items(), key=lambda item: item[0] != FULL)
-    ]
-    return legend + [
-        (Markup(draw.swatch("currentColor", None, draw.dashes(i))), share_text(ratio))
-        for i, ratio in enumerate(ratios)
-    ]
+    spread = {"mean": by_images.mean(axis=1), "low": by_images.min(axis=1), "high": by_images.max(axis=1)}
+    rows = pd.DataFrame(spread).rename_axis("images").reset_index()
+    rows.insert(0, "selection", selection)
+    rows.insert(1, "keeps", share_text(ratio))
+    return rows

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from alchemist.analysis.agreement import percentiles
 from alchemist.analysis.grid import FULL
@@ -13,8 +12,8 @@ from alchemist.analysis.results import Stat
 from alchemist.analysis.words import DASH, number
 from alchemist.core.settings.rater import seeded
 from alchemist.pruning import laws
-from alchemist.report import figures as draw
-from alchemist.report.elements import KINDS, Table, add_figure, arm_name
+from alchemist.report.chart import Chart
+from alchemist.report.elements import KINDS, Table, add, arm_name
 from alchemist.report.material import Material, Subsets
 from alchemist.report.words import told
 
@@ -71,14 +70,28 @@ def subset_shares(subsets: Subsets, kinds: "pd.Series[str]") -> dict[tuple[str, 
     return {arm: {str(k): float(v) for k, v in shares.items()} for arm, shares in means.items()}
 
 
-def makeup(material: Material, figures: dict[str, str]) -> dict[str, Any] | None:
+def shares_chart(title: str, shares: pd.DataFrame) -> Chart:
+    """Bars of shares (rows: deciles from 0 on, columns: kinds), the kinds in the order of their colours."""
+    kinds = [kind for kind in KIND_COLOURS if kind in shares]
+    rows = [
+        {"decile": decile, "kind": kind, "place": place, "share": 100 * share}
+        for place, kind in enumerate(kinds)
+        for decile, share in enumerate(shares[kind].tolist(), 1)
+    ]
+    colours = {kind: KIND_COLOURS[kind] for kind in kinds}
+    along = "decile of the rating, 1 = best"
+    return Chart("shares", title, pd.DataFrame(rows), "decile", along, "% of the decile", colours)
+
+
+def makeup(material: Material, charts: dict[str, Chart]) -> dict[str, Any] | None:
     """The section on planted kinds: in the deciles of each rating, and in each subset; None without truth."""
     if material.kinds is None:
         return None
     panels = []
     for i, rater in enumerate(material.ratings):
         shares = mean_decile_shares(material.ratings[rater], material.kinds)
-        panels.append(add_figure(figures, f"deciles-{i}", draw.stacked(str(rater), shares, KIND_COLOURS)))
+        chart = shares_chart(f"What {rater} rates how", shares)
+        panels.append(add(charts, f"deciles-{i}", chart))
     rows = []
     for rater, by_seed in material.ratings.items():
         means = kind_percentiles(by_seed, material.kinds)
@@ -88,7 +101,6 @@ def makeup(material: Material, figures: dict[str, str]) -> dict[str, Any] | None
     made = subset_shares(material.subsets, material.kinds)
     return {
         "panels": panels,
-        "legend": [(Markup(draw.chip(colour)), kind) for kind, colour in KIND_COLOURS.items()],
         "separation": Table(["rater", *KINDS], rows),
         "subsets": Table(
             ["subset", *(f"{kind}, %" for kind in KINDS)],

@@ -10,13 +10,14 @@ from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.paper import DATASET, MODEL, paper_models, paper_rows
 from alchemist.analysis.results import Result, Stat, results
 from alchemist.analysis.words import DASH, POINTS
+from alchemist.report.chart import Chart
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
 from alchemist.report.paper_figures import Found, figure_2b, figure_3, figure_6
 from alchemist.report.words import share_text, told
 
 
-def paper_parts(material: Material, figures: dict[str, str]) -> dict[str, Any]:
+def paper_parts(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
     """Tables 1 to 4 and figures 2b, 3 and 6 of the paper, ours beside them where the grid has them."""
     study, names = material.study, material.names
     models = paper_models(study, material.params["roles"], material.parameters)
@@ -57,9 +58,9 @@ def paper_parts(material: Material, figures: dict[str, str]) -> dict[str, Any]:
         "its_main": MODEL,
         "its_data": DATASET,
         "stand_ins": [(name, model or "none") for name, model in models.items()],
-        "blocks": figure_2b(material, found, figures),
-        "losses": figure_3(material, figures),
-        "speed": figure_6(material, found, figures),
+        "blocks": figure_2b(material, found, charts),
+        "losses": figure_3(material, charts),
+        "speed": figure_6(material, found, charts),
     }
 
 

@@ -1,8 +1,13 @@
-"""The page's pictures: pairs of each decile of a rating, and what the trained cells draw."""
+"""The page's pictures: pairs of each decile of a rating, and what the trained cells"""
 
+import base64
+import io
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
 
 from alchemist.analysis.grid import Cell, Study
 from alchemist.analysis.words import number
@@ -10,7 +15,6 @@ from alchemist.core import stateless
 from alchemist.core.one_line import one_line
 from alchemist.core.settings.rater import seeded
 from alchemist.pools import store
-from alchemist.report import figures as draw
 from alchemist.report.elements import arm_name
 from alchemist.report.makeup import deciles
 from alchemist.report.material import Material
@@ -42,7 +46,7 @@ def example_rows(material: Material) -> dict[str, Any]:
             {
                 "decile": decile + 1,
                 "pairs": [
-                    {"uri": draw.picture(image), "caption": one_line(caption), "kind": _kind(material, name)}
+                    {"uri": picture(image), "caption": one_line(caption), "kind": _kind(material, name)}
                     for image, caption, name in zip(pixels, pairs["caption"], ids, strict=True)
                 ],
             }
@@ -68,7 +72,22 @@ def sheets(material: Material) -> dict[str, Any]:
         title = arm_name(cell.selection, cell.ratio)
         title += (f", model {cell.model}" if many[0] else "") + (f", seed {cell.seed}" if many[1] else "")
         images = material.scores[cell.name]["checkpoints"][-1]["images"]
-        uri = draw.data_uri(material.sheets[cell.name])
+        uri = data_uri(material.sheets[cell.name])
         out.append({"title": title, "images": number(images), "uri": uri, "cell": cell.name})
     left_out = len(material.study.cells()) - len(out)
     return {"cells": out, "left_out": left_out, "seed": material.study.grid.seeds[0]}
+
+
+def picture(pixels: NDArray[np.uint8], longest: int = 128) -> str:
+    """An image (R, R, 3) as a PNG data URI, not larger than `longest` pixels."""
+    drawn = Image.fromarray(pixels)
+    if max(drawn.size) > longest:
+        drawn.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    drawn.save(file, "PNG")
+    return data_uri(file.getvalue())
+
+
+def data_uri(png: bytes) -> str:
+    """PNG bytes as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()

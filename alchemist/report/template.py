@@ -5,8 +5,10 @@ from typing import Any
 
 import jinja2
 
+_FOLDER = Path(__file__).with_name("templates")
+SCRIPT = (_FOLDER / "page.js").read_text(encoding="utf-8")  # what the page of a report runs
 _ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+    loader=jinja2.FileSystemLoader(_FOLDER),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,

@@ -18,28 +18,40 @@ from alchemist.report.words import contrast_text, interval_text, p_text, shown_u
 INTERVAL = ("n", "mean", "sd", "low", "high", "p_t", "p_flip")
 
 
-def verdict_tables(material: Material) -> dict[str, Table]:
-    """The claims with their verdicts, and every comparison that they rest on."""
-    names = material.names
-    claims: list[list[str]] = []
-    parts: list[list[str]] = []
-    groups: list[int] = []
-    for v in material.verdicts:
-        said = Markup('{}<small class="why">{}</small>').format(v.sentence, v.why)
-        claims.append([v.claim, Markup("<b>{}</b>").format(v.verdict), said])
-        groups.append(len(parts))
-        for part in v.parts:
-            scale, digits, sign = shown_unit(part.unit, names)
-            what = part.what if part.decides else Markup("{}<small>stands beside</small>").format(part.what)
-            figures = [
-                interval_text(part.interval, digits, sign, scale),
-                number(scale * part.claimed, digits),
-            ]
-            tests = [p_text(part.interval.p_t), p_text(part.interval.p_flip)]
-            where = unit_name(part.unit, names), part.verdict
-            parts.append([v.claim, what, *where, number(part.interval.n), *figures, *tests])
+NOT_TESTED = "not tested"
+
+
+def verdict_cards(material: Material) -> list[dict[str, Any]]:
+    """The claims that this grid tests: verdict, sentence, why, and the comparisons that they rest on."""
+    return [
+        {
+            "claim": v.claim,
+            "verdict": v.verdict,
+            "sentence": v.sentence,
+            "why": v.why,
+            "parts": _parts(v, material.names) if v.parts else None,
+        }
+        for v in material.verdicts
+        if v.verdict != NOT_TESTED
+    ]
+
+
+def untested(material: Material) -> list[tuple[str, str]]:
+    """The claims that this grid does not test, and why each is none of those."""
+    return [(v.claim, f"{v.sentence} {v.why}") for v in material.verdicts if v.verdict == NOT_TESTED]
+
+
+def _parts(verdict: Verdict, names: Mapping[str, str]) -> Table:
+    """Every comparison of a claim with its interval."""
+    rows: list[list[str]] = []
+    for part in verdict.parts:
+        scale, digits, sign = shown_unit(part.unit, names)
+        what = part.what if part.decides else Markup("{}<small>stands beside</small>").format(part.what)
+        figures = [interval_text(part.interval, digits, sign, scale), number(scale * part.claimed, digits)]
+        tests = [p_text(part.interval.p_t), p_text(part.interval.p_flip)]
+        where = unit_name(part.unit, names), part.verdict
+        rows.append([what, *where, number(part.interval.n), *figures, *tests])
     head = [
-        "claim",
         "comparison",
         "in",
         "verdict",
@@ -49,12 +61,7 @@ def verdict_tables(material: Material) -> dict[str, Table]:
         "p, t-test",
         "p, sign flip",
     ]
-    return {
-        "claims": Table(
-            ["claim", "verdict", "what the paper claims, and what was found here"], claims, left=3
-        ),
-        "parts": Table(head, parts, left=4, groups=groups[1:]),
-    }
+    return Table(head, rows, left=3)
 
 
 def contrast_tables(material: Material) -> list[tuple[str, Table]]:

@@ -20,7 +20,7 @@ def test_paper_tables_and_figures_stand_beside_ours(three: Path) -> None:
     assert "Ours 20 % LAION-30M STAR-40M alchemist xs 26.74 0.2059" in said
     assert "Random 20 % LAION-30M STAR-0.3B random s 20.69† 0.2219†" in said
     assert f"Ours 20 % LAION-30M STAR-0.9B {DASH} {DASH} 16.71 0.2356 {DASH} {DASH} {DASH} {DASH}" in said
-    made = {path.stem for path in (three / "reports" / "figures").iterdir()}
+    made = {path.stem for path in (three / "reports" / "charts").iterdir()}
     assert {"paper-2b-equal_epochs", "paper-2b-equal_images", "paper-3", "paper-6-fd-seconds"} <= made
     # Other pools of this scale, escaped; neither this pool again nor another scale.
     assert f"our pool <i>other</i> {DASH} random xs {DASH} {DASH} 112.0 ± 1.0 7.00 ± 0.00" in said

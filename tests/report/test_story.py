@@ -1,11 +1,11 @@
 from pathlib import Path
 
-from report_helpers import text
+from report_helpers import in_words
 
 
 def test_the_story_compares_at_the_same_size_and_gives_one_seed_no_interval(world: Path) -> None:
     page = (world / "reports" / "index.html").read_text()
-    said = text(page[page.index("<h1>") : page.index("<nav>")])
+    said = in_words(page)
     assert "There is one seed a cell, so no figure has an interval" in said
     assert "±" not in said
     # alchemist is cell 4 at 0.5, random cell 2, the full data cell 0; 6,000 images are equal epochs.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from analysis_helpers import UNIT
-from report_helpers import build, params, part, run, text
+from report_helpers import build, in_words, params, part, run, text, written
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
@@ -44,19 +44,14 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "reports"
 
 
-def written(reports: Path) -> str:
-    """The page without the bytes of its pictures, in which any three letters may stand."""
-    return re.sub(r"base64,[^\"]*", "", (reports / "index.html").read_text())
-
-
 def test_no_word_of_a_likelihood_and_no_gap_where_it_would_stand(flow: Path) -> None:
     page = written(flow)
     assert "NLL" not in page
     assert UNIT not in page
     assert not re.search(r"\bnan\b|\bNone\b", text(page))
     # Every section stands all the same, with the figures that there are.
-    assert len(re.findall(r'<h2 id="\w+"', page)) == 15
-    said = text(page[page.index("<h1>") : page.index("<nav>")])
+    assert len(re.findall(r'<h2 id="\w+"', page)) == 16
+    said = in_words(page)
     assert re.search(
         r"at equal epochs it has FD \(Lite0\) [^;]* and CLIP-Score \(LiT\) [^;]*; at equal", said
     )
@@ -66,10 +61,18 @@ def test_no_word_of_a_likelihood_and_no_gap_where_it_would_stand(flow: Path) -> 
 
 
 def test_no_figure_and_no_row_of_it(flow: Path) -> None:
-    names = {path.stem for path in (flow / "figures").iterdir()}
+    names = {path.stem for path in (flow / "charts").iterdir()}
     assert not [name for name in names if "nll" in name]
-    assert {"curve-0-fd", "curve-0-fd_coded", "curve-0-clip", "paper-6-fd-images", "paper-3"} <= names
-    assert not re.findall(r"decile of alchemist,", (flow / "figures/paper-3.svg").read_text())
+    assert {
+        "curve-xs-fd",
+        "curve-xs-fd_coded",
+        "curve-xs-clip",
+        "paper-6-fd-images",
+        "paper-3",
+    } <= names
+    assert files.read_json(flow / "charts/paper-3.json")["layer"][1]["encoding"]["y"]["title"].endswith(
+        "proxy"
+    )
     assert "nll" not in pd.read_csv(flow / "table.csv")
     held = files.read_json(flow / "summary.json")
     metrics = ("fd", "fd_coded", "kid", "clip")
@@ -88,8 +91,9 @@ def test_a_contrast_in_it_is_left_out_by_name(flow: Path) -> None:
 def test_the_unit_of_a_likelihood_is_that_of_the_cells(three: Path) -> None:
     page = written(three / "reports")
     assert f"NLL, the loss in {UNIT} on the held-out pairs that decide" in text(page)
-    assert f"by decile of alchemist, {UNIT}" in (three / "reports/figures/paper-3.svg").read_text()
-    assert page.count(f"pairs, {UNIT}") == 2  # both panels of the proxy's loss
+    assert f"loss of the plain proxy, {UNIT}" in (three / "reports/charts/paper-3.json").read_text()
+    assert page.count(f'"title":"Proxy\'s loss on pool pairs, {UNIT}"') == 1
+    assert page.count(f'"title":"Proxy\'s loss on meta-validation pairs, {UNIT}"') == 1
     assert "nats" not in page
     assert "Left out, because" not in page
 
