@@ -27,6 +27,7 @@ from alchemist.pruning.samplers import selection_settings
 from alchemist.raters.table import rater_settings
 from alchemist.report import advice, page, pictures, verdict_tables
 from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
+from alchemist.report.text_tables import as_latex, as_markdown
 from stages import stage
 
 # Stages before any rating whose times are read; the last two once a family.
@@ -128,10 +129,14 @@ def run(
         ids=read_subsets(subsets, study, "ids-") if own["lent"].any() else {},
         labels=read_labels(truth),
     )
-    html, charts = page.render(material)
+    made = page.render(material)
     with files.whole_folder(out / "charts") as draft:
-        for name, chart in charts.items():
+        for name, chart in made.charts.items():
             chart.write(draft, name)
+    with files.whole_folder(out / "tables") as draft:
+        for name, whole in made.tables.items():
+            (draft / f"{name}.md").write_text(as_markdown(whole), encoding="utf-8")
+            (draft / f"{name}.tex").write_text(as_latex(whole), encoding="utf-8")
     tables = {
         "table": table.rename(columns=columns(names, likelihood)),
         "references": priced(study, bills, references.sized(first, by_reference)).rename(
@@ -148,7 +153,7 @@ def run(
     said = advice.sentences(material, advised)
     files.write_json(out / "advice.json", as_json(advised, said))
     with files.whole(out / "index.html") as draft:
-        draft.write_text(html, encoding="utf-8")
+        draft.write_text(made.html, encoding="utf-8")
     print(*said, f"wrote {out / 'index.html'}: {len(study.cells())} cells", sep="\n")
 
 

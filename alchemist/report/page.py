@@ -1,8 +1,10 @@
 """The report's page: every section's tables and charts in one HTML file, which loads nothing."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from markupsafe import Markup
 
 from alchemist.analysis.metrics import hundredfold
@@ -31,6 +33,7 @@ from alchemist.report.result_tables import result_tables
 from alchemist.report.sign_tables import sign_tables
 from alchemist.report.story import caveats, story
 from alchemist.report.template import SCRIPT, rendered
+from alchemist.report.text_tables import text_tables
 from alchemist.report.verdict_tables import contrast_tables, left_out, untested, verdict_cards
 
 # In their order; one whose part of the context is empty is not there.
@@ -43,8 +46,17 @@ SECTIONS = {
 }  # fmt: skip
 
 
-def render(material: Material) -> tuple[str, dict[str, Chart]]:
-    """The page, and its charts by name. Equal material gives equal bytes."""
+@dataclass(frozen=True)
+class Rendered:
+    """What the report is: the page, its charts by name, and its tables by name."""
+
+    html: str
+    charts: dict[str, Chart]
+    tables: dict[str, pd.DataFrame]
+
+
+def render(material: Material) -> Rendered:
+    """The page, its charts and tables. Equal material gives equal bytes."""
     charts: dict[str, Chart] = {}
     accounts = ledger(material.index, material.subsets)
     check_sizes(material.study, accounts, material.scores)
@@ -97,7 +109,7 @@ def render(material: Material) -> tuple[str, dict[str, Chart]]:
     html = rendered(
         "report", **context, nav=nav, charts=Markup(as_script(charts)), library=Markup(library(SCRIPT))
     )
-    return html, charts
+    return Rendered(html, charts, text_tables(material, paper))
 
 
 def _absent(material: Material, paper: Mapping[str, Any]) -> list[tuple[str, str]]:

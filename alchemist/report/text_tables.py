@@ -1,0 +1,93 @@
+"""The tables of results as a paper or a README takes them: LaTeX (booktabs) and Markdown."""
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from alchemist.analysis.grid import FULL
+from alchemist.analysis.metrics import metric as metric_of
+from alchemist.analysis.metrics import metric_name, of_model, shown
+from alchemist.analysis.results import Stat
+from alchemist.analysis.statistics import differences, figures, paired
+from alchemist.analysis.words import ALL_POINTS, DASH, number, percent
+from alchemist.report.elements import Table
+from alchemist.report.material import Material
+from alchemist.report.verdict_tables import contrast_tables, verdict_rows
+from alchemist.report.words import interval_text, share_text, told
+
+# What LaTeX has no letter for, after its own escapes.
+_LATEX = {
+    "\N{MINUS SIGN}": "$-$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{DAGGER}": r"\dag{}", "\N{EN DASH}": "--", "\N{NO-BREAK SPACE}": "~", "\N{INFINITY}": r"$\infty$",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\le$", "\N{SUPERSCRIPT LATIN SMALL LETTER N}": "$^n$",
+}  # fmt: skip
+
+
+def text_tables(material: Material, paper: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Every result by model and point, the contrasts by view, the verdicts, and each table of the paper."""
+    study = material.study
+    out = {}
+    for model in study.models():
+        points = of_model(material.table, model)["point"].unique()
+        for point in (name for name in ALL_POINTS if name in points):
+            out[f"results-{model}-{point}"] = _results(material, model, point)
+    for (view, _), (_, table) in zip(material.contrasts.items(), contrast_tables(material), strict=False):
+        out[f"contrasts-{view}"] = frame(table)
+    claims = verdict_rows(material.verdicts)[["claim", "verdict", "sentence", "why"]]
+    out["verdicts"] = claims.drop_duplicates("claim")
+    for part in paper["tables"]:
+        out[f"paper-{part['title'].lower().replace(' ', '')}"] = frame(part["table"])
+    return out
+
+
+def _results(material: Material, model: str, point: str) -> pd.DataFrame:
+    """A row an arm: mean ± sd of each metric, and its difference to random of that size with its interval."""
+    study, names, random = material.study, material.names, material.roles.random
+    sure = f", {percent(material.confidence)} interval" if len(study.grid.seeds) > 1 else ""
+    rows = []
+    for name, ratio in study.measured(model):
+        row = {"selection": name, "keeps": share_text(ratio)}
+        for metric in material.metrics_of(model):
+            scale, digits = shown(metric, names)
+            head = metric_name(metric, names)
+            found = figures(material.table, name, ratio, model, point, metric)
+            row[head] = told(Stat.of(found), digits, scale=scale)
+            if random is None:
+                continue
+            gap = DASH
+            if name not in (FULL, random) and (random, ratio) in study.measured(model):
+                each = list(differences(material.table, name, random, ratio, model, point, metric).values())
+                gap = number(scale * each[0], digits, True)
+                if len(each) > 1:
+                    gap = interval_text(paired(each, material.confidence), digits, True, scale)
+            row[f"{metric_of(metric).word} less {random}{sure}"] = gap
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def frame(table: Table) -> pd.DataFrame:
+    """A table of the page as plain text; what stands there in small stands in brackets."""
+    rows = [[_plain(cell) for cell in row] for row in table.rows]
+    return pd.DataFrame(rows, columns=[_plain(name) for name in table.head])
+
+
+def _plain(cell: str) -> str:
+    bare = re.sub(r"<small[^>]*>(.*?)</small>", r" (\1)", str(cell))
+    return html.unescape(re.sub(r"<[^>]*>", "", bare)) if hasattr(cell, "__html__") else str(cell)
+
+
+def as_latex(table: pd.DataFrame) -> str:
+    """A tabular with booktabs' rules; every letter of the cells is harmless, for any engine of LaTeX."""
+    text = table.to_latex(index=False, escape=True)
+    for letter, written in _LATEX.items():
+        text = text.replace(letter, written)
+    return text
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """A table in GitHub's Markdown, whose cells are text alone."""
+    safe = table.map(lambda cell: html.escape(str(cell), quote=False).replace("|", "\\|").replace("\n", " "))
+    return str(safe.to_markdown(index=False, disable_numparse=True)) + "\n"

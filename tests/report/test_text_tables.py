@@ -1,0 +1,58 @@
+"""Tables for papers: the intervals are those of the pairs, and no cell breaks the language it stands in."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from report_helpers import of_table
+from scipy import stats
+
+from alchemist.analysis.words import DASH, MINUS
+from alchemist.report.elements import Table
+from alchemist.report.text_tables import as_latex, as_markdown, frame
+
+
+def test_every_table_is_there_in_both_languages(three: Path, world: Path) -> None:
+    made = {path.name for path in (three / "reports/tables").iterdir()}
+    names = {
+        f"results-{model}-{point}"
+        for model in ("xs", "s")
+        for point in ("equal_epochs", "equal_images", "best")
+    }
+    names |= {f"paper-table{i}" for i in (1, 2, 3, 4)} | {"contrasts-once", "verdicts"}
+    assert made == {f"{name}.{kind}" for name in names for kind in ("md", "tex")}
+    assert not list((world / "reports/tables").glob("contrasts-*")), "one seed has no contrast"
+    for path in (three / "reports/tables").glob("*.tex"):
+        assert path.read_text().isascii(), "any engine of LaTeX takes it"
+
+
+def test_an_arm_stands_beside_random_with_the_interval_of_its_pairs(three: Path) -> None:
+    rows = (three / "reports/tables/results-xs-equal_images.md").read_text().splitlines()
+    head = [cell.strip() for cell in rows[0].split("|")]
+    (found,) = [row for row in rows if row.startswith("| topk") and "20" in row.split("|")[2]]
+    cells = dict(zip(head, (cell.strip() for cell in found.split("|")), strict=True))
+    ours, random = (of_table(three, name, 0.2, "equal_images", "fd_lite0") for name in ("topk", "random"))
+    gaps = ours - random
+    half = stats.t.ppf(0.975, 2) * gaps.std(ddof=1) / 3**0.5
+    ends = f"{gaps.mean():+.1f} [{gaps.mean() - half:+.1f}, {gaps.mean() + half:+.1f}]".replace("-", MINUS)
+    assert cells["FD less random, 95 % interval"] == ends
+    assert cells["FD (Lite0)"] == f"{np.mean(ours):.1f} ± {ours.std(ddof=1):.1f}"
+    full = dict(zip(head, (cell.strip() for cell in rows[2].split("|")), strict=True))
+    assert (full["selection"], full["FD less random, 95 % interval"]) == ("full", DASH)
+
+
+def test_a_cell_of_any_letters_stays_a_cell() -> None:
+    table = pd.DataFrame({"a_b": ["50 % & #1 $x$ {y} \\input{z} ~^"], "c|d": ["<script>|\n</script>"]})
+    latex = as_latex(table)
+    assert r"50 \% \& \#1 \$x\$ \{y\} \textbackslash input\{z\}" in latex
+    assert latex.count("&") - latex.count(r"\&") == 2, "one in the head, one in the row"
+    (_, _, row) = as_markdown(table).splitlines()
+    assert "&lt;script&gt;" in row
+    assert row.replace("\\|", "").count("|") == 3
+
+
+def test_what_stands_in_small_stands_in_brackets(three: Path) -> None:
+    from markupsafe import Markup
+
+    found = frame(Table(["x"], [[Markup("<b>1.0</b><small>+2 &lt; 3</small>")], ["1 < 2"]]))
+    assert found["x"].tolist() == ["1.0 (+2 < 3)", "1 < 2"]
