@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,14 @@ def written(reports: Path) -> str:
     """The page without its library and the bytes of its pictures, in which any letters may stand."""
     page = re.sub(r"base64,[^\"]*", "", (reports / "index.html").read_text())
     return re.sub(r'<script type="module">.*?</script>', "", page, flags=re.S)
+
+
+def pairs_of(page: str) -> dict[str, Any]:
+    """What the gallery of the page holds."""
+    found = re.search(r'<script type="application/json" id="pairs">(.*?)</script>', page, re.S)
+    assert found is not None
+    held: dict[str, Any] = json.loads(found[1])
+    return held
 
 
 def in_words(page: str) -> str:

@@ -31,5 +31,11 @@ class Block(Sampler):
         mask[pool.best_first()[first : first + count]] = True
         return mask
 
+    def why(self, percentile: float, ratio: float, kept: bool) -> str:
+        """See Sampler.why."""
+        start = 50 * (1 - ratio) if self.start is None else self.start
+        block = f"the block from {start:g} to {start + 100 * ratio:g} % of the ranking"
+        return f"within {block}" if kept else f"{'before' if percentile < start else 'after'} {block}"
+
 
 SAMPLER = Block

@@ -35,6 +35,15 @@ class Gsample(Sampler):
         mean = MEAN if self.mean is None else self.mean
         return gaussian(pool, 0, count, mean=mean, sigma=SIGMA if self.sigma is None else self.sigma)
 
+    def why(self, percentile: float, ratio: float, kept: bool) -> str:
+        """See Sampler.why."""
+        return drawn(MEAN if self.mean is None else self.mean, kept)
+
+
+def drawn(mean: float, kept: bool) -> str:
+    """What `gaussian` did, in words."""
+    return f"{'drawn' if kept else 'not drawn'}, by a Gaussian about rank {mean:g} %"
+
 
 def gaussian(pool: Rated, dropped: int, count: int, *, mean: float, sigma: float) -> Mask:
     """`count` draws without replacement from the ranks after the first `dropped`, by eq. 11.

@@ -16,5 +16,9 @@ class Random(Sampler):
         """See Sampler.keep."""
         return largest(pool.noise("random"), count)
 
+    def why(self, percentile: float, ratio: float, kept: bool) -> str:
+        """See Sampler.why."""
+        return f"{'drawn' if kept else 'not drawn'} by a hash of its id, whatever its rating"
+
 
 SAMPLER = Random

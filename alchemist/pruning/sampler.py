@@ -21,6 +21,10 @@ class Sampler(SelectionSettings, ABC):
         A function of the ids, their ratings and the pool's seed (which is this block's and the grid's).
         """
 
+    def why(self, percentile: float, ratio: float, kept: bool) -> str:
+        """Why an id of this percentile rank, 0 for the highest rating, was kept or not, in a few words."""
+        return f"{'kept' if kept else 'left out'} by the law {self.sampler}"
+
 
 def leaves_room(name: str, percent: float | None, ratio: float, because: str) -> None:
     """Raises Refusal where the value `name`, a share skipped, and a kept ratio are more than all."""

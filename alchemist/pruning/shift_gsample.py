@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from alchemist.pruning.gsample import SIGMA, gaussian
+from alchemist.pruning.gsample import SIGMA, drawn, gaussian
 from alchemist.pruning.rated import Mask, Rated
 from alchemist.pruning.sampler import Sampler, leaves_room
 
@@ -39,11 +39,22 @@ class ShiftGsample(Sampler):
 
     def keep(self, pool: Rated, count: int, ratio: float) -> Mask:
         """See Sampler.keep."""
-        drop = default_drop(ratio) if self.drop is None else self.drop
+        drop, mean = self._law(ratio)
         # Rounding may leave one id too few where drop and ratio add up to 100 %.
         dropped = min(round(drop / 100 * len(pool)), len(pool) - count)
-        mean = drop + (100 - drop) / 2 if self.mean is None else self.mean
         return gaussian(pool, dropped, count, mean=mean, sigma=SIGMA if self.sigma is None else self.sigma)
+
+    def why(self, percentile: float, ratio: float, kept: bool) -> str:
+        """See Sampler.why."""
+        drop, mean = self._law(ratio)
+        if not kept and percentile < drop:
+            return f"in the top {drop:g} %, which is thrown away"
+        return drawn(mean, kept)
+
+    def _law(self, ratio: float) -> tuple[float, float]:
+        """The top share that is thrown away, and the centre, in percent."""
+        drop = default_drop(ratio) if self.drop is None else self.drop
+        return drop, drop + (100 - drop) / 2 if self.mean is None else self.mean
 
 
 def default_drop(ratio: float) -> float:

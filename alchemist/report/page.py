@@ -19,6 +19,7 @@ from alchemist.report.chart import Chart, as_script, library
 from alchemist.report.copies_tables import copies_tables
 from alchemist.report.cost_tables import cost_tables
 from alchemist.report.curves import curves, rater_training
+from alchemist.report.explore import explore
 from alchemist.report.facts import facts, flat
 from alchemist.report.ledger import check_sizes, ledger, ledger_table, licences, split_table
 from alchemist.report.makeup import makeup
@@ -26,7 +27,7 @@ from alchemist.report.material import Material
 from alchemist.report.opening import opening
 from alchemist.report.overview import overview
 from alchemist.report.paper import paper_parts
-from alchemist.report.pictures import EXAMPLES, example_rows, sheets
+from alchemist.report.pictures import sheets
 from alchemist.report.preference_table import preference_table
 from alchemist.report.reference_tables import reference_tables
 from alchemist.report.result_tables import result_tables
@@ -41,7 +42,7 @@ SECTIONS = {
     "advice": "What to take", "overview": "Did it pay", "verdicts": "Verdicts", "results": "Results",
     "references": "References", "categories": "Categories", "curves": "Curves", "contrasts": "Contrasts",
     "agreement": "Agreement", "cost": "Cost", "paper": "Beside the paper", "makeup": "Ratings and kinds",
-    "examples": "Examples", "samples": "Samples", "rating": "Rater training", "copies": "Copies",
+    "explore": "Explore", "samples": "Samples", "rating": "Rater training", "copies": "Copies",
     "signs": "Signs", "ledger": "Ledger", "facts": "Reproduction",
 }  # fmt: skip
 
@@ -87,7 +88,7 @@ def render(material: Material) -> Rendered:
         "paper": (paper := paper_parts(material, charts)),
         "curves": curves(material, charts),
         "makeup": makeup(material, charts),
-        "examples": example_rows(material),
+        "explore": explore(material, charts),
         "prompts": [one_line(prompt) for prompt in material.first.get("grid_prompts", [])],
         "sheets": sheets(material),
         "rating": rater_training(material, charts),
@@ -97,7 +98,6 @@ def render(material: Material) -> Rendered:
         "ids": ledger_table(ledger(material.own, material.ids)) if material.ids else None,
         "splits": split_table(material.pool_card),
         "provenance": facts(material),
-        "example_count": EXAMPLES,
         "copied_count": SHOWN,
         "params": list(flat(material.params)),
         "codec": list(flat(material.codec)),

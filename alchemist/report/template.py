@@ -6,7 +6,8 @@ from typing import Any
 import jinja2
 
 _FOLDER = Path(__file__).with_name("templates")
-SCRIPT = (_FOLDER / "page.js").read_text(encoding="utf-8")  # what the page of a report runs
+# What the page of a report runs.
+SCRIPT = "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.js", "explore.js"))
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_FOLDER),
     autoescape=True,

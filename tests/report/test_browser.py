@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from report_helpers import EVIL, run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -108,6 +108,49 @@ def test_a_verdict_opens_by_keyboard(opened: Opened) -> None:
     opened.page.keyboard.press("Enter")
 
 
+def test_the_gallery_follows_menu_words_and_brush(opened: Opened) -> None:
+    page, menu = opened.page, opened.page.locator("#explore-menu")
+    count = page.locator("#explore-count")
+    shown = page.locator("#gallery figure")
+    assert count.inner_text().startswith("203 of 203 pairs; rating alchemist, subset alchemist, 50")
+    assert shown.count() == 60
+    page.get_by_role("button", name="Show more").click()
+    assert shown.count() == 120
+    menu.get_by_label("Show").select_option("kept")
+    kept = int(count.inner_text().split()[0])
+    assert 90 <= kept <= 110
+    assert set(shown.locator("span").all_inner_texts()) == {"kept: drawn, by a Gaussian about rank 62.5 %"}
+    menu.get_by_label("Show").select_option("pruned")
+    menu.get_by_label("to", exact=False).last.press("Tab")
+    menu.locator("[name=high]").fill("25")
+    assert count.inner_text().startswith("51 of 203")
+    assert set(shown.locator("span").all_inner_texts()) == {"pruned: in the top 25 %, which is thrown away"}
+    menu.locator("[name=high]").fill("100")
+    menu.get_by_label("Show").select_option("kept and pruned")
+    menu.get_by_label("Subset").select_option("topk, 20\N{NO-BREAK SPACE}%")
+    assert "kept: among the best 20 %" in shown.first.inner_text()
+    menu.get_by_label("Order").select_option("worst first")
+    assert "pruned: below the best 20 %" in shown.first.inner_text()
+    menu.get_by_label("Caption has").fill("no such words")
+    assert count.inner_text().startswith("0 of 203")
+    menu.get_by_label("Caption has").fill("")
+    bars = page.locator("[data-chart=explore] svg")
+    bars.scroll_into_view_if_needed()
+    box = bars.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.4 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.4 * box["height"], steps=5)
+    page.mouse.up()
+    page.wait_for_function("!document.getElementById('explore-count').textContent.startsWith('203 of')")
+    assert 0 < int(count.inner_text().split()[0]) < 203
+    menu.get_by_label("Rating").select_option("loss")
+    told = re.compile("^203 of 203 pairs; rating loss, subset topk")  # no brush there
+    expect(count).to_have_text(told)
+    page.wait_for_timeout(300)
+    expect(count).to_have_text(told)
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_in_both_themes_and_on_a_phone_axe_finds_no_fault(
     browser: Browser, three: Path, scheme: str, width: int
@@ -139,7 +182,7 @@ def test_printed_it_has_every_chart_in_black_and_no_menu(opened: Opened) -> None
 def test_a_hostile_caption_is_text(browser: Browser, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Opened(browser, run(copy, monkeypatch) / "index.html")
     assert one.said == []
-    assert EVIL in one.page.locator("#examples ~ .scroll").first.inner_text()
+    assert EVIL in one.page.locator("#gallery figure").first.inner_text()
     one.page.context.close()
 
 

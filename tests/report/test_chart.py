@@ -31,9 +31,10 @@ def test_every_template_is_drawn_with_its_title_and_what_lies_along_it() -> None
                                     "says": "open"}]),
         "front": LINES.assign(rating=1.0, training=2.0, front=True, front_without=False),
         "shares": pd.DataFrame([{"decile": 1, "kind": "plain", "place": 0, "share": 100.0}]),
+        "brush": pd.DataFrame([{"rating": 0.0, "to": 1.0, "kind": "kept", "pairs": 3}]),
         "heat": pd.DataFrame([{"one": "a", "other": "b", "value": 0.5}]),
     }  # fmt: skip
-    along = {"intervals": "mean", "front": "cost", "shares": "decile", "heat": "one"}
+    along = {"intervals": "mean", "front": "cost", "shares": "decile", "heat": "one", "brush": "rating"}
     assert {path.stem for path in chart.FOLDER.glob("*.json")} == set(tables)
     for template, rows in tables.items():
         spec = Chart(template, "a title", rows, along.get(template, "images"), "what lies along").spec(400)

@@ -1,10 +1,12 @@
+import base64
+import io
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from PIL import Image
 from report_helpers import params, part, study_of, text
 
-from alchemist.report.pictures import examples, pictured
+from alchemist.report.pictures import pictured, thumbnail
 
 
 def test_many_cells_show_the_samples_of_the_first_seed_and_say_so(three: Path) -> None:
@@ -20,9 +22,13 @@ def test_few_cells_are_all_pictured() -> None:
     assert pictured(study) == study.cells()
 
 
-def test_examples_hold_pairs_of_their_decile_and_do_not_depend_on_row_order() -> None:
-    rating = pd.Series(np.arange(100.0), index=[f"p{i:02d}" for i in range(100)])
-    chosen = examples(rating, 3)
-    assert all(90 - 10 * d <= rating[name] < 100 - 10 * d for d, names in enumerate(chosen) for name in names)
-    assert [len(set(names)) for names in chosen] == [3] * 10
-    assert examples(rating.sample(frac=1, random_state=0), 3) == chosen
+def test_a_thumbnail_is_exact_where_it_is_small_and_a_few_kilobytes_where_it_is_not() -> None:
+    small = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    kind, _, data = thumbnail(small).partition(",")
+    assert kind == "data:image/png;base64"
+    assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) == small).all()
+    large = np.linspace(0, 255, 512 * 256 * 3).reshape(512, 256, 3).astype(np.uint8)
+    kind, _, data = thumbnail(large).partition(",")
+    assert kind == "data:image/webp;base64"
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (48, 96)
+    assert len(data) < 10_000

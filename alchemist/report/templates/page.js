@@ -2,9 +2,12 @@
 const held = JSON.parse(document.getElementById("charts").textContent);
 // `ast`: expressions are interpreted, so that the page needs no eval.
 const options = { renderer: "svg", actions: false, ast: true, config: held.config };
+const views = {}; // by the name of the chart
 (async () => {
   for (const place of document.querySelectorAll("[data-chart]")) {
-    await vegaEmbed(place, held.specs[place.dataset.chart], options);
+    const name = place.dataset.chart;
+    views[name] = (await vegaEmbed(place, held.specs[name], options)).view;
   }
+  explore(views.explore);
   document.documentElement.dataset.drawn = "yes";
 })();
