@@ -39,6 +39,7 @@ CONFIG: dict[str, Any] = {
     "legend": {
         "orient": "bottom", "columns": 4, "labelColor": INK, "labelFontSize": 11, "labelLimit": 240,
         "symbolStrokeWidth": 2, "symbolOpacity": 1,
+        "layout": {"bottom": {"direction": "vertical", "anchor": "start"}},
     },
     "range": {"category": list(COLOURS)},
 }  # fmt: skip

@@ -10,7 +10,7 @@ from alchemist.analysis.cost import priced
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import metric_name, of_model, shown
 from alchemist.analysis.words import ALL_POINTS, POINTS
-from alchemist.report.chart import ROW, Chart
+from alchemist.report.chart import Chart
 from alchemist.report.elements import add, arm_colours
 from alchemist.report.material import Material
 from alchemist.report.words import share_text
@@ -93,7 +93,7 @@ def contrast_charts(material: Material) -> dict[str, Chart]:
             continue
         scale, _ = shown(c.metric, material.names)
         says = "open" if c.favours is None else "for the first" if c.favours == c.arm else "against it"
-        label = f"{c.arm} less {c.against}, {share_text(c.ratio)}, {ALL_POINTS[c.point]}"
+        label = f"{c.arm} less {c.against}; {share_text(c.ratio)}, {ALL_POINTS[c.point]}"
         by_metric.setdefault(c.metric, []).append(
             {
                 "contrast": label + (f", model {c.model}" if many else ""),
@@ -109,6 +109,6 @@ def contrast_charts(material: Material) -> dict[str, Chart]:
         name = metric_name(metric, material.names)
         out[metric] = Chart(
             "intervals", f"Named contrasts in {name}", pd.DataFrame(rows), "mean", f"difference in {name}",
-            height=ROW * len(rows),
+            height=40 * len(rows),
         )  # fmt: skip
     return out

@@ -1,12 +1,14 @@
 // Draws the charts of the page, whose specs stand in its element "charts".
 const held = JSON.parse(document.getElementById("charts").textContent);
 // `ast`: expressions are interpreted, so that the page needs no eval.
-const options = { renderer: "svg", actions: false, ast: true, config: held.config };
+const options = { renderer: "svg", actions: false, ast: true };
+const narrow = { ...held.config, legend: { ...held.config.legend, columns: 2 } }; // as on a phone
 const views = {}; // by the name of the chart
 (async () => {
   for (const place of document.querySelectorAll("[data-chart]")) {
     const name = place.dataset.chart;
-    views[name] = (await vegaEmbed(place, held.specs[name], options)).view;
+    const config = place.clientWidth < 500 ? narrow : held.config;
+    views[name] = (await vegaEmbed(place, held.specs[name], { ...options, config })).view;
   }
   explore(views.explore);
   document.documentElement.dataset.drawn = "yes";
