@@ -16,7 +16,6 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings import parse
 from alchemist.core.settings.contrast import ContrastSettings, StatisticsSettings
 from alchemist.core.settings.given import block, section
-from alchemist.core.settings.grid import GridSettings
 from alchemist.core.settings.model import model_settings
 from alchemist.core.settings.scale import scale_settings
 from alchemist.pools import store
@@ -29,6 +28,7 @@ from alchemist.report import advice, page, pictures, verdict_tables
 from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
 from alchemist.report.text_tables import as_latex, as_markdown
 from stages import stage
+from stages.studied import study_in_force
 
 # Stages before any rating whose times are read; the last two once a family.
 CLOCKED, CLOCKED_BY_FAMILY = ("prepare", "copies", "scorer"), ("codec", "encode")
@@ -47,13 +47,11 @@ def run(
     out: Annotated[Path, typer.Option(help="folder to write into")],
 ) -> None:
     """Reads what the grid names and nothing else; equal inputs give equal bytes."""
-    grid, wanted = block(GridSettings, "grid"), block(StatisticsSettings, "statistics")
+    study, wanted = study_in_force(), block(StatisticsSettings, "statistics")
+    grid = study.grid
     asked = [name for name in (wanted.primary, *wanted.secondary) if name is not None]
     blocks = {name: block(ContrastSettings, f"contrasts.{name}").of(grid) for name in asked}
-    chosen = {n: selection_settings(section(f"selections.{n}"), f"selections.{n}") for n in grid.chosen()}
-    using = dict.fromkeys([*(selection.rater for selection in chosen.values()), *grid.rated()])
-    used = {name: rater_settings(section(f"raters.{name}"), f"raters.{name}") for name in using}
-    study, which = Study(grid, chosen, used), {"pool": section("pool"), "scale": section("scale")}
+    which = {"pool": section("pool"), "scale": section("scale")}
     # Rows of other pools are of selections that this grid need not have.
     known = Study(
         grid,

@@ -44,6 +44,8 @@ def test_every_script_is_a_stage() -> None:
     beside = {
         "__init__",
         "engines",
+        "explain",
+        "studied",
         "params_file",
         "pipeline_state",
         "schema",

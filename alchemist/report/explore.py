@@ -8,6 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from alchemist.analysis.agreement import percentiles
+from alchemist.analysis.words import number
 from alchemist.core import stateless
 from alchemist.core.one_line import one_line
 from alchemist.pools import store
@@ -77,7 +78,7 @@ def explore(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
         "arms": data["arms"],
         "kinds": sorted({pair["kind"] for pair in pairs} - {""}),
         "shown": len(pairs),
-        "of": len(ratings[first]),
+        "of": number(len(ratings[first])),
         "data": Markup(text),
     }
 

@@ -1,10 +1,12 @@
 """Charts: one spec for the page, for files and for `dvc plots`, drawn by the library as it is."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import vl_convert
 
 from alchemist.report import chart
 from alchemist.report.chart import COLOURS, INK, Chart, as_script, colours_of, drawn
@@ -91,6 +93,16 @@ def test_dvc_fills_the_same_templates() -> None:
         found = renderer.get_filled_template()
         assert found["data"]["values"][0]["mean"] == 2.0
         assert "<DVC_METRIC_" not in json.dumps(found), template
+
+
+def test_a_chart_of_texts_is_that_of_numbers() -> None:
+    """`dvc plots` reads CSV as text, and draws by an older Vega-Lite."""
+    rows = LINES.assign(rating=1.5, training=[2.0, 4.0] * 3, front=[True, False] * 3, front_without=True)
+    for template, along in (("lines", "images"), ("front", "cost")):
+        both = [Chart(template, "FD", one, along, "x", "FD").spec(400) for one in (rows, rows.astype(str))]
+        numbers, texts = (vl_convert.vegalite_to_svg(spec, vl_version="5.8") for spec in both)
+        drawn_at = [re.findall(r'(?:d|transform)="([^"]*)"', svg) for svg in (numbers, texts)]
+        assert drawn_at[0] == drawn_at[1], template
 
 
 @pytest.mark.parametrize("count", [1, 12, 40])
