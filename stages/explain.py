@@ -63,7 +63,7 @@ def run(
             for arm in study.arms()
         }
         print(f"ratings, seed {seed}", *explanation.ratings(study, name, rated), sep="\n")
-        print(f"subsets, seed {seed}", *explanation.subsets(study, name, rated, kept), sep="\n")
+        print(f"subsets, seed {seed}", *explanation.subsets(study, seed, name, rated, kept), sep="\n")
     else:
         print("  not rated, so in no subset")
     if row.status == "ok":

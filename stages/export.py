@@ -15,11 +15,11 @@ from alchemist.core.settings.given import section
 from alchemist.kept import lists, pictures
 from alchemist.kept.outcome import HELD_OUT, KEPT, OUTCOMES, REJECTED, Selected, Verdicts
 from alchemist.pools import store
-from alchemist.pruning.laws import select
+from alchemist.pruning.laws import law_of, select
 from alchemist.pruning.rated import checked
 from alchemist.pruning.samplers import selection_settings
 from stages import stage
-from stages.prune import law_of, table_of
+from stages.prune import table_of
 
 FACTS = "export.json"  # what was exported, beside it
 

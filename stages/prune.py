@@ -13,8 +13,7 @@ from alchemist.core import tables
 from alchemist.core.files import whole_folder
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.given import section
-from alchemist.pruning.laws import select
-from alchemist.pruning.sampler import Sampler
+from alchemist.pruning.laws import law_of, select
 from alchemist.pruning.samplers import selection_settings
 from stages import stage
 
@@ -47,11 +46,6 @@ def run(
                 f"({settings.sampler} on {settings.rater}); cells train on {len(own):,} of the "
                 f"{int((~lent).sum()):,} in the split pool"
             )
-
-
-def law_of(settings: Sampler, seed: int) -> Sampler:
-    """The law as it draws for a seed: otherwise for each, even where the rating is the same."""
-    return settings.model_copy(update={"seed": settings.seed + seed})
 
 
 def table_of(folder: Path, seed: int) -> Path:

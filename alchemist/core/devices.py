@@ -58,7 +58,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where its products are the faster ones, float32 elsewhere.
 
     Of CPUs bfloat16 is with AMX and, unless they are Intel's, with AVX-512's products of it: an Intel without
-    AMX takes twice the time of float32 for these, and a CPU without either emulates them, many times slower.
+    AMX takes twice the time of float32 for these, and an x86 without either emulates them, many times slower.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32

@@ -14,10 +14,10 @@ made by whoever runs the same command again. The folder of a pass:
 """
 
 import contextlib
-import glob
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import socket
 import time
@@ -139,8 +139,9 @@ class Shards:
 
     def _sweep(self, number: int) -> None:
         """Drafts of a shard that killed processes left: who has its lock is the only one of this machine."""
-        host = glob.escape(socket.gethostname())
-        for draft in self.folder.glob(f".{number:05d}.*{host}-*.part"):
+        host = re.escape(socket.gethostname())
+        own = re.compile(rf"\.{number:05d}(\.parquet|\.json)?\.{host}-\d+-[0-9a-f]{{8}}\.part")
+        for draft in [path for path in self.folder.iterdir() if own.fullmatch(path.name)]:
             shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
     @contextlib.contextmanager

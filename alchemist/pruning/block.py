@@ -24,18 +24,23 @@ class Block(Sampler):
 
     def keep(self, pool: Rated, count: int, ratio: float) -> Mask:
         """See Sampler.keep."""
-        first = (len(pool) - count) // 2
-        if self.start is not None:
-            first = min(round(self.start / 100 * len(pool)), len(pool) - count)
+        first = self._first(len(pool), count)
         mask = np.zeros(len(pool), dtype=bool)
         mask[pool.best_first()[first : first + count]] = True
         return mask
 
-    def why(self, percentile: float, ratio: float, kept: bool) -> str:
+    def why(self, place: int, total: int, count: int, ratio: float, kept: bool) -> str:
         """See Sampler.why."""
         start = 50 * (1 - ratio) if self.start is None else self.start
         block = f"the block from {start:g} to {start + 100 * ratio:g} % of the ranking"
-        return f"within {block}" if kept else f"{'before' if percentile < start else 'after'} {block}"
+        before = place < self._first(total, count)
+        return f"within {block}" if kept else f"{'before' if before else 'after'} {block}"
+
+    def _first(self, total: int, count: int) -> int:
+        """The place of the first id that is kept."""
+        if self.start is None:
+            return (total - count) // 2
+        return min(round(self.start / 100 * total), total - count)
 
 
 SAMPLER = Block

@@ -35,7 +35,7 @@ class Gsample(Sampler):
         mean = MEAN if self.mean is None else self.mean
         return gaussian(pool, 0, count, mean=mean, sigma=SIGMA if self.sigma is None else self.sigma)
 
-    def why(self, percentile: float, ratio: float, kept: bool) -> str:
+    def why(self, place: int, total: int, count: int, ratio: float, kept: bool) -> str:
         """See Sampler.why."""
         return drawn(MEAN if self.mean is None else self.mean, kept)
 

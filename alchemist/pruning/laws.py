@@ -1,5 +1,7 @@
 """Pruning by a sampler's law: which ids of a rated pool are kept."""
 
+from collections.abc import Container
+
 import pandas as pd
 
 from alchemist.core.refusal import Refusal
@@ -25,6 +27,23 @@ def select(table: pd.DataFrame, retention: float, sampler: Sampler) -> "pd.Serie
     kept = pool.ids[sampler.keep(pool, count, retention)].reset_index(drop=True)
     assert len(kept) == count or (sampler.keeps_fewer() and 0 < len(kept) < count)
     return kept
+
+
+def law_of(sampler: Sampler, seed: int) -> Sampler:
+    """The law as it draws for a seed of the grid: otherwise for each, even where the rating is the same."""
+    return sampler.model_copy(update={"seed": sampler.seed + seed})
+
+
+def whys(
+    rating: "pd.Series[float]", kept: Container[str], ids: list[str], law: Sampler, ratio: float
+) -> list[str]:
+    """Why each of some ids was kept or not by a law of a seed (`law_of`); `rating` is by id, of all."""
+    pool = checked(pd.DataFrame({"id": rating.index, "rating": rating.to_numpy()}), law.seed)
+    order = pd.Index(pool.ids.iloc[pool.best_first()])
+    total, places = len(order), order.get_indexer(pd.Index(ids))
+    count = kept_count(total, ratio)
+    found = zip(ids, places.tolist(), strict=True)
+    return [law.why(place, total, count, ratio, name in kept) for name, place in found]
 
 
 def kept_count(total: int, retention: float) -> int:

@@ -16,7 +16,7 @@ class Random(Sampler):
         """See Sampler.keep."""
         return largest(pool.noise("random"), count)
 
-    def why(self, percentile: float, ratio: float, kept: bool) -> str:
+    def why(self, place: int, total: int, count: int, ratio: float, kept: bool) -> str:
         """See Sampler.why."""
         return f"{'drawn' if kept else 'not drawn'} by a hash of its id, whatever its rating"
 

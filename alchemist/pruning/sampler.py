@@ -21,8 +21,10 @@ class Sampler(SelectionSettings, ABC):
         A function of the ids, their ratings and the pool's seed (which is this block's and the grid's).
         """
 
-    def why(self, percentile: float, ratio: float, kept: bool) -> str:
-        """Why an id of this percentile rank, 0 for the highest rating, was kept or not, in a few words."""
+    def why(self, place: int, total: int, count: int, ratio: float, kept: bool) -> str:
+        """Why an id was kept or not, in a few words: by its place among `total` ids, 0 for the best as
+        `Rated.best_first` orders them, of which `count` = `kept_count(total, ratio)` were to be kept.
+        """
         return f"{'kept' if kept else 'left out'} by the law {self.sampler}"
 
 

@@ -40,14 +40,13 @@ class ShiftGsample(Sampler):
     def keep(self, pool: Rated, count: int, ratio: float) -> Mask:
         """See Sampler.keep."""
         drop, mean = self._law(ratio)
-        # Rounding may leave one id too few where drop and ratio add up to 100 %.
-        dropped = min(round(drop / 100 * len(pool)), len(pool) - count)
+        dropped = _dropped(drop, len(pool), count)
         return gaussian(pool, dropped, count, mean=mean, sigma=SIGMA if self.sigma is None else self.sigma)
 
-    def why(self, percentile: float, ratio: float, kept: bool) -> str:
+    def why(self, place: int, total: int, count: int, ratio: float, kept: bool) -> str:
         """See Sampler.why."""
         drop, mean = self._law(ratio)
-        if not kept and percentile < drop:
+        if place < _dropped(drop, total, count):
             return f"in the top {drop:g} %, which is thrown away"
         return drawn(mean, kept)
 
@@ -55,6 +54,11 @@ class ShiftGsample(Sampler):
         """The top share that is thrown away, and the centre, in percent."""
         drop = default_drop(ratio) if self.drop is None else self.drop
         return drop, drop + (100 - drop) / 2 if self.mean is None else self.mean
+
+
+def _dropped(drop: float, total: int, count: int) -> int:
+    """How many ids are thrown away; rounding may leave one too few where drop and ratio add up to 100 %."""
+    return min(round(drop / 100 * total), total - count)
 
 
 def default_drop(ratio: float) -> float:

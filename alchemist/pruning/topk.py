@@ -37,12 +37,12 @@ class TopK(Sampler):
         kept: Mask = top & (pool.rating >= self.least)
         return kept
 
-    def why(self, percentile: float, ratio: float, kept: bool) -> str:
+    def why(self, place: int, total: int, count: int, ratio: float, kept: bool) -> str:
         """See Sampler.why."""
         best = f"the best {100 * ratio:g} %"
         if kept:
             return f"among {best}"
-        return f"below {best}" if self.least is None else f"below {best}, or rated less than {self.least:g}"
+        return f"among {best}, but rated less than {self.least:g}" if place < count else f"below {best}"
 
 
 SAMPLER = TopK

@@ -29,7 +29,7 @@ def agreement_tables(material: Material, charts: dict[str, Chart]) -> dict[str, 
             cells[rater, rater] = DASH  # one table for all seeds agrees with itself by construction
     ratings = {pair: c.mean for c in found for pair in _both(c.first, c.second) if cells[pair] != DASH}
     heat = _heat("Rank correlation (Spearman) of the ratings", ratings)
-    maps = [add(charts, "agreement-ratings", heat)] if len(material.ratings) > 1 else []
+    maps = [add(charts, "agreement-ratings", heat)] if len(material.ratings) > 1 and len(heat.rows) else []
     usable = int((material.index["status"] == "ok").sum())
     every = overlaps(material.subsets, usable)
     shared = []

@@ -62,7 +62,7 @@ class Chart:
         """The whole spec with its data. Equal charts give equal specs."""
         text = json.loads((FOLDER / f"{self.template}.json").read_text(encoding="utf-8"))
         told = {
-            "DATA": json.loads(self.rows.to_json(orient="records", double_precision=10)),
+            "DATA": _records(self.rows),
             "TITLE": self.title, "X": self.x, "X_LABEL": self.x_label, "Y_LABEL": self.y_label,
             "PLOT_WIDTH": width, "PLOT_HEIGHT": self.height,
         }  # fmt: skip
@@ -103,6 +103,12 @@ def as_script(charts: Mapping[str, Chart]) -> str:
 def library(script: str) -> str:
     """Vega, Vega-Lite and Vega-Embed (BSD-3) in one, with a script that uses `vegaEmbed`, for HTML."""
     return str(vl_convert.javascript_bundle(script)).replace("</script", "<\\/script")
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as JSON has them: exact numbers, and null where there is none."""
+    plain = rows.astype(object).where(rows.notna(), None)
+    return [dict(zip(map(str, plain), row, strict=True)) for row in plain.itertuples(index=False, name=None)]
 
 
 def _filled(value: Any, told: Mapping[str, Any]) -> Any:

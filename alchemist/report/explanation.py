@@ -9,6 +9,7 @@ from alchemist.analysis.agreement import percentiles
 from alchemist.analysis.grid import Study
 from alchemist.analysis.words import number
 from alchemist.core.one_line import one_line
+from alchemist.pruning.laws import law_of, whys
 from alchemist.pruning.sampler import Sampler
 from alchemist.raters.kinds.loss import LossRater
 from alchemist.report.elements import arm_name
@@ -44,7 +45,7 @@ def ratings(study: Study, name: str, found: Mapping[str, "pd.Series[float]"]) ->
 
 
 def subsets(
-    study: Study, name: str, found: Mapping[str, "pd.Series[float]"], kept: Mapping[Arm, Set[str]]
+    study: Study, seed: int, name: str, found: Mapping[str, "pd.Series[float]"], kept: Mapping[Arm, Set[str]]
 ) -> list[str]:
     """A line an arm: whether its subset holds the pair, and why, in the words of the law."""
     width = max(len(arm_name(*arm)) for arm in kept)
@@ -52,9 +53,8 @@ def subsets(
     for arm, ids in kept.items():
         law = study.selections[arm[0]]
         assert isinstance(law, Sampler)
-        rank = float(percentiles(found[law.rater])[name])
-        word = "kept" if name in ids else "pruned"
-        out.append(f"  {arm_name(*arm):<{width}}  {word:<6}  {law.why(rank, arm[1], name in ids)}")
+        (why,) = whys(found[law.rater], ids, [name], law_of(law, seed), arm[1])
+        out.append(f"  {arm_name(*arm):<{width}}  {'kept' if name in ids else 'pruned':<6}  {why}")
     return out
 
 

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from alchemist.analysis.agreement import percentiles
 from alchemist.analysis.words import number
 from alchemist.core import stateless
 from alchemist.core.one_line import one_line
 from alchemist.pools import store
+from alchemist.pruning.laws import law_of, whys
 from alchemist.pruning.sampler import Sampler
 from alchemist.report.chart import Chart
 from alchemist.report.elements import add, arm_name
@@ -36,17 +38,19 @@ def explore(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
     raters = [first, *(name for name in material.ratings if name != first)]
     arms = sorted(study.arms(), key=lambda arm: arm[0] != ours)
     ratings = {name: material.ratings[name][seed] for name in raters}
-    kept = {arm: set(material.subsets[*arm, seed]) for arm in arms}
+    every = next(iter(ratings.values())).index
+    kept = {arm: every.isin(material.subsets[*arm, seed]) for arm in arms}  # in the order of the ratings
     ids = shown(ratings[first], SHOWN)
-    ranks = {name: percentiles(rating) for name, rating in ratings.items()}
-    whys: dict[str, int] = {}
-
-    def why(name: str, arm: tuple[str, float]) -> int:
+    at = every.get_indexer(pd.Index(ids))
+    ranks = {name: percentiles(rating).to_numpy()[at] for name, rating in ratings.items()}
+    said: dict[str, int] = {}
+    why = {}
+    for arm in arms:
         law = study.selections[arm[0]]
         assert isinstance(law, Sampler)
-        said = law.why(float(ranks[law.rater][name]), arm[1], name in kept[arm])
-        return whys.setdefault(said, len(whys))
-
+        here = {name for name, is_kept in zip(ids, kept[arm][at], strict=True) if is_kept}
+        words = whys(ratings[law.rater], here, ids, law_of(law, seed), arm[1])
+        why[arm] = [said.setdefault(one, len(said)) for one in words]
     rows = material.index.set_index("id").loc[ids]
     pictures = [thumbnail(image) for image in store.images(material.pool, rows.reset_index())]
     pairs = [
@@ -55,20 +59,22 @@ def explore(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
             "caption": one_line(caption, LETTERS),
             "kind": "" if material.kinds is None else str(material.kinds[name]),
             "picture": picture,
-            "rating": [_short(ratings[rater][name]) for rater in raters],
-            "rank": [round(float(ranks[rater][name]), 1) for rater in raters],
-            "kept": [int(name in kept[arm]) for arm in arms],
-            "why": [why(name, arm) for arm in arms],
+            "rating": [float(f"{ratings[rater].iloc[place]:.9g}") for rater in raters],
+            "rank": [round(float(ranks[rater][k]), 1) for rater in raters],
+            "kept": [int(kept[arm][place]) for arm in arms],
+            "why": [why[arm][k] for arm in arms],
         }
-        for name, caption, picture in zip(ids, rows["caption"], pictures, strict=True)
+        for k, (name, place, caption, picture) in enumerate(
+            zip(ids, at.tolist(), rows["caption"], pictures, strict=True)
+        )
     ]
-    bins = [histogram(ratings[rater], [kept[arm] for arm in arms]) for rater in raters]
+    bins = [histogram(ratings[rater].to_numpy(), [kept[arm] for arm in arms]) for rater in raters]
     title = "Pairs by rating"
     chart = Chart(
         "brush", title, bins_of(bins[0], 0), "rating", "rating, higher is better", "pairs", height=150
     )
     data = {
-        "raters": raters, "arms": [arm_name(*arm) for arm in arms], "pairs": pairs, "whys": list(whys),
+        "raters": raters, "arms": [arm_name(*arm) for arm in arms], "pairs": pairs, "whys": list(said),
         "bins": bins,
     }  # fmt: skip
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
@@ -92,12 +98,21 @@ def shown(rating: "pd.Series[float]", count: int) -> list[str]:
     return [str(name) for name in within.sort_values(kind="stable").index[:count]]
 
 
-def histogram(rating: "pd.Series[float]", kept: list[set[str]]) -> dict[str, Any]:
-    """Edges of `BINS` equal bins of a rating, and in each how many pairs: of all, and of each subset."""
-    values = rating.to_numpy(dtype=np.float64)
-    counts, edges = np.histogram(values, BINS)
-    each = [np.histogram(values[rating.index.isin(ids)], edges)[0].tolist() for ids in kept]
-    return {"edges": [_short(edge) for edge in edges], "all": counts.tolist(), "kept": each}
+def histogram(rating: NDArray[np.floating], kept: list[NDArray[np.bool_]]) -> dict[str, Any]:
+    """Edges of `BINS` equal bins of a rating, and in each how many pairs: of all, and of each subset.
+
+    Where ratings are equal, but for rounding, the bins are about them.
+    """
+    values = rating.astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if high - low < 1e-9 * max(abs(low), abs(high)) or high == low:
+        about = 1e-3 * max(abs(low), abs(high)) or 1.0
+        low, high = low - about, high + about
+    edges = 2 * np.linspace(low / 2, high / 2, BINS + 1)  # halves, so that no range is too large
+    at = np.clip(np.searchsorted(edges, values, "right") - 1, 0, BINS - 1)  # the last edge is of the last bin
+    counts = np.bincount(at, minlength=BINS)
+    each = [np.bincount(at[here], minlength=BINS).tolist() for here in kept]
+    return {"edges": edges.tolist(), "all": counts.tolist(), "kept": each}
 
 
 def bins_of(found: dict[str, Any], arm: int) -> pd.DataFrame:
@@ -109,8 +124,3 @@ def bins_of(found: dict[str, Any], arm: int) -> pd.DataFrame:
         for kind, count in (("kept", kept), ("pruned", whole - kept))
     ]
     return pd.DataFrame(rows)
-
-
-def _short(value: float) -> float:
-    """Five digits that count."""
-    return float(f"{value:.5g}")

@@ -1,6 +1,5 @@
 """The page's first screen: the verdict on the primary contrast, the run at a glance, the chart of it all."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from alchemist.analysis.cost import rating_cost
@@ -8,6 +7,7 @@ from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.paper import MODEL, PARAMETERS
 from alchemist.analysis.statistics import Contrast
 from alchemist.analysis.words import ALL_POINTS, capital, number, several
+from alchemist.core.settings.rater import seeded
 from alchemist.report.chart import Chart
 from alchemist.report.curves import curve_chart
 from alchemist.report.elements import add
@@ -24,7 +24,7 @@ def opening(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
         "word": word,
         "sentence": sentence,
         "toy": toy(material),
-        "glance": glance(material, sentence),
+        "glance": glance(material, word),
         "chart": add(charts, "headline", curve_chart(material, material.study.grid.main, "fd")),
     }
 
@@ -37,7 +37,10 @@ def verdict(material: Material) -> tuple[str, str]:
     primary = next((one for one in material.decided if one.primary), None)
     if primary is None:
         return "not tested", "No contrast was named before the run (statistics.primary is null)."
-    arm = f"{primary.arm} at {share_text(primary.ratio)}"
+    if primary.metric == "clip" and material.silent:
+        return "not tested", material.silent
+    model = f", model {primary.model}," if len(material.study.models()) > 1 else ""
+    arm = f"{primary.arm} at {share_text(primary.ratio)}{model}"
     scale, digits = shown(primary.metric, material.names)
     name = metric_name(primary.metric, material.names)
     figures = (
@@ -71,7 +74,8 @@ def glance(material: Material, outcome: str) -> list[tuple[str, str]]:
     models = ", ".join(f"{model} ({number(n / 1e6, 2)} M)" for model, n in material.parameters.items())
     scores = material.scores.values()
     hardware = sorted({str(score["hardware"]) for score in scores if "hardware" in score})
-    seconds, tflop = spent(material)
+    seconds, tflop, whole = spent(material)
+    counted = "rating and training" if whole else "training, and of ratings as far as they were counted"
     asked = [] if primary is None else [("primary contrast", _asked(primary))]
     return [
         ("scope", f"{several(len(grid.selections), 'selection')} of {ratios}, {len(study.cells())} cells"),
@@ -80,10 +84,10 @@ def glance(material: Material, outcome: str) -> list[tuple[str, str]]:
         ("seeds", ", ".join(map(str, grid.seeds))),
         ("scale", str(material.params["scale"])),
         *([("hardware", "; ".join(hardware))] if hardware else []),
-        ("time", f"{_long(seconds)} of one device"),
-        *([("cost", f"{number(tflop, 1)} TFLOP of rating and training")] if tflop is not None else []),
+        ("time", f"{_long(seconds)} of stages, ratings and cells, one after another"),
+        *([("cost", f"{number(tflop, 1)} TFLOP of {counted}")] if tflop is not None else []),
         *asked,
-        ("outcome", capital(outcome)),
+        ("outcome", capital(outcome) + (", at toy scale" if toy(material) else "")),
     ]
 
 
@@ -91,28 +95,29 @@ def _asked(contrast: Contrast) -> str:
     return f"{contrast.arm} before {contrast.against}, {share_text(contrast.ratio)}, model {contrast.model}"
 
 
-def spent(material: Material) -> tuple[float, float | None]:
-    """Seconds of all stages, ratings and cells; TFLOP of ratings and training, None where nobody counted."""
-    logs = [facts for by_seed in material.bills.logs.values() for facts in _once(by_seed)]
-    ratings = [part for facts in logs for part in rating_cost(facts)]
+def spent(material: Material) -> tuple[float, float | None, bool]:
+    """Seconds of stages that have a clock, ratings and cells; TFLOP of ratings, their scorer and training,
+    None where training was not counted; and whether every rating was counted."""
+    bills, raters = material.bills, material.study.raters
+    logs = [
+        (raters[rater].kind, facts)
+        for rater, by_seed in bills.logs.items()
+        for facts in list(by_seed.values())[: None if seeded(raters[rater]) else 1]
+    ]
+    ratings = [(kind, part) for kind, facts in logs for part in rating_cost(facts)]
     scores = material.scores.values()
-    seconds = sum(part.seconds for part in ratings)
+    seconds = sum(part.seconds for _, part in ratings)
     seconds += sum(score["train_seconds"] + score["evaluate_seconds"] for score in scores)
-    seconds += sum(float(facts.get("seconds", 0.0)) for facts in material.bills.times.values())
+    seconds += sum(float(facts.get("seconds", 0.0)) for facts in bills.times.values())
     counted = [score.get("train_flops") for score in scores]
     if any(flops is None for flops in counted):
-        return seconds, None
-    rated = sum(part.flops for part in ratings if part.flops is not None)
-    return seconds, (sum(float(flops) for flops in counted if flops is not None) + rated) / 1e12
-
-
-def _once(by_seed: Mapping[int, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The facts of a rater's tables, each once: one without seeds stands under every seed."""
-    found: list[Mapping[str, Any]] = []
-    for facts in by_seed.values():
-        if facts not in found:
-            found.append(facts)
-    return found
+        return seconds, None, False
+    # A draw at random takes none to speak of.
+    rated = [part.flops for kind, part in ratings if kind != "random"]
+    if any(kind == "clip_score" for kind, _ in ratings):
+        rated.append(bills.times["scorer"].get("flops"))
+    total = sum(float(flops) for flops in [*counted, *rated] if flops is not None)
+    return seconds, total / 1e12, all(flops is not None for flops in rated)
 
 
 def _long(seconds: float) -> str:

@@ -63,7 +63,7 @@ def render(material: Material) -> Rendered:
     check_sizes(material.study, accounts, material.scores)
     context = {
         "opening": opening(material, charts),
-        "overview": overview(material, charts),
+        "overview": (pays := overview(material, charts)),
         "story": story(material),
         "caveats": caveats(material),
         "seeds": len(material.study.grid.seeds),
@@ -102,9 +102,12 @@ def render(material: Material) -> Rendered:
         "params": list(flat(material.params)),
         "codec": list(flat(material.codec)),
         "licence": licences(material.pool_card),
-        "untested": [*untested(material), *_absent(material, paper)],
+        "untested": [*untested(material), *_absent(material, paper, pays)],
     }
-    there = context | {"verdicts": context["verdicts"] or context["untested"]}
+    there = context | {
+        "verdicts": context["verdicts"] or context["untested"],
+        "overview": any(pays.values()),
+    }
     nav = [(name, title) for name, title in SECTIONS.items() if there.get(name, True)]
     html = rendered(
         "report", **context, nav=nav, charts=Markup(as_script(charts)), library=Markup(library(SCRIPT))
@@ -112,7 +115,7 @@ def render(material: Material) -> Rendered:
     return Rendered(html, charts, text_tables(material, paper))
 
 
-def _absent(material: Material, paper: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _absent(material: Material, paper: Mapping[str, Any], pays: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What else the page would hold, and what the grid lacks for it."""
     out = []
     if not any(material.contrasts.values()):
@@ -125,6 +128,10 @@ def _absent(material: Material, paper: Mapping[str, Any]) -> list[tuple[str, str
         "speed": ("figure 6 of the paper", "It needs a random selection or one on a meta-trained rating."),
     }
     out += [said for name, said in needs.items() if not paper[name]]
+    if not pays["cost"]:
+        out.append(
+            ("quality against cost", "Of some arm nobody counted the operations of rating or training.")
+        )
     if material.kinds is None:
         out.append(("planted kinds", "This pool has no planted truth, so deciles and subsets have no kinds."))
     return out

@@ -12,17 +12,18 @@ from alchemist.analysis.metrics import metric as metric_of
 from alchemist.analysis.metrics import metric_name, of_model, shown
 from alchemist.analysis.results import Stat
 from alchemist.analysis.statistics import differences, figures, paired
-from alchemist.analysis.words import ALL_POINTS, DASH, number, percent
+from alchemist.analysis.words import ALL_POINTS, DASH, TIMES, number, percent
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
 from alchemist.report.verdict_tables import contrast_tables, verdict_rows
 from alchemist.report.words import interval_text, share_text, told
 
+LETTERS, LONG = 60, "8cm"  # a column with longer cells is a paragraph of that width
 # What LaTeX has no letter for, after its own escapes.
 _LATEX = {
     "\N{MINUS SIGN}": "$-$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{PLUS-MINUS SIGN}": r"$\pm$",
     "\N{DAGGER}": r"\dag{}", "\N{EN DASH}": "--", "\N{NO-BREAK SPACE}": "~", "\N{INFINITY}": r"$\infty$",
-    "\N{LESS-THAN OR EQUAL TO}": r"$\le$", "\N{SUPERSCRIPT LATIN SMALL LETTER N}": "$^n$",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\le$", "<": "$<$", ">": "$>$", "|": "$|$",
 }  # fmt: skip
 
 
@@ -34,9 +35,10 @@ def text_tables(material: Material, paper: Mapping[str, Any]) -> dict[str, pd.Da
         points = of_model(material.table, model)["point"].unique()
         for point in (name for name in ALL_POINTS if name in points):
             out[f"results-{model}-{point}"] = _results(material, model, point)
-    for (view, _), (_, table) in zip(material.contrasts.items(), contrast_tables(material), strict=False):
+    views = [view for view, found in material.contrasts.items() if found]
+    for view, (_, table) in zip(views, contrast_tables(material), strict=True):
         out[f"contrasts-{view}"] = frame(table)
-    claims = verdict_rows(material.verdicts)[["claim", "verdict", "sentence", "why"]]
+    claims = verdict_rows(material.verdicts)[["claim", "verdict", "sentence"]]
     out["verdicts"] = claims.drop_duplicates("claim")
     for part in paper["tables"]:
         out[f"paper-{part['title'].lower().replace(' ', '')}"] = frame(part["table"])
@@ -63,7 +65,8 @@ def _results(material: Material, model: str, point: str) -> pd.DataFrame:
                 gap = number(scale * each[0], digits, True)
                 if len(each) > 1:
                     gap = interval_text(paired(each, material.confidence), digits, True, scale)
-            row[f"{metric_of(metric).word} less {random}{sure}"] = gap
+            unit = "" if scale == 1 else f" {TIMES} {scale:g}"
+            row[f"{metric_of(metric).word}{unit} less {random}{sure}"] = gap
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -81,7 +84,9 @@ def _plain(cell: str) -> str:
 
 def as_latex(table: pd.DataFrame) -> str:
     """A tabular with booktabs' rules; every letter of the cells is harmless, for any engine of LaTeX."""
-    text = table.to_latex(index=False, escape=True)
+    widest = [max(len(str(cell)) for cell in [name, *table[name]]) for name in table]
+    columns = "".join(f"p{{{LONG}}}" if width > LETTERS else "l" for width in widest)
+    text = table.to_latex(index=False, escape=True, column_format=columns)
     for letter, written in _LATEX.items():
         text = text.replace(letter, written)
     return text
@@ -89,5 +94,9 @@ def as_latex(table: pd.DataFrame) -> str:
 
 def as_markdown(table: pd.DataFrame) -> str:
     """A table in GitHub's Markdown, whose cells are text alone."""
-    safe = table.map(lambda cell: html.escape(str(cell), quote=False).replace("|", "\\|").replace("\n", " "))
-    return str(safe.to_markdown(index=False, disable_numparse=True)) + "\n"
+
+    def safe(cell: object) -> str:
+        return html.escape(str(cell), quote=False).replace("|", "\\|").replace("\n", " ")
+
+    table = table.map(safe).rename(columns=safe)
+    return str(table.to_markdown(index=False, disable_numparse=True)) + "\n"

@@ -328,14 +328,17 @@ def test_drafts_of_a_killed_process_go_once_its_shard_is_made(tmp_path: Path, lo
     other = (
         out / f".00001.parquet.{shards_module._own()}.part"
     )  # of another shard, and one on another machine
-    other.write_bytes(b"half a table")
+    own = shards_module.socket.gethostname()
+    others = [other, *(out / f".00000.{name}-1-0a1b2c3d.part" for name in (f"{own}-2", f"parquet.my{own}"))]
+    for draft in others:  # of machines whose names are like this one's, too
+        draft.write_bytes(b"half a table")
     monkeypatch.setattr(shards_module.socket, "gethostname", lambda: "there")
     one.make(0, build(log))
-    assert len(list(out.glob(".00000.*.part"))) == 2
+    assert len(list(out.glob(".00000.*.part"))) == 4
     monkeypatch.undo()
     one.table(0).unlink()
     one.make(0, build(log))
-    assert list(out.glob(".*.part")) == [other]
+    assert sorted(out.glob(".*.part")) == sorted(others)
 
 
 def test_seconds_are_those_of_all_tasks(tmp_path: Path, log: Path) -> None:

@@ -72,6 +72,8 @@ def test_every_chart_is_drawn_without_a_word_or_a_request(opened: Opened, three:
 
 def test_nothing_leaves_the_page_though_it_is_asked_to(opened: Opened) -> None:
     """The policy of the page forbids what no script of it does."""
+    policy = opened.page.locator("meta[http-equiv='Content-Security-Policy']").get_attribute("content") or ""
+    assert {"default-src 'none'", "form-action 'none'", "base-uri 'none'"} <= set(policy.split("; "))
     told = "fetch('http://127.0.0.1:9/').then(() => 'went', error => error.message)"
     assert opened.page.evaluate(told) == "Failed to fetch"
     assert any("violates" in line and "Content Security Policy" in line for line in opened.said)
@@ -167,16 +169,22 @@ def test_in_both_themes_and_on_a_phone_axe_finds_no_fault(
     one.page.context.close()
 
 
-def test_printed_it_has_every_chart_in_black_and_no_menu(opened: Opened) -> None:
-    opened.page.emulate_media(media="print", color_scheme="dark")
+def test_printed_it_is_black_on_white_and_no_wider_than_paper(opened: Opened) -> None:
+    page = opened.page
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 1032, "height": 700})  # A4 across, less its margins
     look = "getComputedStyle(document.body)"
-    assert opened.page.evaluate(f"[{look}.color, {look}.backgroundColor]") == [
-        "rgb(0, 0, 0)",
-        "rgb(255, 255, 255)",
-    ]
-    assert not opened.page.locator("nav").is_visible()
-    assert opened.page.pdf().count(b"/Type /Page\n") > 3
-    opened.page.emulate_media(media="screen", color_scheme="light")
+    white = page.evaluate(f"[{look}.color, {look}.backgroundColor]")
+    assert white == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+    assert not any(page.locator(what).first.is_visible() for what in ("nav", ".menu", "#explore-more"))
+    assert page.locator(".opening [data-chart] svg").is_visible()
+    wide = (
+        "[...document.querySelectorAll('table')].filter(t => t.offsetParent && t.scrollWidth > 1032).length"
+    )
+    assert page.evaluate(wide) == 0
+    assert page.pdf(prefer_css_page_size=True).count(b"/Type /Page\n") > 3
+    page.emulate_media(media="screen", color_scheme="light")
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_a_hostile_caption_is_text(browser: Browser, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +197,9 @@ def test_a_hostile_caption_is_text(browser: Browser, copy: Path, monkeypatch: py
 def test_without_scripts_all_tables_are_there_and_where_the_charts_lie(browser: Browser, three: Path) -> None:
     page = browser.new_context(java_script_enabled=False).new_page()
     page.goto((three / "reports/index.html").as_uri())
-    assert "The charts of this page are drawn by its script." in page.locator("noscript").inner_text()
+    said = page.locator("noscript").inner_text()
+    assert "The charts of this page are drawn by its script." in said
+    for folder, suffix in (("figures", "svg"), ("charts", "csv")):
+        assert f"{folder} as {suffix.upper()}" in said
     assert page.locator("table").count() > 10
     page.context.close()

@@ -1,15 +1,15 @@
 """The gallery: which pairs are shown, what the histogram counts, and why each pair was kept or not."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from report_helpers import EVIL, pairs_of, params
+from report_helpers import EVIL, pairs_of
 
-from alchemist.pruning.laws import percentile_ranks, select
+from alchemist.pruning.laws import kept_count, law_of, percentile_ranks, select, whys
 from alchemist.pruning.samplers import selection_settings
+from alchemist.report.chart import Chart
 from alchemist.report.explore import bins_of, histogram, shown
 
 
@@ -23,14 +23,36 @@ def test_shown_pairs_are_even_over_the_deciles_and_do_not_depend_on_row_order() 
 
 
 def test_the_histogram_counts_every_pair_once() -> None:
-    rating = pd.Series(np.random.default_rng(0).normal(size=500), index=[f"p{i}" for i in range(500)])
-    kept = set(rating.index[rating > 0])
-    found = histogram(rating, [kept, set()])
+    rating = np.random.default_rng(0).normal(size=500)
+    found = histogram(rating, [rating > 0, rating > 9])
     assert sum(found["all"]) == 500
-    assert [sum(one) for one in found["kept"]] == [len(kept), 0]
+    assert [sum(one) for one in found["kept"]] == [(rating > 0).sum(), 0]
     bars = bins_of(found, 0)
-    assert bars.groupby("kind")["pairs"].sum().to_dict() == {"kept": len(kept), "pruned": 500 - len(kept)}
+    assert bars.groupby("kind")["pairs"].sum().to_dict() == {
+        "kept": (rating > 0).sum(),
+        "pruned": (rating <= 0).sum(),
+    }
     assert bars.loc[(bars["kind"] == "kept") & (bars["to"] <= 0), "pairs"].sum() == 0
+
+
+@pytest.mark.parametrize(
+    "rating",
+    [
+        np.full(9, 3.0),
+        np.zeros(9),
+        1 / 3 + np.array([0, 1, 2] * 3) * 5.6e-17,
+        np.full(9, 1e17),
+        1e4 + np.linspace(-0.01, 0.01, 9),
+        np.linspace(0, 1e-12, 9),
+        np.array([-1.5e308, 0, 1.5e308] * 3),
+    ],
+)
+def test_any_finite_rating_has_bars_of_some_width(rating: np.ndarray) -> None:
+    found = histogram(rating, [rating > rating.mean()])
+    assert sum(found["all"]) == 9
+    assert (np.diff(found["edges"]) > 0).all()
+    spec = Chart("brush", "x", bins_of(found, 0), "rating", "rating", "pairs").spec(400)
+    assert (np.diff([row["rating"] for row in spec["data"]["values"][::2]]) > 0).all(), "as the page has them"
 
 
 def test_the_page_holds_what_the_subsets_hold(three: Path) -> None:
@@ -51,46 +73,45 @@ def test_the_page_holds_what_the_subsets_hold(three: Path) -> None:
 LAWS = {
     "random": {"sampler": "random"},
     "topk": {"sampler": "topk"},
+    "least": {"sampler": "topk", "least": 250.0},
     "block": {"sampler": "block", "start": 30.0},
     "middle": {"sampler": "block"},
     "gsample": {"sampler": "gsample"},
     "shift": {"sampler": "shift_gsample"},
-    "interval": {"sampler": "interval"},
+    "drop": {"sampler": "shift_gsample", "drop": 15.0, "mean": 20.0},
+}
+PARTS = {  # words, and the places they are said of: from, to, of n ids of which count are kept
+    "among the best": lambda law, n, count: (0, count),
+    "below the best": lambda law, n, count: (count, n),
+    "within the block": lambda law, n, count: (law._first(n, count), law._first(n, count) + count),
+    "before the block": lambda law, n, count: (0, law._first(n, count)),
+    "after the block": lambda law, n, count: (law._first(n, count) + count, n),
+    "in the top": lambda law, n, count: (0, min(round(law._law(count / n)[0] / 100 * n), n - count)),
+    "drawn, by a Gaussian": lambda law, n, count: (0, n),
+    "not drawn, by a Gaussian": lambda law, n, count: (0, n),
+    "drawn by a hash": lambda law, n, count: (0, n),
+    "not drawn by a hash": lambda law, n, count: (0, n),
 }
 
 
-def test_every_law_tells_why_and_what_it_tells_is_so() -> None:
-    """Words that name a part of the ranking are said of ids of that part alone."""
-    assert {held["sampler"] for held in LAWS.values()} <= {
-        held["sampler"] for held in params()["selections"].values()
-    } | {"interval"}
-    table = pd.DataFrame({"id": [f"p{i:03d}" for i in range(400)], "rating": np.arange(400.0)})
-    ranks = percentile_ranks(table, 0)
-    for name, held in LAWS.items():
-        law = selection_settings({"rater": "r", **held}, name)
-        kept = set(select(table, 0.4, law))
-        said = {one: law.why(float(ranks[one]), 0.4, one in kept) for one in table["id"]}
-        by_words = pd.Series(ranks).groupby(pd.Series(said)).agg(["min", "max"])
-        assert not {said[one] for one in kept} & {said[one] for one in table["id"] if one not in kept}, name
-        for words, (low, high) in by_words.iterrows():
-            text = str(words)
-            if text == "among the best 40 %":
-                assert high < 40.2
-            elif text == "below the best 40 %":
-                assert low > 39.8
-            elif (
-                found := re.match(r"(within|before|after) the block from (\d+) to (\d+) %", text)
-            ) is not None:
-                ends = {
-                    "within": (int(found[2]), int(found[3])),
-                    "before": (0, int(found[2])),
-                    "after": (int(found[3]), 100),
-                }
-                assert ends[found[1]][0] - 0.3 <= low <= high <= ends[found[1]][1] + 0.3, (name, text)
-            elif text == "in the top 25 %, which is thrown away":
-                assert high < 25
-        if name == "shift":
-            assert set(by_words.index) == {
-                "in the top 25 %, which is thrown away", "drawn, by a Gaussian about rank 62.5 %",
-                "not drawn, by a Gaussian about rank 62.5 %",
-            }  # fmt: skip
+@pytest.mark.parametrize("ties", [1, 7, 400])
+@pytest.mark.parametrize(("n", "ratio"), [(400, 0.4), (10, 0.7), (101, 0.5)])
+@pytest.mark.parametrize("name", list(LAWS))
+def test_what_a_law_tells_of_an_id_is_so_also_where_ratings_are_equal(
+    name: str, n: int, ratio: float, ties: int
+) -> None:
+    """Words that name a part of the ranking are said of the ids of that part, and of all of them."""
+    law = law_of(selection_settings({"rater": "r", **LAWS[name]}, name), 3)
+    rating = pd.Series(np.arange(n) // ties * 1.0, index=[f"p{i:03d}" for i in range(n)])
+    table = pd.DataFrame({"id": rating.index, "rating": rating.to_numpy()})
+    if name == "least" and rating.max() < 250:
+        return
+    kept = set(select(table, ratio, law))
+    order = percentile_ranks(table, 3).index.tolist()
+    count = kept_count(n, ratio)
+    for place, (one, said) in enumerate(zip(order, whys(rating, kept, order, law, ratio), strict=True)):
+        (words,) = [words for words in PARTS if said.startswith(words)]
+        first, last = PARTS[words](law, n, count)
+        assert first <= place < last, (one, said)
+        is_kept = words in ("among the best", "within the block", "drawn, by a Gaussian", "drawn by a hash")
+        assert (one in kept) == (is_kept and "but rated less" not in said), (one, said)

@@ -1,5 +1,6 @@
 """Tables for papers: the intervals are those of the pairs, and no cell breaks the language it stands in."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 from report_helpers import of_table
 from scipy import stats
 
-from alchemist.analysis.words import DASH, MINUS
+from alchemist.analysis.words import DASH, MINUS, TIMES
 from alchemist.report.elements import Table
 from alchemist.report.text_tables import as_latex, as_markdown, frame
 
@@ -23,7 +24,11 @@ def test_every_table_is_there_in_both_languages(three: Path, world: Path) -> Non
     assert made == {f"{name}.{kind}" for name in names for kind in ("md", "tex")}
     assert not list((world / "reports/tables").glob("contrasts-*")), "one seed has no contrast"
     for path in (three / "reports/tables").glob("*.tex"):
-        assert path.read_text().isascii(), "any engine of LaTeX takes it"
+        written = path.read_text()
+        assert written.isascii(), "any engine of LaTeX takes it"
+        assert not re.search(r"(?<!\$)[<>|]|[<>|](?!\$)", written), (
+            "which its old fonts print as other letters"
+        )
 
 
 def test_an_arm_stands_beside_random_with_the_interval_of_its_pairs(three: Path) -> None:
@@ -36,6 +41,10 @@ def test_an_arm_stands_beside_random_with_the_interval_of_its_pairs(three: Path)
     half = stats.t.ppf(0.975, 2) * gaps.std(ddof=1) / 3**0.5
     ends = f"{gaps.mean():+.1f} [{gaps.mean() - half:+.1f}, {gaps.mean() + half:+.1f}]".replace("-", MINUS)
     assert cells["FD less random, 95 % interval"] == ends
+    kid = [of_table(three, name, 0.2, "equal_images", "kid_lite0") for name in ("topk", "random")]
+    assert cells[f"KID {TIMES} 1000 less random, 95 % interval"].startswith(
+        f"{1000 * (kid[0] - kid[1]).mean():+.1f} ".replace("-", MINUS)
+    )
     assert cells["FD (Lite0)"] == f"{np.mean(ours):.1f} ± {ours.std(ddof=1):.1f}"
     full = dict(zip(head, (cell.strip() for cell in rows[2].split("|")), strict=True))
     assert (full["selection"], full["FD less random, 95 % interval"]) == ("full", DASH)
@@ -46,7 +55,8 @@ def test_a_cell_of_any_letters_stays_a_cell() -> None:
     latex = as_latex(table)
     assert r"50 \% \& \#1 \$x\$ \{y\} \textbackslash input\{z\}" in latex
     assert latex.count("&") - latex.count(r"\&") == 2, "one in the head, one in the row"
-    (_, _, row) = as_markdown(table).splitlines()
+    (head, _, row) = as_markdown(table).splitlines()
+    assert head.replace("\\|", "").count("|") == 3
     assert "&lt;script&gt;" in row
     assert row.replace("\\|", "").count("|") == 3
 

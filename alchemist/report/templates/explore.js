@@ -27,7 +27,7 @@ function explore(view) {
     const found = pairs.filter((pair) =>
       (value("kept") === "" || pair.kept[arm] === Number(value("kept"))) &&
       (value("kind") === "" || pair.kind === value("kind")) &&
-      pair.rank[rater] >= Number(value("low")) && pair.rank[rater] <= Number(value("high")) &&
+      pair.rank[rater] >= Number(value("low")) && pair.rank[rater] <= Number(value("high") || 100) &&
       (brushed === null || (pair.rating[rater] >= brushed[0] && pair.rating[rater] <= brushed[1])) &&
       words.every((word) => pair.caption.toLowerCase().includes(word)));
     return found.sort((a, b) => Number(value("order")) * (a.rank[rater] - b.rank[rater]));

@@ -8,8 +8,13 @@ const views = {}; // by the name of the chart
   for (const place of document.querySelectorAll("[data-chart]")) {
     const name = place.dataset.chart;
     const config = place.clientWidth < 500 ? narrow : held.config;
-    views[name] = (await vegaEmbed(place, held.specs[name], { ...options, config })).view;
+    try {
+      views[name] = (await vegaEmbed(place, held.specs[name], { ...options, config })).view;
+    } catch (error) { // the others are drawn all the same
+      place.textContent = `This chart could not be drawn (${error.message}); it lies in the folder figures.`;
+      console.error(error);
+    }
   }
-  explore(views.explore);
+  if (views.explore) explore(views.explore);
   document.documentElement.dataset.drawn = "yes";
 })();
