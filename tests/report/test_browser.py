@@ -87,7 +87,7 @@ def test_the_first_screen_has_verdict_glance_and_chart(opened: Opened) -> None:
     )
     assert max(heights) <= 900
     words = opened.page.locator("h1").inner_text()
-    assert re.match(r"(Verified|Falsified|Inconclusive), toy scale: alchemist at 50.% ", words)
+    assert re.match(r"(Verified|Falsified|Inconclusive), toy scale: alchemist at 50.%, model xs, is ", words)
 
 
 def test_a_rating_is_counted_in_or_out_by_a_switch(opened: Opened) -> None:
