@@ -105,9 +105,10 @@ def _ranks(ratings: Ratings) -> dict[str, dict[int, Floats]]:
             rating = by_seed[seed]
             if id(rating) not in done:
                 ids = rating.index if ids is None else ids
-                if len(rating) != len(ids) or not rating.index.is_unique or not rating.index.isin(ids).all():
+                at = rating.index.get_indexer(ids) if rating.index.is_unique else np.array([-1])
+                if len(rating) != len(ids) or (at < 0).any():
                     raise Refusal(f"the rater {rater} with seed {seed} rates other ids than the first rater.")
-                ranks = stats.rankdata(rating.reindex(ids).to_numpy(dtype=np.float64))
+                ranks = stats.rankdata(rating.to_numpy(dtype=np.float64)[at])
                 centred = ranks - ranks.mean()
                 length = float(np.linalg.norm(centred))
                 done[id(rating)] = centred / length if length > 0 else centred

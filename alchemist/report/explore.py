@@ -39,7 +39,9 @@ def explore(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
     arms = sorted(study.arms(), key=lambda arm: arm[0] != ours)
     ratings = {name: material.ratings[name][seed] for name in raters}
     every = next(iter(ratings.values())).index
-    kept = {arm: every.isin(material.subsets[*arm, seed]) for arm in arms}  # in the order of the ratings
+    kept = {arm: np.zeros(len(every), dtype=bool) for arm in arms}  # in the order of the ratings
+    for arm, mask in kept.items():
+        mask[every.get_indexer(pd.Index(material.subsets[*arm, seed]))] = True
     ids = shown(ratings[first], SHOWN)
     at = every.get_indexer(pd.Index(ids))
     ranks = {name: percentiles(rating).to_numpy()[at] for name, rating in ratings.items()}

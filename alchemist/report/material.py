@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alchemist.analysis.agreement import Ratings
@@ -136,11 +137,13 @@ def _rating(path: Path, rater: str, ids: "pd.Series[str]") -> "pd.Series[float]"
     if not path.is_file():
         raise Refusal(f"{path} is missing, but the grid uses the rater {rater}; run dvc repro.")
     table = tables.read(path, ["id", "rating", "lent"]).query("not lent")
-    if len(table) != len(ids) or not pd.Index(table["id"]).is_unique or not table["id"].isin(ids).all():
+    found = pd.Index(table["id"])
+    at = found.get_indexer(pd.Index(ids)) if found.is_unique else np.array([-1])
+    if len(table) != len(ids) or (at < 0).any():
         raise Refusal(
             f"{path} does not rate each of the {len(ids)} usable pairs of the pool once; run dvc repro."
         )
-    return table.set_index("id")["rating"].reindex(pd.Index(ids))
+    return pd.Series(table["rating"].to_numpy()[at], index=pd.Index(ids), name="rating")
 
 
 def read_logs(folder: Path, timings: Path, study: Study) -> Logs:
