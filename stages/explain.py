@@ -27,11 +27,15 @@ from alchemist.pools import store
 from alchemist.pools.image import decode
 from alchemist.pools.index import is_rated
 from alchemist.pools.row import pixel_hash
+from alchemist.pruning.laws import law_of, select
+from alchemist.pruning.sampler import Sampler
 from alchemist.report import explanation
+from alchemist.report.explanation import Arm
 from stages import stage
 from stages.studied import study_in_force
 
 LOOKED = 20_000  # pairs among which neighbours are looked for, by a hash of their ids
+TOLD = 20  # copies
 
 
 def run(
@@ -62,17 +66,21 @@ def run(
             arm: set(_table(subsets / arm[0] / str(arm[1]) / f"ids-{seed}.parquet", ["id"])["id"])
             for arm in study.arms()
         }
+        _check(study, seed, name, rated, kept)
         print(f"ratings, seed {seed}", *explanation.ratings(study, name, rated), sep="\n")
-        print(f"subsets, seed {seed}", *explanation.subsets(study, seed, name, rated, kept), sep="\n")
+        told = explanation.subsets(study, seed, name, rated, kept)
+        print(f"ids worth training on, seed {seed}, of all pairs that are rated", *told, sep="\n")
     else:
         print("  not rated, so in no subset")
     if row.status == "ok":
         same = index[(index["cluster"] == row.cluster) & (index["id"] != name) & (index["status"] == "ok")]
         if len(same):
-            print(f"copies of it: {', '.join(map(one_line, same['id'].iloc[:20]))}")
+            more = f" and {len(same) - TOLD} more" if len(same) > TOLD else ""
+            print(f"copies of it: {', '.join(map(one_line, same['id'].iloc[:TOLD]))}{more}")
         if nearest:
-            print("nearest pictures, by the cosine of the copy finder")
-            print(*explanation.neighbours(_nearest(pool, index, number, nearest)), sep="\n")
+            among, found = _nearest(pool, index, number, nearest)
+            print(f"nearest of {among:,} pictures, by the cosine of the copy finder")
+            print(*explanation.neighbours(found), sep="\n")
 
 
 def _number(index: pd.DataFrame, pair: str, pool: Path) -> int:
@@ -105,8 +113,23 @@ def _table(path: Path, columns: list[str]) -> pd.DataFrame:
     return tables.read(path, columns)
 
 
-def _nearest(pool: Path, index: pd.DataFrame, number: int, count: int) -> pd.DataFrame:
-    """The rows whose pictures are nearest to one's, with their cosines: of `LOOKED` usable pairs at most."""
+def _check(
+    study: Study, seed: int, name: str, rated: dict[str, "pd.Series[float]"], kept: dict[Arm, set[str]]
+) -> None:
+    """Raises Refusal where a subset is not what its law keeps by these ratings, as before prune runs anew."""
+    for arm, ids in kept.items():
+        law = study.selections[arm[0]]
+        assert isinstance(law, Sampler)
+        table = rated[law.rater].rename_axis("id").reset_index(name="rating")
+        if name not in rated[law.rater] or set(select(table, arm[1], law_of(law, seed))) != ids:
+            raise Refusal(
+                f"the subset {arm[0]} at {arm[1]}, seed {seed}, is not of the ratings of {law.rater}; "
+                "run dvc repro prune."
+            )
+
+
+def _nearest(pool: Path, index: pd.DataFrame, number: int, count: int) -> tuple[int, pd.DataFrame]:
+    """Among how many, and the rows whose pictures are nearest to one's, with their cosines."""
     own = index.iloc[[number]]
     usable = index[(index["status"] == "ok") & (index["id"] != own["id"].item())]
     usable = usable.iloc[stateless.id_order(usable["id"])[:LOOKED]]
@@ -121,7 +144,7 @@ def _nearest(pool: Path, index: pd.DataFrame, number: int, count: int) -> pd.Dat
         vectors = np.load(out).astype(np.float32)
     cosine = vectors[1:] @ vectors[0]
     best = np.argsort(-cosine, kind="stable")[:count]
-    return usable.iloc[best].assign(cosine=cosine[best])
+    return len(usable), usable.iloc[best].assign(cosine=cosine[best])
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ class TopK(Sampler):
         best = f"the best {100 * ratio:g} %"
         if kept:
             return f"among {best}"
-        return f"among {best}, but rated less than {self.least:g}" if place < count else f"below {best}"
+        if self.least is not None and place < count:
+            return f"among {best}, but rated less than {self.least:g}"
+        return f"below {best}"
 
 
 SAMPLER = TopK

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import vl_convert
 
@@ -107,7 +108,8 @@ def library(script: str) -> str:
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as JSON has them: exact numbers, and null where there is none."""
-    plain = rows.astype(object).where(rows.notna(), None)
+    plain = rows.replace([np.inf, -np.inf], np.nan).astype(object)
+    plain = plain.where(plain.notna(), None)
     return [dict(zip(map(str, plain), row, strict=True)) for row in plain.itertuples(index=False, name=None)]
 
 

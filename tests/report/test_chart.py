@@ -75,8 +75,9 @@ def test_text_from_the_data_cannot_leave_the_script_that_holds_it() -> None:
 
 
 def test_values_that_nobody_could_take_are_no_nan() -> None:
-    rows = LINES.assign(low=float("nan"))
-    assert json.loads(as_script({"x": lines(rows)}))["specs"]["x"]["data"]["values"][0]["low"] is None
+    for value in (float("nan"), float("inf")):
+        rows = LINES.assign(low=value)
+        assert json.loads(as_script({"x": lines(rows)}))["specs"]["x"]["data"]["values"][0]["low"] is None
 
 
 def test_dvc_fills_the_same_templates() -> None:
@@ -103,6 +104,15 @@ def test_a_chart_of_texts_is_that_of_numbers() -> None:
         numbers, texts = (vl_convert.vegalite_to_svg(spec, vl_version="5.8") for spec in both)
         drawn_at = [re.findall(r'(?:d|transform)="([^"]*)"', svg) for svg in (numbers, texts)]
         assert drawn_at[0] == drawn_at[1], template
+    # The front joins its points alone: with every second one it is another line than with all.
+    some, whole = (
+        vl_convert.vegalite_to_svg(
+            Chart("front", "FD", rows.assign(front=front).astype(str), "cost", "x", "FD").spec(400)
+        )
+        for front in ([True, False] * 3, True)
+    )
+    joined = [re.findall(r'aria-roledescription="line mark" d="([^"]*)"', svg)[0] for svg in (some, whole)]
+    assert [len(re.findall("[ML]", path)) for path in joined] == [3 * 2 - 1, 6 * 2 - 1], joined
 
 
 @pytest.mark.parametrize("count", [1, 12, 40])

@@ -75,6 +75,16 @@ def test_an_image_is_found_by_its_pixels_and_its_nearest_is_its_copy(told) -> No
         told("other.png")
 
 
+def test_ratings_that_were_made_anew_before_the_subsets_are_told(told) -> None:
+    index = store.read_index(Path("data/pool"))
+    name = index.loc[(index["split"] == "pool") & (index["status"] == "ok"), "id"].iloc[0]
+    shutil.copy("data/ratings/alchemist/1.parquet", "data/ratings/alchemist/0.parquet")
+    with pytest.raises(
+        Refusal, match=r"the subset \w+ at 0\.\d, seed 0, is not of the ratings of alchemist; run"
+    ):
+        told(name)
+
+
 def test_mistakes_are_one_sentence(told) -> None:
     index = store.read_index(Path("data/pool"))
     name = index["id"].iloc[0]

@@ -1,12 +1,14 @@
 """The gallery: which pairs are shown, what the histogram counts, and why each pair was kept or not."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from report_helpers import EVIL, pairs_of
 
+from alchemist.core.refusal import Refusal
 from alchemist.pruning.laws import kept_count, law_of, percentile_ranks, select, whys
 from alchemist.pruning.samplers import selection_settings
 from alchemist.report.chart import Chart
@@ -70,28 +72,40 @@ def test_the_page_holds_what_the_subsets_hold(three: Path) -> None:
         assert EVIL in pair["caption"]
 
 
-LAWS = {
+LAWS: dict[str, dict[str, Any]] = {
     "random": {"sampler": "random"},
     "topk": {"sampler": "topk"},
-    "least": {"sampler": "topk", "least": 250.0},
+    "least": {"sampler": "topk", "least": 6.0},
     "block": {"sampler": "block", "start": 30.0},
     "middle": {"sampler": "block"},
     "gsample": {"sampler": "gsample"},
     "shift": {"sampler": "shift_gsample"},
     "drop": {"sampler": "shift_gsample", "drop": 15.0, "mean": 20.0},
+    "interval": {"sampler": "interval"},
 }
-PARTS = {  # words, and the places they are said of: from, to, of n ids of which count are kept
-    "among the best": lambda law, n, count: (0, count),
-    "below the best": lambda law, n, count: (count, n),
-    "within the block": lambda law, n, count: (law._first(n, count), law._first(n, count) + count),
-    "before the block": lambda law, n, count: (0, law._first(n, count)),
-    "after the block": lambda law, n, count: (law._first(n, count) + count, n),
-    "in the top": lambda law, n, count: (0, min(round(law._law(count / n)[0] / 100 * n), n - count)),
-    "drawn, by a Gaussian": lambda law, n, count: (0, n),
-    "not drawn, by a Gaussian": lambda law, n, count: (0, n),
-    "drawn by a hash": lambda law, n, count: (0, n),
-    "not drawn by a hash": lambda law, n, count: (0, n),
-}
+
+
+def expected(name: str, n: int, ratio: float, place: int, rating: float, kept: bool) -> str:
+    """What should be said of the id at a place, reckoned from the laws' definitions alone."""
+    count, share = kept_count(n, ratio), f"{100 * ratio:g}"
+    drawn = "drawn" if kept else "not drawn"
+    if name == "random":
+        return f"{drawn} by a hash of its id, whatever its rating"
+    if name == "interval":
+        return f"{'kept' if kept else 'left out'} by the law interval"
+    if name in ("topk", "least"):
+        low = ", but rated less than 6" if name == "least" and rating < 6 else ""
+        return f"among the best {share} %{low}" if place < count else f"below the best {share} %"
+    if name in ("block", "middle"):
+        start = 30 if name == "block" else 50 * (1 - ratio)
+        first = min(round(0.3 * n), n - count) if name == "block" else (n - count) // 2
+        where = "before" if place < first else "within" if place < first + count else "after"
+        return f"{where} the block from {start:g} to {start + 100 * ratio:g} % of the ranking"
+    drop = {"gsample": 0, "shift": 25 if ratio <= 0.5 else 15, "drop": 15}[name]
+    mean = 20 if name == "drop" else drop + (100 - drop) / 2
+    if place < min(round(drop / 100 * n), n - count):
+        return f"in the top {drop} %, which is thrown away"
+    return f"{drawn}, by a Gaussian about rank {mean:g} %"
 
 
 @pytest.mark.parametrize("ties", [1, 7, 400])
@@ -100,18 +114,16 @@ PARTS = {  # words, and the places they are said of: from, to, of n ids of which
 def test_what_a_law_tells_of_an_id_is_so_also_where_ratings_are_equal(
     name: str, n: int, ratio: float, ties: int
 ) -> None:
-    """Words that name a part of the ranking are said of the ids of that part, and of all of them."""
     law = law_of(selection_settings({"rater": "r", **LAWS[name]}, name), 3)
-    rating = pd.Series(np.arange(n) // ties * 1.0, index=[f"p{i:03d}" for i in range(n)])
+    rating = pd.Series(np.arange(n) // ties + 0.0, index=[f"p{i:03d}" for i in range(n)])
+    rating += 6 if ties == 400 else 0  # of equal ones none is below `least`, which would keep nothing
     table = pd.DataFrame({"id": rating.index, "rating": rating.to_numpy()})
-    if name == "least" and rating.max() < 250:
+    if name == "least" and rating.max() < 6:
+        with pytest.raises(Refusal, match="least is 6"):
+            select(table, ratio, law)
         return
     kept = set(select(table, ratio, law))
     order = percentile_ranks(table, 3).index.tolist()
-    count = kept_count(n, ratio)
-    for place, (one, said) in enumerate(zip(order, whys(rating, kept, order, law, ratio), strict=True)):
-        (words,) = [words for words in PARTS if said.startswith(words)]
-        first, last = PARTS[words](law, n, count)
-        assert first <= place < last, (one, said)
-        is_kept = words in ("among the best", "within the block", "drawn, by a Gaussian", "drawn by a hash")
-        assert (one in kept) == (is_kept and "but rated less" not in said), (one, said)
+    said = whys(rating, kept, order, law, ratio)
+    held = [expected(name, n, ratio, place, rating[one], one in kept) for place, one in enumerate(order)]
+    assert said == held

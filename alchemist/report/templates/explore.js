@@ -12,6 +12,7 @@ function explore(view) {
   const value = (name) => (menu.elements[name] ? menu.elements[name].value : "");
 
   function bars() {
+    if (!view) return; // its chart could not be drawn; the gallery needs none
     const { edges, all, kept } = bins[value("rater")];
     const of = kept[value("arm")];
     const rows = all.flatMap((whole, i) => {
@@ -65,17 +66,17 @@ function explore(view) {
   menu.addEventListener("input", async (event) => {
     room = PAGE;
     // Ratings of another rater lie elsewhere. Before its bars, since a new scale would move the brush.
-    if (event.target.name === "rater") await view.signal("brush_x", [0, 0]).runAsync();
+    if (view && event.target.name === "rater") await view.signal("brush_x", [0, 0]).runAsync();
     if (event.target.name === "rater" || event.target.name === "arm") bars();
     show();
   });
   more.addEventListener("click", () => { room += PAGE; show(); });
-  view.addSignalListener("brush", (name, marked) => {
+  if (view) view.addSignalListener("brush", (name, marked) => {
     brushed = marked.rating || null;
     room = PAGE;
     show();
   });
   // The marked stretch is told by the line below the bars; its rectangle says nothing to who hears the page.
-  for (const mark of view.container().querySelectorAll("[class*=brush_brush]")) mark.setAttribute("aria-hidden", "true");
+  for (const mark of (view ? view.container() : gallery).querySelectorAll("[class*=brush_brush]")) mark.setAttribute("aria-hidden", "true");
   show();
 }

@@ -15,6 +15,6 @@ const views = {}; // by the name of the chart
       console.error(error);
     }
   }
-  if (views.explore) explore(views.explore);
+  explore(views.explore);
   document.documentElement.dataset.drawn = "yes";
 })();
