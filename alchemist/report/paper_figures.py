@@ -14,7 +14,7 @@ from alchemist.pruning.block import Block
 from alchemist.raters.kinds.loss import LossRater
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.report.chart import Chart, colours_of
-from alchemist.report.elements import add, curve_of
+from alchemist.report.elements import add, arm_colours, curve_of
 from alchemist.report.makeup import loss_bands
 from alchemist.report.material import Material
 from alchemist.report.words import SAMPLERS, share_text
@@ -103,6 +103,7 @@ def figure_6(material: Material, found: Found, charts: dict[str, Chart]) -> dict
     spent = {
         (c.selection, c.ratio): c for c in costs(study, material.bills, "equal_images") if c.model == model
     }
+    every_colour = arm_colours(material)
     arms = [(FULL, 1.0), *((name, ratio) for ratio in ratios for name in who)]
     panels = []
     for metric in [name for name in TIMED if name in material.metrics_of(model)]:
@@ -119,7 +120,7 @@ def figure_6(material: Material, found: Found, charts: dict[str, Chart]) -> dict
             x, label = ("seconds", "seconds of training and rating") if timed else ("images", "images seen")
             name = metric_name(metric, names)
             every = pd.concat(drawn, ignore_index=True)
-            here = colours_of(who, FULL)
+            here = {arm: every_colour[arm] for arm in (FULL, *who)}
             chart = Chart("lines", f"{name} against {label}", every, x, label, name, here)
             panels.append(add(charts, f"paper-6-{metric}-{x}", chart))
     return {"panels": panels}
