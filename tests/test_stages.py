@@ -72,7 +72,7 @@ def test_the_grid_runs(space: Workspace, forked: Path, tmp_path: Path) -> None:
         space.python = first_of_its_own(tmp_path, torch, forked, LIGHT)
         ran = space.repro()
     space.python = forked
-    assert len(ran) == len(set(ran)) == 8 + 5 + 2 + 3 + 3 + 1
+    assert len(ran) == len(set(ran)) == 8 + 5 + 2 + 3 + 3 + 2
     summary = json.loads((space.folder / "reports/summary.json").read_text())
     assert all(isinstance(value, float) for value in summary.values())
     assert "fd_full" in summary
@@ -92,7 +92,7 @@ def test_the_grid_runs(space: Workspace, forked: Path, tmp_path: Path) -> None:
 def test_every_stage_run_twice_gives_equal_bytes(space: Workspace, tmp_path: Path) -> None:
     """All stages again, in one process and another folder: times and the page alone may differ."""
     again = space.copy(tmp_path / "again")
-    assert len(again.stages_here()) == 22
+    assert len(again.stages_here()) == 23
     before, after = space.outs(), again.outs()
     assert after.keys() == before.keys()
     changed = {path for path in before if before[path] != after[path]}
@@ -128,6 +128,7 @@ def test_a_samplers_value_reruns_its_own_cells_alone_and_further_cells_add_their
         "check",
         "sizes",
         "report",
+        "figures",
         "train_full@full-xs-1",
         "evaluate_full@full-xs-1",
         "prune_ablation@clarity-0.4",
@@ -169,7 +170,12 @@ def test_experiments_run_and_stand_in_one_readable_table(space: Workspace, forke
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     new = {f"{verb}@{arm}-0.3{rest}" for arm in ("random", "alchemist")
            for verb, rest in (("prune", ""), ("train", "-xs-0"), ("evaluate", "-xs-0"))}  # fmt: skip
-    assert set(re.findall(r"Running stage '([^']+)'", done.stdout)) == new | {"check", "sizes", "report"}
+    assert set(re.findall(r"Running stage '([^']+)'", done.stdout)) == new | {
+        "check",
+        "sizes",
+        "report",
+        "figures",
+    }
     assert json.loads((space.folder / "reports/summary.json").read_text())["ratio"] == 0.3
     command = [sys.executable, "-m", "stages.experiments"]
     shown = subprocess.run(command, cwd=space.folder, capture_output=True, text=True, check=False)

@@ -55,7 +55,7 @@ def test_every_stage_of_a_family_reads_its_own_folders(made: tuple[Path, list[st
         "codec": both, "encode": both, "floors": both, "rate": both,
         "pretrain": ["flux"], "train": sorted(both * 3), "evaluate": sorted(both * 3),
     }  # fmt: skip
-    assert len(commands) == len(set(commands)) == 5 + 6 + 2 + 2 + 1 + 12 + 1
+    assert len(commands) == len(set(commands)) == 5 + 6 + 2 + 2 + 1 + 12 + 2
 
 
 def test_a_rating_is_of_the_family_whose_list_names_it(made: tuple[Path, list[str]]) -> None:
