@@ -27,7 +27,7 @@ from alchemist.pools import store
 from alchemist.pools.image import decode
 from alchemist.pools.index import is_rated
 from alchemist.pools.row import pixel_hash
-from alchemist.pruning.laws import law_of, select
+from alchemist.pruning.laws import is_of, law_of
 from alchemist.pruning.sampler import Sampler
 from alchemist.report import explanation
 from alchemist.report.explanation import Arm
@@ -60,15 +60,16 @@ def run(
     name = str(row.id)
     print(*explanation.about(row), sep="\n")
     if is_rated(index.iloc[[number]]).item():
-        rated = {name: _rating(ratings, study, name, seed) for name in study.raters}
+        rated = {rater: _rating(ratings, study, rater, seed) for rater in study.raters}
         # Of lent pairs too: what is worth training on, where a pool lends pairs to its own splits.
         kept = {
-            arm: set(_table(subsets / arm[0] / str(arm[1]) / f"ids-{seed}.parquet", ["id"])["id"])
+            arm: _table(subsets / arm[0] / str(arm[1]) / f"ids-{seed}.parquet", ["id"])["id"]
             for arm in study.arms()
         }
-        _check(study, seed, name, rated, kept)
+        for arm, ids in kept.items():
+            _check(study, seed, name, rated, arm, ids)
         print(f"ratings, seed {seed}", *explanation.ratings(study, name, rated), sep="\n")
-        told = explanation.subsets(study, seed, name, rated, kept)
+        told = explanation.subsets(study, seed, name, rated, {arm: set(ids) for arm, ids in kept.items()})
         print(f"ids worth training on, seed {seed}, of all pairs that are rated", *told, sep="\n")
     else:
         print("  not rated, so in no subset")
@@ -114,18 +115,17 @@ def _table(path: Path, columns: list[str]) -> pd.DataFrame:
 
 
 def _check(
-    study: Study, seed: int, name: str, rated: dict[str, "pd.Series[float]"], kept: dict[Arm, set[str]]
+    study: Study, seed: int, name: str, rated: dict[str, "pd.Series[float]"], arm: Arm, kept: "pd.Series[str]"
 ) -> None:
     """Raises Refusal where a subset is not what its law keeps by these ratings, as before prune runs anew."""
-    for arm, ids in kept.items():
-        law = study.selections[arm[0]]
-        assert isinstance(law, Sampler)
-        table = rated[law.rater].rename_axis("id").reset_index(name="rating")
-        if name not in rated[law.rater] or set(select(table, arm[1], law_of(law, seed))) != ids:
-            raise Refusal(
-                f"the subset {arm[0]} at {arm[1]}, seed {seed}, is not of the ratings of {law.rater}; "
-                "run dvc repro prune."
-            )
+    law = study.selections[arm[0]]
+    assert isinstance(law, Sampler)
+    table = rated[law.rater].rename_axis("id").reset_index(name="rating")
+    if name not in rated[law.rater] or not is_of(kept, table, arm[1], law_of(law, seed)):
+        raise Refusal(
+            f"the subset {arm[0]} at {arm[1]}, seed {seed}, is not of the ratings of {law.rater}; "
+            "run dvc repro prune."
+        )
 
 
 def _nearest(pool: Path, index: pd.DataFrame, number: int, count: int) -> tuple[int, pd.DataFrame]:

@@ -15,7 +15,7 @@ from alchemist.core.settings.given import section
 from alchemist.kept import lists, pictures
 from alchemist.kept.outcome import HELD_OUT, KEPT, OUTCOMES, REJECTED, Selected, Verdicts
 from alchemist.pools import store
-from alchemist.pruning.laws import law_of, select
+from alchemist.pruning.laws import is_of, law_of
 from alchemist.pruning.rated import checked
 from alchemist.pruning.samplers import selection_settings
 from stages import stage
@@ -62,13 +62,11 @@ def run(
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise Refusal(f"--out is {out}, which is there already; a new folder is legal, or an empty one.")
     law = law_of(settings, seed)
-    chosen = select(table, ratio, law)
-    if len(chosen) != len(kept) or not (chosen.array == kept.array).all():
+    if not is_of(kept, table, ratio, law):
         raise Refusal(
             f"the ids of {selection} at {ratio:g} of seed {seed} were not chosen by the ratings in "
             f"{ratings / settings.rater}; run dvc repro prune, or name the folder of those ratings."
         )
-    del chosen
     selected = Selected(pool, Verdicts(checked(table, law.seed), kept), selection)
     del table
     counts, reasons = counted(selected)

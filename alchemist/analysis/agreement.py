@@ -105,8 +105,8 @@ def _ranks(ratings: Ratings) -> dict[str, dict[int, Floats]]:
             rating = by_seed[seed]
             if id(rating) not in done:
                 ids = rating.index if ids is None else ids
-                at = rating.index.get_indexer(ids) if rating.index.is_unique else np.array([-1])
-                if len(rating) != len(ids) or (at < 0).any():
+                at = places(rating.index, ids)
+                if at is None:
                     raise Refusal(f"the rater {rater} with seed {seed} rates other ids than the first rater.")
                 ranks = stats.rankdata(rating.to_numpy(dtype=np.float64)[at])
                 centred = ranks - ranks.mean()
@@ -114,6 +114,17 @@ def _ranks(ratings: Ratings) -> dict[str, dict[int, Floats]]:
                 done[id(rating)] = centred / length if length > 0 else centred
             out[rater][seed] = done[id(rating)]
     return out
+
+
+def places(found: "pd.Index[str]", ids: "pd.Index[str]") -> NDArray[np.intp] | None:
+    """Where distinct ids stand in an index that holds each of them once and no other; None for another index.
+
+    A look-up, since pandas' `isin` of strings takes many times as long.
+    """
+    if len(found) != len(ids) or not found.is_unique:
+        return None
+    at = found.get_indexer(ids)
+    return None if (at < 0).any() else at
 
 
 def _product(a: Floats, b: Floats) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Container
 
+import numpy as np
 import pandas as pd
 
 from alchemist.core.refusal import Refusal
@@ -27,6 +28,12 @@ def select(table: pd.DataFrame, retention: float, sampler: Sampler) -> "pd.Serie
     kept = pool.ids[sampler.keep(pool, count, retention)].reset_index(drop=True)
     assert len(kept) == count or (sampler.keeps_fewer() and 0 < len(kept) < count)
     return kept
+
+
+def is_of(kept: "pd.Series[str]", table: pd.DataFrame, retention: float, law: Sampler) -> bool:
+    """Whether ids, sorted, are those that a law keeps of a table: not so where the table was made anew."""
+    chosen = select(table, retention, law)
+    return len(chosen) == len(kept) and bool(np.all(chosen.array == kept.array))
 
 
 def law_of(sampler: Sampler, seed: int) -> Sampler:

@@ -22,12 +22,14 @@ from alchemist.report.words import share_text, told
 def agreement_tables(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
     """Rank correlations of ratings, overlap of subsets, AUC of planted kinds; heat maps of the first two."""
     study = material.study
-    found = rank_correlations(material.ratings)
+    found = [
+        c
+        for c in rank_correlations(material.ratings)
+        # One table for all seeds agrees with itself by construction.
+        if c.first != c.second or seeded(study.raters[c.first])
+    ]
     cells = {pair: _spread(c.mean, c.low, c.high, c.n, 3) for c in found for pair in _both(c.first, c.second)}
-    for rater, settings in study.raters.items():
-        if not seeded(settings):
-            cells[rater, rater] = DASH  # one table for all seeds agrees with itself by construction
-    ratings = {pair: c.mean for c in found for pair in _both(c.first, c.second) if cells[pair] != DASH}
+    ratings = {pair: c.mean for c in found for pair in _both(c.first, c.second)}
     heat = _heat("Rank correlation (Spearman) of the ratings", ratings)
     maps = [add(charts, "agreement-ratings", heat)] if len(material.ratings) > 1 and len(heat.rows) else []
     usable = int((material.index["status"] == "ok").sum())

@@ -6,7 +6,7 @@ they hold DVC's anchors, such as <DVC_METRIC_X>, in the places of what differs.
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ CONFIG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A table and what draws it; `colours` are those of its selections, where they have some."""
+    """A table and what draws it; `colours` are those of its selections or kinds, where it has some."""
 
     template: str  # TEMPLATE.json in `FOLDER`
     title: str
@@ -93,11 +93,20 @@ def colours_of(names: Sequence[str], first: str | None = None) -> dict[str, str]
     return out | {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
 
 
+def among(colours: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """The colours of some names alone, in their own order."""
+    there = set(names)
+    return {name: colour for name, colour in colours.items() if name in there}
+
+
 def as_script(charts: Mapping[str, Chart]) -> str:
     """The charts' specs by name, as JSON that may stand in a script element of HTML."""
-    specs = {name: chart.spec() for name, chart in charts.items()}
-    text = json.dumps({"config": CONFIG, "specs": specs}, ensure_ascii=True, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
+    return for_script({"config": CONFIG, "specs": {name: chart.spec() for name, chart in charts.items()}})
+
+
+def for_script(value: Any) -> str:
+    """JSON that may stand in a script element of HTML, whatever texts it holds."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
 
 
 @functools.cache
@@ -122,15 +131,10 @@ def _filled(value: Any, told: Mapping[str, Any]) -> Any:
     return told.get(value, value) if isinstance(value, str) else value
 
 
-def _colour(spec: Any, colours: Mapping[str, str]) -> None:
-    """Gives every channel of colour by selection these, those that stand in the data alone."""
-    if isinstance(spec, list):
-        for item in spec:
-            _colour(item, colours)
-    elif isinstance(spec, dict):
-        color = spec.get("color")
-        if isinstance(color, dict) and color.get("field") in ("selection", "kind"):
-            color["scale"] = {"domain": list(colours), "range": list(colours.values())}
-        for key, item in spec.items():
-            if key != "data":
-                _colour(item, colours)
+def _colour(spec: dict[str, Any], colours: Mapping[str, str]) -> None:
+    """Gives these to every channel of colour by selection or kind, of a spec and of its layers."""
+    color = spec.get("encoding", {}).get("color", {})
+    if color.get("field") in ("selection", "kind"):
+        color["scale"] = {"domain": list(colours), "range": list(colours.values())}
+    for layer in spec.get("layer", ()):
+        _colour(layer, colours)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import metric_name, shown
-from alchemist.report.chart import Chart, colours_of
+from alchemist.report.chart import Chart, among, colours_of
 from alchemist.report.elements import add, arm_colours, curve_of
 from alchemist.report.material import Material
 
@@ -39,9 +39,8 @@ def curve_chart(material: Material, model: str, metric: str) -> Chart:
     rows[["mean", "low", "high"]] *= scale
     name = metric_name(metric, names)
     title = name + (f", model {model}" if len(study.models()) > 1 else "")
-    here = arm_colours(material)
-    colours = {arm: here[arm] for arm in dict.fromkeys(arm for arm, _ in arms)}
-    return Chart("lines", title, rows, "images", "images seen", name.split(",")[0], colours)
+    label = name.split(",")[0]
+    return Chart("lines", title, rows, "images", "images seen", label, arm_colours(material, rows))
 
 
 RATING_PANELS = {
@@ -81,7 +80,7 @@ def rater_training(material: Material, charts: dict[str, Chart]) -> dict[str, An
                 if len(families) > 1:
                     title, name = f"{title}, {of[0]}", f"{name}-{of[0]}"
             drawn = pd.DataFrame(rows)
-            here = {rater: colours[rater] for rater in dict.fromkeys(drawn["selection"])}
+            here = among(colours, drawn["selection"])
             chart = Chart("trace", title, drawn, "images", "images of the pool seen", "", here)
             panels.append(add(charts, name, chart))
     return {"panels": panels, "seed": seed} if panels else None

@@ -7,7 +7,7 @@ import pandas as pd
 
 from alchemist.analysis import reach
 from alchemist.analysis.grid import FULL
-from alchemist.report.chart import Chart, colours_of
+from alchemist.report.chart import Chart, among, colours_of
 from alchemist.report.material import Material
 from alchemist.report.words import share_text
 
@@ -35,9 +35,9 @@ def add(charts: dict[str, Chart], name: str, chart: Chart) -> str:
     return name
 
 
-def arm_colours(material: Material) -> dict[str, str]:
-    """A colour for every selection, the same in all charts; that of the text for the full data."""
-    return colours_of(list(material.study.selections), FULL)
+def arm_colours(material: Material, rows: pd.DataFrame) -> dict[str, str]:
+    """A colour for every selection of some rows, the same in all charts; the text's for the full data."""
+    return among(colours_of(list(material.study.selections), FULL), rows["selection"])
 
 
 def curve_of(material: Material, model: str, selection: str, ratio: float, metric: str) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """The gallery that one explores: a histogram of a rating to brush, and pairs that follow, each with why."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from alchemist.core.one_line import one_line
 from alchemist.pools import store
 from alchemist.pruning.laws import law_of, whys
 from alchemist.pruning.sampler import Sampler
-from alchemist.report.chart import Chart
+from alchemist.report.chart import Chart, for_script
 from alchemist.report.elements import add, arm_name
 from alchemist.report.makeup import deciles
 from alchemist.report.material import Material
@@ -79,7 +78,6 @@ def explore(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
         "raters": raters, "arms": [arm_name(*arm) for arm in arms], "pairs": pairs, "whys": list(said),
         "bins": bins,
     }  # fmt: skip
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     return {
         "chart": add(charts, "explore", chart),
         "raters": raters,
@@ -87,7 +85,7 @@ def explore(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
         "kinds": sorted({pair["kind"] for pair in pairs} - {""}),
         "shown": len(pairs),
         "of": number(len(ratings[first])),
-        "data": Markup(text),
+        "data": Markup(for_script(data)),
     }
 
 

@@ -12,7 +12,7 @@ from alchemist.analysis.results import Stat
 from alchemist.analysis.words import DASH, number
 from alchemist.core.settings.rater import seeded
 from alchemist.pruning import laws
-from alchemist.report.chart import Chart
+from alchemist.report.chart import Chart, among
 from alchemist.report.elements import KINDS, Table, add, arm_name
 from alchemist.report.material import Material, Subsets
 from alchemist.report.words import told
@@ -78,9 +78,10 @@ def shares_chart(title: str, shares: pd.DataFrame) -> Chart:
         for place, kind in enumerate(kinds)
         for decile, share in enumerate(shares[kind].tolist(), 1)
     ]
-    colours = {kind: KIND_COLOURS[kind] for kind in kinds}
     along = "decile of the rating, 1 = best"
-    return Chart("shares", title, pd.DataFrame(rows), "decile", along, "% of the decile", colours)
+    return Chart(
+        "shares", title, pd.DataFrame(rows), "decile", along, "% of the decile", among(KIND_COLOURS, kinds)
+    )
 
 
 def makeup(material: Material, charts: dict[str, Chart]) -> dict[str, Any] | None:

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from alchemist.analysis.agreement import Ratings
+from alchemist.analysis.agreement import Ratings, places
 from alchemist.analysis.cost import Bills
 from alchemist.analysis.grid import Study
 from alchemist.analysis.metrics import measured, of_model
@@ -70,6 +69,11 @@ class Material:
     def decided(self) -> list[Contrast]:
         """The named contrasts by the view that decides."""
         return next(iter(self.contrasts.values()))
+
+    @property
+    def primary(self) -> Contrast | None:
+        """The one that was named as such before the run, by that view; None where none was, or could be."""
+        return next((one for one in self.decided if one.primary), None)
 
     @property
     def silent(self) -> str:
@@ -137,9 +141,8 @@ def _rating(path: Path, rater: str, ids: "pd.Series[str]") -> "pd.Series[float]"
     if not path.is_file():
         raise Refusal(f"{path} is missing, but the grid uses the rater {rater}; run dvc repro.")
     table = tables.read(path, ["id", "rating", "lent"]).query("not lent")
-    found = pd.Index(table["id"])
-    at = found.get_indexer(pd.Index(ids)) if found.is_unique else np.array([-1])
-    if len(table) != len(ids) or (at < 0).any():
+    at = places(pd.Index(table["id"]), pd.Index(ids))
+    if at is None:
         raise Refusal(
             f"{path} does not rate each of the {len(ids)} usable pairs of the pool once; run dvc repro."
         )

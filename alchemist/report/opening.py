@@ -34,7 +34,7 @@ def verdict(material: Material) -> tuple[str, str]:
     seeds = len(material.study.grid.seeds)
     if seeds == 1:
         return "not tested", "There is one seed a cell, so no difference has an interval."
-    primary = next((one for one in material.decided if one.primary), None)
+    primary = material.primary
     if primary is None:
         return "not tested", "No contrast was named before the run (statistics.primary is null)."
     if primary.metric == "clip" and material.silent:
@@ -68,7 +68,7 @@ def toy(material: Material) -> str:
 def glance(material: Material, outcome: str) -> list[tuple[str, str]]:
     """Scope, pool, models, seeds, hardware, time, cost and outcome of the run."""
     study, grid = material.study, material.study.grid
-    primary = next((one for one in material.decided if one.primary), None)
+    primary = material.primary
     ratios = " and ".join(map(share_text, sorted(grid.ratios, reverse=True)))
     usable, side = int((material.index["status"] == "ok").sum()), material.pool_card["resolution"]
     models = ", ".join(f"{model} ({number(n / 1e6, 2)} M)" for model, n in material.parameters.items())

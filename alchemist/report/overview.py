@@ -1,6 +1,5 @@
 """Charts of the whole: quality against what is kept and against cost, and the contrasts' intervals."""
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -46,8 +45,7 @@ def kept_chart(material: Material, metric: str) -> Chart:
     )
     found["kept"] = 100 * found.pop("ratio")
     found["keeps"] = [ALL_POINTS[point] for point in found.pop("point")]
-    name, here = metric_name(metric, material.names), arm_colours(material)
-    colours = {arm: here[arm] for arm in dict.fromkeys(found["selection"])}
+    name, colours = metric_name(metric, material.names), arm_colours(material, found)
     return Chart("lines", f"{name} against what is kept", found, "kept", "% of the pool kept", name, colours)
 
 
@@ -77,11 +75,10 @@ def cost_chart(material: Material, metric: str) -> Chart | None:
                 "front_without": one.front_without,
             }
         )
-    name, here = metric_name(metric, material.names), arm_colours(material)
-    found = pd.DataFrame(rows)
-    colours = {arm: here[arm] for arm in here if arm in set(found["selection"])}
+    name, title = metric_name(metric, material.names), "against cost, and its Pareto front"
     along = "TFLOP of training, and of the rating where it is counted in"
-    return Chart("front", f"{name} against cost, and its Pareto front", found, "cost", along, name, colours)
+    found = pd.DataFrame(rows)
+    return Chart("front", f"{name} {title}", found, "cost", along, name, arm_colours(material, found))
 
 
 def contrast_charts(material: Material) -> dict[str, Chart]:
@@ -89,8 +86,6 @@ def contrast_charts(material: Material) -> dict[str, Chart]:
     by_metric: dict[str, list[dict[str, Any]]] = {}
     many = len(material.study.models()) > 1
     for c in material.decided:
-        if not all(map(math.isfinite, (c.interval.low, c.interval.high))):
-            continue
         scale, _ = shown(c.metric, material.names)
         says = "open" if c.favours is None else "for the first" if c.favours == c.arm else "against it"
         label = f"{c.arm} less {c.against}; {share_text(c.ratio)}, {ALL_POINTS[c.point]}"

@@ -33,7 +33,7 @@ from alchemist.report.reference_tables import reference_tables
 from alchemist.report.result_tables import result_tables
 from alchemist.report.sign_tables import sign_tables
 from alchemist.report.story import caveats, story
-from alchemist.report.template import SCRIPT, rendered
+from alchemist.report.template import rendered, script
 from alchemist.report.text_tables import text_tables
 from alchemist.report.verdict_tables import contrast_tables, left_out, untested, verdict_cards
 
@@ -110,7 +110,7 @@ def render(material: Material) -> Rendered:
     }
     nav = [(name, title) for name, title in SECTIONS.items() if there.get(name, True)]
     html = rendered(
-        "report", **context, nav=nav, charts=Markup(as_script(charts)), library=Markup(library(SCRIPT))
+        "report", **context, nav=nav, charts=Markup(as_script(charts)), library=Markup(library(script()))
     )
     return Rendered(html, charts, text_tables(material, paper))
 

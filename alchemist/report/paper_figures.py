@@ -103,7 +103,6 @@ def figure_6(material: Material, found: Found, charts: dict[str, Chart]) -> dict
     spent = {
         (c.selection, c.ratio): c for c in costs(study, material.bills, "equal_images") if c.model == model
     }
-    every_colour = arm_colours(material)
     arms = [(FULL, 1.0), *((name, ratio) for ratio in ratios for name in who)]
     panels = []
     for metric in [name for name in TIMED if name in material.metrics_of(model)]:
@@ -120,7 +119,8 @@ def figure_6(material: Material, found: Found, charts: dict[str, Chart]) -> dict
             x, label = ("seconds", "seconds of training and rating") if timed else ("images", "images seen")
             name = metric_name(metric, names)
             every = pd.concat(drawn, ignore_index=True)
-            here = {arm: every_colour[arm] for arm in (FULL, *who)}
-            chart = Chart("lines", f"{name} against {label}", every, x, label, name, here)
+            chart = Chart(
+                "lines", f"{name} against {label}", every, x, label, name, arm_colours(material, every)
+            )
             panels.append(add(charts, f"paper-6-{metric}-{x}", chart))
     return {"panels": panels}

@@ -36,27 +36,22 @@ def sheets(material: Material) -> dict[str, Any]:
     return {"cells": out, "left_out": left_out, "seed": material.study.grid.seeds[0]}
 
 
-def picture(pixels: NDArray[np.uint8], longest: int = 128) -> str:
-    """An image (R, R, 3) as a PNG data URI, not larger than `longest` pixels."""
+def picture(pixels: NDArray[np.uint8], longest: int = 128, kind: str = "png") -> str:
+    """An image (R, R, 3) as a data URI, not larger than `longest` pixels."""
     drawn = Image.fromarray(pixels)
     if max(drawn.size) > longest:
         drawn.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    drawn.save(file, "PNG")
-    return data_uri(file.getvalue())
+    drawn.save(file, kind)
+    return data_uri(file.getvalue(), kind)
 
 
-def thumbnail(pixels: NDArray[np.uint8], longest: int = 96) -> str:
+def thumbnail(pixels: NDArray[np.uint8]) -> str:
     """A small image as a data URI, a kilobyte or some: hundreds are in the page."""
-    if max(pixels.shape) <= 48:  # drawn pixel by pixel, where PNG is small and exact
-        return picture(pixels)
-    drawn = Image.fromarray(pixels)
-    drawn.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    drawn.save(file, "WEBP", quality=80)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+    small = max(pixels.shape) <= 48  # drawn pixel by pixel, where PNG is small and exact
+    return picture(pixels) if small else picture(pixels, 96, "webp")
 
 
-def data_uri(png: bytes) -> str:
-    """PNG bytes as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def data_uri(image: bytes, kind: str = "png") -> str:
+    """The bytes of an image as a data URI."""
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"

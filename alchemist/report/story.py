@@ -54,7 +54,7 @@ def story(material: Material) -> list[str]:
     )
     out = [f"{ran} {spread}{_other_ratings(material)}"]
     if len(grid.seeds) > 1:
-        primary = [_primary(material, c) for c in material.decided if c.primary]
+        primary = [] if material.primary is None else [_primary(material, material.primary)]
         out.insert(0, " ".join([_claims(material), *primary]))
     ours = material.roles.nearest
     if ours is not None:

@@ -6,8 +6,6 @@ from typing import Any
 import jinja2
 
 _FOLDER = Path(__file__).with_name("templates")
-# What the page of a report runs.
-SCRIPT = "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.js", "explore.js"))
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_FOLDER),
     autoescape=True,
@@ -20,3 +18,8 @@ _ENVIRONMENT = jinja2.Environment(
 def rendered(name: str, **context: Any) -> str:
     """A page by the template NAME.html.j2."""
     return _ENVIRONMENT.get_template(f"{name}.html.j2").render(context)
+
+
+def script() -> str:
+    """What the page of a report runs."""
+    return "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.js", "explore.js"))

@@ -7,16 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import metric as metric_of
 from alchemist.analysis.metrics import metric_name, of_model, shown
-from alchemist.analysis.results import Stat
-from alchemist.analysis.statistics import differences, figures, paired
+from alchemist.analysis.results import results
+from alchemist.analysis.statistics import differences, paired
 from alchemist.analysis.words import ALL_POINTS, DASH, TIMES, number, percent
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
 from alchemist.report.verdict_tables import contrast_tables, verdict_rows
-from alchemist.report.words import interval_text, share_text, told
+from alchemist.report.words import figure, interval_text, share_text
 
 LETTERS, LONG = 60, "8cm"  # a column with longer cells is a paragraph of that width
 # What LaTeX has no letter for, after its own escapes.
@@ -50,24 +49,23 @@ def _results(material: Material, model: str, point: str) -> pd.DataFrame:
     study, names, random = material.study, material.names, material.roles.random
     sure = f", {percent(material.confidence)} interval" if len(study.grid.seeds) > 1 else ""
     rows = []
-    for name, ratio in study.measured(model):
-        row = {"selection": name, "keeps": share_text(ratio)}
-        for metric in material.metrics_of(model):
+    for row in results(study, material.table, model, point):
+        cells = {"selection": row.selection, "keeps": share_text(row.ratio)}
+        for metric in row.figures:
             scale, digits = shown(metric, names)
-            head = metric_name(metric, names)
-            found = figures(material.table, name, ratio, model, point, metric)
-            row[head] = told(Stat.of(found), digits, scale=scale)
+            cells[metric_name(metric, names)] = figure(row, metric, names)
             if random is None:
                 continue
             gap = DASH
-            if name not in (FULL, random) and (random, ratio) in study.measured(model):
-                each = list(differences(material.table, name, random, ratio, model, point, metric).values())
+            if metric in row.to_random:
+                arm = row.selection, random, row.ratio, model, point, metric
+                each = list(differences(material.table, *arm).values())
                 gap = number(scale * each[0], digits, True)
                 if len(each) > 1:
                     gap = interval_text(paired(each, material.confidence), digits, True, scale)
             unit = "" if scale == 1 else f" {TIMES} {scale:g}"
-            row[f"{metric_of(metric).word}{unit} less {random}{sure}"] = gap
-        rows.append(row)
+            cells[f"{metric_of(metric).word}{unit} less {random}{sure}"] = gap
+        rows.append(cells)
     return pd.DataFrame(rows)
 
 

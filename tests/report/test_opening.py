@@ -22,7 +22,7 @@ def told(metric: str, mean: float, better: Any, **changes: Any) -> tuple[str, st
     )
     held = {"decided": [one], "names": NAMES, "silent": "", "seeds": [0, 1, 2], "models": ["xs"]} | changes
     study = SimpleNamespace(grid=SimpleNamespace(seeds=held["seeds"]), models=lambda: held["models"])
-    material: Any = SimpleNamespace(study=study, **held)
+    material: Any = SimpleNamespace(study=study, primary=next(iter(held["decided"]), None), **held)
     return verdict(material)
 
 
