@@ -20,6 +20,7 @@ process.prepare()  # before NumPy and torch are loaded
 
 import errno  # noqa: E402
 import functools  # noqa: E402
+import io  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
 import time  # noqa: E402
@@ -52,6 +53,8 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
     @functools.wraps(run)
     def told(*args: P.args, **kwargs: P.kwargs) -> None:
         started = time.perf_counter()
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a log has every line when it is said
+            sys.stdout.reconfigure(line_buffering=True)
         try:
             costs = run(*args, **kwargs)
             is_writer = costs is not None or os.environ.get("RANK", "0") == "0"
@@ -59,7 +62,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
                 own = {"seconds": time.perf_counter() - started}
                 write_json(path, sealed({**own, **(costs or {})}))
         except Refusal as error:
-            typer.echo(f"error: {one_line(str(error), LETTERS)}", err=True)
+            _tell_error(str(error))
             raise SystemExit(MISTAKE) from None
         except KeyboardInterrupt:
             raise _stopped() from None
@@ -68,7 +71,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
                 raise _stopped() from None
             if (said := outside(error)) is None:
                 raise
-            typer.echo(f"error: {one_line(said, LETTERS)}", err=True)
+            _tell_error(said)
             raise SystemExit(1) from None
         finally:  # libraries clean up behind it, in which a KeyboardInterrupt would be a traceback
             for how in (signal.SIGINT, signal.SIGTERM):
@@ -85,6 +88,14 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
     for how in (signal.SIGINT, signal.SIGTERM):  # so that drafts are removed then, too
         signal.signal(how, stop)
     typer.run(told)
+
+
+def _tell_error(said: str) -> None:
+    """A sentence on standard error; on a terminal its first word is red, unless NO_COLOR is set."""
+    word = typer.style("error:", fg="red", bold=True)
+    typer.echo(
+        f"{word} {one_line(said, LETTERS)}", err=True, color=False if os.environ.get("NO_COLOR") else None
+    )
 
 
 def _stopped() -> SystemExit:

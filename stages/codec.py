@@ -8,9 +8,8 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from alchemist.core import devices, files, stateless
+from alchemist.core import devices, files, progress, stateless
 from alchemist.core.fingerprint import SCRATCH
 from alchemist.core.scratch import EVERY, Scratch
 from alchemist.core.settings.device import device_setting
@@ -60,7 +59,7 @@ def run(
     states: list[Scratch] = []
     with (
         contextlib.ExitStack() as held,
-        tqdm(unit="img", desc=f"codec of {family_name}", mininterval=2, delay=1e-9) as bar,
+        progress.bar(desc=f"codec of {family_name}") as bar,
     ):
 
         def state(mark: str) -> Scratch:

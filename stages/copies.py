@@ -10,9 +10,8 @@ import torch
 import typer
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, progress
 from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.scratch import EVERY, Scratch
 from alchemist.core.settings.copies import CopiesSettings
@@ -47,11 +46,13 @@ def run(
             files.write_json(draft / copies.FACTS, {"looked": False})
             card, _ = settled.write(read, draft, out)
         typer.echo(
-            f"copies: {card['pool']} is composed, its copies are planted; {card['ok']:,} pairs as read"
+            f"copies: {card['pool']} is composed, its copies are planted; wrote {card['ok']:,} pairs as read "
+            f"to {out}"
         )
         return {"flops": 0.0}
     asked, others = settings.copies, settings.splits.others()
     pairs = copies.read(read, [*others.values(), pool], asked.seed)
+    typer.echo(f"copies: {len(pairs.key):,} usable pairs of {read}")
     with Scratch(scratch, _mark(asked, read, device), every) as state:
         flops, found = _found(read, pairs, asked, device, state)
         done = copies.settle(pairs, found, asked)
@@ -63,7 +64,7 @@ def run(
             card, total = settled.write(read, draft, out, pairs, done)
             check_splits(settings, f"pools.{pool}", total)
         state.clear()
-    _tell(done.facts, card)
+    _tell(done.facts, card, out)
     return {"flops": flops}
 
 
@@ -84,7 +85,7 @@ def _found(
     if not settings.find:
         return 0.0, copies.equal_pixels(pairs)
     flops, vectors = _features(read, len(pairs.key), settings, device, state)
-    with tqdm(total=len(pairs.key), unit=" pairs", desc="clusters") as bar:
+    with progress.bar(total=len(pairs.key), unit="pair", desc="clusters") as bar:
         found = near.clusters(vectors, pairs.words, pairs.pixels, pairs.ranked(), settings, bar.update)
     return flops, found
 
@@ -102,7 +103,7 @@ def _features(
     before = flops = saved[1]["flops"] if saved else 0.0
     start = 0
     with (
-        tqdm(total=count, initial=min(PART * len(crcs), count), unit="img", desc="features") as bar,
+        progress.bar(total=count, done=min(PART * len(crcs), count), desc="features") as bar,
         FlopCounterMode(display=False) as counter,
     ):
         for number, rows in enumerate(store.parts(read, SPLITS, PART, store.PLACE)):
@@ -139,7 +140,7 @@ def _allot(path: Path, kind: np.dtype[Any], shape: tuple[int, ...]) -> None:
         os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
 
 
-def _tell(facts: dict[str, Any], card: dict[str, Any]) -> None:
+def _tell(facts: dict[str, Any], card: dict[str, Any], out: Path) -> None:
     """What was found and done, in a few lines."""
     typer.echo(
         f"copies: {facts['copies']:,} of {facts['pairs']:,} pairs are copies of another "
@@ -160,7 +161,7 @@ def _tell(facts: dict[str, Any], card: dict[str, Any]) -> None:
     counts = ", ".join(
         f"{split} {found['ok']:,}" for split, found in card["counts"].items() if found.get("ok")
     )
-    typer.echo(f"usable: {counts}")
+    typer.echo(f"wrote {out}: usable {counts}")
 
 
 if __name__ == "__main__":

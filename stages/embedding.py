@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, progress
 from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.device import device_setting
@@ -85,7 +85,7 @@ def run(
             flops = embedding.flops(one, settings, pool)
             bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, one.pairs, flops))
         scoring = shards.seconds() + time.perf_counter() - begun  # by whoever made the shards
-    print(f"wrote {out} and {log_out}")
+    print(f"wrote {out} and {log_out}: {progress.took(one.pairs, 'pairs', scoring)}")
     return {
         MARK: mark,
         "seconds": max(time.perf_counter() - started, scoring),

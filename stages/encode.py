@@ -10,9 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import typer
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, progress
 from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.budget import EncodeSettings
@@ -81,7 +80,7 @@ def run(
             name = files.read_json(pool / store.CARD)["pool"]
             encoded.join(parts, draft, pool=name)
         pairs, seconds = shards.rows(), shards.seconds()
-    print(f"wrote {out}: {pairs} pairs")
+    print(f"wrote {out}: {progress.took(pairs, 'pairs', seconds)}")
     return {MARK: mark, "flops": float(flops), "seconds": max(time.perf_counter() - started, seconds)}
 
 
@@ -117,7 +116,7 @@ def worker(
                     writer.append(images.encode(pixels))
                     tick(len(pixels))
                 said = f"captions of shard {number}"
-                with tqdm(total=len(captions), desc=said, unit="caption", leave=False, mininterval=1) as bar:
+                with progress.bar(total=len(captions), desc=said, unit="caption", leave=False) as bar:
                     writer.captions(words.states(captions, settings.batch, bar.update))
             writer.facts["flops"] = counter.get_total_flops()
         return pd.DataFrame({"id": rows["id"].array})

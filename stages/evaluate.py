@@ -1,6 +1,5 @@
 """One cell's figures at every checkpoint, and its sample grid."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +10,8 @@ import torch
 import typer
 from PIL import Image
 from safetensors.torch import load_file
-from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, progress
 from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
@@ -89,11 +87,12 @@ def run(
         torch=torch.__version__,
     )
     points = [point for point in ran["points"] if settings.curves or point["names"] != ["curve"]]
+    print(f"evaluate {cell.name}: {len(points)} checkpoints, {len(rows):,} images each")
     pictures: list[Images] = []  # of the sample grid
     elapsed = devices.clock(device)
     with (
         Scratch(scratch, mark) as state,
-        tqdm(total=len(points) * len(rows), unit="img", desc=out.stem, mininterval=1) as bar,
+        progress.bar(total=len(points) * len(rows), desc=out.stem) as bar,
     ):
         _, saved = state.load() or ({}, {"checkpoints": [], "seconds": 0.0})
         checkpoints, before = saved["checkpoints"], saved["seconds"]
@@ -154,9 +153,10 @@ def run(
             )
             files.write_manifest(draft)
         state.clear()
-    last = {k: round(v, 3) for k, v in checkpoints[-1].items() if isinstance(v, float)}
-    print(f"wrote {out}: {json.dumps(last)}")
-    return {"evaluate_seconds": before + elapsed(), "peak_bytes": devices.peak_memory(device)}
+    seconds = before + elapsed()
+    last = ", ".join(f"{k} {v:.3f}" for k, v in checkpoints[-1].items() if isinstance(v, float))
+    print(f"wrote {out}: {progress.took(len(points) * len(rows), 'images', seconds)}; {last}")
+    return {"evaluate_seconds": seconds, "peak_bytes": devices.peak_memory(device)}
 
 
 def kept(batches: Iterable[Images], into: list[Images], most: int) -> Iterator[Images]:

@@ -12,10 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from tqdm import tqdm
 
 from alchemist.analysis.grid import Study
-from alchemist.core import devices, files, stateless, tables
+from alchemist.core import devices, files, progress, stateless, tables
 from alchemist.core.one_line import one_line
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.copies import CopiesSettings
@@ -137,7 +136,7 @@ def _nearest(pool: Path, index: pd.DataFrame, number: int, count: int) -> tuple[
     device = devices.chosen(device_setting(section("device")))
     with (
         tempfile.TemporaryDirectory() as scratch,
-        tqdm(total=len(rows), unit="img", desc="features", mininterval=1) as bar,
+        progress.bar(total=len(rows), desc="features") as bar,
     ):
         out = Path(scratch) / "vectors.npy"
         copies.embed(pool, rows, CopiesSettings(), device, out, bar.update)

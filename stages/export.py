@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
-from alchemist.core import files, tables
+from alchemist.core import files, progress, tables
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.given import section
 from alchemist.kept import lists, pictures
@@ -78,7 +77,7 @@ def run(
         if form in LISTS:
             LISTS[form](selected, draft)
         else:
-            with tqdm(total=counts[KEPT], unit="img", desc=form.value) as bar:
+            with progress.bar(total=counts[KEPT], desc=form.value) as bar:
                 NEW[form](selected, draft, bar.update)
         files.write_json(draft / FACTS, facts)
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)

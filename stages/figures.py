@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
-from alchemist.core import files
+from alchemist.core import files, progress
 from alchemist.report.chart import drawn
 from stages import stage
 
@@ -18,7 +17,7 @@ def run(
     """Draws every chart without a browser."""
     specs = sorted(charts.glob("*.json"))
     with files.whole_folder(out) as draft:
-        for path in tqdm(specs, desc="figures", unit="chart"):
+        for path in progress.bar(specs, desc="figures", unit="chart"):
             svg, pdf = drawn(files.read_json(path))
             (draft / f"{path.stem}.svg").write_text(svg, encoding="utf-8")
             (draft / f"{path.stem}.pdf").write_bytes(pdf)

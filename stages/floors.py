@@ -10,10 +10,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import typer
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from alchemist.analysis.codec_verdict import verdict
-from alchemist.core import devices, files
+from alchemist.core import devices, files, progress
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import EvaluateSettings
 from alchemist.core.settings.given import block, section
@@ -52,6 +51,7 @@ def run(
     where = f"scales.{scale}.evaluate"
     settings = settings.fitted(references.drawn(measured), where)
     rows, beside = references.sides(measured, settings, where)
+    print(f"floors of {family_name}: {len(rows):,} prompts and {len(beside):,} references of {pool}")
     by = features.extractor(settings.features, settings.feature_size, device, settings.weights)
     judge = scorers.load_scorer(settings.clip, scorer, device, place=settings.weights.clip)
     noted = files.read_json(scorer / "card.json").get("weights", {})
@@ -61,7 +61,7 @@ def run(
     words = clip_score.embed_captions(judge, list(rows["caption"]), size)  # all at once, and kept
 
     def images(part: pd.DataFrame) -> Iterator[Images]:
-        for at in tqdm(range(0, len(part), size), unit="batch", desc="floors", mininterval=1):
+        for at in progress.bar(range(0, len(part), size), unit="batch", desc="floors"):
             yield store.images(pool, part.iloc[at : at + size])
 
     def seen(part: pd.DataFrame, coded: bool, networks: list[Extractor], judge: Scorer | None) -> Measured:
@@ -113,7 +113,7 @@ def run(
         files.write_json(draft / "card.json", card)
         files.write_manifest(draft)
     told = ", ".join(
-        f"{name} {view.prompts.sum()} and {view.references.sum()} ({found[name][settings.fd_name]:.1f})"
+        f"{name} {view.prompts.sum():,} and {view.references.sum():,} ({found[name][settings.fd_name]:.1f})"
         for name, view in views.items()
     )
     print(f"wrote {out}: prompts and references ({settings.fd_name} of real images): {told}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alchemist.core import files
+from alchemist.core import files, progress
 from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.given import section
@@ -62,8 +62,9 @@ def run(
         with files.whole_folder(log_out) as drafts:
             bill.write_table(out, usable["id"], rating, usable["lent"].to_numpy())
             bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, len(usable), 0))
-        print(f"wrote {out} and {log_out}")
-        return {"score_seconds": time.perf_counter() - started}
+        seconds = time.perf_counter() - started
+        print(f"wrote {out} and {log_out}: {progress.took(len(usable), 'pairs', seconds)}")
+        return {"score_seconds": seconds}
     cores = how.share(os.cpu_count() or 1)
     arguments = (pool.absolute(), settings.kind, settings.direction, rows, cores)
 
@@ -74,8 +75,8 @@ def run(
         with files.whole_folder(log_out) as drafts:
             shards.sort(out, "id")
             bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, shards.rows(), 0))
-        scoring = shards.seconds()  # by whoever made them
-    print(f"wrote {out} and {log_out}")
+        rated, scoring = shards.rows(), shards.seconds()  # by whoever made them
+    print(f"wrote {out} and {log_out}: {progress.took(rated, 'pairs', scoring)}")
     return {
         MARK: mark,
         "seconds": max(time.perf_counter() - started, scoring),

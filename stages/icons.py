@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
-from alchemist.core import files, npm
+from alchemist.core import files, npm, progress
 from alchemist.core.refusal import Refusal
 from alchemist.pools import export, icons
 from alchemist.pools.export import Layout, Pair
@@ -65,7 +64,7 @@ def run(
         return
     base = registry or npm.registry()
     found = []
-    for one in tqdm(packages, desc="fetch", unit=" packages"):
+    for one in progress.bar(packages, desc="fetch", unit="package"):
         found += icons.drawings(one, npm.fetched(one.package, base))
     if sets is Sets.CLEAN:
         found = icons.curated(found)
@@ -94,7 +93,7 @@ def there(out: Path, asked: dict[str, object]) -> bool:
 
 def drawn(found: list[icons.Drawing], side: int, skipped: dict[str, list[str]]) -> Iterator[Pair]:
     """The pairs that can be drawn, one at a time; the ids of all others go to `skipped`, by their reason."""
-    for one in tqdm(found, desc="draw", unit=" pairs", mininterval=1):
+    for one in progress.bar(found, desc="draw", unit="pair"):
         image = None if one.reason else icons.painted(one, side)
         if image is None:
             skipped.setdefault(one.reason or icons.BROKEN, []).append(one.id)

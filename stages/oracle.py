@@ -34,7 +34,7 @@ def run(
         raise Refusal(f"{pool} has no planted kind for id {missing!r}; run the stage prepare again.")
     rated["rating"] = KINDS["oracle"].rate(rated["kind"])
     tables.write(out, rated[["id", "rating", "lent"]])
-    typer.echo(f"oracle rates {int(rated['rating'].sum()):,} of {len(rated):,} pairs informative")
+    typer.echo(f"wrote {out}: {int(rated['rating'].sum()):,} of {len(rated):,} pairs are informative")
 
 
 if __name__ == "__main__":

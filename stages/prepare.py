@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
-from alchemist.core import process
+from alchemist.core import process, progress
 from alchemist.core.files import whole_folder
 from alchemist.core.settings.given import section
 from alchemist.pools.emoji import EmojiPool
@@ -37,13 +36,17 @@ def run(
             k: {"licence": licence(v), "settings": v.model_dump(exclude=LATER)} for k, v in others.items()
         },
     }
+    expects = expected(settings, others, pool)
+    typer.echo(
+        f"prepare: pool {pool} of format {settings.format}{'' if expects is None else f', {expects:,} pairs'}"
+    )
     found = rows(settings, os.cpu_count() or 1, pool, others)
-    progress = tqdm(found, desc="prepare", unit=" pairs", total=expected(settings, others, pool))
+    passing = progress.bar(found, desc="prepare", unit="pair", total=expects)
     files = roots(settings, pool, others)
-    with process.sparing_memory(), whole_folder(out) as draft, whole_folder(truth_out) as truth, progress:
+    with process.sparing_memory(), whole_folder(out) as draft, whole_folder(truth_out) as truth, passing:
         # A person's images stay where they lie, or are kept encoded.
         shard_pairs = settings.shard_pairs if isinstance(settings, EmojiPool) else 0
-        card = write_pool(draft, progress, settings.resolution, shard_pairs, facts, truth, files)
+        card = write_pool(draft, passing, settings.resolution, shard_pairs, facts, truth, files)
     total: Counter[str] = Counter()
     for split, counts in card["counts"].items():
         total.update(counts)

@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from tqdm import tqdm
 
-from alchemist.core import devices, files, world
+from alchemist.core import devices, files, progress, world
 from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import EVERY, Scratch
@@ -71,7 +70,7 @@ def run(
     flops = one.flops()  # before the weights may be shared out
     with (
         Scratch(scratch, mark, every) as state,
-        tqdm(total=images, unit="img", desc=out.name, mininterval=1, disable=not world.is_writer()) as bar,
+        progress.bar(total=images, desc=out.name, shown=world.is_writer()) as bar,
     ):
 
         def tick(done: int, words: str) -> None:
@@ -80,12 +79,14 @@ def run(
 
         if world.is_writer():
             print(
-                f"{out.name}: {len(rows)} pairs of the split pretraining, {images} images, in {state.folder}"
+                f"pretrain {out.name}: {len(rows):,} pairs of the split pretraining, {images:,} images; "
+                f"state in {state.folder}"
             )
         log = one.train(state, out, {"pairs": len(rows), "images": images}, tick)
     if not world.is_writer():
         return None
-    print(f"wrote {out}")
+    took = progress.took(images, "images", log[-1]["seconds"])
+    print(f"wrote {out}: {took}, loss {log[-1]['loss']:.3f}")
     return {
         "train_seconds": log[-1]["seconds"],  # of all tries
         "flops": flops,

@@ -46,6 +46,7 @@ def run(
                 f"({settings.sampler} on {settings.rater}); cells train on {len(own):,} of the "
                 f"{int((~lent).sum()):,} in the split pool"
             )
+    typer.echo(f"wrote {out}")
 
 
 def table_of(folder: Path, seed: int) -> Path:

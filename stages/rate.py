@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from tqdm import tqdm
 
-from alchemist.core import devices, files, world
+from alchemist.core import devices, files, progress, world
 from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import EVERY, Scratch
@@ -27,8 +26,6 @@ from alchemist.raters.network import Rater
 from alchemist.raters.run import Run
 from alchemist.raters.table import KINDS, rater_settings
 from stages import stage
-
-BAR: dict[str, Any] = {"unit": "img", "mininterval": 1, "delay": 1e-9}
 
 
 def run(
@@ -84,10 +81,8 @@ def run(
     elapsed = devices.clock(device)
     with (
         Scratch(scratch, mark, every) as state,
-        tqdm(total=budget.images, desc=f"{rater}, seed {seed}", **BAR, disable=not world.is_writer()) as bar,
-        tqdm(
-            total=len(ids) * settings.passes(), desc="score", **BAR, disable=not world.is_writer()
-        ) as scored,
+        progress.bar(total=budget.images, desc=f"{rater}, seed {seed}", shown=world.is_writer()) as bar,
+        progress.bar(total=len(ids) * settings.passes(), desc="score", shown=world.is_writer()) as scored,
     ):
 
         def tick(count: int, words: str) -> None:
@@ -96,7 +91,7 @@ def run(
 
         if world.is_writer():
             shared = f" on {world.count()} processes" if world.count() > 1 else ""
-            print(f"{rater}, seed {seed}: {len(ids)} pairs{shared}; state in {state.folder}")
+            print(f"rate {rater}, seed {seed}: {len(ids):,} pairs{shared}; state in {state.folder}")
         # What another process than the writer leaves is nobody's.
         with files.whole_folder(log_out) if world.is_writer() else spare_folder(state.folder) as drafts:
             rating = Run(
@@ -137,7 +132,8 @@ def run(
         state.clear()
     if not world.is_writer():
         return None
-    print(*signs.lines(noted), f"wrote {out} and {log_out}", sep="\n")
+    told = progress.took(len(ids), "pairs rated", seconds)
+    print(*signs.lines(noted), f"wrote {out} and {log_out}: {told}", sep="\n")
     return {
         "seconds": seconds,
         "score_seconds": found.score_seconds,

@@ -1,5 +1,6 @@
 """The report, from the cells that the grid names: a page, a table, a summary and the figures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from alchemist.analysis import references, results, statistics
 from alchemist.analysis.advice import as_json
-from alchemist.analysis.claims import verdicts
+from alchemist.analysis.claims import untold, verdicts
 from alchemist.analysis.cost import Bills, priced
 from alchemist.analysis.grid import Study
 from alchemist.analysis.metrics import columns
@@ -127,6 +128,8 @@ def run(
         ids=read_subsets(subsets, study, "ids-") if own["lent"].any() else {},
         labels=read_labels(truth),
     )
+    if material.meaningless:
+        material = replace(material, verdicts=untold(material.verdicts, material.meaningless))
     made = page.render(material)
     with files.whole_folder(out / "charts") as draft:
         for name, chart in made.charts.items():
@@ -186,12 +189,13 @@ def in_force(study: Study) -> dict[str, Any]:
 
 def scale_in_force(scale: str, pretrains: bool) -> dict[str, Any]:
     """Its sections, as far as they are in use: what single models spend, where any does otherwise."""
-    parts = dict(scale_settings(section(f"scales.{scale}"), f"scales.{scale}"))
+    held = scale_settings(section(f"scales.{scale}"), f"scales.{scale}")
+    parts = dict(held)
     parts["pretrain"] = parts["pretrain"] if pretrains else None
-    return {
+    return {"meaningful": held.meaningful} | {
         key: {k: v.model_dump() for k, v in part.items()} if isinstance(part, dict) else part.model_dump()
         for key, part in parts.items()
-        if part  # not {} or None
+        if part and key != "meaningful"  # not {} or None
     }
 
 

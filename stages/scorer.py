@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import typer
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
-from alchemist.core import devices, files
+from alchemist.core import devices, files, progress
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.evaluation import LIT, EvaluateSettings, ScorerSettings
@@ -34,6 +33,7 @@ def run(
     device = devices.chosen(device_setting(section("device")))
     store.check(pool)
     measured = store.rows(pool, references.SPLITS, [*references.COLUMNS, *store.PLACE])
+    print(f"scorer: {evaluate.clip}, and {evaluate.features} features of {len(measured):,} images of {pool}")
     # What is too small for what is asked is told here.
     references.sides(measured, evaluate, f"scales.{scale}.evaluate")
     if evaluate.clip == LIT and store.rows(pool, ("scorer",), ["id"]).empty:
@@ -52,7 +52,7 @@ def run(
     }
 
     def images(rows: pd.DataFrame, size: int, desc: str) -> Iterator[Images]:
-        for at in tqdm(range(0, len(rows), size), unit="batch", desc=desc, mininterval=1):
+        for at in progress.bar(range(0, len(rows), size), unit="batch", desc=desc):
             yield store.images(pool, rows.iloc[at : at + size])
 
     if digests:
@@ -80,7 +80,7 @@ def run(
                 "tells": {"auc": found.auc, "standard_error": found.auc_se, "least": settings.tells},
             }
             told = ", ".join(f"{name} {value:.1f}" for name, value in found.means.items())
-            print(f"{evaluate.clip_name} on {len(rest)} held-out pairs: {told}")
+            print(f"{evaluate.clip_name} on {len(rest):,} held-out pairs: {told}")
             if found.sure < settings.tells:
                 card["silent"] = silent(found)
                 print(card["silent"])
@@ -93,7 +93,7 @@ def run(
         features.write(draft, "features", taken.part(np.argsort(order)).features)
         files.write_json(draft / "card.json", card)
         files.write_manifest(draft)
-    print(f"wrote {out}: features of {len(measured)} images ({evaluate.features}), scorer {evaluate.clip}")
+    print(f"wrote {out}: features of {len(measured):,} images ({evaluate.features}), scorer {evaluate.clip}")
     return {"flops": float(counter.get_total_flops())}
 
 

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from tqdm import tqdm
 
-from alchemist.core import devices, files, fsdp, tables, world
+from alchemist.core import devices, files, fsdp, progress, tables, world
 from alchemist.core.fingerprint import SCRATCH, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import EVERY, Scratch
@@ -84,7 +83,7 @@ def run(
     }
     with (
         Scratch(scratch, mark, every) as state,
-        tqdm(total=stops[-1], unit="img", desc=out.name, mininterval=1, disable=not world.is_writer()) as bar,
+        progress.bar(total=stops[-1], desc=out.name, shown=world.is_writer()) as bar,
     ):
 
         def tick(images: int, words: str) -> None:
@@ -95,12 +94,14 @@ def run(
             shared = f" on {world.count()} processes" if world.count() > 1 else ""
             shared += ", weights in parts" if fsdp.asked() else ""
             print(
-                f"{out.name}: {len(rows)} of {len(pool)} pairs, {stops[-1]} images{shared}, in {state.folder}"
+                f"train {out.name}: {len(rows):,} of {len(pool):,} pairs, {stops[-1]:,} images{shared}; "
+                f"state in {state.folder}"
             )
         log = one.train(state, out, facts, tick)
     if not world.is_writer():
         return None
-    print(f"wrote {out}")
+    took = progress.took(stops[-1], "images", log[-1]["seconds"])
+    print(f"wrote {out}: {took}, loss {log[-1]['loss']:.3f}")
     return {
         "train_seconds": log[-1]["seconds"],  # of all tries
         "versions": versions(),

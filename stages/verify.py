@@ -18,9 +18,8 @@ from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.scm import SCMError
-from tqdm import tqdm
 
-from alchemist.core import files
+from alchemist.core import files, progress
 from alchemist.core.refusal import Refusal
 from stages import stage
 
@@ -98,7 +97,7 @@ def _verify(repo: Any, stores: dict[str, Any], mend: bool) -> tuple[int, int]:
 
 def _in_workspace(known: list[Artefact], counts: Counter[str]) -> Iterator[tuple[Artefact, Path, str]]:
     """What differs here, and why."""
-    for one in tqdm(known, unit=" files", desc="here", mininterval=1):
+    for one in progress.bar(known, unit="files", desc="here"):
         counts["here" if one.path.exists() else "missing here"] += 1
         if one.path.exists() and _here(one.path, one.md5) != one.md5:
             yield one, one.path, OTHERS
@@ -112,7 +111,7 @@ def _in_store(
     store: Any, where: str, objects: dict[str, Artefact], counts: Counter[str]
 ) -> Iterator[tuple[Artefact, str]]:
     """Objects whose bytes have another hash than their name, and their places."""
-    for md5, one in tqdm(objects.items(), unit=" objects", desc=where, mininterval=1):
+    for md5, one in progress.bar(objects.items(), unit="objects", desc=where):
         place = store.oid_to_path(md5)
         is_there = store.fs.exists(place)
         if is_there or one.cached:

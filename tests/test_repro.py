@@ -68,7 +68,7 @@ def test_every_stage_is_asked_for_once_and_a_cell_is_trained_before_it_is_measur
 ) -> None:
     code, asked = repro(tmp_path, jobs)
     assert code == 0
-    assert asked[-1] == "repro"
+    assert asked[-1] == "repro --quiet"
     # The group is asked for by its own name.
     targets = [
         [name for word in line.split() for name in (CODECS if word == "codec" else [word])] for line in asked
@@ -94,14 +94,14 @@ def test_every_stage_is_asked_for_once_and_a_cell_is_trained_before_it_is_measur
 def test_what_fails_ends_it(tmp_path: Path) -> None:
     code, asked = repro(tmp_path, "2", BROKEN="train@random-0.5-xs-1")
     assert code != 0
-    assert asked[-1] != "repro"
+    assert asked[-1] != "repro --quiet"
 
 
 @pytest.mark.parametrize(("words", "status"), [(("1",), "1"), (("2",), "0")])
 def test_one_job_or_nothing_to_do_is_a_plain_repro(
     tmp_path: Path, words: tuple[str, ...], status: str
 ) -> None:
-    assert repro(tmp_path, *words, STATUS=status) == (0, ["repro"])
+    assert repro(tmp_path, *words, STATUS=status) == (0, ["repro --quiet"])
 
 
 def seen(folder: Path) -> list[str]:

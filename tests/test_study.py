@@ -16,9 +16,8 @@ from alchemist.params.check import Params, check
 from stages.params_file import read_params
 
 REPO = Path(__file__).parents[1]
-STUDIES = re.search(r"usage: \./study (\S+)", (REPO / "study").read_text())
-assert STUDIES is not None
-NAMES = STUDIES[1].split("|")
+CASES = re.findall(r"^  ([a-z0-9_]+(?: \| [a-z0-9_]+)*)\) # ", (REPO / "study").read_text(), re.MULTILINE)
+NAMES = [name for case in CASES for name in case.split(" | ")]
 # Stands for python, ./repro and dvc: notes its name and arguments; a run leaves what a report leaves.
 RECORDER = """#!/bin/sh
 printf '%s\\n' "${0##*/}" "$@" END >> asked

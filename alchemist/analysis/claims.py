@@ -19,6 +19,7 @@ All other claims are about the family of the main model and the ratings by its p
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -90,6 +91,11 @@ def verdicts(
         said = f"{why} {capital(place)}." if place and parts else why
         out.append(Verdict(claim, CLAIMS[claim], word, tuple(parts), said))
     return out
+
+
+def untold(found: Sequence[Verdict], why: str) -> list[Verdict]:
+    """The claims, none of them tested, for a reason that holds of every figure."""
+    return [replace(one, verdict="not tested", parts=(), why=why) for one in found]
 
 
 def _gaps(study: Study, claim: str, parts: Sequence[Part]) -> list[str]:

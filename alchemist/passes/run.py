@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tqdm import tqdm
-
+from alchemist.core import progress
 from alchemist.core.refusal import Refusal
 from alchemist.passes import on_ray
 from alchemist.passes.shards import PASS, Shards, Work, mine
@@ -72,11 +71,11 @@ def make(
     if not todo or how.engine is Engine.RAY:
         shards.begin()
     if todo and how.engine is Engine.RAY:
-        with tqdm(total=len(todo), unit="shard", desc=name, mininterval=1) as bar:
+        with progress.bar(total=len(todo), unit="shard", desc=name) as bar:
             on_ray.run(shards, build, arguments, todo, how.address, how.gpus, bar.update)
     elif todo:
         pairs = sum(min(rows, total - number * rows) for number in todo)
-        with tqdm(total=pairs, unit="pair", desc=name, mininterval=1) as bar:
+        with progress.bar(total=pairs, unit="pair", desc=name) as bar:
             work = build(*arguments, bar.update)  # which may be refused, and then leaves nothing
             shards.begin()
             for number in todo:

@@ -1,6 +1,7 @@
 """The advice in words: what to take, how sure that is, and what it costs. docs/pilot.md has the rule."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from alchemist.analysis.advice import Advice, Arm, Beside, Gap, advise
 from alchemist.analysis.grid import FULL
@@ -46,8 +47,11 @@ def advice_part(material: Material) -> dict[str, object]:
 
 
 def advice_of(material: Material) -> Advice:
-    """The advice of the cells that the page shows."""
-    return advise(material.study, material.table, material.bills, material.confidence)
+    """The advice of the cells that the page shows; none of a scale whose figures mean nothing."""
+    found = advise(material.study, material.table, material.bills, material.confidence)
+    if not material.meaningless:
+        return found
+    return replace(found, arms=(), take=None, level=(), resolves={}, why=material.meaningless)
 
 
 def sentences(material: Material, found: Advice) -> list[str]:

@@ -13,6 +13,7 @@ from alchemist.analysis.metrics import measured, of_model
 from alchemist.analysis.parts import Verdict
 from alchemist.analysis.roles import Roles
 from alchemist.analysis.statistics import Contrast
+from alchemist.analysis.words import meaningless
 from alchemist.core import files, tables
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.rater import table_name
@@ -58,6 +59,12 @@ class Material:
         """Scores of a family's first cell, for what its cells have in common: floors and likelihood."""
         cells = self.study.cells()
         return self.scores[next(c.name for c in cells if self.study.grid.family_of(c.model) == family)]
+
+    @property
+    def meaningless(self) -> str:
+        """The sentence that the scale's figures mean nothing; empty where they may be read."""
+        scale: str = self.params["scale"]
+        return "" if self.params[f"scales.{scale}"]["meaningful"] else meaningless(scale)
 
     @property
     def names(self) -> dict[str, str]:

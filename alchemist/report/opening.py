@@ -24,6 +24,7 @@ def opening(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
         "word": word,
         "sentence": sentence,
         "toy": toy(material),
+        "meaningless": material.meaningless,
         "glance": glance(material, word),
         "chart": add(charts, "headline", curve_chart(material, material.study.grid.main, "fd")),
     }
@@ -31,6 +32,8 @@ def opening(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
 
 def verdict(material: Material) -> tuple[str, str]:
     """What became of the primary contrast; `not tested` where there is none, or one seed."""
+    if material.meaningless:
+        return "not meaningful", material.meaningless
     seeds = len(material.study.grid.seeds)
     if seeds == 1:
         return "not tested", "There is one seed a cell, so no difference has an interval."
@@ -87,7 +90,10 @@ def glance(material: Material, outcome: str) -> list[tuple[str, str]]:
         ("time", f"{_long(seconds)} of stages, ratings and cells, one after another"),
         *([("cost", f"{number(tflop, 1)} TFLOP of {counted}")] if tflop is not None else []),
         *asked,
-        ("outcome", capital(outcome) + (", at toy scale" if toy(material) else "")),
+        (
+            "outcome",
+            capital(outcome) + (", at toy scale" if toy(material) and not material.meaningless else ""),
+        ),
     ]
 
 

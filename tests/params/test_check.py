@@ -56,14 +56,14 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         (
             "pool",
             "coyo",
-            "pool is 'coyo'; legal values are emoji, emoji_large, emoji_crowded, emoji_sources, "
-            "emoji_neutral, mine, icons, icons_clean, laion30m, hpdv3_2m, flux_reason_6m, mjhq30k.",
+            "pool is 'coyo'; legal values are emoji, emoji_large, emoji_crowded, emoji_quick, "
+            "emoji_quick_crowded, emoji_sources, emoji_neutral, mine, icons, icons_clean, laion30m, hpdv3_2m, flux_reason_6m, mjhq30k.",
         ),
         (
             "scale",
             3,
-            "scale is 3; legal values are tiny, small, confirm, equal_cost, three_epochs, pilot, paper, "
-            "tiny_paper_metrics.",
+            "scale is 3; legal values are tiny, small, confirm, equal_cost, three_epochs, quick, pilot, "
+            "paper, tiny_paper_metrics.",
         ),
         ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, launcher, roles,"),
         ("roles.proxy", "xl", "roles.proxy is 'xl', nearest to xs; legal values are xs, s, m,"),

@@ -8,6 +8,7 @@ import pytest
 from report_helpers import text
 
 from alchemist.analysis.statistics import Contrast, Interval
+from alchemist.analysis.words import meaningless
 from alchemist.core import files
 from alchemist.report.opening import verdict
 
@@ -20,7 +21,14 @@ def told(metric: str, mean: float, better: Any, **changes: Any) -> tuple[str, st
     one = Contrast(
         "c", "ours", "random", 0.5, "xs", "equal_epochs", metric, True, {0: mean}, interval, better, None
     )
-    held = {"decided": [one], "names": NAMES, "silent": "", "seeds": [0, 1, 2], "models": ["xs"]} | changes
+    held = {
+        "decided": [one],
+        "names": NAMES,
+        "silent": "",
+        "meaningless": "",
+        "seeds": [0, 1, 2],
+        "models": ["xs"],
+    } | changes
     study = SimpleNamespace(grid=SimpleNamespace(seeds=held["seeds"]), models=lambda: held["models"])
     material: Any = SimpleNamespace(study=study, primary=next(iter(held["decided"]), None), **held)
     return verdict(material)
@@ -54,6 +62,12 @@ def test_what_was_not_asked_or_says_nothing_is_not_tested() -> None:
         "The scorer tells nothing.",
     )
     assert "ours at 50\N{NO-BREAK SPACE}%, model xs, is better" in told("fd", -3.0, -1, models=["xs", "s"])[1]
+
+
+def test_a_scale_that_is_not_meaningful_has_no_verdict_whatever_its_interval_says() -> None:
+    said = meaningless("quick")
+    assert "quick" in said
+    assert told("fd", -3.0, -1, meaningless=said) == ("not meaningful", said)
 
 
 def test_time_and_cost_have_every_run_once(three: Path) -> None:

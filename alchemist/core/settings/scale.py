@@ -31,6 +31,12 @@ class ScaleSettings(Settings):
     evaluate: EvaluateSettings = Field(description="what every checkpoint is measured by")
     # A law of its own for each family in use: see `settings.model.sample_settings`.
     sample: dict[str, Any] = Field(description="how each family in use draws images, by its name")
+    # Only the report reads it.
+    meaningful: bool = Field(
+        default=True,
+        description="whether its figures may be read; false where budgets are so short that no figure means "
+        "anything, and the page says so at its top",
+    )
 
     def budget(self, model: str) -> TrainSettings:
         """What every cell of a model spends."""
