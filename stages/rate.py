@@ -89,6 +89,11 @@ def run(
             bar.set_postfix_str(words, refresh=False)
             bar.update(count)
 
+        def score(count: int) -> None:
+            if not scored.n:
+                scored.unpause()  # its time begins here
+            scored.update(count)
+
         if world.is_writer():
             shared = f" on {world.count()} processes" if world.count() > 1 else ""
             print(f"rate {rater}, seed {seed}: {len(ids):,} pairs{shared}; state in {state.folder}")
@@ -96,7 +101,7 @@ def run(
         with files.whole_folder(log_out) if world.is_writer() else spare_folder(state.folder) as drafts:
             rating = Run(
                 new_proxy, data, pool, data.validation(), data.rated(), seed, budget, state, tick,
-                scored.update, name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
+                score, name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
                 assets=assets, drafts=drafts,
             )  # fmt: skip
             found = KINDS[settings.kind].rate(rating, settings)

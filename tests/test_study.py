@@ -56,8 +56,11 @@ def runs(folder: Path) -> list[tuple[str, Params]]:
     for laid, repro, removed, kept in zip(*(asked[i::4] for i in range(4)), strict=True):
         assert laid[:3] == ["python", "-m", "stages.overlay"]
         assert repro == ["repro"]
-        assert (removed[:3], kept[:4]) == (["dvc", "exp", "remove"], ["dvc", "exp", "run", "--name"])
-        assert removed[3:] == kept[4:]
+        assert (removed[:3], kept[:5]) == (
+            ["dvc", "exp", "remove"],
+            ["dvc", "exp", "run", "--quiet", "--name"],
+        )
+        assert removed[3:] == kept[5:]
         words, params = laid, copy.deepcopy(default)
         for flag, value in itertools.pairwise(words):
             if flag == "-S":
@@ -69,7 +72,7 @@ def runs(folder: Path) -> list[tuple[str, Params]]:
                 # dvc takes a key that the file leaves to its default only behind ++.
                 assert last in place or key.startswith("++"), key
                 place[last] = yaml.safe_load(text)
-        out.append((kept[4], check(params)))
+        out.append((kept[5], check(params)))
     return out
 
 
@@ -194,6 +197,37 @@ def test_an_unknown_study_is_told_in_a_line(tmp_path: Path, words: tuple[str, ..
     assert done.returncode == 2
     assert done.stderr.startswith("usage: ./study table1|")
     assert not (tmp_path / "asked").exists()
+
+
+def test_help_says_what_every_study_is(tmp_path: Path) -> None:
+    """In a line each; of registered ones what each asks, as params.yaml has it."""
+    done = study(tmp_path, "--help", params=(REPO / "params.yaml").read_text())
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    told = {name: text for line in lines for name, _, text in [line.partition("  ")]}
+    for case in CASES:
+        assert len(told[case].split()) > 3, case
+    whole = read_params(REPO / "params.yaml")["studies"]
+    assert {name: told[name].strip() for name in whole} == {
+        name: block["question"].strip() for name, block in whole.items()
+    }
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table3", "adapted", "figure6"])
+def test_at_the_scale_quick_any_study_takes_the_small_pool(tmp_path: Path, name: str) -> None:
+    assert study(tmp_path, name, "-S", "scale=quick").returncode == 0
+    for _, params in runs(tmp_path):
+        assert params.scale == "quick"
+        assert not params.scales["quick"].meaningful
+        assert params.pool in {"emoji_quick", "emoji_quick_crowded"}
+
+
+def test_the_quick_study_has_intervals(tmp_path: Path) -> None:
+    assert study(tmp_path, "quick").returncode == 0
+    [(name, params)] = runs(tmp_path)
+    assert (name, params.scale, params.pool, len(params.grid.seeds)) == ("quick", "quick", "emoji_quick", 2)
+    assert params.statistics.primary is not None
 
 
 def test_the_study_of_two_families_has_every_rating_on_models_of_both_and_leaves_its_report(

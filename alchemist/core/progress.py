@@ -31,7 +31,7 @@ def bar(
         "disable": not shown,
     }  # fmt: skip
     if sys.stderr.isatty():
-        return tqdm(**common, mininterval=1, delay=1e-9, dynamic_ncols=True)
+        return tqdm(**common, mininterval=1, delay=1e-3, dynamic_ncols=True)
     lines: Any = _Lines(sys.stderr)
     return tqdm(**common, file=lines, mininterval=MINUTE, miniters=1, delay=MINUTE, bar_format=LINE)
 
@@ -40,7 +40,8 @@ def took(count: int, units: str, seconds: float) -> str:
     """How much was done in what time, and how fast, for the line that closes a stage."""
     minutes, rest = divmod(round(seconds), 60)
     time = f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-    return f"{count:,} {units} in {time}, {count / max(seconds, 1e-9):,.0f} a second"
+    rate = f", {count / seconds:,.0f} a second" if round(seconds, 1) else ""
+    return f"{count:,} {units} in {time}{rate}"
 
 
 class _Lines:

@@ -57,7 +57,8 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "pool",
             "coyo",
             "pool is 'coyo'; legal values are emoji, emoji_large, emoji_crowded, emoji_quick, "
-            "emoji_quick_crowded, emoji_sources, emoji_neutral, mine, icons, icons_clean, laion30m, hpdv3_2m, flux_reason_6m, mjhq30k.",
+            "emoji_quick_crowded, emoji_sources, emoji_neutral, mine, icons, icons_clean, laion30m, "
+            "hpdv3_2m, flux_reason_6m, mjhq30k.",
         ),
         (
             "scale",

@@ -68,7 +68,7 @@ def test_a_family_rates_by_its_own_proxy_and_trunk_and_by_no_other_model() -> No
 def test_every_scale_says_how_it_pretrains_or_that_it_does_not() -> None:
     found = passed_on(copy.deepcopy(PARAMS))["scales"]
     tiny = PARAMS["scales"]["tiny"]["pretrain"]
-    own = {"paper": None, "quick": tiny | {"images": 640}}
+    own = {"paper": None, "quick": tiny | {"images": 320}}
     assert {name: part["pretrain"] for name, part in found.items()} == {
         name: own.get(name, tiny) for name in PARAMS["scales"]
     }

@@ -12,6 +12,7 @@ from typing import Annotated
 import pytest
 import typer
 from safetensors import SafetensorError
+from terminal import on_terminal
 from tiny import REPO
 
 import stages
@@ -65,6 +66,38 @@ def test_what_is_not_the_projects_fault_ends_in_a_sentence(
     assert said.err.startswith(says)
     assert said.err.count("\n") == 1
     assert not said.out
+
+
+REFUSES = """
+import stages
+from alchemist.core.refusal import Refusal
+def run() -> None:
+    print("begun")
+    input()
+    raise Refusal("what is legal")
+stages.stage(run)
+"""
+
+
+def test_what_a_stage_says_is_in_a_log_at_once_and_without_colour() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", REFUSES], cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"  # while it waits for its input
+        assert process.communicate("\n") == ("", "error: what is legal\n")
+        assert process.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "word"), [({}, "\x1b[31m\x1b[1merror:\x1b[0m"), ({"NO_COLOR": "1"}, "error:")]
+)
+def test_a_terminal_has_a_mistake_in_red_unless_nobody_wants_colour(
+    environment: dict[str, str], word: str
+) -> None:
+    code, said = on_terminal(REFUSES.replace("input()", ""), **environment)
+    assert (code, said.splitlines()) == (2, ["begun", f"{word} what is legal"])
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
