@@ -1,0 +1,48 @@
+"""A scale whose figures mean nothing: the page says so first, and draws neither verdict nor advice from them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from report_helpers import run, text
+
+from alchemist.core import files
+
+SAID = "The scale tiny is for a look at the parts: so short a run has no figure that means anything."
+
+
+@pytest.fixture
+def pages(three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Path]:
+    """The reports of three seeds, of a scale that is meaningful or not."""
+
+    def made(meaningful: bool) -> Path:
+        root = tmp_path / str(meaningful)
+        shutil.copytree(three, root)
+        params = files.read_sealed(root / "data/params.json")
+        params["scales"]["tiny"]["meaningful"] = meaningful
+        files.write_json(root / "data/params.json", files.sealed(params))
+        return run(root, monkeypatch)
+
+    return made
+
+
+def test_nothing_is_said_to_hold(pages: Callable[[bool], Path]) -> None:
+    reports = pages(False)
+    page = (reports / "index.html").read_text(encoding="utf-8")
+    seen = text(page)
+    assert seen.index(f"Not meaningful. {SAID}") < seen.index("Alchemist: selecting data")
+    assert f"Not meaningful: {SAID}" in seen
+    assert "<title>Not meaningful: " in page
+    assert set(pd.read_csv(reports / "verdicts.csv")["verdict"]) == {"not tested"}
+    advice = files.read_json(reports / "advice.json")
+    assert (advice["take"], advice["level"], advice["arms"]) == (None, [], [])
+    assert advice["sentences"][0] == f"No advice. {SAID}"
+
+
+def test_a_meaningful_one_is_judged(pages: Callable[[bool], Path]) -> None:
+    reports = pages(True)
+    assert "Not meaningful" not in (reports / "index.html").read_text(encoding="utf-8")
+    assert "not supported" in set(pd.read_csv(reports / "verdicts.csv")["verdict"])
+    assert files.read_json(reports / "advice.json")["arms"]
