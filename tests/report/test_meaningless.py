@@ -1,4 +1,4 @@
-"""A scale whose figures mean nothing: the page says so first, and draws neither verdict nor advice from them."""
+"""A scale whose figures mean nothing: the page says so first, and has neither verdict nor advice."""
 
 import shutil
 from collections.abc import Callable
