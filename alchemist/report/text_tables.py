@@ -2,6 +2,7 @@
 
 import html
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from alchemist.report.verdict_tables import contrast_tables, verdict_rows
 from alchemist.report.words import figure, interval_text, share_text
 
 LETTERS, LONG = 60, "8cm"  # a column with longer cells is a paragraph of that width
+HEAD = 18  # letters of a line of a column's head
+_BREAK = "\ue000"  # between them, which stands in no text
 # What LaTeX has no letter for, after its own escapes.
 _LATEX = {
     "\N{MINUS SIGN}": "$-$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{PLUS-MINUS SIGN}": r"$\pm$",
@@ -82,12 +85,25 @@ def _plain(cell: str) -> str:
 
 def as_latex(table: pd.DataFrame) -> str:
     """A tabular with booktabs' rules; every letter of the cells is harmless, for any engine of LaTeX."""
-    widest = [max(len(str(cell)) for cell in [name, *table[name]]) for name in table]
+    widest = [max(map(len, map(str, table[name])), default=0) for name in table]
     columns = "".join(f"p{{{LONG}}}" if width > LETTERS else "l" for width in widest)
-    text = table.to_latex(index=False, escape=True, column_format=columns)
+    # A long head is lines one over the other, so that figures say how wide a column is.
+    heads = {name: _BREAK.join(textwrap.wrap(str(name), HEAD)) for name in table}
+    text = table.rename(columns=heads).to_latex(index=False, escape=True, column_format=columns)
+    top, rule, head, *rest = text.split("\n")
+    text = "\n".join([top, rule, " & ".join(map(_stacked, re.split(r" (?<!\\)& ", head))), *rest])
     for letter, written in _LATEX.items():
         text = text.replace(letter, written)
     return text
+
+
+def _stacked(cell: str) -> str:
+    """A cell of the head; the last of them is followed by the end of its row."""
+    if _BREAK not in cell:
+        return cell
+    said, end, _ = cell.partition(r" \\")
+    lines = said.replace(_BREAK, r" \\ ")
+    return f"\\shortstack[l]{{{lines}}}{end}"
 
 
 def as_markdown(table: pd.DataFrame) -> str:

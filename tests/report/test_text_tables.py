@@ -1,16 +1,19 @@
 """Tables for papers: the intervals are those of the pairs, and no cell breaks the language it stands in."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from report_helpers import of_table
 from scipy import stats
 
 from alchemist.analysis.words import DASH, MINUS, TIMES
 from alchemist.report.elements import Table
-from alchemist.report.text_tables import as_latex, as_markdown, frame
+from alchemist.report.text_tables import HEAD, as_latex, as_markdown, frame
 
 
 def test_every_table_is_there_in_both_languages(three: Path, world: Path) -> None:
@@ -48,6 +51,36 @@ def test_an_arm_stands_beside_random_with_the_interval_of_its_pairs(three: Path)
     assert cells["FD (Lite0)"] == f"{np.mean(ours):.1f} ± {ours.std(ddof=1):.1f}"
     full = dict(zip(head, (cell.strip() for cell in rows[2].split("|")), strict=True))
     assert (full["selection"], full["FD less random, 95 % interval"]) == ("full", DASH)
+
+
+def test_latex_takes_every_table(three: Path, tmp_path: Path) -> None:
+    """Their cells too: the hostile ones, and heads of several lines."""
+    if (engine := shutil.which("pdflatex")) is None:
+        pytest.skip("no pdflatex is here (apt-get install texlive-latex-recommended)")
+    hostile = pd.DataFrame({"a_b & c " * 9: ["50 % & #1 $x$ {y} \\input{z} ~^ < \N{MINUS SIGN}1"]})
+    (tmp_path / "hostile.tex").write_text(as_latex(hostile), encoding="utf-8")
+    found = [*sorted((three / "reports/tables").glob("*.tex")), tmp_path / "hostile.tex"]
+    body = "\n\n".join(f"\\input{{{path}}}" for path in found)
+    whole = (
+        f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    )
+    (tmp_path / "all.tex").write_text(whole)
+    done = subprocess.run(
+        [engine, "-interaction=nonstopmode", "-halt-on-error", "all.tex"], cwd=tmp_path, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "all.pdf").is_file()
+
+
+def test_a_long_head_is_lines_one_over_the_other() -> None:
+    name = "FD against coded references less random, 95 % interval"
+    head = as_latex(pd.DataFrame({"short": ["1"], name: ["2"], "x": ["3"]})).splitlines()[2]
+    first, long, last = head.removesuffix(r" \\").split(" & ")
+    assert (first, last) == ("short", "x")
+    lines = long.removeprefix(r"\shortstack[l]{").removesuffix("}").split(r" \\ ")
+    assert " ".join(lines).replace(r"\%", "%") == name
+    assert max(map(len, lines)) <= HEAD + 1  # one escape
 
 
 def test_a_cell_of_any_letters_stays_a_cell() -> None:
