@@ -43,6 +43,7 @@ def test_every_script_is_a_stage() -> None:
     # read by stages and by the plan; for people
     beside = {
         "__init__",
+        "__main__",
         "engines",
         "explain",
         "studied",
