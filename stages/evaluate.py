@@ -1,5 +1,6 @@
-"""One cell's figures at every checkpoint, and its sample grid."""
+"""One cell's figures and its sample grid at every checkpoint."""
 
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -104,6 +105,11 @@ def run(
             of_images = figures.measured(
                 kept(drawn, pictures, settings.grid), networks, settings.batch, judge, captions
             )
+            # The same prompts and noise in every cell and at every checkpoint.
+            drawing = f"sheet-{point['images']:09d}.png"
+            with files.whole(state.folder / drawing) as draft:
+                sheet(np.concatenate(pictures)[: settings.grid]).save(draft, "PNG")
+            state.keep(state.folder / drawing)
             by_view: dict[str, dict[str, Any]] = {
                 name: figures.figures(of_images.part(view.prompts), compared[name], settings)
                 for name, view in views.items()
@@ -128,6 +134,7 @@ def run(
                     "images": point["images"],
                     "epochs": point["images"] / ran["subset_pairs"],
                     "points": point["names"],
+                    "sheet": drawing,
                     **{name: point[name] for name in (TRAIN, VALIDATION) if name in point},
                     **found,
                 }
@@ -135,8 +142,8 @@ def run(
             if point is not points[-1]:
                 state.save({}, {"checkpoints": checkpoints, "seconds": before + elapsed()})
         with files.whole_folder(out) as draft:
-            # The same prompts and noise in every cell.
-            sheet(np.concatenate(pictures)[: settings.grid]).save(draft / "sheet.png", "PNG")
+            for one in checkpoints:
+                shutil.copy(state.folder / one["sheet"], draft / one["sheet"])
             files.write_json(
                 draft / "figures.json",
                 {

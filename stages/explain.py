@@ -91,8 +91,7 @@ def _number(index: pd.DataFrame, pair: str, pool: Path) -> int:
         pixels, why = decode(Path(pair).read_bytes(), card["resolution"])
         if pixels is None:
             raise Refusal(f"{pair} cannot be read: {why}.")
-        digest = int.from_bytes(pixel_hash(pixels)[:8], "big")
-        here = np.flatnonzero((index["pixels"] == digest) & (index["status"] == "ok"))
+        here = np.flatnonzero((index["pixels"] == store.word(pixel_hash(pixels))) & (index["status"] == "ok"))
         if not len(here):
             raise Refusal(f"{pair} has the pixels of no usable pair of {pool} at {card['resolution']} px.")
     if not len(here):

@@ -25,7 +25,7 @@ from alchemist.pools.read import pool_settings
 from alchemist.pools.truth import read_labels, read_truth
 from alchemist.pruning.samplers import selection_settings
 from alchemist.raters.table import rater_settings
-from alchemist.report import advice, page, pictures, verdict_tables
+from alchemist.report import advice, copies_tables, page, pictures, provenance, verdict_tables
 from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
 from alchemist.report.text_tables import as_latex, as_markdown
 from stages import stage
@@ -62,7 +62,7 @@ def run(
     store.check(pool)
     index = store.read_index(pool)
     copies = read(pool / FACTS)
-    copied = index[index["id"].isin([name for one in copies.get("largest", ()) for name in one["ids"]])]
+    copied = index[index["id"].isin([name for one in copies_tables.elsewhere(copies) for name in one["ids"]])]
     own = index[index["source"] == which["pool"]]
     index = index[index["split"] == "pool"].reset_index(drop=True)
     ids = index.loc[index["status"] == "ok", "id"]
@@ -97,7 +97,13 @@ def run(
         subsets=read_subsets(subsets, study),
         kinds=kinds,
         bills=bills,
-        sheets={cell.name: sheet(scores / cell.name / "sheet.png") for cell in pictures.pictured(study)},
+        sheets={
+            cell.name: {
+                at["images"]: sheet(scores / cell.name / at["sheet"])
+                for at in found[cell.name]["checkpoints"]
+            }
+            for cell in pictures.pictured(study)
+        },
         pool_card=read(pool / store.CARD),
         codec={
             family: {
@@ -138,6 +144,7 @@ def run(
         for name, whole in made.tables.items():
             (draft / f"{name}.md").write_text(as_markdown(whole), encoding="utf-8")
             (draft / f"{name}.tex").write_text(as_latex(whole), encoding="utf-8")
+        provenance.digests(material).to_csv(draft / provenance.WHOLE, index=False)
     tables = {
         "table": table.rename(columns=columns(names, likelihood)),
         "references": priced(study, bills, references.sized(first, by_reference)).rename(
@@ -216,11 +223,11 @@ def there(path: Path) -> Path:
     return path
 
 
-def sheet(path: Path) -> bytes:
-    """The sample grid of a cell."""
+def sheet(path: Path) -> Path:
+    """The sample grid of a cell at a checkpoint."""
     if not path.is_file():
         raise Refusal(f"{path} is missing, but the grid names the cell {path.parent.name}; run dvc repro.")
-    return path.read_bytes()
+    return path
 
 
 if __name__ == "__main__":

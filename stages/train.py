@@ -9,13 +9,14 @@ import torch
 import typer
 
 from alchemist.core import devices, files, fsdp, progress, tables, world
-from alchemist.core.fingerprint import SCRATCH, fingerprint
+from alchemist.core.fingerprint import SCRATCH, fingerprint, of_ids
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import EVERY, Scratch
 from alchemist.core.settings.budget import TrainSettings
 from alchemist.core.settings.device import device_setting
 from alchemist.core.settings.given import block, section
 from alchemist.core.settings.model import model_settings
+from alchemist.core.state import digest
 from alchemist.models import course, family, training
 from alchemist.models.encoded import CODEC, Encoded
 from alchemist.models.losses import Watched
@@ -75,6 +76,8 @@ def run(
         "seed": seed,
         "subset_pairs": len(rows),
         "pool_pairs": len(pool),
+        "ids_sha256": of_ids(data.rows["id"].iloc[rows.numbers]),
+        "initial_sha256": digest(generator.state_dict()),  # of every process: weights are whole until a step
         "parameters": sum(p.numel() for p in generator.parameters()),
         "batch": settings.batch,
         "points": [{"images": p.images, "names": list(p.names)} for p in points],

@@ -1,6 +1,7 @@
 """A data folder as the earlier stages leave it, for a grid of one's own, and its report as it is read."""
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import re
@@ -62,6 +63,11 @@ def study_of(held: dict[str, Any]) -> Study:
     return Study(grid, chosen, {name: rater_settings(held["raters"][name], name) for name in names})
 
 
+def hashed(*parts: object) -> str:
+    """A digest that tells the parts apart."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
 def score(
     cell: Cell, pairs: int, number: float, noise: float = 0.0, likelihood: str | None = UNIT
 ) -> dict[str, Any]:
@@ -76,6 +82,7 @@ def score(
             "images": images,
             "epochs": images / pairs,
             "points": names,
+            "sheet": f"sheet-{images:09d}.png",
             "train_loss": 5.0 - images / 20000,
             "validation_loss": 5.2 - images / 30000 + cell.seed / 100,
             "fd_lite0": 600 - images / 100 + number + cell.seed / 3,
@@ -89,6 +96,8 @@ def score(
     ]
     return {
         "cell": cell.name, "model": cell.model, "seed": cell.seed, "subset_pairs": pairs, "pool_pairs": PAIRS,
+        "initial_sha256": hashed(cell.model, cell.seed),
+        "ids_sha256": hashed(cell.selection, cell.ratio, 0 if cell.selection == FULL else cell.seed),
         "parameters": PARAMETERS[cell.model], "batch": 32, "train_flops": 3e12,
         "checkpoints": checkpoints, "n": 6, "reference_n": 6, "decides": "once",
         "floors": {
@@ -168,8 +177,10 @@ def build(
         made = score(cell, kept, number, noise, likelihood if at_home else None)
         made["floors"] |= {} if at_home else {"fd_reconstruction": made["floors"]["fd_lite0"]}
         files.write_json(data / "scores" / cell.name / "figures.json", made)
-        pixels = rng.integers(256, size=(128, 256, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(data / "scores" / cell.name / "sheet.png")
+        for at in made["checkpoints"]:  # images of one colour each, and other ones at each checkpoint
+            colours = rng.integers(256, size=(4, 8, 3), dtype=np.uint8)
+            pixels = np.kron(colours, np.ones((32, 32, 1), np.uint8))
+            Image.fromarray(pixels).save(data / "scores" / cell.name / at["sheet"])
         trained = {"train_seconds": 40.0, "versions": {"torch": "2.9.1", "numpy": "2.3.4"}}
         for verb, timing in (("train", trained), ("evaluate", {"evaluate_seconds": 21.0})):
             clock = files.sealed({"seconds": 50.0, **timing})
@@ -182,6 +193,36 @@ def build(
         files.write_json(data / f"timings/encode/{family}.json", encoding)
         files.write_json(data / f"codec/{family}/card.json", {"psnr": 25.25, "config": {"codes": 2048}})
         files.write_manifest(data / "codec" / family)
+
+
+COPIES = {
+    "looked": True, "pairs": 1234, "copies": 617, "share": 0.5, "clusters": 31, "captions": 900,
+    "captions_repeated": 0.25, "pairs_of_own_caption": 0.3333, "moved": 17, "dropped": True, "unrated": 21,
+    "why": "50.0 % of the pairs are copies of another, more than 5 %",
+    "left_out": {"near copy": 400, "near copy of a pair of another split": 3}, "largest": [],
+    "settings": {"find": True, "threshold": 0.9, "threshold_other": 0.97, "keep": 2},
+}  # fmt: skip
+
+
+def clustered(root: Path) -> dict[str, list[str]]:
+    """Makes the pool one that was read, with clusters of 12 and 3 pairs, and of 2, of which one was dropped.
+
+    Gives their ids by name; that of the dropped one ends its cluster, `mixed`.
+    """
+    path = root / "data/pool/index.parquet"
+    index = pd.read_parquet(path)
+    pool = index[(index["split"] == "pool") & (index["status"] == "ok")]["id"].to_list()
+    found = {"large": pool[:12], "small": pool[50:53], "mixed": [pool[80], "dropped"]}
+    copy = index[index["id"] == pool[80]].assign(
+        id="dropped", status="rejected", reason="near copy", caption=f"left {EVIL}"
+    )
+    index = pd.concat([index, copy], ignore_index=True)
+    for number, ids in enumerate(found.values()):
+        index.loc[index["id"].isin(ids), "cluster"] = number + 1
+    index.to_parquet(path, index=False)
+    files.write_json(root / "data/pool" / FACTS, COPIES)
+    files.write_manifest(root / "data/pool")
+    return found
 
 
 def run(

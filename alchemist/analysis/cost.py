@@ -69,8 +69,13 @@ class ArmCost:
         return self.training + (self.rating or NOTHING)
 
 
-def rating_cost(facts: Mapping[str, Any]) -> tuple[Spent, Spent]:
-    """Cost of training a rater and of scoring the pool with it, from its rating.json and its timing."""
+def rating_cost(kind: str, facts: Mapping[str, Any]) -> tuple[Spent, Spent]:
+    """Cost of training a rater of a kind and of scoring the pool, from its rating.json and its timing.
+
+    A draw at random takes no operations to speak of.
+    """
+    if kind == "random":
+        facts = {**facts, "train_flops": 0.0, "score_flops": 0.0}
     score = float(facts.get("score_seconds", 0.0))
     train = float(facts["seconds"]) - score
     return Spent(train, _float(facts.get("train_flops"))), Spent(score, _float(facts.get("score_flops")))
@@ -98,10 +103,8 @@ def rating_of(
     if facts is None:
         return None, None, None
     kind = study.raters[rater].kind
-    if kind == "random":  # a hash: none are counted, and there are none to speak of
-        facts = {"train_flops": 0.0, "score_flops": 0.0, **facts}
     scorer = _stage(bills, "scorer") if kind == "clip_score" else None
-    return scorer, *rating_cost(facts)
+    return scorer, *rating_cost(kind, facts)
 
 
 def _stage(bills: Bills, name: str) -> Spent | None:

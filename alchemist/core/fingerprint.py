@@ -1,7 +1,9 @@
-"""Where unfinished work lies, and a name for it that changes with all that its results depend on."""
+"""Where unfinished work lies, a name for it that changes with all that its results depend on, and a digest of
+ids."""
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,4 +17,12 @@ def fingerprint(**facts: Any) -> str:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for path in sorted(Path(alchemist.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def of_ids(ids: Iterable[str]) -> str:
+    """sha256 of ids, whatever their order and the file that holds them: sorted, each as a line of JSON."""
+    digest = hashlib.sha256()
+    for one in sorted(ids):
+        digest.update(json.dumps(one).encode() + b"\n")
     return digest.hexdigest()

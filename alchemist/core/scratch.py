@@ -5,7 +5,6 @@ starts afresh. An exclusive lock keeps a second process, such as the child that 
 `dvc repro` leaves running, from writing into the same run.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,12 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alchemist.core import files, world
+from alchemist.core import files, state, world
 from alchemist.core.refusal import Refusal
 
 EVERY = 30.0  # seconds between saved states
@@ -134,9 +132,4 @@ class Scratch:
 
 
 def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return state.digest(tensors, json.dumps(dict(about), sort_keys=True))

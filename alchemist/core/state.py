@@ -1,6 +1,7 @@
 """Networks' and optimisers' states as flat named tensors, for safetensors files."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -11,6 +12,16 @@ from alchemist.core import fsdp
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether nothing in them is NaN or infinite. Waits for the device once."""
     return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())
+
+
+def digest(tensors: Mapping[str, Tensor], beside: str = "") -> str:
+    """sha256 of tensors and a text: of names, types, shapes and bytes, whatever their order and device."""
+    found = hashlib.sha256(beside.encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def under(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -99,7 +99,7 @@ def write_pool(
             own = stateless.key(pair.id)
             ids.append(own)
             # Of a repeat the hash says what it repeats.
-            place = {**_NOWHERE, "pixels": _word(pair.pixels)}
+            place = {**_NOWHERE, "pixels": word(pair.pixels)}
             if not pair.reason:
                 place = _place(pair, shards, kept, roots)
             if pair.kind is not None:
@@ -167,11 +167,11 @@ def _place(pair: Row, shards: PixelShards, kept: ByteShards, roots: Mapping[str,
     if not digest:
         assert isinstance(image, np.ndarray)
         digest = pixel_hash(image)
-    return at | {"pixels": _word(digest)}
+    return at | {"pixels": word(digest)}
 
 
-def _word(digest: bytes) -> int:
-    """The first 64 bits of a hash; 0 where there is none."""
+def word(digest: bytes) -> int:
+    """The first 64 bits of a hash, as the column `pixels` has them; 0 where there is none."""
     return int.from_bytes(digest[:8], "big")
 
 

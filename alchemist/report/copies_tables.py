@@ -1,5 +1,7 @@
-"""The section on copies: how much of the pool repeats itself, what was done, and the largest clusters."""
+"""The section on copies: how much of the pool repeats itself, what was done, and the largest clusters that
+are not among the pairs that one explores."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from alchemist.analysis.words import number
@@ -7,7 +9,7 @@ from alchemist.core.one_line import one_line
 from alchemist.pools import store
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
-from alchemist.report.pictures import picture
+from alchemist.report.pictures import thumbnail
 
 LETTERS = 90  # of a caption
 
@@ -39,7 +41,7 @@ def copies_tables(material: Material) -> dict[str, Any] | None:
         *([f"left out: {reason}", number(count)] for reason, count in facts["left_out"].items()),
     ]
     rows = rows.set_index("id")
-    uris = [picture(image) for image in store.images(material.pool, rows.reset_index())]
+    uris = [thumbnail(image) for image in store.images(material.pool, rows.reset_index())]
     drawn = dict(zip(rows.index, zip(uris, rows["status"], strict=True), strict=True))
     clusters = [
         {
@@ -54,10 +56,15 @@ def copies_tables(material: Material) -> dict[str, Any] | None:
                 for name, caption in zip(one["ids"], one["captions"], strict=True)
             ],
         }
-        for one in facts["largest"]
+        for one in elsewhere(facts)
     ]
     words = f"{rule} A cluster lies in one split. {done}: {facts['why']}."
     return {"words": words, "figures": Table(["of the pool", ""], figures), "clusters": clusters}
+
+
+def elsewhere(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The largest clusters, as the stage copies told them, outside the split that is pruned."""
+    return [one for one in facts.get("largest", ()) if one["split"] != "pool"]
 
 
 def _percent(share: float) -> str:

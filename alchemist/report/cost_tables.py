@@ -25,7 +25,7 @@ def cost_tables(material: Material) -> dict[str, Any]:
     study, bills = material.study, material.bills
     raters, cells = [], []
     for rater, logs in bills.logs.items():
-        spent = [rating_cost(facts) for facts in logs.values()]
+        spent = [rating_cost(study.raters[rater].kind, facts) for facts in logs.values()]
         train, score = ([pair[i] for pair in spent] for i in (0, 1))
         both = [a + b for a, b in spent]
         pairs = number(next(iter(logs.values()))["pairs"])

@@ -12,13 +12,22 @@ from alchemist.report.elements import add, arm_colours, curve_of
 from alchemist.report.material import Material
 
 DRAWN = ("fd", "fd_coded", "clip", "nll")  # as far as the models have them
+HEADLINE = "headline"  # the chart of the opening: FD of the main model
 
 
 def curves(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
-    """Figures against images, of the selections of the grid; those of the ablation stand in the tables."""
+    """Figures against images, of the selections of the grid; those of the ablation stand in the tables.
+
+    `charts` holds that of the opening already.
+    """
     study = material.study
+    drawn = {(study.grid.main, "fd"): charts[HEADLINE]}
     panels = [
-        add(charts, f"curve-{model}-{metric}", curve_chart(material, model, metric))
+        add(
+            charts,
+            f"curve-{model}-{metric}",
+            drawn.get((model, metric)) or curve_chart(material, model, metric),
+        )
         for model in study.models()
         for metric in DRAWN
         if metric in material.metrics_of(model)

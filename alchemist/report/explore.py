@@ -1,5 +1,9 @@
-"""The gallery that one explores: a histogram of a rating to brush, and pairs that follow, each with why."""
+"""The gallery that one explores: a histogram of a rating to brush, and pairs that follow, each with why.
 
+The pairs are some of all ratings, one by one, or groups of near-duplicates.
+"""
+
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,7 @@ from alchemist.pruning.laws import law_of, whys
 from alchemist.pruning.sampler import Sampler
 from alchemist.report.chart import Chart, for_script
 from alchemist.report.elements import add, arm_name
+from alchemist.report.groups import MEMBERS, groups
 from alchemist.report.makeup import deciles
 from alchemist.report.material import Material
 from alchemist.report.pictures import thumbnail
@@ -23,70 +28,145 @@ from alchemist.report.pictures import thumbnail
 SHOWN = 300  # pairs whose pictures are in the page, as many of each decile of the first rating
 BINS = 40  # of a rating
 LETTERS = 160  # of a caption
+LARGEST = float(np.finfo(np.float64).max)
+
+Arm = tuple[str, float]
+
+
+@dataclass(frozen=True)
+class Rated:
+    """All rated pairs: N ratings of each rater of one seed, and what each arm keeps of them by that seed."""
+
+    ids: pd.Index
+    ratings: dict[str, "pd.Series[float]"]  # by rater, in the order of `ids`, as all arrays are
+    kept: dict[Arm, NDArray[np.bool_]]
+
+    @property
+    def arms(self) -> list[Arm]:
+        """In their order."""
+        return list(self.kept)
 
 
 def explore(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
     """What the gallery is made of: names for its menus, and all else as JSON for the page's script.
 
     Of each rater the ratings of the first seed, of each arm the subset of that seed. Histograms count every
-    usable pair of the split pool; of the pairs themselves `SHOWN` are there, by a hash of their ids.
+    usable pair of the split pool; of the pairs themselves `SHOWN` are there, by a hash of their ids, and
+    those of the largest groups of near-duplicates.
     """
+    rated = rated_pairs(material)
+    first = next(iter(rated.ratings))
+    drawn = shown(rated.ratings[first], SHOWN)
+    near = groups(material.index, material.copies["looked"], material.kinds)
+    largest = f"the largest {len(near.shown)} of {number(near.count)}"
+    names = list(dict.fromkeys([*drawn, *(name for group in near.shown for name in group.shown)]))
+    at = {name: number for number, name in enumerate(names)}
+    pairs = cards(material, rated, names, near.sizes)
+    bins = [histogram(rating.to_numpy(), list(rated.kept.values())) for rating in rated.ratings.values()]
+    chart = Chart(
+        "brush", "Pairs by rating", bins_of(bins[0], 0), "rating", "rating, higher is better", "pairs",
+        height=150,
+    )  # fmt: skip
+    arms = [arm_name(*arm) for arm in rated.arms]
+    data = {
+        "raters": list(rated.ratings), "arms": arms, "drawn": len(drawn), "bins": bins, **pairs,
+        "groups": [
+            {
+                "size": len(group.every),
+                "pairs": [at[name] for name in group.shown],
+                **kept_of(rated, group.every),
+            }
+            for group in near.shown
+        ],
+    }  # fmt: skip
+    return {
+        "chart": add(charts, "explore", chart),
+        "raters": data["raters"],
+        "arms": arms,
+        "kinds": sorted({pair["kind"] for pair in pairs["pairs"]} - {""}),
+        "shown": len(drawn),
+        "of": number(len(rated.ids)),
+        "groups": len(near.shown),
+        "members": MEMBERS,
+        "largest": largest if near.count > len(near.shown) else "",
+        "planted": near.planted,
+        "data": Markup(for_script(data)),
+    }
+
+
+def rated_pairs(material: Material) -> Rated:
+    """By the first seed; the rating and the arms of ours, or what is nearest to it, first."""
     study, seed = material.study, material.study.grid.seeds[0]
     ours = material.roles.nearest
     first = study.selections[ours].rater if ours else next(iter(material.ratings))
     raters = [first, *(name for name in material.ratings if name != first)]
-    arms = sorted(study.arms(), key=lambda arm: arm[0] != ours)
     ratings = {name: material.ratings[name][seed] for name in raters}
-    every = next(iter(ratings.values())).index
-    kept = {arm: np.zeros(len(every), dtype=bool) for arm in arms}  # in the order of the ratings
-    for arm, mask in kept.items():
-        mask[every.get_indexer(pd.Index(material.subsets[*arm, seed]))] = True
-    ids = shown(ratings[first], SHOWN)
-    at = every.get_indexer(pd.Index(ids))
-    ranks = {name: percentiles(rating).to_numpy()[at] for name, rating in ratings.items()}
-    said: dict[str, int] = {}
-    why = {}
-    for arm in arms:
-        law = study.selections[arm[0]]
-        assert isinstance(law, Sampler)
-        here = {name for name, is_kept in zip(ids, kept[arm][at], strict=True) if is_kept}
-        words = whys(ratings[law.rater], here, ids, law_of(law, seed), arm[1])
-        why[arm] = [said.setdefault(one, len(said)) for one in words]
-    rows = material.index.set_index("id").loc[ids]
-    pictures = [thumbnail(image) for image in store.images(material.pool, rows.reset_index())]
-    pairs = [
+    every = ratings[first].index
+    kept = {}
+    for arm in sorted(study.arms(), key=lambda arm: arm[0] != ours):
+        kept[arm] = np.zeros(len(every), dtype=bool)
+        kept[arm][every.get_indexer(pd.Index(material.subsets[*arm, seed]))] = True
+    return Rated(every, ratings, kept)
+
+
+def cards(material: Material, rated: Rated, names: list[str], sizes: "pd.Series[int]") -> dict[str, Any]:
+    """Some pairs as the gallery has them, and the sentences of why, which they name by number.
+
+    A pair that was left out as a copy has no rating, rank or why, and says so. `sizes` are of groups of
+    near-duplicates, by the ids in them.
+    """
+    rows = material.index.set_index("id").loc[names]
+    at = rated.ids.get_indexer(pd.Index(names))
+    pictures = map(thumbnail, store.images(material.pool, rows.reset_index()))
+    out: list[dict[str, Any]] = [
         {
             "id": one_line(name, LETTERS),
             "caption": one_line(caption, LETTERS),
-            "kind": "" if material.kinds is None else str(material.kinds[name]),
+            "kind": "" if material.kinds is None or place < 0 else str(material.kinds[name]),
             "picture": picture,
-            "rating": [float(f"{ratings[rater].iloc[place]:.9g}") for rater in raters],
-            "rank": [round(float(ranks[rater][k]), 1) for rater in raters],
-            "kept": [int(kept[arm][place]) for arm in arms],
-            "why": [why[arm][k] for arm in arms],
+            "copies": int(sizes.get(name, 1)),
+            "left_out": reason if place < 0 else "",
+            "rating": [],
+            "rank": [],
+            "kept": [],
+            "why": [],
         }
-        for k, (name, place, caption, picture) in enumerate(
-            zip(ids, at.tolist(), rows["caption"], pictures, strict=True)
+        for name, place, caption, reason, picture in zip(
+            names, at.tolist(), rows["caption"], rows["reason"], pictures, strict=True
         )
     ]
-    bins = [histogram(ratings[rater].to_numpy(), [kept[arm] for arm in arms]) for rater in raters]
-    title = "Pairs by rating"
-    chart = Chart(
-        "brush", title, bins_of(bins[0], 0), "rating", "rating, higher is better", "pairs", height=150
-    )
-    data = {
-        "raters": raters, "arms": [arm_name(*arm) for arm in arms], "pairs": pairs, "whys": list(said),
-        "bins": bins,
-    }  # fmt: skip
-    return {
-        "chart": add(charts, "explore", chart),
-        "raters": raters,
-        "arms": data["arms"],
-        "kinds": sorted({pair["kind"] for pair in pairs} - {""}),
-        "shown": len(pairs),
-        "of": number(len(ratings[first])),
-        "data": Markup(for_script(data)),
-    }
+    here = [
+        (name, place, card) for name, place, card in zip(names, at.tolist(), out, strict=True) if place >= 0
+    ]
+    for rating in rated.ratings.values():
+        ranks = percentiles(rating).to_numpy()
+        for _, place, card in here:
+            card["rating"].append(float(f"{rating.iloc[place]:.9g}"))
+            card["rank"].append(round(float(ranks[place]), 1))
+    said: dict[str, int] = {}
+    for arm, mask in rated.kept.items():
+        for (_, place, card), why in zip(here, _whys(material, rated, arm, here), strict=True):
+            card["kept"].append(int(mask[place]))
+            card["why"].append(said.setdefault(why, len(said)))
+    return {"pairs": out, "whys": list(said)}
+
+
+def _whys(
+    material: Material, rated: Rated, arm: Arm, here: list[tuple[str, int, dict[str, Any]]]
+) -> list[str]:
+    """Why an arm kept each of some rated pairs (id, place) or not."""
+    law = material.study.selections[arm[0]]
+    assert isinstance(law, Sampler)
+    kept = {name for name, place, _ in here if rated.kept[arm][place]}
+    names = [name for name, _, _ in here]
+    return whys(rated.ratings[law.rater], kept, names, law_of(law, material.study.grid.seeds[0]), arm[1])
+
+
+def kept_of(rated: Rated, ids: NDArray[np.object_]) -> dict[str, Any]:
+    """How many of some pairs are rated, and how many of them each arm keeps."""
+    at = rated.ids.get_indexer(pd.Index(ids))
+    at = at[at >= 0]
+    return {"rated": len(at), "kept": [int(mask[at].sum()) for mask in rated.kept.values()]}
 
 
 def shown(rating: "pd.Series[float]", count: int) -> list[str]:
@@ -107,7 +187,7 @@ def histogram(rating: NDArray[np.floating], kept: list[NDArray[np.bool_]]) -> di
     low, high = float(values.min()), float(values.max())
     if high - low < 1e-9 * max(abs(low), abs(high)) or high == low:
         about = 1e-3 * max(abs(low), abs(high)) or 1.0
-        low, high = low - about, high + about
+        low, high = max(low - about, -LARGEST), min(high + about, LARGEST)
     edges = 2 * np.linspace(low / 2, high / 2, BINS + 1)  # halves, so that no range is too large
     at = np.clip(np.searchsorted(edges, values, "right") - 1, 0, BINS - 1)  # the last edge is of the last bin
     counts = np.bincount(at, minlength=BINS)

@@ -36,7 +36,9 @@ class Material:
     subsets: Subsets
     kinds: "pd.Series[str] | None"  # planted truth of the usable pairs, by id
     bills: Bills  # what the stages wrote down about their costs
-    sheets: dict[str, bytes]  # sample grid of cells, PNG; of all, or of the first seed's
+    sheets: dict[
+        str, dict[int, Path]
+    ]  # sample grids, PNG, by cell and images seen; of all, or the first seed's
     pool_card: dict[str, Any]
     codec: dict[str, Any]  # the image codec of each family: its card and the hashes of its files
     params: dict[str, Any]  # what was in force
@@ -45,7 +47,7 @@ class Material:
     confidence: float  # of every interval
     elsewhere: pd.DataFrame | None  # tidy tables of other pools, with the columns pool and scale
     copies: dict[str, Any]  # what the stage copies found
-    copied: pd.DataFrame  # rows of the index of the pairs of the largest clusters
+    copied: pd.DataFrame  # rows of the index of the largest clusters outside the split that is pruned
     own: pd.DataFrame  # the index of the pool's own pairs, of all splits
     ids: Subsets  # worth training on, of all of these; empty where no pair is lent to another split
     labels: pd.DataFrame | None = None  # what people said of pairs, with the column id

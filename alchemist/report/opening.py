@@ -9,7 +9,7 @@ from alchemist.analysis.statistics import Contrast
 from alchemist.analysis.words import ALL_POINTS, capital, number, several
 from alchemist.core.settings.rater import seeded
 from alchemist.report.chart import Chart
-from alchemist.report.curves import curve_chart
+from alchemist.report.curves import HEADLINE, curve_chart
 from alchemist.report.elements import add
 from alchemist.report.material import Material
 from alchemist.report.words import interval_text, share_text
@@ -26,7 +26,7 @@ def opening(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
         "toy": toy(material),
         "meaningless": material.meaningless,
         "glance": glance(material, word),
-        "chart": add(charts, "headline", curve_chart(material, material.study.grid.main, "fd")),
+        "chart": add(charts, HEADLINE, curve_chart(material, material.study.grid.main, "fd")),
     }
 
 
@@ -110,17 +110,16 @@ def spent(material: Material) -> tuple[float, float | None, bool]:
         for rater, by_seed in bills.logs.items()
         for facts in list(by_seed.values())[: None if seeded(raters[rater]) else 1]
     ]
-    ratings = [(kind, part) for kind, facts in logs for part in rating_cost(facts)]
+    ratings = [part for kind, facts in logs for part in rating_cost(kind, facts)]
     scores = material.scores.values()
-    seconds = sum(part.seconds for _, part in ratings)
+    seconds = sum(part.seconds for part in ratings)
     seconds += sum(score["train_seconds"] + score["evaluate_seconds"] for score in scores)
     seconds += sum(float(facts.get("seconds", 0.0)) for facts in bills.times.values())
     counted = [score.get("train_flops") for score in scores]
     if any(flops is None for flops in counted):
         return seconds, None, False
-    # A draw at random takes none to speak of.
-    rated = [part.flops for kind, part in ratings if kind != "random"]
-    if any(kind == "clip_score" for kind, _ in ratings):
+    rated = [part.flops for part in ratings]
+    if any(kind == "clip_score" for kind, _ in logs):
         rated.append(bills.times["scorer"].get("flops"))
     total = sum(float(flops) for flops in [*counted, *rated] if flops is not None)
     return seconds, total / 1e12, all(flops is not None for flops in rated)

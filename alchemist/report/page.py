@@ -29,6 +29,7 @@ from alchemist.report.overview import overview
 from alchemist.report.paper import paper_parts
 from alchemist.report.pictures import sheets
 from alchemist.report.preference_table import preference_table
+from alchemist.report.provenance import provenance
 from alchemist.report.reference_tables import reference_tables
 from alchemist.report.result_tables import result_tables
 from alchemist.report.sign_tables import sign_tables
@@ -98,6 +99,7 @@ def render(material: Material) -> Rendered:
         "ids": ledger_table(ledger(material.own, material.ids)) if material.ids else None,
         "splits": split_table(material.pool_card),
         "provenance": facts(material),
+        "began": provenance(material),
         "copied_count": SHOWN,
         "params": list(flat(material.params)),
         "codec": list(flat(material.codec)),

@@ -22,4 +22,6 @@ def rendered(name: str, **context: Any) -> str:
 
 def script() -> str:
     """What the page of a report runs."""
-    return "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.js", "explore.js"))
+    return "\n".join(
+        (_FOLDER / name).read_text(encoding="utf-8") for name in ("page.js", "explore.js", "samples.js")
+    )

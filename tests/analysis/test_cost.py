@@ -13,10 +13,9 @@ from alchemist.raters import bill
 
 def test_a_resumed_rater_is_clocked_whole() -> None:
     seconds = bill.clocked(8.0, 5.0, 25.0)
-    assert cost.rating_cost({"seconds": seconds, "score_seconds": 5.0}) == (
-        Spent(25.0, None),
-        Spent(5.0, None),
-    )
+    facts = {"seconds": seconds, "score_seconds": 5.0}
+    assert cost.rating_cost("loss", facts) == (Spent(25.0, None), Spent(5.0, None))
+    assert cost.rating_cost("random", facts) == (Spent(25.0, 0.0), Spent(5.0, 0.0)), "a draw at random"
     assert bill.clocked(60.0, 5.0, 25.0) == 60.0
 
 

@@ -1,8 +1,9 @@
 """States as named tensors."""
 
+import pytest
 import torch
 
-from alchemist.core.state import load_optimiser, optimiser_tensors, over, under
+from alchemist.core.state import digest, load_optimiser, optimiser_tensors, over, under
 
 
 def test_under_is_the_inverse_of_over() -> None:
@@ -36,3 +37,27 @@ def test_an_optimiser_goes_on_from_its_tensors() -> None:
     for number in range(2, 4):
         step(part, second, number + 1)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), part.parameters(), strict=True))
+
+
+def test_equal_tensors_have_one_digest_whatever_their_order_and_layout() -> None:
+    one = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(1)}
+    turned = one["a"].t().contiguous().t()
+    assert not turned.is_contiguous()
+    assert digest(one) == digest({"b": one["b"].clone(), "a": turned})
+    network = torch.nn.Linear(2, 2)
+    assert digest(network.state_dict()) == digest(dict(network.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": torch.tensor([1.0, 3.0])},
+        {"b": torch.tensor([1.0, 2.0])},
+        {"a": torch.tensor([[1.0, 2.0]])},
+        {"a": torch.tensor([1.0, 2.0]).view(torch.int32)},
+        {"a": torch.tensor([1.0, 2.0]), "b": torch.empty(0)},
+        {},
+    ],
+)
+def test_another_value_name_shape_type_or_tensor_has_another(other: dict[str, torch.Tensor]) -> None:
+    assert digest(other) != digest({"a": torch.tensor([1.0, 2.0])})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from report_helpers import EVIL, run
+from report_helpers import EVIL, clustered, run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
@@ -153,6 +153,101 @@ def test_the_gallery_follows_menu_words_and_brush(opened: Opened) -> None:
     expect(count).to_have_text(told)
 
 
+def serious(page: Page) -> list[tuple[str, str]]:
+    """Serious and critical faults that axe finds."""
+    found = Axe().run(page).response["violations"]
+    return [(f["id"], f["nodes"][0]["html"][:200]) for f in found if f["impact"] in ("serious", "critical")]
+
+
+def test_groups_of_near_duplicates_follow_the_menu(
+    browser: Browser, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clusters = clustered(copy)
+    size = {"width": 390, "height": 844}
+    one = Opened(browser, run(copy, monkeypatch) / "index.html", viewport=size, color_scheme="dark")
+    page, menu = one.page, one.page.locator("#explore-menu")
+    count, heads = page.locator("#explore-count"), page.locator("#gallery h3")
+    shown = page.locator("#gallery figure")
+    assert heads.count() == 0
+    assert page.get_by_text("one of 12 near-duplicates").count() > 0, "a pair that has copies says so"
+    menu.get_by_label("Pairs").focus()
+    page.keyboard.press("i")  # n groups of near-duplicates
+    expect(count).to_contain_text("3 of 3 groups, 13 pairs; rating alchemist")
+    sizes = [12, 3, 2]
+    assert [int(head.split()[0]) for head in heads.all_inner_texts()] == sizes
+    ids = [figure.get_attribute("title") for figure in shown.all()]
+    assert set(ids[:8]) < set(clusters["large"])
+    assert ids[8:] == [*ids[8:11], *clusters["mixed"]]
+    assert set(ids[8:11]) == set(clusters["small"])
+    left = shown.last.inner_text()
+    assert "left out before rating: near copy" in left
+    assert EVIL in left
+    assert "1 left out before rating" in heads.last.inner_text()
+
+    menu.get_by_label("Show").select_option("kept")
+    expect(count).not_to_contain_text("13 pairs")
+    kept = [int(re.findall(r"(\d+) kept", head)[0]) for head in heads.all_inner_texts()]
+    assert min(kept) > 0, "a group of which nothing is to be shown is not there"
+    assert all(words.startswith("kept: ") for words in shown.locator("span").all_inner_texts())
+    assert page.get_by_text("left out before rating: near copy").count() == 0
+    before = heads.all_inner_texts()
+    menu.get_by_label("Subset").select_option("loss, 20\N{NO-BREAK SPACE}%")
+    assert heads.all_inner_texts() != before
+    menu.get_by_label("Show").select_option("kept and pruned")
+    menu.get_by_label("Caption has").fill("left <script>")
+    expect(count).to_contain_text("1 of 3 groups, 1 pair;")
+    menu.get_by_label("Caption has").fill("")
+    menu.locator("[name=high]").fill("50")
+    ranks = [float(re.findall(r"\nrank ([\d.]+) %", words)[0]) for words in shown.all_inner_texts()]
+    assert 0 < len(ranks) < 13
+    assert max(ranks) <= 50
+    menu.locator("[name=high]").fill("100")
+    assert serious(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    menu.get_by_label("Pairs").select_option("one by one")
+    expect(count).to_contain_text("203 of 203 pairs")
+    assert "dropped" not in [figure.get_attribute("title") for figure in shown.all()]
+    assert one.said == []
+    page.context.close()
+
+
+def test_samples_follow_the_checkpoint_and_cells_without_one_show_none(opened: Opened) -> None:
+    page = opened.page
+    choice = page.locator("#samples").locator("xpath=following::form[1]").get_by_label("Checkpoint")
+    seen, pictures = page.locator(".sheets .seen"), page.locator(".sheets img")
+    last = [picture.get_attribute("src") for picture in pictures.all()]
+    assert set(seen.all_inner_texts()) == {"12,000 images seen"}
+    assert choice.input_value() == "12000"
+    choice.focus()
+    page.keyboard.press("ArrowUp")
+    assert choice.input_value() == "9000"
+    # The full data has no checkpoint before its last.
+    assert seen.all_inner_texts() == ["not measured before 12,000 images", *["9,000 images seen"] * 15]
+    assert [picture.is_visible() for picture in pictures.all()] == [False, *[True] * 15]
+    at = [picture.get_attribute("src") for picture in pictures.all()]
+    assert not set(at[1:]) & set(last)
+    page.keyboard.press("ArrowUp")
+    told = page.locator("#samples-count")
+    assert choice.input_value() == "6000"
+    # Subsets of 50 % were measured here, those of 20 % before: a checkpoint that is not above.
+    assert sorted(set(seen.all_inner_texts())) == [
+        "2,400 images seen", "6,000 images seen", "not measured before 12,000 images"
+    ]  # fmt: skip
+    assert told.inner_text() == (
+        "Each cell at its last checkpoint until 6,000 images; 1 of 16 have none by then"
+    )
+    page.pdf()  # puts the last there for as long as it prints
+    assert seen.first.inner_text() == "not measured before 12,000 images"
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert [picture.get_attribute("src") for picture in pictures.all()] == last
+    assert set(seen.all_inner_texts()) == {"12,000 images seen"}
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert seen.first.inner_text() == "not measured before 12,000 images"
+    choice.select_option("12000")
+    assert [picture.get_attribute("src") for picture in pictures.all()] == last
+    assert opened.said == []
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_in_both_themes_and_on_a_phone_axe_finds_no_fault(
     browser: Browser, three: Path, scheme: str, width: int
@@ -163,9 +258,7 @@ def test_in_both_themes_and_on_a_phone_axe_finds_no_fault(
     for part in one.page.locator("details").all():
         part.evaluate("part => part.open = true")
     assert one.page.evaluate("document.documentElement.scrollWidth") <= width, "nothing is cut off"
-    found = Axe().run(one.page).response["violations"]
-    faults = [(f["id"], f["nodes"][0]["html"][:200]) for f in found if f["impact"] in ("serious", "critical")]
-    assert faults == []
+    assert serious(one.page) == []
     one.page.context.close()
 
 
@@ -176,7 +269,9 @@ def test_printed_it_is_black_on_white_and_no_wider_than_paper(opened: Opened) ->
     look = "getComputedStyle(document.body)"
     white = page.evaluate(f"[{look}.color, {look}.backgroundColor]")
     assert white == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
-    assert not any(page.locator(what).first.is_visible() for what in ("nav", ".menu", "#explore-more"))
+    assert not any(
+        page.locator(what).first.is_visible() for what in ("nav", ".menu", "#explore-more", "#samples-count")
+    )
     assert page.locator(".opening [data-chart] svg").is_visible()
     wide = (
         "[...document.querySelectorAll('table')].filter(t => t.offsetParent && t.scrollWidth > 1032).length"
@@ -202,4 +297,7 @@ def test_without_scripts_all_tables_are_there_and_where_the_charts_lie(browser: 
     for folder, suffix in (("figures", "svg"), ("charts", "csv")):
         assert f"{folder} as {suffix.upper()}" in said
     assert page.locator("table").count() > 10
+    assert not page.locator("#samples-menu").is_visible(), "what it would do nothing for"
+    assert page.locator(".sheets img[src^='data:']").count() == 16
+    assert set(page.locator(".sheets .seen").all_inner_texts()) == {"12,000 images seen"}
     page.context.close()

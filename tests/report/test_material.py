@@ -20,7 +20,7 @@ def test_a_missing_cell_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) ->
     "path",
     [
         "scores/loss-0.5-xs-0/figures.json",
-        "scores/full-xs-0/sheet.png",
+        "scores/full-xs-0/sheet-000012000.png",
         "raters/loss/0/rating.json",
         "timings/train/loss-0.5-xs-0.json",
     ],

@@ -11,7 +11,7 @@ from alchemist.core import files
 
 def test_a_page_in_one_file_with_escaped_captions(world: Path) -> None:
     page = written(world / "reports")
-    assert page.count("<script") == 2  # data of charts and gallery; the library is left out here
+    assert page.count("<script") == 3  # data of charts, gallery and samples; the library is left out here
     assert EVIL not in page
     assert "prompt 0 of <b>all</b>" in text(page)
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
@@ -52,7 +52,7 @@ def test_equal_inputs_give_equal_bytes_and_cells_beside_the_grid_are_not_read(
     # rater training, figures 3 and 6 of the paper, the histogram of the gallery.
     charts = 1 + 4 + 4 + 3 + 4 + 5 + 1 + 4 + 1
     # And in two languages: results at three points, verdicts, four tables of the paper.
-    assert len(first) == 7 + 2 * charts + 2 * (3 + 1 + 4)
+    assert len(first) == 7 + 2 * charts + 2 * (3 + 1 + 4) + 1  # and the digests
 
 
 def test_two_seeds_and_no_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,8 +113,23 @@ def test_the_score_is_of_each_image_and_its_own_caption(
 def test_every_cell_draws_the_same_noise_whatever_its_seed(grid: Grid) -> None:
     ours = pictures(grid, checkpoint(grid, "seed-4", OTHER, 128))
     assert grid.score("seed-4")["cell"] == "seed-4"
-    sheet = np.asarray(Image.open(grid.folder / "data/scores/seed-4/sheet.png"))
+    sheet = np.asarray(Image.open(grid.folder / "data/scores/seed-4/sheet-000000128.png"))
     assert np.array_equal(sheet, np.concatenate(list(ours[: grid.scale.evaluate.grid]), axis=1))
+
+
+def test_every_checkpoint_has_the_sheet_of_its_own_images(
+    grid: Grid, drawn: dict[int, Any], found: dict[int, dict[str, Any]]
+) -> None:
+    assert not np.array_equal(drawn[64], drawn[128])
+    for seen, images in drawn.items():
+        sheet = np.asarray(Image.open(grid.folder / "data/scores/subset" / found[seen]["sheet"]))
+        assert np.array_equal(sheet, np.concatenate(list(images[: grid.scale.evaluate.grid]), axis=1)), seen
+
+
+def test_the_figures_tell_with_what_the_training_began(grid: Grid) -> None:
+    ran, told = files.read_json(grid.train("subset") / "run.json"), grid.score("subset")
+    for name in ("initial_sha256", "ids_sha256"):
+        assert told[name] == ran[name]
 
 
 def test_a_cell_keeps_its_own_seed_and_counts_epochs_by_its_subset(
@@ -177,4 +192,7 @@ def test_a_killed_evaluation_goes_on_behind_the_last_checkpoint_that_it_measured
     assert loaded == ["ema-000000064.safetensors", *["ema-000000128.safetensors"] * 2]
     ours, whole = (grid.folder / f"data/scores/{name}" for name in ("resumed", "subset"))
     assert files.read_json(ours / "figures.json") == files.read_json(whole / "figures.json")
-    assert (ours / "sheet.png").read_bytes() == (whole / "sheet.png").read_bytes()
+    for seen in POINTS:
+        name = f"sheet-{seen:09d}.png"
+        assert (ours / name).read_bytes() == (whole / name).read_bytes()
+    assert sorted(path.name for path in ours.iterdir()) == sorted(path.name for path in whole.iterdir())

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from stage_grid import MODEL, OTHER, SEED, Grid
+from stage_grid import MODEL, OTHER, PROXY, SEED, Grid
 from torch.utils.flop_counter import FlopCounterMode
 
-from alchemist.core import files
+from alchemist.core import files, fingerprint
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
+from alchemist.core.state import digest
 from alchemist.models.batch import Chance
 from alchemist.models.course import checkpoint, with_best
 from alchemist.models.encoded import PoolRows
@@ -63,6 +64,31 @@ def test_without_a_subset_a_cell_is_trained_on_the_whole_pool(grid: Grid, tmp_pa
     assert same(found, expected(grid, tmp_path, grid.index("pool")["id"], SEED))
     ran = files.read_json(grid.folder / "data/models/full/run.json")
     assert ran["subset_pairs"] == ran["pool_pairs"] == len(grid.index("pool"))
+
+
+def test_arms_of_one_model_and_seed_begin_with_equal_weights_and_each_tells_its_ids(grid: Grid) -> None:
+    """Against networks and ids without the stage; digests are of neither the subset's file nor its order."""
+    grid.train("subset"), grid.train("full", subset=None), grid.train("seed-4", seed=OTHER)
+    ids = grid.subset()
+    ids.iloc[::-1].to_frame("id").to_parquet(grid.folder / "data/turned.parquet", compression="gzip")
+    for name, model in (("turned", MODEL), ("other-model", PROXY)):
+        grid(
+            "train", family_name="star", encoded="data/encoded", model=model, seed=SEED,
+            out=f"data/models/{name}", time_out=f"data/timings/train/{name}.json", scratch=".scratch",
+            subset="data/turned.parquet",
+        )  # fmt: skip
+    ran = {
+        name: files.read_json(grid.folder / f"data/models/{name}/run.json")
+        for name in ("subset", "turned", "full", "seed-4", "other-model")
+    }
+    begun = {name: one["initial_sha256"] for name, one in ran.items()}
+    assert begun["subset"] == begun["turned"] == begun["full"]
+    assert len({begun["subset"], begun["seed-4"], begun["other-model"]}) == 3
+    assert begun["seed-4"] == digest(grid.generator(MODEL, OTHER).state_dict())
+    trained = {name: one["ids_sha256"] for name, one in ran.items()}
+    assert trained["subset"] == trained["turned"] == fingerprint.of_ids(ids)
+    assert trained["full"] == fingerprint.of_ids(grid.index("pool")["id"])
+    assert trained["full"] != trained["subset"]
 
 
 @pytest.mark.parametrize("split", ["meta_val", "evaluation"])

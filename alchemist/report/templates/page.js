@@ -16,5 +16,6 @@ const views = {}; // by the name of the chart
     }
   }
   explore(views.explore);
+  samples();
   document.documentElement.dataset.drawn = "yes";
 })();

@@ -1,0 +1,35 @@
+"""Digests of what cells began with: whether arms are comparable, and where the digests stand."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from report_helpers import hashed, part, run, text
+
+from alchemist.core import files
+
+
+def test_arms_of_a_model_and_seed_that_begin_alike_are_told_so_with_their_digests(three: Path) -> None:
+    section = part((three / "reports/index.html").read_text(), "facts")
+    said = text(section)
+    assert "All arms of one model and seed start from equal weights." in said
+    assert "Warning" not in said
+    assert f"xs 1 14 cells {hashed('xs', 1)[:16]} xs 2" in said
+    assert f"s 0 2 cells {hashed('s', 0)[:16]}" in said
+    assert hashed("xs", 1)[:17] not in said
+    assert f"full 0, 1, 2 203 {hashed('full', 1.0, 0)[:16]}" in said
+    for seed in (0, 1):
+        assert f"topk, 20 % {seed} 41 {hashed('topk', 0.2, seed)[:16]}" in said
+    rows = pd.read_csv(three / "reports/tables/provenance.csv").set_index("cell")
+    assert len(rows) == 48
+    assert rows.loc["topk-0.2-xs-2", "initial_sha256"] == hashed("xs", 2)
+    assert rows.loc["topk-0.2-xs-2", "ids_sha256"] == hashed("topk", 0.2, 2)
+
+
+def test_an_arm_that_begins_elsewhere_is_warned_of(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = copy / "data/scores/topk-0.5-xs-0/figures.json"
+    files.write_json(path, files.read_json(path) | {"initial_sha256": "f" * 64})
+    said = text(part((run(copy, monkeypatch) / "index.html").read_text(), "facts"))
+    assert "Warning. Not all arms of xs, seed 0 start from equal weights" in said
+    assert "All arms" not in said
+    assert f"xs 0 1 cell {'f' * 16}" in said
