@@ -2,6 +2,8 @@
 # environment is active, installs what is missing (.ci/environment) and runs.
 #   make repro   the default grid; ends with where its report is
 #   make test    lint, types and tests; ends with the passed tests
+# The pages as a site:
+#   make docs    README.md, docs/ and what they lead to, in site/
 # And one by attack, of some forty minutes: kills, damage, full disks, giants, wrong params, fuzz.
 #   make torture ends with what held, in docs/promises.csv
 # Options, as in `make test PYTHON=python3.12 PYTEST="-q tests/core"`:
@@ -11,7 +13,7 @@
 #   PYTEST       arguments of pytest instead of -q -n auto --dist loadfile (on all cores, a file on one)
 PYTEST ?= -q -n auto --dist loadfile
 
-.PHONY: help repro test torture
+.PHONY: help repro test docs torture
 help:
 	@sed -n '/^[^#]/q; s/^# \{0,1\}//p' Makefile
 
@@ -27,6 +29,11 @@ repro:
 test:
 	@bin=$$(sh .ci/environment dev) && export PATH="$$bin:$$PATH" && \
 	ruff check && ruff format --check && mypy && pytest $(PYTEST)
+
+docs:
+	@bin=$$(sh .ci/environment dev) && export PATH="$$bin:$$PATH" && \
+	sphinx-build -E -W -q -c docs . site && \
+	echo "site: $(CURDIR)/site/index.html"
 
 torture:
 	@bin=$$(sh .ci/environment dev,fuzz) && export PATH="$$bin:$$PATH" && \

@@ -16,7 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
-COPIED = ("alchemist", "stages", "tests", "torture", "assets", "params.yaml", "dvc.yaml", "pyproject.toml")
+COPIED = (
+    "alchemist",
+    "stages",
+    "tests",
+    "torture",
+    "assets",
+    "docs",
+    "params.yaml",
+    "dvc.yaml",
+    "pyproject.toml",
+)
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,14 @@ case "$1 $2" in
 sys.version_info = ({version}, "final", 0)
 if {bare}: sys.modules["ensurepip"] = None
 exec(sys.argv[1])' "$2" ;;
-  "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && cp {dvc} "$4/bin/dvc" ;;
+  "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python"
+    for name in dvc sphinx-build; do cp {dvc} "$4/bin/$name"; done ;;
   "-m pip" | "-m ensurepip" | "-m stages.check") echo "python {version}: $*" >>{asked}
     if [ -e {folder}/refuse ]; then case "$*" in *"$(cat {folder}/refuse)"*) exit 1 ;; esac; fi ;;
 esac
 """
 DVC = """#!/bin/sh
-echo "dvc $*" >>{asked}
+echo "${{0##*/}} $*" >>{asked}
 """
 
 
@@ -171,6 +172,15 @@ def test_a_second_run_installs_only_what_changed(machine: Machine) -> None:
         assert installs("test") == []
 
 
+def test_the_site_is_built_with_its_warnings_as_errors(machine: Machine) -> None:
+    machine.python("3.13.5", "python3.13")
+    done = machine.make("docs")
+    assert done.returncode == 0, done.stderr
+    assert "python 3, 13, 5: -m pip install -c constraints.txt -e .[dev]" in machine.said()
+    assert machine.said()[-1] == "sphinx-build -E -W -q -c docs . site"
+    assert done.stdout.splitlines()[-1] == f"site: {machine.folder}/site/index.html"
+
+
 def test_what_failed_is_installed_again(machine: Machine) -> None:
     machine.python("3.13.5", "python3.13")
     machine.refuse("pip install")
@@ -249,7 +259,12 @@ def test_the_constraints_are_within_the_ranges_of_the_project() -> None:
     lines = [line for line in (REPO / "constraints.txt").read_text().splitlines() if line[:1] != "#"]
     pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
     assert len(pins) == len(lines)
-    for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
+    extras = PROJECT["optional-dependencies"]
+    own = f"{PROJECT['name']}[docs]"
+    assert own in extras["dev"]
+    for text in [*PROJECT["dependencies"], *extras["dev"], *extras["docs"]]:
+        if text == own:
+            continue
         needed = Requirement(text)
         name = canonicalize_name(needed.name)
         assert name in pins, f"{text} has no line in constraints.txt"

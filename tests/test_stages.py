@@ -189,3 +189,18 @@ def test_experiments_run_and_stand_in_one_readable_table(space: Workspace, forke
     wanted = {f"{metric}_{arm}" for metric in ("fd", "clip", "nll") for arm in ("full", "rnd", "alc")}
     assert set(figures) == wanted
     assert lines[place + 1].split() == ["grid.ratios=[0.3]"]
+
+    # --- the same by DVC's own tables, its charts, and what brings an experiment back
+    told = space.run("exp", "show", "--no-pager", "--drop", ".*", "--keep", "Experiment|(fd|nll)_.*")
+    assert "three" in told.stdout, told.stderr
+    assert "fd_alc" in told.stdout
+    assert "grid.ratios" not in told.stdout
+    for words in (
+        ("metrics", "show"),
+        ("plots", "show"),
+        ("plots", "diff", "HEAD"),
+        ("exp", "apply", "three"),
+    ):
+        done = space.run(*words)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert "grid.ratios=[0.3]" in lines[place + 1]

@@ -1,6 +1,7 @@
 """Blocks of `selections:`: each sampler takes its own values, and one more is a file and a line."""
 
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -187,3 +188,8 @@ def test_a_sampler_is_one_file_and_one_line(tmp_path: Path) -> None:
     told = "error: selections.low.drop is not a known key; legal keys are rater, sampler, seed, spare, base."
     for command in (prune, ["stages.check", "--out", "data/again.json"]):
         assert run(*command).stderr.strip() == told
+
+
+def test_the_docs_show_the_sampler_that_is_tried_here() -> None:
+    page = (REPO / "docs/add_a_rater.md").read_text(encoding="utf-8")
+    assert f"```python\n{BOTTOM_K.strip()}\n```" in re.sub(r"^ {3}", "", page, flags=re.MULTILINE)

@@ -1,11 +1,12 @@
 """A rater, a pool format, a family: each is one file and one line, is added to a copy of the repo, and runs.
 
-CONTRIBUTING.md shows the code that stands here. A sampler is added in tests/pruning/test_samplers.py.
+docs/add_a_rater.md shows the code that stands here. A sampler is added in tests/pruning/test_samplers.py.
 """
 
 import re
 import shutil
 import subprocess
+import textwrap
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from pool_helpers import NO_SPLITS, encoded, picture
 from stage_grid import SEED, Grid
 from tiny import REPO
@@ -158,6 +160,17 @@ MODEL, LAW, CODEC = FlowSettings, FlowLaw, FlowCodec
 '''
 
 
+PAGE = (REPO / "docs/add_a_rater.md").read_text(encoding="utf-8")
+
+
+def shown_params() -> dict[str, Any]:
+    """The first block of params.yaml on the page."""
+    block = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert block is not None
+    found: dict[str, Any] = yaml.safe_load(textwrap.dedent(block[1]))
+    return found
+
+
 class Copy:
     """A copy of the code with the params of the tiny grid, whose stages run as commands."""
 
@@ -223,17 +236,23 @@ def test_a_rater_read_off_a_proxy_is_one_file_and_one_line(copy: Copy) -> None:
 
 def test_a_rater_on_pixels_is_one_file_and_one_line(copy: Copy) -> None:
     copy.add("alchemist/raters/kinds/brightness.py", BRIGHTNESS, "alchemist/raters/table.py", '"brightness",')
-    copy.params["raters"]["dark"] = {"kind": "brightness", "direction": -1}
+    shown = shown_params()
+    for key, block in shown.items():
+        copy.params[key] |= block
     pool = copy.grid.folder / "data/pool"
     copy.make("heuristic", rater="dark", pool=pool, out="dark.parquet", log_out="log", time_out="t.json")
     rows = copy.grid.index("pool")
     means = copy.grid.images(rows).reshape(len(rows), -1).mean(axis=1)
     np.testing.assert_allclose(ratings(copy.folder / "dark.parquet").loc[rows["id"]], -means)
-    # The check knows it, its keys and its list of the grid.
-    copy.params["grid"]["heuristics"] = ["dark"]
-    copy.params["selections"]["dark"] = {"rater": "dark", "sampler": "topk"}
-    copy.params["grid"]["selections"] = ["dark", *copy.params["grid"]["selections"]]
+    # The check knows it, its keys and its list of the grid, and the stage prune keeps by it.
     copy.make("check", out="params.json")
+    ratings_of = copy.folder / "ratings/dark"
+    ratings_of.mkdir(parents=True)
+    shutil.copy(copy.folder / "dark.parquet", ratings_of / "all.parquet")
+    copy.make("prune", ratings="ratings", selection="dark", ratio=0.5, out="subsets")
+    kept = pd.read_parquet(copy.folder / f"subsets/{SEED}.parquet")["id"]
+    pool = pd.Series(-means, index=rows["id"])
+    assert set(kept) == set(pool.nlargest(len(kept)).index)
     copy.params["raters"]["dark"]["dirction"] = 1
     told = "raters.dark.dirction is not a known key, nearest to direction; legal keys are"
     assert told in copy.run("check", out="params.json").stderr
@@ -289,7 +308,6 @@ def test_a_family_is_one_folder(copy: Copy) -> None:
 
 
 @pytest.mark.parametrize("text", [CAPTION_SHARE, BRIGHTNESS, ZIP])
-def test_contributing_shows_what_is_tried_here(text: str) -> None:
-    shown = (REPO / "CONTRIBUTING.md").read_text()
-    body = re.split(r"\n(?=class )", text.strip(), maxsplit=1)[1]
-    assert "\n".join(f"   {line}" if line else "" for line in body.splitlines()) in shown
+def test_the_docs_show_what_is_tried_here(text: str) -> None:
+    shown = textwrap.dedent(re.sub(r"^ {3}", "", PAGE, flags=re.MULTILINE))
+    assert f"```python\n{text.strip()}\n```" in shown or f"```python\n{text.strip()}\n```" in PAGE
