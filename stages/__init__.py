@@ -23,6 +23,7 @@ import functools  # noqa: E402
 import io  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
+import resource  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -46,8 +47,9 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
     """Runs a stage's function as a command; a person's mistake ends it with one sentence and exit code 2.
 
     What a run took goes to its option `time_out`, apart from the results, whose bytes it would change: its
-    wall-clock seconds, and what the function returns (memory, hardware, FLOPs, seconds of all tries). Of the
-    processes of a launcher that one writes it which returns anything.
+    wall-clock seconds, the most memory that this process or a worker of it held (bytes; of a GPU where the
+    function returns that), and what else the function returns (hardware, FLOPs, seconds of all tries). Of
+    the processes of a launcher that one writes it which returns anything.
     """
 
     @functools.wraps(run)
@@ -59,7 +61,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
             costs = run(*args, **kwargs)
             is_writer = costs is not None or os.environ.get("RANK", "0") == "0"
             if isinstance(path := kwargs.get("time_out"), Path) and is_writer:
-                own = {"seconds": time.perf_counter() - started}
+                own = {"seconds": time.perf_counter() - started, "peak_bytes": _peak()}
                 write_json(path, sealed({**own, **(costs or {})}))
         except Refusal as error:
             _tell_error(str(error))
@@ -88,6 +90,13 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
     for how in (signal.SIGINT, signal.SIGTERM):  # so that drafts are removed then, too
         signal.signal(how, stop)
     typer.run(told)
+
+
+def _peak() -> int:
+    """Most bytes of the host's memory that this process, or one of its workers that ended, has held."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    most = max(resource.getrusage(one).ru_maxrss for one in whose)
+    return most if sys.platform == "darwin" else most * 1024  # Linux counts in KiB
 
 
 def _tell_error(said: str) -> None:

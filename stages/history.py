@@ -13,7 +13,7 @@ import typer
 from alchemist.analysis import history
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from stages import registration, stage
+from stages import revision, stage
 
 HISTORY = Path("reports/history.csv")
 
@@ -27,11 +27,11 @@ def run(
     tables = []
     for which in ("contrasts", "verdicts"):
         path = folder / f"{which}.csv"
-        text = registration.git("show", f"{commit}:{path}") if commit else None
+        text = revision.git("show", f"{commit}:{path}") if commit else None
         if commit and text is None:
             raise Refusal(f"{path} is not in commit {commit}, or this is no clone of git.")
         tables.append(pd.read_csv(io.StringIO(text) if text is not None else path))
-    rows = history.of_report(name, (commit or registration.head() or "")[:40], tables[0], tables[1])
+    rows = history.of_report(name, (commit or revision.head() or "")[:40], tables[0], tables[1])
     before, after = keep(rows)
     print(f"wrote {HISTORY}: {after - before} rows of {name}, {after} in all")
 

@@ -16,7 +16,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings import legal
 from alchemist.params.registered import changed, decides, values
 from alchemist.params.whole import Params
-from stages import registration, stage
+from stages import registration, revision, stage
 from stages.overlay import laid_over, write
 
 REFERENCES, SCORES, TIMINGS = Path("reports/references.csv"), Path("data/scores"), Path("data/timings")
@@ -131,8 +131,8 @@ def kept(name: str, params: Params, asked: dict[str, Any]) -> None:
         "seeds": seeds,
         "registered": asked["commit"],
         "run_sha256": asked["run_sha256"],
-        "commit": registration.head(),
-        "edited": registration.edited(),
+        "commit": revision.head(),
+        "edited": revision.edited(),
         "names": score["names"],
         "likelihood": score["likelihood"],
         "reference": score["decides"],

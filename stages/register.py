@@ -15,7 +15,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import StudySettings
 from alchemist.params.registered import changed, decides, study_of, values
 from alchemist.params.whole import Params
-from stages import registration, stage
+from stages import registration, revision, stage
 from stages.overlay import laid_over
 
 KEPT = Path("reports")
@@ -33,7 +33,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         return
     told = {seed for one in before for seed in study_of(found, one["rule"]).seeds.all()}
     _fresh(name, set(study.seeds.all()) - told, study.seeds.shared_with)
-    commit = registration.head()
+    commit = revision.head()
     if commit is None or registration.at_commit(commit, name) != found:
         raise Refusal(
             f"studies.{name} in params.yaml is not what the last commit has; commit it first, so that the "

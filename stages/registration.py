@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from alchemist.params.check import check
 from alchemist.params.registered import decides
 from alchemist.params.whole import Params
 from stages.params_file import parse_params, read_params
+from stages.revision import git
 
 PARAMS, STUDIES, REGISTERED = Path("params.yaml"), Path("reports/studies"), "registered.json"
-MADE_BY = ("alchemist", "stages", "dvc.yaml", "assets")  # paths of what makes figures
 JUDGED_BY = tuple(
     f"alchemist/analysis/{name}.py"
     for name in ("equal_cost", "metrics", "outcomes", "registered", "statistics")
@@ -65,23 +64,3 @@ def code_since(commit: str) -> list[str] | None:
     """The later commits that changed the code which makes verdicts, the last first; None where unknown."""
     told = git("log", "--format=%H %s", f"{commit}..HEAD", "--", *JUDGED_BY)
     return None if told is None else [f"{line[:10]}{line[40:]}" for line in told.splitlines()]
-
-
-def head() -> str | None:
-    """The commit that is checked out; None outside of git."""
-    return (git("rev-parse", "HEAD") or "").strip() or None
-
-
-def edited() -> list[str]:
-    """Files that make figures and differ from the commit."""
-    lines = (git("status", "--porcelain", "--", *MADE_BY) or "").splitlines()
-    return [line[3:] for line in lines]
-
-
-def git(*words: str) -> str | None:
-    """What a command of git prints; None where it fails or there is no git."""
-    try:
-        told = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return told.stdout if told.returncode == 0 else None

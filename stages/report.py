@@ -28,7 +28,7 @@ from alchemist.raters.table import rater_settings
 from alchemist.report import advice, copies_tables, page, pictures, provenance, verdict_tables
 from alchemist.report.material import Material, read_logs, read_ratings, read_subsets
 from alchemist.report.text_tables import as_latex, as_markdown
-from stages import stage
+from stages import revision, stage
 from stages.studied import study_in_force
 
 # Stages before any rating whose times are read; the last two once a family.
@@ -47,7 +47,7 @@ def run(
     beside: Annotated[Path, typer.Option(help="folder of tables of runs on other pools, NAME.csv")],
     out: Annotated[Path, typer.Option(help="folder to write into")],
 ) -> None:
-    """Reads what the grid names and nothing else; equal inputs give equal bytes."""
+    """Reads what the grid names and nothing else; equal inputs give equal bytes at one commit."""
     study, wanted = study_in_force(), block(StatisticsSettings, "statistics")
     grid = study.grid
     asked = [name for name in (wanted.primary, *wanted.secondary) if name is not None]
@@ -72,8 +72,9 @@ def run(
     by_reference = references.tables(study, found)
     table = next(iter(by_reference.values()))
     for cell in study.cells():
-        for verb in ("train", "evaluate"):
-            found[cell.name] |= took(timings / verb / f"{cell.name}.json")
+        spent = {verb: took(timings / verb / f"{cell.name}.json") for verb in ("train", "evaluate")}
+        found[cell.name] |= spent["train"] | spent["evaluate"]
+        found[cell.name]["peaks"] = {verb: one.get("peak_bytes") for verb, one in spent.items()}
     first = found[study.cells()[0].name]
     names, likelihood = first["names"], first["likelihood"]
     elsewhere = results.read_beside(beside, names=names, likelihood=likelihood, **which)
@@ -133,6 +134,7 @@ def run(
         own=own,
         ids=read_subsets(subsets, study, "ids-") if own["lent"].any() else {},
         labels=read_labels(truth),
+        commit=revision.in_words(),
     )
     if material.meaningless:
         material = replace(material, verdicts=untold(material.verdicts, material.meaningless))

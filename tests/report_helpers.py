@@ -161,7 +161,9 @@ def build(
                 }
                 files.write_json(data / "raters" / name / path.stem / "rating.json", facts)
                 timing = data / "timings" / "ratings" / name / f"{path.stem}.json"
-                files.write_json(timing, files.sealed({"seconds": 60.0, "score_seconds": 5.0}))
+                files.write_json(
+                    timing, files.sealed({"seconds": 60.0, "score_seconds": 5.0, "peak_bytes": 2**30})
+                )
         table = pd.read_parquet(path)
         for arm, ratio in study.arms():
             chosen = study.selections[arm]
@@ -182,14 +184,18 @@ def build(
             pixels = np.kron(colours, np.ones((32, 32, 1), np.uint8))
             Image.fromarray(pixels).save(data / "scores" / cell.name / at["sheet"])
         trained = {"train_seconds": 40.0, "versions": {"torch": "2.9.1", "numpy": "2.3.4"}}
-        for verb, timing in (("train", trained), ("evaluate", {"evaluate_seconds": 21.0})):
+        trained |= {"peak_bytes": 7 * 2**30}
+        for verb, timing in (
+            ("train", trained),
+            ("evaluate", {"evaluate_seconds": 21.0, "peak_bytes": 2**31}),
+        ):
             clock = files.sealed({"seconds": 50.0, **timing})
             files.write_json(data / "timings" / verb / f"{cell.name}.json", clock)
     for name in stage.CLOCKED:
         files.write_json(data / "timings" / f"{name}.json", files.sealed({"seconds": 1.5}))
     for family in study.grid.families:
         files.write_json(data / f"timings/codec/{family}.json", files.sealed({"seconds": 1.5}))
-        encoding = files.sealed({"seconds": 1.5, "flops": 2e11})
+        encoding = files.sealed({"seconds": 1.5, "flops": 2e11, "peak_bytes": 5 * 2**29})
         files.write_json(data / f"timings/encode/{family}.json", encoding)
         files.write_json(data / f"codec/{family}/card.json", {"psnr": 25.25, "config": {"codes": 2048}})
         files.write_manifest(data / "codec" / family)

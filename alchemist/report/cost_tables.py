@@ -29,14 +29,17 @@ def cost_tables(material: Material) -> dict[str, Any]:
         train, score = ([pair[i] for pair in spent] for i in (0, 1))
         both = [a + b for a, b in spent]
         pairs = number(next(iter(logs.values()))["pairs"])
-        raters.append([rater, pairs, *(_spent(mean(of)) for of in (train, score, both))])
+        peak = max((facts.get("peak_bytes") or 0 for facts in logs.values()), default=0)
+        raters.append([rater, pairs, *(_spent(mean(of)) for of in (train, score, both)), _gib(peak)])
     for cell in study.cells():
         run = material.scores[cell.name]
         images = number(run["checkpoints"][-1]["images"])
         training = [number(run["train_seconds"], 1), _tera(run["train_flops"])]
-        cells.append([cell.name, images, *training, number(run["evaluate_seconds"], 1)])
+        peaks = [_gib(run["peaks"][verb]) for verb in ("train", "evaluate")]
+        cells.append([cell.name, images, *training, peaks[0], number(run["evaluate_seconds"], 1), peaks[1]])
     stages = [
-        [name, number(facts["seconds"], 1), _tera(facts.get("flops"))] for name, facts in bills.times.items()
+        [name, number(facts["seconds"], 1), _tera(facts.get("flops")), _gib(facts.get("peak_bytes"))]
+        for name, facts in bills.times.items()
     ]
     timed = [metric for metric in TIMED if metric in material.metrics_of(study.grid.main)]
     return {
@@ -45,9 +48,13 @@ def cost_tables(material: Material) -> dict[str, Any]:
         "times_nll": _times(material, "nll") if "nll" in material.metrics else [],
         "speedups": [part for metric in timed for part in _speedups(material, metric)],
         "pretrained": list(material.pretrained),
-        "raters": Table(["rater", "pairs rated", "training", "scoring the pool", "together"], raters),
-        "stages": Table(["stage", "seconds", "TFLOP"], stages),
-        "cells": Table(["cell", "images", "training, s", "training, TFLOP", "evaluation, s"], cells),
+        "raters": Table(
+            ["rater", "pairs rated", "training", "scoring the pool", "together", "memory"], raters
+        ),
+        "stages": Table(["stage", "seconds", "TFLOP", "memory"], stages),
+        "cells": Table(
+            ["cell", "images", "training, s", "training, TFLOP", "memory", "evaluation, s", "memory"], cells
+        ),
     }
 
 
@@ -148,6 +155,11 @@ def _spent(spent: Spent | None) -> str:
     if spent.tflop is None:
         return f"{number(spent.seconds, 1)} s"
     return Markup("{} s<small>{} TFLOP</small>").format(number(spent.seconds, 1), number(spent.tflop, 2))
+
+
+def _gib(peak: float | None) -> str:
+    """The most memory that was held; a dash where nobody looked."""
+    return f"{number(peak / 2**30, 1)} GiB" if peak else DASH
 
 
 def _tera(flops: float | None) -> str:

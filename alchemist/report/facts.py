@@ -12,7 +12,8 @@ from alchemist.report.material import Material
 def facts(material: Material) -> list[tuple[str, str]]:
     """Seeds, versions and the like, as far as the cells' own records hold them."""
     grid = material.study.grid
-    out = [("seeds of raters, samplers and training", ", ".join(map(str, grid.seeds)))]
+    out = [("commit of the page", material.commit)] if material.commit else []
+    out += [("seeds of raters, samplers and training", ", ".join(map(str, grid.seeds)))]
     drawn = material.study.selections.items()
     out += [(f"added to the seed of selection {n}", str(chosen.seed)) for n, chosen in drawn if chosen.seed]
     seeds = {name: getattr(rater, "seed", None) for name, rater in material.study.raters.items()}

@@ -51,6 +51,7 @@ class Material:
     own: pd.DataFrame  # the index of the pool's own pairs, of all splits
     ids: Subsets  # worth training on, of all of these; empty where no pair is lent to another split
     labels: pd.DataFrame | None = None  # what people said of pairs, with the column id
+    commit: str = ""  # of the code that made the page, in words
 
     @property
     def first(self) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 from report_helpers import part, text
@@ -13,5 +14,10 @@ def test_costs_stand_in_seconds_and_operations(three: Path) -> None:
         "68.0 s 5.10 TFLOP 20.0 170.0"
     ) in said
     assert "clarity 203" in said
+    # And the most memory of each; a dash where nobody looked.
+    assert f"prepare 1.5 {DASH} {DASH}" in said
+    assert "encode@star 1.5 0.20 2.5 GiB" in said
+    assert re.search(r"full-xs-0 [\d,]+ 40.0 [\d.]+ 7.0 GiB 21.0 2.0 GiB", said)
+    assert re.search(r"alchemist 203 .*?60.0 s 4.50 TFLOP 1.0 GiB", said)
     assert "Against random at equal size, until its final FD (Lite0)" in said
     assert "Against random at equal size, until its final NLL" in said

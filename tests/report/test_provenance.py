@@ -1,5 +1,6 @@
 """Digests of what cells began with: whether arms are comparable, and where the digests stand."""
 
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -33,3 +34,26 @@ def test_an_arm_that_begins_elsewhere_is_warned_of(copy: Path, monkeypatch: pyte
     assert "Warning. Not all arms of xs, seed 0 start from equal weights" in said
     assert "All arms" not in said
     assert f"xs 0 1 cell {'f' * 16}" in said
+
+
+def test_the_commit_of_the_page_is_there_and_whether_files_are_edited(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made() -> str:
+        return text(part((run(copy, monkeypatch) / "index.html").read_text(), "facts"))
+
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        done = subprocess.run(["git", *who, *words], cwd=copy, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(copy.parent))
+    assert "commit of the page unknown, outside of git" in made()
+    (copy / "dvc.yaml").write_text("stages: {}\n")
+    git("init", "-q")
+    git("add", "dvc.yaml")
+    git("commit", "-qm", "as it is")
+    head = git("rev-parse", "HEAD")
+    assert f"commit of the page {head} seeds of raters" in made()
+    (copy / "dvc.yaml").write_text("stages: {} # edited\n")
+    assert f"commit of the page {head}, with edits in 1 of the files that make figures" in made()

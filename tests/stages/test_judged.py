@@ -13,7 +13,7 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.params.check import check
 from alchemist.params.registered import changed, decides
-from stages import history, judge, part, register, registration
+from stages import history, judge, part, register, registration, revision
 from stages.params_file import read_params
 
 
@@ -146,18 +146,18 @@ def test_a_changed_rule_stands_beside_the_one_before(repo: Path) -> None:
     assert both.startswith(first)
     assert len(both) > len(first)
     assert study() == []  # the rule makes no figure
-    head = registration.head() or ""
+    head = revision.head() or ""
     page = Path("reports/studies/s/index.html").read_text()
     assert f"registered by {head[:10]}, after figures were there" in page
 
 
 def test_history_has_what_a_rule_says_that_another_took_the_place_of(repo: Path) -> None:
     register.run("s")
-    old = registration.head() or ""
+    old = revision.head() or ""
     write(margins={"fd": 50.0, "nll": 0.02})
     git("commit", "--quiet", "-am", "another margin, before any part")
     register.run("s")
-    new = registration.head() or ""
+    new = revision.head() or ""
     study()
     past = pd.read_csv("reports/history.csv")
     words = past[past["decides"] & (past["claim"] == "A")].groupby("registered")["verdict"].first()
@@ -224,7 +224,7 @@ def test_parts_of_another_size_go_on_where_the_others_ended(repo: Path) -> None:
 def test_the_verdict_of_the_seeds_before_stays_beside_that_of_others(repo: Path) -> None:
     register.run("s")
     study()
-    first = registration.head() or ""
+    first = revision.head() or ""
     write(seeds={"first": 200, "count": 2, "part": 2}, looks=[2])
     git("commit", "--quiet", "-am", "seeds that please")
     register.run("s")
@@ -294,7 +294,7 @@ def test_history_of_an_older_run(repo: Path) -> None:
         shutil.copy(REPO / f"reports/small/{name}.csv", f"old/{name}.csv")
     git("add", "old")
     git("commit", "--quiet", "-m", "a run")
-    commit = registration.head()
+    commit = revision.head()
     assert commit is not None
     shutil.rmtree("old")
     history.run("small", Path("old"), commit)

@@ -14,7 +14,7 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.params.check import check
 from alchemist.params.registered import decides
-from stages import carry, judge, part, register, registration
+from stages import carry, judge, part, register, registration, revision
 from stages.params_file import read_params
 
 
@@ -27,7 +27,7 @@ def test_only_what_is_committed_can_be_registered(repo: Path) -> None:
     write()
     register.run("s")
     found = registration.registrations("s")
-    assert [one["commit"] for one in found] == [registration.head()]
+    assert [one["commit"] for one in found] == [revision.head()]
     assert found[0]["rule"]["margins"] == {"fd": 5.0, "nll": 0.02}
     # All blocks whole: a base, a default of the study's own, the block that a claim's arm names.
     assert found[0]["run"]["blocks"]["pools"]["emoji_crowded"]["emoji_crowded"]["pairs"] == 8000
@@ -256,7 +256,7 @@ def test_what_cannot_run_is_not_registered(repo: Path) -> None:
 def test_a_commit_whose_block_is_of_other_code_cannot_be_read(repo: Path) -> None:
     write(seeds={"first": 100, "count": 1})
     git("commit", "--quiet", "-am", "one seed")
-    assert registration.at_commit(registration.head() or "", "s") is None
+    assert registration.at_commit(revision.head() or "", "s") is None
 
 
 def test_figures_of_another_run_are_not_kept(repo: Path) -> None:
