@@ -101,6 +101,19 @@ def test_repro_installs_checks_and_runs_in_that_order(machine: Machine) -> None:
     assert done.stdout.splitlines()[-1] == f"report: {machine.folder}/reports/index.html"
 
 
+def test_quick_is_a_study_and_needs_a_commit(machine: Machine) -> None:
+    machine.python("3.11.7", "python3")
+    machine.command(machine.folder / "study", f'#!/bin/sh\necho "study $*" >>{machine.asked}\n')
+    machine.command(machine.tools / "git", "#!/bin/sh\nexit 128\n")
+    done = machine.make("quick")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: make quick needs a git history")
+    assert machine.said() == []
+    machine.command(machine.tools / "git", "#!/bin/sh\n")
+    assert machine.make("quick").returncode == 0
+    assert machine.said()[1:] == ["python 3, 11, 7: -m pip install -c constraints.txt -e .", "study quick"]
+
+
 @pytest.mark.parametrize(
     ("pythons", "chosen"),
     [
