@@ -18,6 +18,9 @@ PARTS_ADDED = "tests/stages/test_parts_added.py::test_a_rater_on_pixels_is_one_f
 COVERED: list[tuple[str, str, str]] = [
     # --- make, and what it calls
     (r"make repro|\./repro|dvc repro", ".ci/run", "make repro"),
+    (r"make quick|\./study quick", ".ci/run", "make quick"),
+    (r"\./study --help", "tests/test_study.py::test_help_says_what_every_study_is", '"--help"'),
+    (r"python -m stages", "tests/stages/test_help.py::test_every_command_is_listed_in_a_line", '"stages"'),
     (r"make test|pytest|mypy|ruff .*", ".ci/run", "make test"),
     (r"make test PYTEST=.*|make repro CONSTRAINTS=",
      "tests/test_make.py::test_a_second_run_installs_only_what_changed", "CONSTRAINTS="),
@@ -25,7 +28,7 @@ COVERED: list[tuple[str, str, str]] = [
     (r"sphinx-build .*", "tests/docs/test_site.py::test_it_is_built_without_a_warning", '"sphinx"'),
     (r"\.ci/run", ".github/workflows/ci.yml", ".ci/run"),
     (r"pip install (-c constraints\.txt )?-e \.(\[dev\])?", ".ci/environment", "pip install"),
-    (r"apt-get install chromium", ".ci/run", "install -y -qq chromium"),
+    (r"apt-get install chromium", ".ci/run", "--no-install-recommends chromium"),
     (r"\. \.venv/bin/activate",
      "tests/test_make.py::test_a_second_run_installs_only_what_changed", "VIRTUAL_ENV="),
     (r"dvc config --local core\.no_scm true",
