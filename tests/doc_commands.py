@@ -177,6 +177,7 @@ def module(command: Command, root: Path) -> str | None:
     if not path.is_file():
         return f"there is no {path.relative_to(root)}"
     if package == "stages":
+        name = name if last else f"{name}.__main__"
         return options(name, words, needs_all=not command.inline and not command.cut) or changed(
             words, root, strict=last == "plan"
         )
