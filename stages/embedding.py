@@ -71,7 +71,7 @@ def run(
     def is_there() -> bool:
         return is_made(time_out, mark, lambda: bill.check(out, log_out))
 
-    with whole(shards, embedding.worker, arguments, total, rows, how, rater, is_there):
+    with whole(shards, embedding.worker, arguments, total, rows, how, f"rate {rater}", is_there):
         begun = time.perf_counter()
         with files.whole_folder(log_out) as drafts:
             if settings.of_all:

@@ -71,7 +71,7 @@ def run(
     def is_there() -> bool:
         return is_made(time_out, mark, lambda: bill.check(out, log_out))
 
-    with whole(shards, pixels.worker, arguments, total, rows, how, rater, is_there):
+    with whole(shards, pixels.worker, arguments, total, rows, how, f"rate {rater}", is_there):
         with files.whole_folder(log_out) as drafts:
             shards.sort(out, "id")
             bill.write_facts(drafts, bill.fixed_bill(rater, settings.kind, shards.rows(), 0))
