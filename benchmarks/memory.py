@@ -15,8 +15,6 @@ import contextlib
 import importlib
 import inspect
 import io
-import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,7 +28,7 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 from PIL import Image
 
-from alchemist.core import files, stateless
+from alchemist.core import files, process, stateless
 from alchemist.params.sources import passed_on
 from benchmarks import given
 from benchmarks.ratio import Ratio
@@ -117,14 +115,7 @@ def run(stage: str, folder: Path) -> float:
         arguments[name] = Path(options[name]) if is_path else options[name]
     with contextlib.chdir(folder), contextlib.redirect_stdout(sys.stderr):
         work(**arguments)
-    return max(_own_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 2**10
-
-
-def _own_peak() -> int:
-    # The kernel's ru_maxrss of this process begins at the peak of the one that started it.
-    own = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert own is not None
-    return int(own[1])
+    return process.peak() / 2**20
 
 
 def turn(what: str, folder: Path, model: str, batch: int, chunk: int | None) -> str:
@@ -145,7 +136,7 @@ def turn(what: str, folder: Path, model: str, batch: int, chunk: int | None) -> 
         began = time.perf_counter()
         run()
         times.append(time.perf_counter() - began)
-    return f"{_own_peak() / 2**10:.0f} MiB, {min(times[1:]) / steps / batch * 1e3:.1f} ms"
+    return f"{process.peak() / 2**20:.0f} MiB, {min(times[1:]) / steps / batch * 1e3:.1f} ms"
 
 
 def chunks(model: str, batch: int, chunk: int) -> Iterator[str]:

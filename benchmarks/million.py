@@ -347,8 +347,7 @@ def main() -> None:
         with contextlib.chdir(asked.folder):
             begun = time.process_time()
             STEPS[asked.step]()
-        # getrusage would count what the parent had when it started this process.
-        peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**10
+        peak = process.peak() / 2**20
         print(f"{time.process_time() - begun:.2f} {peak:.0f}")
         return
     print(f"{'pairs':>12}  {'step':<20}{'s':>9}{'MiB':>8}", flush=True)

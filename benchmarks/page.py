@@ -11,13 +11,14 @@ import argparse
 import importlib
 import multiprocessing
 import os
-import resource
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from alchemist.core import process
 
 REPO = Path(__file__).parents[1]
 SELECTIONS = ("alchemist", "random", "topk", "gsample", "loss", "block40", "alchemist_no_group")
@@ -48,7 +49,7 @@ def report(root: Path, told: "multiprocessing.SimpleQueue[tuple[float, float]]")
     made, began = helpers(), time.perf_counter()
     with pytest.MonkeyPatch.context() as patch:
         made.run(root, patch)
-    told.put((time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    told.put((time.perf_counter() - began, process.peak() / 2**20))
 
 
 def drawn(page: Path) -> float | None:
@@ -81,10 +82,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, told = Path(folder), alone.SimpleQueue()
         for work, words in ((build, (root, asked.pairs, asked.seeds)), (report, (root, told))):
-            process = alone.Process(target=work, args=words)
-            process.start()
-            process.join()
-            if process.exitcode:
+            child = alone.Process(target=work, args=words)
+            child.start()
+            child.join()
+            if child.exitcode:
                 raise SystemExit(1)
         seconds, mib = told.get()
         page = root / "reports/index.html"

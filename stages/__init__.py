@@ -23,7 +23,6 @@ import functools  # noqa: E402
 import io  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
-import resource  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -61,7 +60,7 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
             costs = run(*args, **kwargs)
             is_writer = costs is not None or os.environ.get("RANK", "0") == "0"
             if isinstance(path := kwargs.get("time_out"), Path) and is_writer:
-                own = {"seconds": time.perf_counter() - started, "peak_bytes": _peak()}
+                own = {"seconds": time.perf_counter() - started, "peak_bytes": process.peak()}
                 write_json(path, sealed({**own, **(costs or {})}))
         except Refusal as error:
             _tell_error(str(error))
@@ -92,19 +91,12 @@ def stage(run: Callable[P, dict[str, Any] | None]) -> None:
     typer.run(told)
 
 
-def _peak() -> int:
-    """Most bytes of the host's memory that this process, or one of its workers that ended, has held."""
-    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    most = max(resource.getrusage(one).ru_maxrss for one in whose)
-    return most if sys.platform == "darwin" else most * 1024  # Linux counts in KiB
-
-
 def _tell_error(said: str) -> None:
-    """A sentence on standard error; on a terminal its first word is red, unless NO_COLOR is set."""
+    """A sentence on standard error; its first word is red on a terminal, or one that is behind a pipe."""
     word = typer.style("error:", fg="red", bold=True)
-    typer.echo(
-        f"{word} {one_line(said, LETTERS)}", err=True, color=False if os.environ.get("NO_COLOR") else None
-    )
+    asked = {"NO_COLOR": False, "FORCE_COLOR": True}
+    colour = next((is_on for name, is_on in asked.items() if os.environ.get(name)), None)
+    typer.echo(f"{word} {one_line(said, LETTERS)}", err=True, color=colour)
 
 
 def _stopped() -> SystemExit:

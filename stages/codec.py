@@ -69,7 +69,10 @@ def run(
         def tick(seen: int, total: int, words: str) -> None:
             bar.total = total
             bar.set_postfix_str(words, refresh=False)
-            bar.update(seen - bar.n)
+            if bar.n:
+                bar.update(seen - bar.n)
+            else:  # a fit that goes on
+                progress.begun(bar, seen)
 
         with files.whole_folder(out) as draft:
             digest = files.sha256(pool / files.MANIFEST)

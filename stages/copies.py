@@ -65,7 +65,7 @@ def run(
             check_splits(settings, f"pools.{pool}", total)
         state.clear()
     _tell(done.facts, card, out)
-    return {"flops": flops}
+    return {"flops": flops, "peak_bytes": devices.peak_memory(device)}
 
 
 def _mark(settings: CopiesSettings, read: Path, device: torch.device) -> str:
@@ -103,9 +103,10 @@ def _features(
     before = flops = saved[1]["flops"] if saved else 0.0
     start = 0
     with (
-        progress.bar(total=count, done=min(PART * len(crcs), count), desc="features") as bar,
+        progress.bar(total=count, desc="features") as bar,
         FlopCounterMode(display=False) as counter,
     ):
+        progress.begun(bar, min(PART * len(crcs), count))
         for number, rows in enumerate(store.parts(read, SPLITS, PART, store.PLACE)):
             here = slice(start, start := start + len(rows))
             if number < len(crcs):

@@ -52,7 +52,7 @@ def run(
     """
     settings = block(EncodeSettings, f"scales.{scale}.encode")
     asked, where = device_setting(section("device")), f"scales.{scale}.encode.text"
-    devices.chosen(asked)
+    device = devices.chosen(asked)
     encoder = of_family(text_settings(settings.text, where), family_name)
     store.check(pool)
     total, how = size(pool), How(engine, task, of, address, gpus)
@@ -81,7 +81,12 @@ def run(
             encoded.join(parts, draft, pool=name)
         pairs, seconds = shards.rows(), shards.seconds()
     print(f"wrote {out}: {progress.took(pairs, 'pairs', seconds)}")
-    return {MARK: mark, "flops": float(flops), "seconds": max(time.perf_counter() - started, seconds)}
+    return {
+        MARK: mark,
+        "flops": float(flops),
+        "seconds": max(time.perf_counter() - started, seconds),
+        "peak_bytes": devices.peak_memory(device),
+    }
 
 
 def worker(

@@ -97,7 +97,7 @@ def run(
     ):
         _, saved = state.load() or ({}, {"checkpoints": [], "seconds": 0.0})
         checkpoints, before = saved["checkpoints"], saved["seconds"]
-        bar.update(len(checkpoints) * len(rows))
+        progress.begun(bar, len(checkpoints) * len(rows))
         for point in points[len(checkpoints) :]:
             generator.load_weights(load_file(cell / course.checkpoint(point["images"])))
             pictures.clear()

@@ -38,7 +38,8 @@ def run(
     scorer: Annotated[Path, typer.Option(help="folder that stage scorer wrote")],
     scale: Annotated[str, typer.Option(help="name of the scale in params.yaml")],
     out: Annotated[Path, typer.Option(help="folder to write")],
-) -> None:
+    time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds and memory to")],
+) -> dict[str, float]:
     """Takes the features of the coded evaluation images, and the floors of every figure."""
     settings = block(EvaluateSettings, f"scales.{scale}.evaluate")
     device = devices.chosen(device_setting(section("device")))
@@ -118,6 +119,7 @@ def run(
     )
     print(f"wrote {out}: prompts and references ({settings.fd_name} of real images): {told}")
     print(verdict(found[settings.decides], settings.fd_name, classes(family_name).CODEC.remedy))
+    return {"peak_bytes": devices.peak_memory(device)}
 
 
 def with_category(pool: Path, rows: pd.DataFrame) -> pd.DataFrame:

@@ -72,17 +72,12 @@ def run(
         Scratch(scratch, mark, every) as state,
         progress.bar(total=images, desc=out.name, shown=world.is_writer()) as bar,
     ):
-
-        def tick(done: int, words: str) -> None:
-            bar.set_postfix_str(words, refresh=False)
-            bar.update(done)
-
         if world.is_writer():
             print(
                 f"pretrain {out.name}: {len(rows):,} pairs of the split pretraining, {images:,} images; "
                 f"state in {state.folder}"
             )
-        log = one.train(state, out, {"pairs": len(rows), "images": images}, tick)
+        log = one.train(state, out, {"pairs": len(rows), "images": images}, progress.hears(bar))
     if not world.is_writer():
         return None
     took = progress.took(images, "images", log[-1]["seconds"])

@@ -85,13 +85,11 @@ def run(
         progress.bar(total=len(ids) * settings.passes(), desc="score", shown=world.is_writer()) as scored,
     ):
 
-        def tick(count: int, words: str) -> None:
-            bar.set_postfix_str(words, refresh=False)
-            bar.update(count)
-
         def score(count: int) -> None:
             if not scored.n:
-                scored.unpause()  # its time begins here
+                scored.unpause()  # its time begins here, and that of a training which is over ends
+                if bar.n >= budget.images:
+                    bar.close()
             scored.update(count)
 
         if world.is_writer():
@@ -100,9 +98,9 @@ def run(
         # What another process than the writer leaves is nobody's.
         with files.whole_folder(log_out) if world.is_writer() else spare_folder(state.folder) as drafts:
             rating = Run(
-                new_proxy, data, pool, data.validation(), data.rated(), seed, budget, state, tick,
-                score, name=rater, ids=list(ids), network=new_rater, device=device, elapsed=elapsed,
-                assets=assets, drafts=drafts,
+                new_proxy, data, pool, data.validation(), data.rated(), seed, budget, state,
+                progress.hears(bar), score, name=rater, ids=list(ids), network=new_rater, device=device,
+                elapsed=elapsed, assets=assets, drafts=drafts,
             )  # fmt: skip
             found = KINDS[settings.kind].rate(rating, settings)
             if world.is_writer():

@@ -1,5 +1,6 @@
 """The report, from the cells that the grid names: a page, a table, a summary and the figures."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,8 +32,8 @@ from alchemist.report.text_tables import as_latex, as_markdown
 from stages import revision, stage
 from stages.studied import study_in_force
 
-# Stages before any rating whose times are read; the last two once a family.
-CLOCKED, CLOCKED_BY_FAMILY = ("prepare", "copies", "scorer"), ("codec", "encode")
+# Stages before any rating whose times are read; the others once a family.
+CLOCKED, CLOCKED_BY_FAMILY = ("prepare", "copies", "scorer"), ("codec", "encode", "floors")
 
 
 def run(
@@ -53,6 +54,8 @@ def run(
     asked = [name for name in (wanted.primary, *wanted.secondary) if name is not None]
     blocks = {name: block(ContrastSettings, f"contrasts.{name}").of(grid) for name in asked}
     which = {"pool": section("pool"), "scale": section("scale")}
+    scale_key = f"scales.{which['scale']}"
+    meaningful = scale_settings(section(scale_key), scale_key).meaningful
     # Rows of other pools are of selections that this grid need not have.
     known = Study(
         grid,
@@ -69,6 +72,7 @@ def run(
     truth_rows = read_truth(truth).set_index("id")["kind"]
     kinds = None if truth_rows.empty else truth_rows.reindex(ids)
     found = results.read_scores(scores, study)
+    check_age(scores, found)
     by_reference = references.tables(study, found)
     table = next(iter(by_reference.values()))
     for cell in study.cells():
@@ -115,7 +119,8 @@ def run(
         },
         params=in_force(study),
         contrasts={
-            name: statistics.contrasts(rows, blocks, wanted, grid.main) for name, rows in by_reference.items()
+            name: statistics.contrasts(rows, blocks, wanted, grid.main) if meaningful else []
+            for name, rows in by_reference.items()
         },
         verdicts=verdicts(
             known,
@@ -136,7 +141,7 @@ def run(
         labels=read_labels(truth),
         commit=revision.in_words(),
     )
-    if material.meaningless:
+    if not meaningful:
         material = replace(material, verdicts=untold(material.verdicts, material.meaningless))
     made = page.render(material)
     with files.whole_folder(out / "charts") as draft:
@@ -206,6 +211,16 @@ def scale_in_force(scale: str, pretrains: bool) -> dict[str, Any]:
         for key, part in parts.items()
         if part and key != "meaningful"  # not {} or None
     }
+
+
+def check_age(scores: Path, found: Mapping[str, Any]) -> None:
+    """Raises Refusal where a cell was measured by an earlier version, which noted less."""
+    for name, score in found.items():
+        noted = {"initial_sha256", "ids_sha256"} <= score.keys()
+        if not noted or not all("sheet" in at for at in score["checkpoints"]):
+            raise Refusal(
+                f"{scores / name} is of an earlier version of this code, which noted less; run dvc repro."
+            )
 
 
 def read(path: Path) -> Any:

@@ -94,7 +94,7 @@ def run(
         files.write_json(draft / "card.json", card)
         files.write_manifest(draft)
     print(f"wrote {out}: features of {len(measured):,} images ({evaluate.features}), scorer {evaluate.clip}")
-    return {"flops": float(counter.get_total_flops())}
+    return {"flops": float(counter.get_total_flops()), "peak_bytes": devices.peak_memory(device)}
 
 
 def silent(found: clip_score.Examination) -> str:

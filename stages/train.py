@@ -88,11 +88,6 @@ def run(
         Scratch(scratch, mark, every) as state,
         progress.bar(total=stops[-1], desc=out.name, shown=world.is_writer()) as bar,
     ):
-
-        def tick(images: int, words: str) -> None:
-            bar.set_postfix_str(words, refresh=False)
-            bar.update(images)
-
         if world.is_writer():
             shared = f" on {world.count()} processes" if world.count() > 1 else ""
             shared += ", weights in parts" if fsdp.asked() else ""
@@ -100,7 +95,7 @@ def run(
                 f"train {out.name}: {len(rows):,} of {len(pool):,} pairs, {stops[-1]:,} images{shared}; "
                 f"state in {state.folder}"
             )
-        log = one.train(state, out, facts, tick)
+        log = one.train(state, out, facts, progress.hears(bar))
     if not world.is_writer():
         return None
     took = progress.took(stops[-1], "images", log[-1]["seconds"])

@@ -194,7 +194,8 @@ def build(
     for name in stage.CLOCKED:
         files.write_json(data / "timings" / f"{name}.json", files.sealed({"seconds": 1.5}))
     for family in study.grid.families:
-        files.write_json(data / f"timings/codec/{family}.json", files.sealed({"seconds": 1.5}))
+        for verb in ("codec", "floors"):
+            files.write_json(data / f"timings/{verb}/{family}.json", files.sealed({"seconds": 1.5}))
         encoding = files.sealed({"seconds": 1.5, "flops": 2e11, "peak_bytes": 5 * 2**29})
         files.write_json(data / f"timings/encode/{family}.json", encoding)
         files.write_json(data / f"codec/{family}/card.json", {"psnr": 25.25, "config": {"codes": 2048}})

@@ -1,4 +1,4 @@
-"""A terminal of 100 columns for a command, and what it wrote there."""
+"""A terminal for a command, and what it wrote there."""
 
 import contextlib
 import fcntl
@@ -13,10 +13,10 @@ from pathlib import Path
 REPO = Path(__file__).parents[1]
 
 
-def on_terminal(code: str, **environment: str) -> tuple[int, str]:
+def on_terminal(code: str, columns: int = 100, **environment: str) -> tuple[int, str]:
     """Exit status of some Python whose output and errors are a terminal, and all that it wrote."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     around = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=REPO, stdin=theirs, stdout=theirs, stderr=theirs,

@@ -90,8 +90,15 @@ def through(folder: Path, where: dict[str, str]) -> Path:
             out=data / "codec", scratch=Path(".scratch"))  # fmt: skip
         run("encode", **family, pool=pool, codec=data / "codec", scale="tiny", out=encoded)
         run("scorer", pool=pool, scale="tiny", out=data / "scorer")
-        run("floors", False, **family, pool=pool, codec=data / "codec", scorer=data / "scorer",
-            scale="tiny", out=data / "floors")  # fmt: skip
+        run(
+            "floors",
+            **family,
+            pool=pool,
+            codec=data / "codec",
+            scorer=data / "scorer",
+            scale="tiny",
+            out=data / "floors",
+        )
         for rater in ("alchemist", "loss"):
             run("rate", rater=rater, seed=0, **family, encoded=encoded,
                 assets=data / "assets", scale="tiny", scratch=Path(".scratch"),

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_every_stage_is_asked_for_once_and_a_cell_is_trained_before_it_is_measur
 ) -> None:
     code, asked = repro(tmp_path, jobs)
     assert code == 0
-    assert asked[-1] == "repro --quiet"
+    assert asked[-1] == "repro"
     # The group is asked for by its own name.
     targets = [
         [name for word in line.split() for name in (CODECS if word == "codec" else [word])] for line in asked
@@ -94,14 +95,14 @@ def test_every_stage_is_asked_for_once_and_a_cell_is_trained_before_it_is_measur
 def test_what_fails_ends_it(tmp_path: Path) -> None:
     code, asked = repro(tmp_path, "2", BROKEN="train@random-0.5-xs-1")
     assert code != 0
-    assert asked[-1] != "repro --quiet"
+    assert asked[-1] != "repro"
 
 
 @pytest.mark.parametrize(("words", "status"), [(("1",), "1"), (("2",), "0")])
 def test_one_job_or_nothing_to_do_is_a_plain_repro(
     tmp_path: Path, words: tuple[str, ...], status: str
 ) -> None:
-    assert repro(tmp_path, *words, STATUS=status) == (0, ["repro --quiet"])
+    assert repro(tmp_path, *words, STATUS=status) == (0, ["repro"])
 
 
 def seen(folder: Path) -> list[str]:
@@ -123,3 +124,62 @@ def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
 def test_a_device_or_a_launcher_of_a_persons_own_is_left_alone(tmp_path: Path, line: str) -> None:
     assert repro(tmp_path, "2", gpus=GPUS, line=line)[0] == 0
     assert seen(tmp_path) == ["all", "all"]
+
+
+REAL = """
+stages:
+  well: {cmd: echo all is well > well, outs: [well]}
+  said: {cmd: "echo what a stage says; echo and its error >&2; cp well said", deps: [well], outs: [said]}
+  killed: {cmd: "kill -9 $$", deps: [said], outs: [killed]}
+"""
+
+
+def test_of_dvc_itself_only_what_went_wrong_is_shown(tmp_path: Path) -> None:
+    """By the real one, whose stage is killed without a word of its own."""
+    (tmp_path / "dvc.yaml").write_text(REAL)
+    shutil.copy(REPO / "repro", tmp_path / "repro")
+    (tmp_path / "params.yaml").write_text("device: cpu\nlauncher: python\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").write_text("#!/bin/sh\n")
+    (tmp_path / "bin/python").chmod(0o755)
+    around = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "init", "--no-scm", "--quiet"], cwd=tmp_path, check=True)
+    (tmp_path / "bin/dvc").write_text(f'#!/bin/sh\nexec {sys.executable} -m dvc "$@"\n')
+    (tmp_path / "bin/dvc").chmod(0o755)
+
+    def done() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "repro", "1"], cwd=tmp_path, env=around, capture_output=True, text=True, check=False
+        )
+
+    first = done()
+    assert first.returncode != 0
+    assert first.stdout == "what a stage says\n"
+    assert "and its error" in first.stderr
+    assert "ERROR: failed to reproduce 'killed'" in first.stderr
+    (tmp_path / "dvc.yaml").write_text(REAL.replace("kill -9 $$", "cp said killed"))
+    again = done()
+    assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_errors_of_several_stages_at_a_time_stay_errors(tmp_path: Path) -> None:
+    """And what they write besides stays apart from them."""
+    (tmp_path / "dvc").write_text("")
+    text = DVC.replace(
+        "printf '%s\\n' \"$*\" >> asked",
+        'echo "error: of $*" >&2; echo "of $*"; printf \'%s\\n\' "$*" >> asked',
+        1,
+    )
+    assert text != DVC
+    (tmp_path / "names").write_text("\n".join(NAMES) + "\n")
+    repro(tmp_path, "2")  # for the folder
+    (tmp_path / "bin/dvc").write_text(text)
+    done = subprocess.run(
+        ["bash", "repro", "2"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0
+    for lines, begin in ((done.stdout, "of "), (done.stderr, "error: of ")):
+        assert all(line.startswith(begin) for line in lines.splitlines())
+        assert f"{begin}--wait-for-lock repro --single-item rate" in lines

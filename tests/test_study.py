@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,8 @@ def runs(folder: Path) -> list[tuple[str, Params]]:
     for laid, repro, removed, kept in zip(*(asked[i::4] for i in range(4)), strict=True):
         assert laid[:3] == ["python", "-m", "stages.overlay"]
         assert repro == ["repro"]
-        assert (removed[:3], kept[:5]) == (
-            ["dvc", "exp", "remove"],
-            ["dvc", "exp", "run", "--quiet", "--name"],
-        )
-        assert removed[3:] == kept[5:]
+        assert (removed[:3], kept[:4]) == (["dvc", "exp", "remove"], ["dvc", "exp", "run", "--name"])
+        assert removed[3:] == kept[4:]
         words, params = laid, copy.deepcopy(default)
         for flag, value in itertools.pairwise(words):
             if flag == "-S":
@@ -72,7 +70,7 @@ def runs(folder: Path) -> list[tuple[str, Params]]:
                 # dvc takes a key that the file leaves to its default only behind ++.
                 assert last in place or key.startswith("++"), key
                 place[last] = yaml.safe_load(text)
-        out.append((kept[5], check(params)))
+        out.append((kept[4], check(params)))
     return out
 
 
@@ -201,15 +199,27 @@ def test_an_unknown_study_is_told_in_a_line(tmp_path: Path, words: tuple[str, ..
 
 def test_help_says_what_every_study_is(tmp_path: Path) -> None:
     """In a line each; of registered ones what each asks, as params.yaml has it."""
-    done = study(tmp_path, "--help", params=(REPO / "params.yaml").read_text())
+    real = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
+    whole = (
+        (REPO / "params.yaml").read_text()
+        + """
+  quoted: {question: "Is it 'quoted'?"} # and remarked
+  folded:
+    question: >-
+      Does it
+      go on?
+"""
+    )
+    done = study(tmp_path, "table1", "--help", params=whole, python=real)
     assert done.returncode == 0, done.stderr
     lines = [line.strip() for line in done.stdout.splitlines()]
     told = {name: text for line in lines for name, _, text in [line.partition("  ")]}
     for case in CASES:
         assert len(told[case].split()) > 3, case
-    whole = read_params(REPO / "params.yaml")["studies"]
-    assert {name: told[name].strip() for name in whole} == {
-        name: block["question"].strip() for name, block in whole.items()
+    asked = {name: block["question"] for name, block in read_params(REPO / "params.yaml")["studies"].items()}
+    asked |= {"quoted": "Is it 'quoted'?", "folded": "Does it go on?"}
+    assert {name: told[name].strip() for name in asked} == {
+        name: " ".join(text.split()) for name, text in asked.items()
     }
     assert not (tmp_path / "asked").exists()
 
@@ -221,6 +231,30 @@ def test_at_the_scale_quick_any_study_takes_the_small_pool(tmp_path: Path, name:
         assert params.scale == "quick"
         assert not params.scales["quick"].meaningful
         assert params.pool in {"emoji_quick", "emoji_quick_crowded"}
+
+
+@pytest.mark.parametrize("name", ["small", "flux", "adapted", "pilot", "signs", "table3"])
+def test_what_means_nothing_takes_no_place_of_what_does(tmp_path: Path, name: str) -> None:
+    assert study(tmp_path, name, "-S", "scale=quick").returncode == 0
+    assert {params.pool for _, params in runs(tmp_path)} <= {"emoji_quick", "emoji_quick_crowded"}
+    folders = {path.name for path in (tmp_path / "reports").iterdir() if path.is_dir()}
+    assert folders == {"pools", "figures"}
+    assert not list((tmp_path / "reports/pools").iterdir())
+    assert "stages.history" not in (tmp_path / "asked").read_text()
+
+
+def test_a_repo_that_was_told_there_is_no_git_hears_that_there_is(tmp_path: Path) -> None:
+    """make repro in a downloaded archive tells DVC so, which then keeps no experiment."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    assert study(tmp_path, "quick").returncode == 0
+    assert "unset" not in (tmp_path / "asked").read_text()
+    (tmp_path / "asked").unlink()
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for words in (["init", "-q"], ["add", "params.yaml"], ["commit", "-qm", "start"]):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    assert study(tmp_path, "quick").returncode == 0
+    assert "dvc\nconfig\n--local\n--unset\ncore.no_scm" in (tmp_path / "asked").read_text()
 
 
 def test_the_quick_study_has_intervals(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import register_flop_formula
 
+from alchemist.core import process
 from alchemist.core.refusal import Refusal
 
 Precision = Literal["auto", "bf16", "fp32"]
@@ -206,10 +207,7 @@ def peak_memory(device: torch.device) -> int:
     """Most bytes that this process has held at a time: of the GPU's memory, or on a CPU of the host's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if platform.system() == "Darwin" else most * 1024  # Linux counts in KiB
+    return process.peak()
 
 
 def hardware(device: torch.device) -> str:

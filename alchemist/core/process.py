@@ -8,8 +8,10 @@ import contextlib
 import ctypes
 import mmap
 import os
+import resource
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -52,6 +54,21 @@ def sparing_memory() -> Iterator[None]:
         yield
     finally:
         keep_memory()
+
+
+def peak() -> int:
+    """Most bytes of the host's memory that this process, or one of its workers that ended, has held."""
+    most = [resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, _own_peak()]
+    return max(most) if sys.platform == "darwin" else max(most) * 1024  # Linux counts in KiB
+
+
+def _own_peak() -> int:
+    # Of this program alone: what getrusage says begins with what its parent held when it started this one.
+    try:
+        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(text.partition("VmHWM:")[2].split()[0])
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def page_out(address: int, size: int) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist.core import devices, finite, fsdp, stateless, world
+from alchemist.core.progress import RESUMED
 from alchemist.core.refusal import Refusal
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import TrainSettings
@@ -266,7 +267,7 @@ def train(
     if saved := scratch.load():
         tensors, facts = saved
         seen, log, before = facts["images"], facts["log"], facts["seconds"]
-        tick(seen, "resumed")
+        tick(seen, RESUMED)
         put_back(generator, under(tensors, "model"))
         put_back(average.model, under(tensors, "average"))
         load_optimiser(adam, tensors, "adam")

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alchemist.core import devices, stateless, world
+from alchemist.core.progress import RESUMED
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.budget import RateSettings
 from alchemist.core.state import all_finite
@@ -132,7 +133,7 @@ def meta_train(run: Plain, settings: MetaRater, rater: Rater) -> list[dict[str, 
     if saved := scratch.load():
         state.load(saved[0])
         first, log, before = saved[1]["step"], saved[1]["log"], saved[1]["seconds"]
-        run.trained(first * size, "resumed")
+        run.trained(first * size, RESUMED)
     elapsed = devices.clock(device)
 
     # --- the reference model's warm-up (eq. 4)

@@ -27,7 +27,7 @@ from alchemist.report.material import Material
 from alchemist.report.opening import opening
 from alchemist.report.overview import overview
 from alchemist.report.paper import paper_parts
-from alchemist.report.pictures import sheets
+from alchemist.report.pictures import PROMPTS, sheets
 from alchemist.report.preference_table import preference_table
 from alchemist.report.provenance import provenance
 from alchemist.report.reference_tables import reference_tables
@@ -90,7 +90,7 @@ def render(material: Material) -> Rendered:
         "curves": curves(material, charts),
         "makeup": makeup(material, charts),
         "explore": explore(material, charts),
-        "prompts": [one_line(prompt) for prompt in material.first.get("grid_prompts", [])],
+        "prompts": [one_line(prompt) for prompt in material.first.get("grid_prompts", [])[:PROMPTS]],
         "sheets": sheets(material),
         "rating": rater_training(material, charts),
         "copies": copies_tables(material),
@@ -120,7 +120,7 @@ def render(material: Material) -> Rendered:
 def _absent(material: Material, paper: Mapping[str, Any], pays: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What else the page would hold, and what the grid lacks for it."""
     out = []
-    if not any(material.contrasts.values()):
+    if not any(material.contrasts.values()) and not material.meaningless:
         one = len(material.study.grid.seeds) == 1
         why = "There is one seed a cell" if one else "statistics.primary in params.yaml is null"
         out.append(("contrasts", f"{why}, so no contrast was asked for."))

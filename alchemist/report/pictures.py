@@ -19,6 +19,7 @@ from alchemist.report.material import Material
 MANY = 24  # cells; where there are more, samples of the first seed alone are shown
 ROOM = 3_000_000  # characters of the page for the sample grids of all checkpoints
 WIDE = 768  # pixels of a sample grid in the page, at most
+PROMPTS = 64  # of a sample grid, at most, eight a row
 SMALL = 48 * 8  # pixels of one of small images, eight a row, which are drawn pixel by pixel
 
 
@@ -76,9 +77,13 @@ def fitting(points: list[int], sizes: dict[str, dict[int, int]], room: int) -> l
 
 
 def sheet(path: Path) -> str:
-    """A sample grid as a data URI: images of 32 pixels twice as large, so that colours stay apart."""
+    """A sample grid as a data URI: images of 32 pixels twice as large, so that colours stay apart.
+
+    Of eight images a row the first `PROMPTS`.
+    """
     with Image.open(path) as file:
-        drawn = file.convert("RGB")
+        high = file.width // 8 * (PROMPTS // 8)
+        drawn = file.convert("RGB").crop((0, 0, file.width, min(file.height, high)))
     if drawn.width <= SMALL:
         drawn = drawn.resize((2 * drawn.width, 2 * drawn.height), Image.Resampling.NEAREST)
     elif drawn.width > WIDE:

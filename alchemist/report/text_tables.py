@@ -88,7 +88,10 @@ def as_latex(table: pd.DataFrame) -> str:
     widest = [max(map(len, map(str, table[name])), default=0) for name in table]
     columns = "".join(f"p{{{LONG}}}" if width > LETTERS else "l" for width in widest)
     # A long head is lines one over the other, so that figures say how wide a column is.
-    heads = {name: _BREAK.join(textwrap.wrap(str(name), HEAD)) for name in table}
+    heads = {
+        name: _BREAK.join(textwrap.wrap(str(name), HEAD, break_long_words=False, break_on_hyphens=False))
+        for name in table
+    }
     text = table.rename(columns=heads).to_latex(index=False, escape=True, column_format=columns)
     top, rule, head, *rest = text.split("\n")
     text = "\n".join([top, rule, " & ".join(map(_stacked, re.split(r" (?<!\\)& ", head))), *rest])

@@ -1,9 +1,11 @@
 """Progress: a bar on a terminal, lines where there is none, and nothing of what was never begun."""
 
 import re
+import subprocess
+import sys
 
 import pytest
-from terminal import on_terminal
+from terminal import REPO, on_terminal
 
 from alchemist.core import progress
 
@@ -64,10 +66,14 @@ def test_what_was_done_before_counts_and_is_no_speed(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr("tqdm.std.time", lambda: now[0])
-    with progress.bar(total=1000, done=800, desc="resumed") as bar:
-        now[0] = 100
-        bar.update(100)
-    first = capsys.readouterr().err.splitlines()[0]
+    with progress.bar(total=1000, desc="resumed") as bar:
+        tell = progress.hears(bar)
+        now[0] = 50  # of reading what was saved
+        tell(800, progress.RESUMED)
+        for _ in range(100):
+            now[0] += 1
+            tell(1, "")
+    first = capsys.readouterr().err.splitlines()[-1]
     assert first == "resumed: 900 of 1000 img,  1.00img/s, 01:40 gone, 01:40 left"
 
 
@@ -78,6 +84,23 @@ def test_a_terminal_has_a_bar() -> None:
     assert re.search(r"train ours:  50%\|.*\| 50/100 \[00:01<00:01, .*img/s, loss 0\]", said)
     assert re.search(r"train ours: 100%\|.*\| 100/100 \[", said)
     assert max(len(part.strip("\n")) for part in said.split("\r")) <= 100
+
+
+def test_a_terminal_that_does_not_say_how_wide_it_is_gets_lines() -> None:
+    code = WORK.format(steps=2, pause=0).replace(
+        "import time", "import time\nfrom alchemist.core import progress as p"
+    )
+    code = code.replace("with", "p.MINUTE = 0\nwith")
+    assert "train ours: 100 of 100 img" in on_terminal(code, columns=0)[1]
+
+
+def test_work_goes_on_where_standard_error_is_closed() -> None:
+    code = WORK.format(steps=2, pause=0) + "print('done')"
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" 2>&-', sys.executable, code], cwd=REPO, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "done\n")
 
 
 @pytest.mark.parametrize("shown", [True, False])
@@ -93,8 +116,9 @@ def test_of_what_was_not_begun_or_is_of_another_process_nothing_is_said(shown: b
     [
         (9600, 45.04, "9,600 images in 45.0 s, 213 a second"),
         (9600, 59.6, "9,600 images in 1 min 0 s, 161 a second"),
-        (8000, 3725.0, "8,000 images in 62 min 5 s, 2 a second"),
+        (8000, 3725.0, "8,000 images in 62 min 5 s, 2.1 a second"),
         (5, 0.0, "5 images in 0.0 s"),
+        (9, 40.0, "9 images in 40.0 s, 0.23 a second"),
     ],
 )
 def test_a_closing_line_says_how_fast(count: int, seconds: float, says: str) -> None:

@@ -36,6 +36,9 @@ def test_nothing_is_said_to_hold(pages: Callable[[bool], Path]) -> None:
     assert f"Not meaningful: {SAID}" in seen
     assert "<title>Not meaningful: " in page
     assert set(pd.read_csv(reports / "verdicts.csv")["verdict"]) == {"not tested"}
+    assert pd.read_csv(reports / "contrasts.csv").empty
+    assert not list((reports / "tables").glob("contrasts-*"))
+    assert "in favour of" not in seen
     advice = files.read_json(reports / "advice.json")
     assert (advice["take"], advice["level"], advice["arms"]) == (None, [], [])
     assert advice["sentences"][0] == f"No advice. {SAID}"
@@ -46,3 +49,4 @@ def test_a_meaningful_one_is_judged(pages: Callable[[bool], Path]) -> None:
     assert "Not meaningful" not in (reports / "index.html").read_text(encoding="utf-8")
     assert "not supported" in set(pd.read_csv(reports / "verdicts.csv")["verdict"])
     assert files.read_json(reports / "advice.json")["arms"]
+    assert "in favour of" in text((reports / "index.html").read_text(encoding="utf-8"))

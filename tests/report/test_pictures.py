@@ -91,3 +91,12 @@ def test_a_thumbnail_is_exact_where_it_is_small_and_a_few_kilobytes_where_it_is_
     assert kind == "data:image/webp;base64"
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (48, 96)
     assert len(data) < 10_000
+
+
+def test_of_a_large_grid_the_first_rows_are_shown(tmp_path: Path) -> None:
+    """A picture of WebP has 16,383 pixels of a side at most."""
+    rows = np.arange(300, dtype=np.uint8).repeat(64 * 64 * 8 * 3).reshape(300 * 64, 64 * 8, 3)
+    Image.fromarray(rows).save(tmp_path / "large.png")
+    shown = Image.open(io.BytesIO(base64.b64decode(sheet(tmp_path / "large.png").partition(",")[2])))
+    assert shown.size == (512, 512)
+    assert abs(int(np.asarray(shown)[-1, 0, 0]) - 7) <= 4

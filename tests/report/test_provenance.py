@@ -8,6 +8,7 @@ import pytest
 from report_helpers import hashed, part, run, text
 
 from alchemist.core import files
+from alchemist.core.refusal import Refusal
 
 
 def test_arms_of_a_model_and_seed_that_begin_alike_are_told_so_with_their_digests(three: Path) -> None:
@@ -57,3 +58,16 @@ def test_the_commit_of_the_page_is_there_and_whether_files_are_edited(
     assert f"commit of the page {head} seeds of raters" in made()
     (copy / "dvc.yaml").write_text("stages: {} # edited\n")
     assert f"commit of the page {head}, with edits in 1 of the files that make figures" in made()
+
+
+@pytest.mark.parametrize("key", ["ids_sha256", "initial_sha256", "sheet"])
+def test_a_cell_of_an_earlier_version_is_told_in_a_sentence(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    path = copy / "data/scores/topk-0.5-xs-0/figures.json"
+    score = files.read_json(path)
+    (score if key in score else score["checkpoints"][0]).pop(key)
+    files.write_json(path, score)
+    said = "data/scores/topk-0.5-xs-0 is of an earlier version of this code, which noted less; run dvc repro."
+    with pytest.raises(Refusal, match=said):
+        run(copy, monkeypatch)

@@ -81,6 +81,10 @@ def test_a_long_head_is_lines_one_over_the_other() -> None:
     lines = long.removeprefix(r"\shortstack[l]{").removesuffix("}").split(r" \\ ")
     assert " ".join(lines).replace(r"\%", "%") == name
     assert max(map(len, lines)) <= HEAD + 1  # one escape
+    word = "one_long_name_that_stays_one"
+    assert f"{{{word.replace('_', '!')} \\\\ less random}}".replace("!", "\\_") in as_latex(
+        pd.DataFrame({f"{word} less random": ["1"]})
+    )
 
 
 def test_a_cell_of_any_letters_stays_a_cell() -> None:

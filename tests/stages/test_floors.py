@@ -69,7 +69,7 @@ def test_where_every_pair_is_prompt_and_reference_both_are_all_pairs(grid: Grid)
     files.write_json(path, files.sealed(params))
     try:
         grid("floors", family_name="star", pool="data/pool", codec="data/codec", scorer="data/scorer",
-             scale="tiny", out="data/whole")  # fmt: skip
+             scale="tiny", out="data/whole", time_out="data/whole.json")  # fmt: skip
     finally:
         path.write_bytes(before)
     listed = [

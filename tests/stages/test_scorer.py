@@ -59,7 +59,7 @@ def test_neither_the_scorer_nor_the_floors_hold_more_images_than_a_batch(
     assert max(held) <= scorers.AT_ONCE < len(parts(grid)[0])
     held.clear()
     grid("floors", family_name="star", pool="data/pool", codec="data/codec", scorer="data/scorer",
-         scale="tiny", out="data/again/floors")  # fmt: skip
+         scale="tiny", out="data/again/floors", time_out="data/again/floors.json")  # fmt: skip
     assert max(held) <= grid.scale.evaluate.batch < grid.scale.evaluate.images
 
 

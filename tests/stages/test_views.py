@@ -55,7 +55,7 @@ def sides(grid: Grid) -> tuple[Table, Table]:
     grid.train("subset")
     try:
         grid("floors", family_name="star", pool="data/views/pool", codec="data/codec", scorer="data/scorer",
-             scale="tiny", out="data/views/floors")  # fmt: skip
+             scale="tiny", out="data/views/floors", time_out="data/views/floors.json")  # fmt: skip
         grid("evaluate", family_name="star", cell="data/models/subset", encoded="data/views/encoded",
              floors="data/views/floors", scale="tiny", out="data/views/scores",
              time_out="data/views/evaluate.json")  # fmt: skip
