@@ -1,7 +1,7 @@
 # Three commands from nothing, on a machine with git, make and a Python 3.11 to 3.13. Each makes .venv where no
 # environment is active, installs what is missing (.ci/environment) and runs.
-#   make quick   every part at work in under three minutes, behind the installation; ends with a page that says that
-#                its figures mean nothing
+#   make quick   from pool to page in under three minutes, behind the installation; the page says that its figures
+#                mean nothing
 #   make repro   the default grid; ends with where its report is
 #   make test    lint, types and tests; ends with the passed tests
 # The pages as a site:

@@ -56,7 +56,7 @@ COVERED: list[tuple[str, str, str]] = [
     (r"dvc plots.*", EXPERIMENTS, '"plots", "diff"'),
     (r"\./study show|\./study", EXPERIMENTS, "stages.experiments"),
     # --- clusters
-    (r"dvc (remote add|pull|list|status)( .*)?|dvc push( data.*)?|git (add|commit) .*|sed .*",
+    (r"dvc (remote add|pull|list|status)( .*)?|dvc push( data.*)?|git (add|commit) .*|git init|sed .*",
      CLONE, "dvc pull --quiet data/pool"),
     (r"bash docs/slurm\.sh .*|dvc stage list .*", ARRAY, "bash docs/slurm.sh"),
     # --- stages by themselves

@@ -48,7 +48,7 @@ def settings(sampler: str, **values: Any) -> Sampler:
         ("gsample", {"mean": 101.0}, r"selections\.s\.mean is 101\.0; .* at most 100"),
         ("block", {"start": -1.0}, r"selections\.s\.start is -1\.0; .* at least 0"),
         ("block", {"start": "10"}, r"selections\.s\.start is '10'; .* finite number"),
-        ("bottomk", {}, r"selections\.s\.sampler is 'bottomk'; legal values are full, random, topk, block,"),
+        ("nosuch", {}, r"selections\.s\.sampler is 'nosuch'; legal values are full, random, topk, block,"),
         ("interval", {"every": 0.5}, r"selections\.s\.every is 0\.5; .* at least 1"),
         ("interval", {"every": math.inf}, r"selections\.s\.every is \.inf; .* finite"),
         ("topk", {"seed": -1}, r"selections\.s\.seed is -1"),
@@ -138,11 +138,12 @@ class BottomK(Sampler):
 
     title: ClassVar[str] = "Bottom-K"
     sampler: Literal["bottomk"]
-    spare: float = Field(default=10.0, ge=0, lt=100, description="lowest share left out, in percent")
+    spare: float | None = Field(default=None, ge=0, lt=100, description="lowest percent, left out; null: 10")
 
     def keep(self, pool: Rated, count: int, ratio: float) -> Mask:
         """See Sampler.keep."""
-        last = len(pool) - round(self.spare / 100 * len(pool))
+        spare = 10.0 if self.spare is None else self.spare
+        last = len(pool) - round(spare / 100 * len(pool))
         mask = np.zeros(len(pool), dtype=bool)
         mask[pool.best_first()[last - count : last]] = True
         return mask

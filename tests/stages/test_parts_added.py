@@ -94,9 +94,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from alchemist.core.settings.pool import UserPool
 from alchemist.pools.base import Found, files_of
 from alchemist.pools.image import SUFFIXES
-from alchemist.core.settings.pool import UserPool
 
 
 class ZipPool(UserPool):
