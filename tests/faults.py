@@ -267,6 +267,13 @@ FAULTS = [
           "images <= point", "true", "tests/report/test_browser.py"),
     Fault("arms that begin apart and are not told so", "alchemist/report/provenance.py",
           "if len(counted) > 1", "if not counted", "tests/report/test_provenance.py"),
+    Fault("a verdict of a scale that means nothing", "stages/report.py",
+          "if not meaningful:", "if False:", "tests/report/test_meaningless.py"),
+    # --- the terminal
+    Fault("what a run before did as this one's speed", "alchemist/core/progress.py",
+          "drawn.initial += done", "pass", "tests/core/test_progress.py"),
+    Fault("a log that is held back", "stages/__init__.py",
+          "sys.stdout.reconfigure(line_buffering=True)", "pass", "tests/stages/test_stage.py"),
     # --- kills and damage
     Fault("the losses since the last row of the log forgotten", "alchemist/models/training.py",
           '**({"losses": torch.stack(held)} if held else {}),', "", "tests/models/test_training.py"),
