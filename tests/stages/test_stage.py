@@ -69,11 +69,12 @@ def test_what_is_not_the_projects_fault_ends_in_a_sentence(
 
 
 REFUSES = """
+import sys
 import stages
 from alchemist.core.refusal import Refusal
 def run() -> None:
     print("begun")
-    input()
+    sys.stdin.readline()
     raise Refusal("what is legal")
 stages.stage(run)
 """
@@ -96,7 +97,7 @@ def test_what_a_stage_says_is_in_a_log_at_once_and_without_colour() -> None:
 def test_a_terminal_has_a_mistake_in_red_unless_nobody_wants_colour(
     environment: dict[str, str], word: str
 ) -> None:
-    code, said = on_terminal(REFUSES.replace("input()", ""), **environment)
+    code, said = on_terminal(REFUSES.replace("sys.stdin.readline()", ""), **environment)
     assert (code, said.splitlines()) == (2, ["begun", f"{word} what is legal"])
 
 
