@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -86,7 +87,8 @@ def test_what_a_stage_says_is_in_a_log_at_once_and_without_colour() -> None:
         stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"  # while it waits for its input
+        assert select.select([process.stdout], [], [], 60)[0], "nothing is said while it waits for its input"
+        assert process.stdout.readline() == "begun\n"
         assert process.communicate("\n") == ("", "error: what is legal\n")
         assert process.returncode == 2
 
