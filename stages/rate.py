@@ -78,11 +78,13 @@ def run(
     def new_rater(of: int) -> Rater:
         return Rater(chosen.trunk(sizes[1], images, of), of).to(device)
 
-    elapsed = devices.clock(device)
+    elapsed, one = devices.clock(device), f"{rater}, seed {seed}"
     with (
         Scratch(scratch, mark, every) as state,
-        progress.bar(total=budget.images, desc=f"{rater}, seed {seed}", shown=world.is_writer()) as bar,
-        progress.bar(total=len(ids) * settings.passes(), desc="score", shown=world.is_writer()) as scored,
+        progress.bar(total=budget.images, desc=f"train {one}", shown=world.is_writer()) as bar,
+        progress.bar(
+            total=len(ids) * settings.passes(), desc=f"score by {one}", shown=world.is_writer()
+        ) as scored,
     ):
 
         def score(count: int) -> None:
@@ -94,7 +96,7 @@ def run(
 
         if world.is_writer():
             shared = f" on {world.count()} processes" if world.count() > 1 else ""
-            print(f"rate {rater}, seed {seed}: {len(ids):,} pairs{shared}; state in {state.folder}")
+            print(f"rate {one}: {len(ids):,} pairs{shared}; state in {state.folder}")
         # What another process than the writer leaves is nobody's.
         with files.whole_folder(log_out) if world.is_writer() else spare_folder(state.folder) as drafts:
             rating = Run(
