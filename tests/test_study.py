@@ -257,11 +257,11 @@ def test_a_repo_that_was_told_there_is_no_git_hears_that_there_is(tmp_path: Path
     assert "dvc\nconfig\n--local\n--unset\ncore.no_scm" in (tmp_path / "asked").read_text()
 
 
-def test_the_quick_study_has_intervals(tmp_path: Path) -> None:
+def test_the_quick_study_is_the_shortest_grid_that_prunes(tmp_path: Path) -> None:
     assert study(tmp_path, "quick").returncode == 0
     [(name, params)] = runs(tmp_path)
-    assert (name, params.scale, params.pool, len(params.grid.seeds)) == ("quick", "quick", "emoji_quick", 2)
-    assert params.statistics.primary is not None
+    assert (name, params.scale, params.pool, params.grid.seeds) == ("quick", "quick", "emoji_quick", (0,))
+    assert params.grid.selections == ("random", "alchemist")
 
 
 def test_the_study_of_two_families_has_every_rating_on_models_of_both_and_leaves_its_report(
