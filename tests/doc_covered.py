@@ -58,6 +58,8 @@ COVERED: list[tuple[str, str, str]] = [
     # --- clusters
     (r"dvc (remote add|pull|list|status)( .*)?|dvc push( data.*)?|git (add|commit) .*|git init|sed .*",
      CLONE, "dvc pull --quiet data/pool"),
+    (r"dvc (gc|push --run-cache|commit -f encode@star|repro --pull)|dvc config core\.hardlink_lock true",
+     f"{CLUSTERS}::test_a_run_cache_that_was_pushed_is_fetched_and_nothing_is_computed", "repro --pull"),
     (r"bash docs/slurm\.sh .*|dvc stage list .*", ARRAY, "bash docs/slurm.sh"),
     # --- stages by themselves
     (r"python -m stages\.(NAME|check)",
@@ -107,9 +109,7 @@ NOT_RUN: list[tuple[str, str]] = [
     (r"pip install (dvc-s3|dvc-ssh|-e \.\[(fuzz|ray|docs)\])|pre-commit install",
      "an extra of one's own choice"),
     (r"sbatch .*|srun", "a cluster of SLURM"),
-    (r"dvc (gc|queue|push --run-cache|commit -f encode@star|repro --pull)|"
-     r"dvc config core\.hardlink_lock true",
-     "tried by hand, or said to be untried"),
+    (r"dvc queue", "the pages say that it is untried"),
     (r"git (diff|log) .*", "looks at history, which an archive has not"),
     (r"make torture|python -m torture.*", "forty minutes; tests/ has a quick half of each part"),
     (r"python -m benchmarks.*",

@@ -135,3 +135,25 @@ def test_a_clone_has_ids_from_ratings_alone(head: Path, sh: Sh, tmp_path: Path) 
     for name in ("pairs.parquet", "export.json"):
         assert (fresh / "ids" / name).read_bytes() == (head / "ids" / name).read_bytes()
     assert sh(fresh, "git status --porcelain dvc.lock") == "", "the books are those of the head"
+
+
+def test_a_run_cache_that_was_pushed_is_fetched_and_nothing_is_computed(
+    head: Path, sh: Sh, tmp_path: Path
+) -> None:
+    """Whatever dvc.lock says: the clone has none. With a lock for disks without flock, and room made after."""
+    sh(
+        head,
+        f"dvc remote add --quiet --force --default shared {tmp_path / 'remote'}\n"
+        "git commit --quiet --all --message remote && dvc push --quiet --run-cache",
+    )
+    said = sh(
+        tmp_path,
+        f"git clone --quiet {head} other && cd other && rm dvc.lock\n"
+        "dvc config --local core.hardlink_lock true && dvc repro --pull heuristic@clarity",
+    )
+    assert "Running stage" not in said
+    assert entries(tmp_path / "other") == {"heuristic@clarity": entries(head)["heuristic@clarity"]}
+    rated = "data/ratings/clarity/all.parquet"
+    assert (tmp_path / "other" / rated).read_bytes() == (head / rated).read_bytes()
+    sh(tmp_path / "other", "dvc commit --quiet -f heuristic@clarity && dvc gc --quiet --workspace --force")
+    assert "up to date" in sh(tmp_path / "other", "dvc status heuristic@clarity")
