@@ -140,7 +140,7 @@ def test_a_clone_has_ids_from_ratings_alone(head: Path, sh: Sh, tmp_path: Path) 
 def test_a_run_cache_that_was_pushed_is_fetched_and_nothing_is_computed(
     head: Path, sh: Sh, tmp_path: Path
 ) -> None:
-    """Whatever dvc.lock says: the clone has none. With a lock for disks without flock, and room made after."""
+    """Whatever dvc.lock says: the clone has none. With a lock for disks without flock; room is made after."""
     sh(
         head,
         f"dvc remote add --quiet --force --default shared {tmp_path / 'remote'}\n"
