@@ -10,8 +10,6 @@ one, in a process of its own.
 import argparse
 import importlib
 import multiprocessing
-import os
-import shutil
 import sys
 import tempfile
 import time
@@ -56,8 +54,7 @@ def drawn(page: Path) -> float | None:
     """Seconds from opening a page until its charts are drawn; None without a browser."""
     from playwright.sync_api import sync_playwright
 
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
+    if (found := helpers().chromium()) is None:
         return None
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])

@@ -54,8 +54,8 @@ def run(
     asked = [name for name in (wanted.primary, *wanted.secondary) if name is not None]
     blocks = {name: block(ContrastSettings, f"contrasts.{name}").of(grid) for name in asked}
     which = {"pool": section("pool"), "scale": section("scale")}
-    scale_key = f"scales.{which['scale']}"
-    meaningful = scale_settings(section(scale_key), scale_key).meaningful
+    params = in_force(study)
+    meaningful = params[f"scales.{which['scale']}"]["meaningful"]
     # Rows of other pools are of selections that this grid need not have.
     known = Study(
         grid,
@@ -117,7 +117,7 @@ def run(
             }
             for family in grid.families
         },
-        params=in_force(study),
+        params=params,
         contrasts={
             name: statistics.contrasts(rows, blocks, wanted, grid.main) if meaningful else []
             for name, rows in by_reference.items()

@@ -12,6 +12,7 @@ import typer
 import yaml
 from closure import ROOT
 from doc_pages import Command
+from study_helpers import names
 
 from alchemist.core.refusal import Refusal
 from alchemist.params.check import check
@@ -104,11 +105,9 @@ def targets(words: list[str]) -> list[str]:
 
 def study(command: Command, words: list[str], root: Path) -> str | None:
     """A study of the script, or a block of `studies:`, and the options of its kind."""
-    cases = re.findall(r"^  ([a-z0-9_| ]+)\) # ", (root / "study").read_text(), re.MULTILINE)
-    own = {one for case in cases for one in case.split(" | ")}
     registered = yaml.safe_load((root / "params.yaml").read_text()).get("studies", {})
     name, *rest = words or ["NAME"]
-    if name not in {*own, *registered, "show", "NAME", "--help"}:
+    if name not in {*names(root), *registered, "show", "NAME", "--help"}:
         return f"there is no study {name}"
     options = {word for word in rest if word[0] == "-"}
     legal = {"--plan", "--jobs"} | ({"--pool", "--from", "--parts"} if name in registered else {"-S"})

@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from stages.params_file import read_params
 REPO = Path(__file__).resolve().parents[1]
 EVIL = "<script>alert('caption')</script> & more"
 REJECTED = {"unreadable image": 3, "empty caption": 2}
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PAIRS = 203  # not a multiple of ten
 PARAMETERS = {"xs": 1234567, "s": 2345678, "m": 3456789, "flux_xs": 4567890}
 
@@ -243,6 +246,11 @@ def run(
     folders = {name: Path("data") / name for name in given}
     stage.run(**folders, beside=Path("beside"), out=Path(out))
     return root / out
+
+
+def chromium() -> str | None:
+    """Chromium as the machine has it, or CHROMIUM names it; None where there is none."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
 
 
 def text(page: str) -> str:

@@ -1,10 +1,23 @@
-"""The block of a made-up registered study."""
+"""The cases of ./study, and the block of a made-up registered study."""
 
 import copy
+import re
+from pathlib import Path
 from typing import Any
 
 from alchemist.core.settings import parse
 from alchemist.core.settings.study import StudySettings
+
+
+def cases(root: Path) -> list[str]:
+    """Labels of the script's cases, as "table1" and "pools | icons"."""
+    return re.findall(r"^  ([a-z0-9_]+(?: \| [a-z0-9_]+)*)\) # ", (root / "study").read_text(), re.MULTILINE)
+
+
+def names(root: Path) -> list[str]:
+    """The studies of the script."""
+    return [name for case in cases(root) for name in case.split(" | ")]
+
 
 BLOCK: dict[str, Any] = {
     "question": "Is it so?",

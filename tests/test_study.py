@@ -3,7 +3,6 @@
 import copy
 import itertools
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,13 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
+from study_helpers import cases, names
 
 from alchemist.params.check import Params, check
 from stages.params_file import read_params
 
 REPO = Path(__file__).parents[1]
-CASES = re.findall(r"^  ([a-z0-9_]+(?: \| [a-z0-9_]+)*)\) # ", (REPO / "study").read_text(), re.MULTILINE)
-NAMES = [name for case in CASES for name in case.split(" | ")]
+CASES, NAMES = cases(REPO), names(REPO)
 # Stands for python, ./repro and dvc: notes its name and arguments; a run leaves what a report leaves.
 RECORDER = """#!/bin/sh
 printf '%s\\n' "${0##*/}" "$@" END >> asked

@@ -36,9 +36,7 @@ class Material:
     subsets: Subsets
     kinds: "pd.Series[str] | None"  # planted truth of the usable pairs, by id
     bills: Bills  # what the stages wrote down about their costs
-    sheets: dict[
-        str, dict[int, Path]
-    ]  # sample grids, PNG, by cell and images seen; of all, or the first seed's
+    sheets: dict[str, dict[int, Path]]  # sample grids by cell and images seen; of all, or the first seed's
     pool_card: dict[str, Any]
     codec: dict[str, Any]  # the image codec of each family: its card and the hashes of its files
     params: dict[str, Any]  # what was in force

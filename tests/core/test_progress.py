@@ -39,12 +39,16 @@ def test_a_log_has_lines_with_rate_and_time_left_and_no_control_characters(
     assert "score: 2 of 2 img" in said
 
 
-def test_a_log_has_a_line_a_minute(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of bars, in seconds, which a test sets."""
+    clock = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: clock[0])
+    return clock
+
+
+def test_a_log_has_a_line_a_minute(capsys: pytest.CaptureFixture[str], now: list[float]) -> None:
     """However often it is updated, and none of work that takes less."""
-    now = [0.0]
-    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
     with progress.bar(total=1000, desc="long") as bar:
         for _ in range(1000):
             now[0] += 1
@@ -62,10 +66,8 @@ def test_a_log_has_a_line_a_minute(
 
 
 def test_what_was_done_before_counts_and_is_no_speed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], now: list[float]
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
     with progress.bar(total=1000, desc="resumed") as bar:
         tell = progress.hears(bar)
         now[0] = 50  # of reading what was saved

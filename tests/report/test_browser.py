@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,15 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from report_helpers import EVIL, clustered, run
+from report_helpers import EVIL, chromium, clustered, run
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium as the machine has it. Where it has none tests are left out, but for those of CI."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    """Where the machine has no Chromium tests are left out, but for those of CI."""
+    if (found := chromium()) is None:
         if os.environ.get("CI_BROWSER"):
             pytest.fail("no Chromium is here, and CI_BROWSER asks for one; apt-get install chromium")
         pytest.skip("no Chromium is here (apt-get install chromium, or CHROMIUM=PATH)")
