@@ -1,3 +1,4 @@
+import gc
 import os
 import urllib.request
 
@@ -35,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 0 if whole else 1 if item.path.parent.name in TOGETHER else 2
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What the libraries brought stays to the end: no collector looks through it again, in a fork neither."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,17 +2,18 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
+from tiny import REPO, without
 
 from alchemist.core import files
 from alchemist.params.check import check
 from stages import judge, part
 from stages.params_file import read_params
 
-REPO = Path(__file__).parents[1]
 STUDY = {
     "question": "Is it so?",
     "pools": {"emoji": {}, "emoji_crowded": {"device": "cpu", "scales.tiny.train": {"images": 3200}}},
@@ -40,10 +41,20 @@ def git(*words: str) -> None:
     subprocess.run(["git", "-c", "user.name=test", "-c", "user.email=t@example.com", *words], check=True)
 
 
+def given_params() -> dict[str, Any]:
+    """The repo's, without what no study here asks for: each part of one lays its values over the file."""
+    return without(
+        read_params(REPO / "params.yaml"), scales=["tiny"], pools=["emoji", "emoji_large", "emoji_crowded"],
+        contrasts=["alchemist_random", "best_alchemist"],
+        models=["xs", "s", "flux_xs", "flux_s", "flux_adapted"],
+        raters=["alchemist", "alchemist_carried", "best", "random", "loss"],
+        selections=["random", "alchemist", "alchemist_carried", "best", "loss"],
+    )  # fmt: skip
+
+
 def write(**changes: object) -> None:
     """Params with the study, its block changed."""
-    given = read_params(REPO / "params.yaml")
-    given["studies"] = {"s": STUDY | changes}
+    given = given_params() | {"studies": {"s": STUDY | changes}}
     Path("params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
 
 

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 from tiny import REPO
-from workspace import Workspace, small_params
+from workspace import HEURISTICS, Workspace, small_params
 
-HEURISTICS = ["clarity", "frequency", "colourfulness"]
 RATINGS = [*(f"heuristic@{name}" for name in HEURISTICS), "oracle@oracle"]
 JOBS = RATINGS[:2]
 Sh = Callable[..., str]

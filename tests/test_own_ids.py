@@ -26,7 +26,10 @@ def space(tmp_path_factory: pytest.TempPathFactory, forked: Path) -> Workspace:
         (subject / f"{i:03d}.txt").write_text(f"thing number {i}")
     params = small_params()
     params["pool"] = "mine"
-    params["pools"]["mine"] |= {"splits": {"meta_validation": 0.4, "evaluation": 0, "scorer": 0}}
+    params["pools"]["mine"] = {
+        "format": "folder", "path": "my-pairs", "resolution": 32,
+        "splits": {"meta_validation": 0.4, "evaluation": 0, "scorer": 0},
+    }  # fmt: skip
     params["grid"] |= {"oracles": [], "embeddings": [], "heuristics": []}
     for rater in params["raters"].values():
         if rater["kind"] == "meta":

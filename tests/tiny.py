@@ -7,11 +7,25 @@ from alchemist.params.inherit import inherited
 from stages.params_file import read_params
 
 REPO = Path(__file__).parents[1]
+ASKED = {
+    "question": "Is it so?", "pools": {"emoji": {}}, "scale": "tiny", "models": ["xs"], "ratios": [0.5],
+    "seeds": {"first": 100, "count": 2, "part": 2}, "looks": [2], "metric": "fd", "point": "equal_images",
+    "margins": {"fd": 5.0, "nll": 0.02}, "primary": "A",
+    "claims": {"A": {"says": "One beats the other.", "arm": "alchemist", "against": "random"}},
+}  # fmt: skip
+
+
+def without(params: dict[str, Any], **kept: list[str]) -> dict[str, Any]:
+    """The params with these blocks of a table alone: DVC parses the file at every step."""
+    return params | {table: {name: params[table][name] for name in names} for table, names in kept.items()}
 
 
 def tiny_params() -> dict[str, Any]:
-    """A dictionary of params: one seed, two arms, 150 pairs, some steps."""
+    """A dictionary of params: one seed, two arms, 150 pairs, some steps; whole blocks, and few of them."""
     params: dict[str, Any] = inherited(read_params(REPO / "params.yaml"))
+    params = without(
+        params, scales=["tiny"], pools=["emoji"], contrasts=["alchemist_random", "best_alchemist"]
+    ) | {"studies": {"asked": ASKED}}
     params["roles"] = {"proxy": "xs", "rater": "xs"}
     params["statistics"] = {"primary": None, "secondary": [], "confidence": 0.95}
     params["grid"] = {

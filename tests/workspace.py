@@ -14,12 +14,18 @@ from typing import Any
 import networkx
 import pytest
 import yaml
-from tiny import REPO, tiny_params
+from tiny import REPO, tiny_params, without
+
+HEURISTICS = ["clarity", "frequency", "colourfulness"]
 
 
 def small_params() -> dict[str, Any]:
     """A grid that takes every stage, on networks so small that the start of a stage is most of its time."""
-    params = tiny_params()
+    params = without(
+        tiny_params(), models=["xs", "s", "flux_xs", "flux_s"],
+        raters=["alchemist", "alchemist_flux", "best", "loss", "random", "oracle", "clip_score", *HEURISTICS],
+        selections=["alchemist", "alchemist_flux", "best", "random", "oracle", *HEURISTICS],
+    )  # fmt: skip
     params["grid"] |= {
         "oracles": ["oracle"], "heuristics": ["clarity"], "embeddings": ["clip_score"],
     }  # fmt: skip

