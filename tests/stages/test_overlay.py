@@ -1,20 +1,23 @@
 """stages.overlay: legal values go into params.yaml, others leave it as it was."""
 
-import shutil
 from pathlib import Path
 
 import pytest
+import yaml
+from tiny import ASKED, REPO, without
 
 from alchemist.core.refusal import Refusal
 from stages import overlay
 from stages.params_file import read_params
 
-REPO = Path(__file__).parents[2]
-
 
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copy(REPO / "params.yaml", tmp_path / "params.yaml")
+    given = without(
+        read_params(REPO / "params.yaml"), scales=["tiny", "pilot"], pools=["emoji", "icons"],
+        contrasts=["alchemist_random", "best_alchemist"],
+    )  # fmt: skip
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(given | {"studies": {"asked": ASKED}}))
     monkeypatch.setattr(overlay, "ROOT", tmp_path)
     return tmp_path / "params.yaml"
 
