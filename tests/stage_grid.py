@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from tiny import tiny_params
 
@@ -30,6 +31,7 @@ class Grid:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.held: dict[str, list[int]] = {}  # by stage, see `noted`
         params = tiny_params()
         params["roles"] = {"proxy": PROXY, "rater": TRUNK}
         params["grid"] |= {"seeds": [SEED, OTHER], "heuristics": ["frequency"], "embeddings": ["clip_score"]}
@@ -60,6 +62,18 @@ class Grid:
             costs = module.run(**paths)
             if costs is not None and "time_out" in paths:
                 files.write_json(paths["time_out"], files.sealed(costs))
+
+    def noted(self, stage: str, **options: Any) -> None:
+        """Runs a stage and notes how many images it reads at once, each time."""
+        read, held = store.images, self.held.setdefault(stage, [])
+
+        def images(folder: Path, rows: pd.DataFrame) -> Any:
+            held.append(len(rows))
+            return read(folder, rows)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store, "images", images)
+            self(stage, **options)
 
     def reject(self) -> None:
         """Puts a pair that could not be read into every split of the pool, between two usable ones."""

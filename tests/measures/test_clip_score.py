@@ -12,6 +12,11 @@ from alchemist.core.refusal import Refusal
 from alchemist.measures.clip_score import embed_captions, examine, remember, score, told_apart
 
 
+@pytest.fixture(scope="module")
+def examined(scorer, held_out):
+    return examine(replace(scorer, embedded={}), [held_out[0]], held_out[1], seed=0, batch=50)
+
+
 def blurred(images, radius):
     return np.stack([np.asarray(Image.fromarray(x).filter(ImageFilter.GaussianBlur(radius))) for x in images])
 
@@ -57,7 +62,7 @@ def test_a_score_depends_on_its_own_pair_alone(scorer, held_out):
     scorer.embedded.clear()
     whole = score(scorer, images, captions, 100)
     order = np.random.default_rng(0).permutation(len(captions))[:50]
-    for batch in (1, 7, 16, 33, 50, 64):
+    for batch in (1, 7, 33):
         scorer.embedded.clear()
         part = score(scorer, images[order], [captions[i] for i in order], batch)
         assert np.abs(part - whole[order]).max() < 1e-3
@@ -86,9 +91,9 @@ def test_embeddings_made_elsewhere_score_the_same_without_a_look_at_the_captions
         remember(other, captions, vectors[1:])
 
 
-def test_figures_are_means_of_the_scores(scorer, held_out):
+def test_figures_are_means_of_the_scores(scorer, held_out, examined):
     images, captions = held_out
-    told = examine(scorer, [images], captions, seed=0, batch=50).means
+    told = examined.means
     assert told["real"] == pytest.approx(score(scorer, *held_out, 50).mean())
     turned = captions[1:] + captions[:1]
     assert told["shuffled"] == pytest.approx(score(scorer, images, turned, 50).mean())
@@ -96,21 +101,19 @@ def test_figures_are_means_of_the_scores(scorer, held_out):
     assert set(told) == {"real", "shuffled", "blurred", "noise", "white"}
 
 
-def test_figures_are_the_same_of_images_that_come_in_batches(scorer, held_out):
+def test_figures_are_the_same_of_images_that_come_in_batches(scorer, held_out, examined):
     """Bit by bit: the noise goes on from batch to batch, and a batch's last caption turns to the next one."""
     images, captions = held_out
-    whole = examine(replace(scorer, embedded={}), [images], captions, seed=0, batch=50)
     passing = iter([images[:50], images[50:]])
-    assert examine(replace(scorer, embedded={}), passing, captions, seed=0, batch=50) == whole
+    assert examine(replace(scorer, embedded={}), passing, captions, seed=0, batch=50) == examined
 
 
-def test_a_fitted_scorer_tells_captions_apart_and_one_of_shuffled_pairs_does_not(scorer, held_out):
+def test_a_fitted_scorer_tells_captions_apart_and_one_of_shuffled_pairs_does_not(scorer, held_out, examined):
     images, captions = held_out
-    right = examine(scorer, [images], captions, seed=0, batch=50)
     wrong = examine(scorer, [images], [*captions[37:], *captions[:37]], seed=0, batch=50)
-    assert right.sure > 0.75
+    assert examined.sure > 0.75
     assert wrong.auc < 0.6
-    assert 0 < right.auc_se < wrong.auc_se < 0.05
+    assert 0 < examined.auc_se < wrong.auc_se < 0.05
 
 
 def test_told_apart_is_the_share_of_other_captions_that_are_farther():

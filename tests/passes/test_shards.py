@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -199,24 +200,32 @@ def test_numbers_that_make_no_sense_are_refused() -> None:
 
 
 def test_two_passes_that_begin_at_once_do_not_mix(tmp_path: Path) -> None:
-    """Of two raters on a new folder one is refused, whichever."""
-    for turn in range(20):
-        out = tmp_path / str(turn)
-        context = multiprocessing.get_context("fork")
-        both = [context.Process(target=begun, args=(out, name)) for name in "ab"]
-        for process in both:
-            process.start()
-        for process in both:
-            process.join()
-        assert sorted(process.exitcode or 0 for process in both) == [0, 7]
+    """Of two raters on a new folder one is refused, whichever: on many, begun by both at once."""
+    context = multiprocessing.get_context("fork")
+    folders, turns = [tmp_path / f"out-{turn}" for turn in range(600)], context.Array("i", 2, lock=False)
+    both = [context.Process(target=begun, args=(folders, name, turns), daemon=True) for name in "ab"]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+        assert process.exitcode == 0
+    for folder in folders:
+        assert sorted(folder.with_suffix(f".{name}").read_text() for name in "ab") == ["begun", "refused"]
 
 
-def begun(folder: Path, rater: str) -> None:
-    """Exits with 7 where it is refused."""
-    try:
-        shards(folder, rater=rater).begin()
-    except Refusal:
-        os._exit(7)
+def begun(folders: list[Path], rater: str, turns: Any) -> None:
+    """Notes beside each folder how it went; begins when the other is there too, and does not sleep for it."""
+    own = "ab".index(rater)
+    for turn, folder in enumerate(folders, 1):
+        turns[own] = turn
+        while turns[1 - own] < turn:
+            time.sleep(0)
+        try:
+            shards(folder, rater=rater).begin()
+            told = "begun"
+        except Refusal:
+            told = "refused"
+        folder.with_suffix(f".{rater}").write_text(told)
 
 
 def test_a_shard_of_another_pass_does_not_count(tmp_path: Path, log: Path) -> None:

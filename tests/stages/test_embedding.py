@@ -11,11 +11,18 @@ from alchemist.core import files
 from alchemist.core.refusal import Refusal
 
 
+def rated(grid: Grid, rater: str, name: str, **changes: Any) -> pd.DataFrame:
+    """The table that the stage leaves under a name; made once."""
+    out = grid.folder / f"data/ratings/{rater}/{name}.parquet"
+    if not out.is_file():
+        grid("embedding", rater=rater, pool="data/pool", scorer="data/scorer", scale="tiny",
+             out=f"data/ratings/{rater}/{name}.parquet", log_out=f"data/raters/{rater}/{name}",
+             time_out=f"data/timings/{rater}-{name}.json", **changes)  # fmt: skip
+    return pd.read_parquet(out)
+
+
 def test_a_clip_rating_is_of_its_own_image_and_caption_in_the_direction_asked_for(grid: Grid) -> None:
-    grid("embedding", rater="clip_score", pool="data/pool", scorer="data/scorer", scale="tiny",
-         out="data/ratings/clip_score/all.parquet", log_out="data/raters/clip_score/all",
-         time_out="data/timings/clip_score.json")  # fmt: skip
-    found = pd.read_parquet(grid.folder / "data/ratings/clip_score/all.parquet")
+    found = rated(grid, "clip_score", "whole")
     rows = grid.index("pool").sort_values("id")
     assert list(found["id"]) == list(rows["id"])
     assert grid.params.raters["clip_score"].direction == -1
@@ -29,23 +36,16 @@ def test_shards_by_several_processes_are_the_ratings_of_one(
     grid: Grid, rater: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each pair by itself, and of the features of all; in bytes, if the shards are the same."""
-
-    def rated(name: str, **changes: Any) -> pd.DataFrame:
-        grid("embedding", rater=rater, pool="data/pool", scorer="data/scorer", scale="tiny",
-             out=f"data/ratings/{rater}/{name}.parquet", log_out=f"data/raters/{rater}/{name}",
-             time_out="data/timings/one.json", **changes)  # fmt: skip
-        return pd.read_parquet(grid.folder / f"data/ratings/{rater}/{name}.parquet")
-
-    one = rated("whole", rows=10_000)
-    for rank in ("1", "2"):
-        monkeypatch.setenv("RANK", rank)
-        monkeypatch.setenv("WORLD_SIZE", "3")
-        with pytest.raises(SystemExit):
-            rated("parts", rows=37)
+    one = rated(grid, rater, "whole")  # in one shard
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit):
+        rated(grid, rater, "parts", rows=37)
     monkeypatch.setenv("RANK", "0")
-    several = rated("parts", rows=37)
+    several = rated(grid, rater, "parts", rows=37)
     monkeypatch.delenv("WORLD_SIZE")
-    assert rated("alone", rows=37).equals(several)  # a shard does not know which were made before it
+    alone = rated(grid, rater, "alone", rows=37)
+    assert alone.equals(several)  # a shard does not know which were made before it
     assert list(one["id"]) == list(several["id"])
     assert np.abs(one["rating"] - several["rating"]).max() <= 1e-4 * one["rating"].std()
     facts = [
