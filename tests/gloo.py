@@ -1,18 +1,17 @@
 """Several processes that train together on this machine, as a launcher starts them, but forked: no library is
 loaded again."""
 
-import contextlib
 import multiprocessing
 import os
 import pickle
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+import accelerate  # noqa: F401  which `world.join` loads; once here, not in every process
 import torch
 
 from alchemist.core import world
@@ -32,15 +31,6 @@ def together(count: int, folder: Path, work: Callable[[], Any]) -> list[Any]:
     assert not said, said[0]
     assert [process.exitcode for process in started] == [0] * count
     return [pickle.loads((folder / f"result-{rank}").read_bytes()) for rank in range(count)]
-
-
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Within it a process works as if there were no other."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world, "count", lambda: 1)
-        patch.setattr(world, "rank", lambda: 0)
-        yield
 
 
 def start(count: int, folder: Path, work: Callable[[], Any]) -> list[Any]:

@@ -33,15 +33,14 @@ def train_flops(
 
     As `alchemist.raters.meta_bill` counts it of a kind meta; of others a backward pass costs twice a forward.
     """
-    plain = 3 * loss_flops(proxy(), pairs, training=True)
     if not isinstance(settings, MetaRater):
-        return settings.proxies() * plain * budget.images
+        proxies = settings.proxies()
+        return proxies * _plain_flops(proxy(), pairs) * budget.images if proxies else 0.0
     if settings.weights is not None:
         return 0.0
     warm = settings.reference_warmup or 0.0
-    return (
-        (1 - warm) * _step_flops(settings, budget, pairs, proxy(), rater()) + warm * plain
-    ) * budget.images
+    each = (1 - warm) * _step_flops(settings, budget, pairs, proxy(), rater())
+    return (each + warm * _plain_flops(proxy(), pairs) if warm else each) * budget.images
 
 
 def score_flops(settings: SeededRater, pairs: Batch, proxy: Generator, rater: Rater) -> float:
@@ -78,13 +77,12 @@ def exact_bytes(
     if settings.credit not in ("alignment", "unrolled"):
         return 0.0
     wide = 1 if settings.credit == "alignment" else 2  # which has the costliest pass
-    most = []
+    state, most = steps.start(proxy, rater, settings, budget), []
+    if settings.credit == "unrolled":  # Adam's moments
+        steps.proxy_step(state, _window(pairs(1), 0.5, 0, 1)[0], torch.ones(1, device=META), budget)
     for count in (MANY, 2 * MANY):
-        state = steps.start(proxy, rater, settings, budget)
         window = _window(pairs(count), 0.5, 0, wide)
         shares = torch.full((count,), 1 / count, device=META)
-        if settings.credit == "unrolled":
-            steps.proxy_step(state, window[0], shares, budget)  # Adam's moments
         weights = [Weights(shares, shares, shares.sum())] * wide
         run = partial(steps.exact_credits, state, window, weights, settings, budget.precision)
         most.append(alive_bytes(run, [], fused=False))
@@ -103,14 +101,19 @@ def _window(pairs: Batch, upper: float, first: int, wide: int) -> list[steps.Ste
 def _step_flops(
     settings: MetaRater, budget: RateSettings, pairs: Batch, proxy: Generator, rater: Rater
 ) -> float:
-    """FLOPs an image of the second window of steps; of unrolled ones, the first moves no rater."""
+    """FLOPs an image of a window of steps that moves the rater, which the first of unrolled ones does not."""
     state = steps.start(proxy, rater, settings, budget)
     count, wide = len(pairs), settings.unroll_steps or 1
     upper = min(settings.upper_weight, 1 - settings.upper_decay)  # below 1, as after the first epoch
-    counted = []
-    for number in range(2):
+    counted = 0
+    for number in range(2 if settings.credit == "unrolled" else 1):
         window = _window(pairs, upper, number * wide, wide)
         with FlopCounterMode(display=False) as counter:
             steps.meta_window(state, window, settings, budget)
-        counted.append(counter.get_total_flops())
-    return float(counted[1]) / (wide * count)
+        counted = counter.get_total_flops()
+    return float(counted) / (wide * count)
+
+
+def _plain_flops(proxy: Generator, pairs: Batch) -> float:
+    """FLOPs an image of a plain step of the proxy."""
+    return 3 * loss_flops(proxy, pairs, training=True)

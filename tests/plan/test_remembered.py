@@ -40,9 +40,9 @@ def estimates(**rate: Any) -> Estimates:
 
 
 @cache
-def shared(chunk: int | None) -> Estimates:
+def shared() -> Estimates:
     """One for all credits, as a plan has: what one of them was counted by the others know."""
-    return estimates(batch=4, chunk=chunk)
+    return estimates(batch=4, chunk=2)
 
 
 def counted(of: Estimates) -> list[Any]:
@@ -60,14 +60,17 @@ def test_counts_are_those_of_every_operation_worked_out() -> None:
 @pytest.mark.parametrize("credit", CREDITS)
 def test_a_rating_in_chunks_is_counted_as_its_steps_in_chunks_are(credit: str) -> None:
     """As `meta_window` runs them, chunk by chunk, which the plan does not: it takes longer."""
-    of, undivided = shared(2), shared(None)
+    of = shared()
     xs, outline = of.models["xs"], of.outline("star")
     with of.remembered:
-        every = forecast.train_flops(
-            of.params.raters[credit], of.scale.rate, of.batch("xs", 4), lambda: outline.generator(xs),
-            lambda: forecast.network(lambda: outline.trunk(xs)),
+        every, whole = (
+            forecast.train_flops(
+                of.params.raters[credit], budget, of.batch("xs", 4), lambda: outline.generator(xs),
+                lambda: forecast.network(lambda: outline.trunk(xs)),
+            )
+            for budget in (of.scale.rate, of.scale.rate.model_copy(update={"chunk": None}))
         )  # fmt: skip
-        found, whole = (one.rating(credit, "xs", "xs")[0] for one in (of, undivided))
+        found, _, _ = of.rating(credit, "xs", "xs")
     assert found == pytest.approx(every, rel=1e-12)
     assert found > whole
 

@@ -105,14 +105,14 @@ def test_a_rater_of_compared_groups_passes_pairs_of_each_group_too() -> None:
     params, count = paper(), 16 * 255
     params["grid"]["raters"].append("alchemist_groups")
     known = job("rate@alchemist_groups-0", "rate", rater="alchemist_groups", family="star")
-    [plain, more] = (
-        work([one], Estimates(check(params), LAION, ASSETS / "codecs"))[0] for one in (RATE, known)
-    )
+    of = Estimates(check(params), LAION, ASSETS / "codecs")
+    of.remembered = estimates().remembered
+    [plain], [more] = work([RATE], estimates()), work([known], of)
     assert more.images == plain.images + count
     assert more.disk == plain.disk
     assert more.flops == pytest.approx(plain.flops, rel=1e-3)
-    few = replace(LAION, pool=1000)
-    [fewer] = work([known], Estimates(check(params), few, ASSETS / "codecs"))
+    of.pairs = few = replace(LAION, pool=1000)
+    [fewer] = work([known], of)
     assert fewer.images == STEPS * BATCH + few.rated + 1000
 
 
