@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from law_helpers import gauss, set_chances
 from scipy import stats
 
 from alchemist.core.refusal import Refusal
@@ -197,25 +198,6 @@ def test_smaller_subsets_lie_in_larger_ones(sampler: str) -> None:
     table = pool(300, levels=5)
     subsets = [set(select(table, retention, settings(sampler))) for retention in (0.1, 0.2, 0.5, 0.9)]
     assert all(a < b for a, b in itertools.pairwise(subsets))
-
-
-def gauss(count: int, mean: float, sigma: float) -> np.ndarray:
-    ranks = np.array([100 * i / (count - 1) for i in range(count)])
-    weight = np.exp(-((ranks - mean) ** 2) / (2 * sigma**2))
-    return weight / weight.sum()
-
-
-def set_chances(chance: np.ndarray, k: int) -> dict[tuple[int, ...], float]:
-    """Exact chance of every set of k, by enumerating the orders of successive draws."""
-    out: dict[tuple[int, ...], float] = {}
-    for draws in itertools.permutations(range(len(chance)), k):
-        left, product = 1.0, 1.0
-        for i in draws:
-            product *= chance[i] / left
-            left -= chance[i]
-        out[tuple(sorted(draws))] = out.get(tuple(sorted(draws)), 0.0) + product
-    assert math.isclose(sum(out.values()), 1)
-    return out
 
 
 def test_gsample_draws_one_id_by_equation_11() -> None:
