@@ -163,7 +163,7 @@ def run(
     for name, rows in tables.items():
         with files.whole(out / f"{name}.csv") as draft:
             rows.assign(**which).to_csv(draft, index=False)
-    files.write_json(out / "summary.json", results.summary(study, table))
+    files.write_json(out / "summary.json", material.summary)
     advised = advice.advice_of(material)
     said = advice.sentences(material, advised)
     files.write_json(out / "advice.json", as_json(advised, said))

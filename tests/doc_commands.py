@@ -6,7 +6,9 @@ import io
 import itertools
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import typer
 import yaml
@@ -49,6 +51,12 @@ def complaints(found: list[Command], root: Path = ROOT) -> list[str]:
     return [f"{one.page}: {one}: {said}" for one, said in told if said]
 
 
+@cache
+def loaded(path: Path) -> Any:
+    """What a YAML file holds, read once for all commands."""
+    return yaml.safe_load(path.read_text())
+
+
 # ------------------------------------------------------------------------------ by program
 
 
@@ -83,7 +91,7 @@ def dvc(command: Command, words: list[str], root: Path) -> str | None:
     if not is_parsed([]) and not (command.inline and len(words) <= 2 and is_parsed(["--help"])):
         return "dvc does not take it"
     names = [word.partition("@")[0] for word in targets(words)]
-    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    stages = loaded(root / "dvc.yaml")["stages"]
     if unknown := [name for name in names if name not in stages]:
         return f"dvc.yaml has no stage {unknown[0]}"
     return changed(words, root, strict=True)
@@ -105,7 +113,7 @@ def targets(words: list[str]) -> list[str]:
 
 def study(command: Command, words: list[str], root: Path) -> str | None:
     """A study of the script, or a block of `studies:`, and the options of its kind."""
-    registered = yaml.safe_load((root / "params.yaml").read_text()).get("studies", {})
+    registered = loaded(root / "params.yaml").get("studies", {})
     name, *rest = words or ["NAME"]
     if name not in {*names(root), *registered, "show", "NAME", "--help"}:
         return f"there is no study {name}"
@@ -152,14 +160,18 @@ def changed(words: list[str], root: Path, *, strict: bool) -> str | None:
     values = [one for one in asked if not PLACEHOLDER.fullmatch(one.partition("=")[2])]
     if "scale=mine" in values:  # which the page tells to make
         values.remove("scale=mine")
-    if not values:
-        return None
+    said = refused(root, tuple(values)) if values else ""
+    return said if said and (strict or re.search("cannot be laid over|is not a known key", said)) else None
+
+
+@cache
+def refused(root: Path, values: tuple[str, ...]) -> str:
+    """What is said of values that are laid over params.yaml; empty where they are taken."""
     try:
-        check(parse_params(overridden(root / "params.yaml", values), root / "params.yaml"))
+        check(parse_params(overridden(root / "params.yaml", list(values)), root / "params.yaml"))
     except Refusal as error:
-        if strict or re.search("cannot be laid over|is not a known key", str(error)):
-            return str(error)
-    return None
+        return str(error)
+    return ""
 
 
 # ------------------------------------------------------------------------------ python -m

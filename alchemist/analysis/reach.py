@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from alchemist.analysis.cost import NOTHING, Bills, Spent, mean, rating_of, training_until
 from alchemist.analysis.grid import FULL, Study
@@ -50,20 +52,36 @@ def curves(
     Where the curves were not measured, a seed's best checkpoint is no point of its curve: the mean of an arm
     there would be of those seeds alone that are good there.
     """
-    rows = runs_of(table, selection, ratio, model)
-    is_of_all = rows.groupby("images")["seed"].transform("nunique") == rows["seed"].nunique()
-    rows = rows[is_of_all | (rows["point"] != BEST)]
+    here = _of(table, selection, ratio, model)
+    seeds, images, points, figures = (
+        table[name].to_numpy()[here] for name in ("seed", "images", "point", metric)
+    )
+    seen: dict[float, set[int]] = {}
+    for at, seed in zip(images.tolist(), seeds.tolist(), strict=True):
+        seen.setdefault(at, set()).add(seed)
+    every = set(seeds.tolist())
+    is_of_all = np.array([seen[at] == every for at in images.tolist()], bool)
+    is_point = is_of_all | (points != BEST)
     out = {}
-    for seed in sorted({int(seed) for seed in rows["seed"]}):
-        run = rows[rows["seed"] == seed].drop_duplicates("images")
-        out[seed] = run.set_index("images")[metric].sort_index()
+    for seed in sorted(set(seeds[is_point].tolist())):
+        mine = np.flatnonzero(is_point & (seeds == seed))
+        rising, first = np.unique(images[mine], return_index=True)
+        out[int(seed)] = pd.Series(figures[mine[first]], index=rising)
     return out
 
 
-def runs_of(table: pd.DataFrame, selection: str, ratio: float, model: str) -> pd.DataFrame:
-    """Rows of the tidy table of one arm, of all seeds and points; for the full data whatever the ratio."""
-    share = (table["ratio"] == ratio) | (selection == FULL)
-    return table[(table["selection"] == selection) & share & (table["model"] == model)]
+def cells_of(table: pd.DataFrame, selection: str, ratio: float, model: str) -> dict[int, str]:
+    """Cells of an arm of the tidy table by seed; for the full data whatever the ratio."""
+    here = _of(table, selection, ratio, model)
+    cells, seeds = table["cell"].to_numpy()[here], table["seed"].to_numpy()[here]
+    return {int(seed): str(cell) for seed, cell in zip(seeds, cells, strict=True)}
+
+
+def _of(table: pd.DataFrame, selection: str, ratio: float, model: str) -> NDArray[np.bool_]:
+    """Which rows of the tidy table are of one arm, of all seeds and points."""
+    here = (table["selection"].to_numpy() == selection) & (table["model"].to_numpy() == model)
+    found: NDArray[np.bool_] = here if selection == FULL else here & (table["ratio"].to_numpy() == ratio)
+    return found
 
 
 def time_to(curve: "pd.Series[float]", threshold: float, higher: bool = False) -> float | None:
@@ -101,7 +119,7 @@ def reaches(
             f"{selection} at {ratio} for model {model} has the seeds {list(found)}; to be paired it should "
             f"have {sorted(thresholds)}."
         )
-    names = runs_of(table, selection, ratio, model).drop_duplicates("seed").set_index("seed")["cell"]
+    names = cells_of(table, selection, ratio, model)
     out = []
     for seed, curve in found.items():
         images = time_to(curve, thresholds[seed], better(metric) > 0)
@@ -130,7 +148,7 @@ def times_to(
     out = []
     for arm in arms:
         thresholds = finals(table, against, arm[1], model, metric)
-        if not thresholds or runs_of(table, *arm, model).empty:
+        if not thresholds or not cells_of(table, *arm, model):
             continue
         runs = reaches(study, table, bills, arm, model, metric, thresholds)
         done = [run for run in runs if run.images is not None]

@@ -3,11 +3,13 @@
 Everything here is a function of files and settings; nothing looks at what else lies in a folder.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alchemist.analysis.grid import FULL, Cell, Study
@@ -18,6 +20,7 @@ from alchemist.core.refusal import Refusal
 
 # What cells must have in common so that their figures can be compared; and those of one family besides.
 COMMON = ("names", "n", "reference_n", "decides")
+TEXTS = ("cell", "selection", "rater", "sampler", "model", "point")  # columns of the tidy table
 LOSSES = ("train_loss", "validation_loss")  # of a checkpoint, in the unit of the family's loss
 OF_A_FAMILY = ("floors", "category_floors", "reference_floors", "likelihood")  # two of some pools alone
 
@@ -74,7 +77,8 @@ def tidy(study: Study, scores: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
                         **{short: at[full] for short, full in figures.items()},
                     }
                 )
-    return pd.DataFrame(rows)
+    # Texts as objects: rows of an arm are looked for a thousand times, and Arrow's strings take far longer.
+    return pd.DataFrame(rows).astype(dict.fromkeys(TEXTS, object))
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,11 @@ class Stat:
     @classmethod
     def of(cls, values: "pd.Series[float]") -> "Stat":
         """Mean and spread of at least one value."""
-        return cls(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
+        found = np.asarray(values, dtype=float)  # pandas' own mean and std take ten times as long
+        known = found[~np.isnan(found)]
+        mean = known.sum() / len(known) if len(known) else math.nan
+        spread = ((mean - known) ** 2).sum() / (len(known) - 1) if len(known) > 1 else math.nan
+        return cls(float(mean), float(np.sqrt(spread)) if len(found) > 1 else None, len(found))
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ def results(study: Study, table: pd.DataFrame, model: str, point: str) -> list[R
 
 def losses(rows: pd.DataFrame) -> dict[str, Stat]:
     """The losses of an arm's rows and their gap, held out less training; {} where any was not taken."""
-    if not set(LOSSES) <= set(rows) or rows[list(LOSSES)].isna().any(axis=None):
+    if not set(LOSSES) <= set(rows) or any(rows[name].hasnans for name in LOSSES):
         return {}
     gap = rows["validation_loss"] - rows["train_loss"]
     return {**{name: Stat.of(rows[name]) for name in LOSSES}, "gap": Stat.of(gap)}
@@ -181,15 +189,15 @@ def read_beside(
     return pd.concat(found).drop_duplicates(cell, ignore_index=True)
 
 
-def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:
-    """Every metric for `dvc exp show`, of three arms at equal epochs, first model, largest ratio.
+def summary(study: Study, found: Sequence[Result]) -> dict[str, float]:
+    """Every metric for `dvc exp show`, of three arms of `found`: the main model's at equal epochs.
 
     `full` is the full data, `rnd` the random subset, `alc` the paper's selection or the one nearest to it;
-    `ratio` is the share that the last two keep. Means over seeds. The keys do not depend on the grid, so
-    that experiments stand in one column; models without a likelihood have no NLL.
+    `ratio` is the share that the last two keep, the largest. Means over seeds. The keys do not depend on the
+    grid, so that experiments stand in one column; models without a likelihood have no NLL.
     """
     ratio, roles = max(study.grid.ratios), Roles.of(study)
-    rows = {(r.selection, r.ratio): r.figures for r in results(study, table, study.grid.main, "equal_epochs")}
+    rows = {(r.selection, r.ratio): r.figures for r in found}
     arms = {"full": (FULL, 1.0)}
     for short, name in (("rnd", roles.random), ("alc", roles.nearest)):
         if name is not None:
@@ -198,6 +206,6 @@ def summary(study: Study, table: pd.DataFrame) -> dict[str, float]:
     return {"ratio": ratio} | {
         f"{metric}_{short}": round(rows[arm][metric].mean, places)
         for metric, places in digits.items()
-        if metric in measured(of_model(table, study.grid.main))
         for short, arm in arms.items()
+        if metric in rows[arm]
     }

@@ -9,7 +9,7 @@ import pandas as pd
 
 from alchemist.analysis.cost import NOTHING, Bills, mean, training_until
 from alchemist.analysis.grid import Study
-from alchemist.analysis.reach import Reach, finals, reaches, runs_of
+from alchemist.analysis.reach import Reach, cells_of, finals, reaches
 from alchemist.analysis.statistics import Interval, paired, ratio_interval
 from alchemist.core.refusal import Refusal
 
@@ -81,7 +81,7 @@ def speedup(
         raise Refusal(f"the table has no cell of {against} at {ratio} for model {model}.")
     ours = reaches(study, table, bills, (arm, ratio), model, metric, thresholds)
     theirs = reaches(study, table, bills, (against, ratio), model, metric, thresholds)
-    cells = runs_of(table, arm, ratio, model).drop_duplicates("seed").set_index("seed")["cell"]
+    cells = cells_of(table, arm, ratio, model)
     spent = [run.training or training_until(bills, cells[run.seed], run.last) for run in ours]
     until = [run.training or NOTHING for run in theirs]  # their own figure, so never None
     whole = [s + run.rating for s, run in zip(spent, ours, strict=True)]

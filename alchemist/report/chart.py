@@ -59,11 +59,15 @@ class Chart:
     colours: Mapping[str, str] | None = None
     height: int = 230
 
+    @functools.cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        return _records(self.rows)  # once for the page and for the file
+
     def spec(self, width: int | str = "container") -> dict[str, Any]:
         """The whole spec with its data. Equal charts give equal specs."""
         text = json.loads((FOLDER / f"{self.template}.json").read_text(encoding="utf-8"))
         told = {
-            "DATA": _records(self.rows),
+            "DATA": self._records,
             "TITLE": self.title, "X": self.x, "X_LABEL": self.x_label, "Y_LABEL": self.y_label,
             "PLOT_WIDTH": width, "PLOT_HEIGHT": self.height,
         }  # fmt: skip

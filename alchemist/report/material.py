@@ -1,6 +1,7 @@
 """What the page is made of, and how it is read from the folders that earlier stages wrote."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from alchemist.analysis.cost import Bills
 from alchemist.analysis.grid import Study
 from alchemist.analysis.metrics import measured, of_model
 from alchemist.analysis.parts import Verdict
+from alchemist.analysis.results import Result, results, summary
 from alchemist.analysis.roles import Roles
 from alchemist.analysis.statistics import Contrast
 from alchemist.analysis.words import meaningless
@@ -96,6 +98,21 @@ class Material:
     def metrics_of(self, model: str) -> tuple[str, ...]:
         """Metrics that a model's cells have."""
         return measured(of_model(self.table, model))
+
+    @cached_property
+    def _results(self) -> dict[tuple[str, str], list[Result]]:
+        return {}
+
+    def results(self, model: str, point: str) -> list[Result]:
+        """What `results.results` makes of the table, once for the many parts of the page that ask."""
+        if (model, point) not in self._results:
+            self._results[model, point] = results(self.study, self.table, model, point)
+        return self._results[model, point]
+
+    @cached_property
+    def summary(self) -> dict[str, float]:
+        """What `dvc exp show` has a column of each of."""
+        return summary(self.study, self.results(self.study.grid.main, "equal_epochs"))
 
     @property
     def families(self) -> list[str]:

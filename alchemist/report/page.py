@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from alchemist.analysis.metrics import hundredfold
-from alchemist.analysis.results import losses, summary
+from alchemist.analysis.results import losses
 from alchemist.analysis.words import percent
 from alchemist.core.one_line import one_line
 from alchemist.pools.copies import SHOWN
@@ -77,7 +77,7 @@ def render(material: Material) -> Rendered:
         "silent": material.silent,
         "names": material.names,
         "clip_raw": not hundredfold(material.names["clip"]),
-        "summary": [(k, f"{v:g}") for k, v in summary(material.study, material.table).items()],
+        "summary": [(k, f"{v:g}") for k, v in material.summary.items()],
         "summary_ratio": f"{max(material.study.grid.ratios):g}",
         "summary_model": material.study.grid.main,
         "verdicts": verdict_cards(material),

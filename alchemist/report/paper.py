@@ -8,7 +8,7 @@ from markupsafe import Markup
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.paper import DATASET, MODEL, paper_models, paper_rows
-from alchemist.analysis.results import Result, Stat, results
+from alchemist.analysis.results import Result, Stat
 from alchemist.analysis.words import DASH, POINTS
 from alchemist.report.chart import Chart
 from alchemist.report.elements import Table
@@ -22,7 +22,7 @@ def paper_parts(material: Material, charts: dict[str, Chart]) -> dict[str, Any]:
     study, names = material.study, material.names
     models = paper_models(study, material.params["roles"], material.parameters)
     found = {
-        (model, point): {(r.selection, r.ratio): r for r in results(study, material.table, model, point)}
+        (model, point): {(r.selection, r.ratio): r for r in material.results(model, point)}
         for model in study.models()
         for point in POINTS
     }

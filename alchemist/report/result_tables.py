@@ -8,7 +8,7 @@ from markupsafe import Markup
 from alchemist.analysis.grid import FULL, Study
 from alchemist.analysis.metrics import metric_name, of_model, shown
 from alchemist.analysis.paper import paper_numbers
-from alchemist.analysis.results import Result, losses, results
+from alchemist.analysis.results import Result, losses
 from alchemist.analysis.words import ALL_POINTS, capital, number
 from alchemist.report.elements import Table
 from alchemist.report.material import Material
@@ -31,7 +31,7 @@ def result_tables(material: Material) -> list[dict[str, Any]]:
         below = _floors(material, model, len(sizes))
         quoted = ["paper: FID", "paper: CLIP"] if model == study.grid.main else []
         for point in (name for name in ALL_POINTS if (here["point"] == name).any()):
-            found = results(study, material.table, model, point)
+            found = material.results(model, point)
             rows = [_result_row(row, material, metrics) for row in found] + below
             groups = [i for i, row in enumerate(found) if i and row.ratio != found[i - 1].ratio]
             title = capital(ALL_POINTS[point]) + (f", model {model}" if len(study.models()) > 1 else "")

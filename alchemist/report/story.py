@@ -3,7 +3,6 @@
 from alchemist.analysis.codec_verdict import verdict
 from alchemist.analysis.grid import FULL
 from alchemist.analysis.metrics import metric_name, of_model, shown
-from alchemist.analysis.results import results
 from alchemist.analysis.statistics import Contrast
 from alchemist.analysis.words import POINTS, TIMES, capital, number, percent, several
 from alchemist.core.settings.model import classes
@@ -123,7 +122,7 @@ def _outcome(material: Material, name: str, ratio: float) -> str:
     random = material.roles.random
     parts, lowest = [], {}
     for point, words in POINTS.items():
-        rows = {(r.selection, r.ratio): r for r in results(study, material.table, model, point)}
+        rows = {(r.selection, r.ratio): r for r in material.results(model, point)}
         beside = {"full data": rows[FULL, 1.0]}
         if random is not None:
             beside["random"] = rows[random, ratio]

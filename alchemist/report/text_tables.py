@@ -10,7 +10,6 @@ import pandas as pd
 
 from alchemist.analysis.metrics import metric as metric_of
 from alchemist.analysis.metrics import metric_name, of_model, shown
-from alchemist.analysis.results import results
 from alchemist.analysis.statistics import differences, paired
 from alchemist.analysis.words import ALL_POINTS, DASH, TIMES, number, percent
 from alchemist.report.elements import Table
@@ -52,7 +51,7 @@ def _results(material: Material, model: str, point: str) -> pd.DataFrame:
     study, names, random = material.study, material.names, material.roles.random
     sure = f", {percent(material.confidence)} interval" if len(study.grid.seeds) > 1 else ""
     rows = []
-    for row in results(study, material.table, model, point):
+    for row in material.results(model, point):
         cells = {"selection": row.selection, "keeps": share_text(row.ratio)}
         for metric in row.figures:
             scale, digits = shown(metric, names)

@@ -50,6 +50,7 @@ def test_times_to_the_final_figure_of_another() -> None:
     assert found["zero", 0.2].with_rating == found["zero", 0.2].training
     to_full = times_to(made, table, bills(made, held), "xs", "fd", FULL)
     assert (to_full[0].selection, to_full[0].images) == (FULL, 1000.0)
+    assert len(to_full) == 5, "the full data stands beside arms of every ratio"
     to_ours = times_to(made, table, bills(made, held), "xs", "fd", "one")
     random = next(t for t in to_ours if t.selection == "zero")
     assert (random.reached, random.images, random.training, random.with_rating) == (0, None, None, None)

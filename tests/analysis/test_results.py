@@ -108,9 +108,13 @@ def test_models_without_a_likelihood_have_no_column_for_it(tmp_path: Path) -> No
     }  # fmt: skip
     arms = ("full", "rnd", "alc")
     expected = [f"{metric}_{arm}" for metric in ("fd", "fd_coded", "kid", "clip") for arm in arms]
-    assert list(summary(made, table)) == ["ratio", *expected]
+    assert list(summary(made, results(made, table, "xs", "equal_epochs"))) == ["ratio", *expected]
     whole = tidy(made, made_scores(made, falling))
-    assert list(summary(made, whole))[13:] == ["nll_full", "nll_rnd", "nll_alc"]
+    assert list(summary(made, results(made, whole, "xs", "equal_epochs")))[13:] == [
+        "nll_full",
+        "nll_rnd",
+        "nll_alc",
+    ]
     # Tables of other pools may be of other models: a figure that these have not is left out.
     names = {"fd": "F", "kid": "K", "clip": "C"}
     other = whole.rename(columns=columns(names, UNIT)).assign(pool="b", scale="tiny")

@@ -1,11 +1,12 @@
 import contextlib
 import io
 import itertools
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_helpers import build, params, run
+from report_helpers import build, clustered, params, run
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +21,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(world: Path, tmp_path: Path) -> Path:
     """The same data, free to be spoilt."""
-    import shutil
-
     shutil.copytree(world, tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def grouped(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
+    """The same pool with groups of near-duplicates, and the ids of each."""
+    root = tmp_path_factory.mktemp("grouped")
+    shutil.copytree(world, root, dirs_exist_ok=True)
+    clusters = clustered(root)
+    with pytest.MonkeyPatch.context() as patch:
+        run(root, patch)
+    return root, clusters
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from report_helpers import EVIL, chromium, clustered, run
+from report_helpers import EVIL, chromium
 
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
@@ -150,18 +150,40 @@ def test_the_gallery_follows_menu_words_and_brush(opened: Opened) -> None:
     expect(count).to_have_text(told)
 
 
-def serious(page: Page) -> list[tuple[str, str]]:
-    """Serious and critical faults that axe finds."""
-    found = Axe().run(page).response["violations"]
+AGAIN = """
+for (const body of document.querySelectorAll("tbody")) {
+  const seen = new Set();
+  for (const row of body.rows) {
+    const bare = row.outerHTML.replace(/>[^<]*[^<\\s][^<]*</g, ">words<");
+    row.toggleAttribute("data-again", seen.has(bare));
+    seen.add(bare);
+  }
+}"""
+COLOURS = ["color-contrast", "link-in-text-block"]  # rules
+
+
+def serious(page: Page, part: str = "body", structure: bool = True) -> list[tuple[str, str]]:
+    """Serious and critical faults that axe finds: of colours, and of whatever else, which no theme changes.
+
+    Colours are most of its time. It looks for them at one row of each markup of a table, and not within
+    charts, of whose texts it never can tell them.
+    """
+    page.evaluate(AGAIN)
+    beside = {"include": [part], "exclude": ["svg", "[data-again]"]}
+    brief = {"resultTypes": ["violations"]}
+    found = Axe().run(page, beside, brief | {"runOnly": COLOURS}).response["violations"]
+    if structure:
+        others = {"rules": {name: {"enabled": False} for name in COLOURS}}
+        found += Axe().run(page, part, brief | others).response["violations"]
     return [(f["id"], f["nodes"][0]["html"][:200]) for f in found if f["impact"] in ("serious", "critical")]
 
 
 def test_groups_of_near_duplicates_follow_the_menu(
-    browser: Browser, copy: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, grouped: tuple[Path, dict[str, list[str]]]
 ) -> None:
-    clusters = clustered(copy)
+    root, clusters = grouped
     size = {"width": 390, "height": 844}
-    one = Opened(browser, run(copy, monkeypatch) / "index.html", viewport=size, color_scheme="dark")
+    one = Opened(browser, root / "reports/index.html", viewport=size, color_scheme="dark")
     page, menu = one.page, one.page.locator("#explore-menu")
     count, heads = page.locator("#explore-count"), page.locator("#gallery h3")
     shown = page.locator("#gallery figure")
@@ -199,7 +221,7 @@ def test_groups_of_near_duplicates_follow_the_menu(
     assert 0 < len(ranks) < 13
     assert max(ranks) <= 50
     menu.locator("[name=high]").fill("100")
-    assert serious(page) == []
+    assert [*serious(page, "#explore-menu"), *serious(page, "#gallery")] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     menu.get_by_label("Pairs").select_option("one by one")
     expect(count).to_contain_text("203 of 203 pairs")
@@ -255,7 +277,7 @@ def test_in_both_themes_and_on_a_phone_axe_finds_no_fault(
     for part in one.page.locator("details").all():
         part.evaluate("part => part.open = true")
     assert one.page.evaluate("document.documentElement.scrollWidth") <= width, "nothing is cut off"
-    assert serious(one.page) == []
+    assert serious(one.page, structure=width == 390) == []
     one.page.context.close()
 
 
@@ -279,11 +301,9 @@ def test_printed_it_is_black_on_white_and_no_wider_than_paper(opened: Opened) ->
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_a_hostile_caption_is_text(browser: Browser, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = Opened(browser, run(copy, monkeypatch) / "index.html")
-    assert one.said == []
-    assert EVIL in one.page.locator("#gallery figure").first.inner_text()
-    one.page.context.close()
+def test_a_hostile_caption_is_text(opened: Opened) -> None:
+    assert opened.said == []
+    assert EVIL in opened.page.locator("#gallery figure").first.inner_text()
 
 
 def test_without_scripts_all_tables_are_there_and_where_the_charts_lie(browser: Browser, three: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_helpers import EVIL, clustered, pairs_of, part, run, text
+from report_helpers import EVIL, pairs_of, part, run, text
 
 from alchemist.core import files
 from alchemist.report.groups import GROUPS, MEMBERS, groups
@@ -57,10 +57,10 @@ def test_planted_copies_are_told_by_their_composition_alone() -> None:
 
 
 def test_the_page_has_groups_with_what_became_of_each_pair(
-    copy: Path, monkeypatch: pytest.MonkeyPatch
+    grouped: tuple[Path, dict[str, list[str]]],
 ) -> None:
-    clusters = clustered(copy)
-    page = (run(copy, monkeypatch) / "index.html").read_text()
+    root, clusters = grouped
+    page = (root / "reports/index.html").read_text()
     held = pairs_of(page)
     pairs = held["pairs"]
     said = text(part(page, "explore"))
@@ -74,7 +74,7 @@ def test_the_page_has_groups_with_what_became_of_each_pair(
         assert {pair["copies"] for pair in here} == {len(ids)}
         for arm, name in enumerate(held["arms"]):
             if name == "topk, 50\N{NO-BREAK SPACE}%":
-                subset = set(pd.read_parquet(copy / "data/subsets/topk/0.5/0.parquet")["id"])
+                subset = set(pd.read_parquet(root / "data/subsets/topk/0.5/0.parquet")["id"])
                 assert group["kept"][arm] == len(subset & set(ids))
                 assert all(pair["kept"][arm] == (pair["id"] in subset) for pair in here if pair["kept"])
     left = pairs[held["groups"][2]["pairs"][1]]

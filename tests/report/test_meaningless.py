@@ -1,7 +1,6 @@
 """A scale whose figures mean nothing: the page says so first, and has neither verdict nor advice."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,23 +12,12 @@ from alchemist.core import files
 SAID = "The scale tiny is for a look at the parts: so short a run has no figure that means anything."
 
 
-@pytest.fixture
-def pages(three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Path]:
-    """The reports of three seeds, of a scale that is meaningful or not."""
-
-    def made(meaningful: bool) -> Path:
-        root = tmp_path / str(meaningful)
-        shutil.copytree(three, root)
-        params = files.read_sealed(root / "data/params.json")
-        params["scales"]["tiny"]["meaningful"] = meaningful
-        files.write_json(root / "data/params.json", files.sealed(params))
-        return run(root, monkeypatch)
-
-    return made
-
-
-def test_nothing_is_said_to_hold(pages: Callable[[bool], Path]) -> None:
-    reports = pages(False)
+def test_nothing_is_said_to_hold(three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(three, tmp_path, dirs_exist_ok=True)
+    params = files.read_sealed(tmp_path / "data/params.json")
+    params["scales"]["tiny"]["meaningful"] = False
+    files.write_json(tmp_path / "data/params.json", files.sealed(params))
+    reports = run(tmp_path, monkeypatch)
     page = (reports / "index.html").read_text(encoding="utf-8")
     seen = text(page)
     assert seen.index(f"Not meaningful. {SAID}") < seen.index("Alchemist: selecting data")
@@ -44,8 +32,8 @@ def test_nothing_is_said_to_hold(pages: Callable[[bool], Path]) -> None:
     assert advice["sentences"][0] == f"No advice. {SAID}"
 
 
-def test_a_meaningful_one_is_judged(pages: Callable[[bool], Path]) -> None:
-    reports = pages(True)
+def test_a_meaningful_one_is_judged(three: Path) -> None:
+    reports = three / "reports"
     assert "Not meaningful" not in (reports / "index.html").read_text(encoding="utf-8")
     assert "not supported" in set(pd.read_csv(reports / "verdicts.csv")["verdict"])
     assert files.read_json(reports / "advice.json")["arms"]

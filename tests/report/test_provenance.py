@@ -9,6 +9,7 @@ from report_helpers import hashed, part, run, text
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
+from stages import revision
 
 
 def test_arms_of_a_model_and_seed_that_begin_alike_are_told_so_with_their_digests(three: Path) -> None:
@@ -40,8 +41,7 @@ def test_an_arm_that_begins_elsewhere_is_warned_of(copy: Path, monkeypatch: pyte
 def test_the_commit_of_the_page_is_there_and_whether_files_are_edited(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def made() -> str:
-        return text(part((run(copy, monkeypatch) / "index.html").read_text(), "facts"))
+    """What the page says of a commit without edits is asked of `in_words` alone, which the stage calls."""
 
     def git(*words: str) -> str:
         who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
@@ -49,15 +49,17 @@ def test_the_commit_of_the_page_is_there_and_whether_files_are_edited(
         return done.stdout.strip()
 
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(copy.parent))
-    assert "commit of the page unknown, outside of git" in made()
+    monkeypatch.chdir(copy)
+    assert revision.in_words() == "unknown, outside of git"
     (copy / "dvc.yaml").write_text("stages: {}\n")
     git("init", "-q")
     git("add", "dvc.yaml")
     git("commit", "-qm", "as it is")
     head = git("rev-parse", "HEAD")
-    assert f"commit of the page {head} seeds of raters" in made()
+    assert revision.in_words() == head
     (copy / "dvc.yaml").write_text("stages: {} # edited\n")
-    assert f"commit of the page {head}, with edits in 1 of the files that make figures" in made()
+    said = text(part((run(copy, monkeypatch) / "index.html").read_text(), "facts"))
+    assert f"commit of the page {head}, with edits in 1 of the files that make figures seeds of" in said
 
 
 @pytest.mark.parametrize("key", ["ids_sha256", "initial_sha256", "sheet"])
