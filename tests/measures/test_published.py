@@ -119,13 +119,13 @@ def test_fid_clean_has_clean_fids_resizing_and_scale(
         traced = torch.jit.trace(Layers().eval(), torch.zeros(1, 3, 299, 299), check_trace=False)
         torch.jit.save(traced, tmp_path / "inception-2015-12-05.pt")
         theirs = InceptionV3W(str(tmp_path), download=False)
-    resize = build_resizer("clean")
-    x = torch.from_numpy(np.stack([resize(image) for image in pictures])).permute(0, 3, 1, 2)
+    resize, one = build_resizer("clean"), pictures[:1]
+    x = torch.from_numpy(resize(one[0])[None]).permute(0, 3, 1, 2)
     with torch.no_grad():
         wanted = theirs(x).numpy()
     places = WeightsSettings(inception=str(inception_file))
     clean, other = (
-        extract(pictures, extractor(name, 64, CPU, places), 3) for name in ("inception_clean", "inception")
+        extract(one, extractor(name, 64, CPU, places), 1) for name in ("inception_clean", "inception")
     )
     assert np.allclose(clean, wanted, atol=1e-4 * np.abs(wanted).max())
     assert np.abs(clean - other).max() > 10 * np.abs(clean - wanted).max(), "the two are not the same figure"
@@ -223,8 +223,8 @@ def test_the_embeddings_of_cmmd_are_transformers_own_normalised(pictures: np.nda
     """ViT-L/14@336 with QuickGELU, of a file of a whole CLIP in half precision, cut as above."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    def half(value: Tensor) -> Tensor:  # of one value that is repeated, of that one alone
-        return value.half() if value.is_contiguous() else value.flatten()[0].half().expand(value.shape)
+    def half(value: Tensor) -> Tensor:  # but for the zeros of blocks that are cut: they would fill memory
+        return value.half() if value.is_contiguous() else value
 
     state = {name: half(value) for name, value in random_state(published.clip_tower(), 3).items()}
     path = tmp_path / "clip.pt"

@@ -30,6 +30,12 @@ def rater(grid: Grid) -> Path:
     return Path(f"data/raters/alchemist/{SEED}")
 
 
+@pytest.fixture(scope="module")
+def whole(grid: Grid, rater: Path) -> Path:
+    """The folder of its ratings of the pool, by one process in several shards."""
+    return scored(grid, rater, "small")
+
+
 def scored(grid: Grid, rater: Path, name: str, **changes: Any) -> Path:
     """The folder that the stage leaves, relative to the grid's."""
     options: dict[str, Any] = {
@@ -45,12 +51,18 @@ def table(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "all.parquet")
 
 
-def test_ratings_are_those_of_the_stage_rate_whatever_the_shards(grid: Grid, rater: Path) -> None:
+def test_ratings_are_those_of_the_stage_rate_whatever_the_shards(
+    grid: Grid, rater: Path, whole: Path
+) -> None:
     trained = grid.rate("alchemist")
     found = {}
-    ways = {"one": {"rows": 4096, "batch": 250}, "small": {"rows": 64}, "odd": {"rows": 31, "batch": 7}}
-    for name, changes in ways.items():
-        one = table(scored(grid, rater, name, **changes)).set_index("id")
+    ways = {
+        "one": scored(grid, rater, "one", rows=4096, batch=250),
+        "small": whole,
+        "odd": scored(grid, rater, "odd", rows=31, batch=7),
+    }
+    for name, folder in ways.items():
+        one = table(folder).set_index("id")
         assert one.index.is_unique
         assert set(one.index) == set(trained.index)  # every rated pair, and no rejected one
         assert not one["lent"].any()
@@ -78,9 +90,8 @@ def test_groups_of_captions_are_told_by_what_the_rater_ships(grid: Grid, name: s
 
 
 def test_a_launcher_s_processes_leave_the_same_bytes(
-    grid: Grid, rater: Path, monkeypatch: pytest.MonkeyPatch
+    grid: Grid, rater: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = scored(grid, rater, "whole")
     for rank in ("1", "0", "2"):
         monkeypatch.setenv("RANK", rank)
         monkeypatch.setenv("WORLD_SIZE", "3")
@@ -92,9 +103,9 @@ def test_a_launcher_s_processes_leave_the_same_bytes(
     assert (whole / "all.parquet").read_bytes() == (parts / "all.parquet").read_bytes()
 
 
-def test_the_table_is_one_that_prune_takes(grid: Grid, rater: Path) -> None:
-    folder = scored(grid, rater, "alchemist")
-    shutil.rmtree(folder / "shards")
+def test_the_table_is_one_that_prune_takes(grid: Grid, whole: Path) -> None:
+    folder = grid.folder / "data/scored/alchemist"
+    shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("shards"))
     grid("prune", ratings="data/scored", selection="alchemist", ratio=0.5, out="data/subsets/scored")
     kept = pd.read_parquet(grid.folder / f"data/subsets/scored/ids-{SEED}.parquet")["id"]
     assert len(kept) == round(len(table(folder)) / 2)
@@ -152,8 +163,8 @@ def test_what_it_was_not_trained_beside_is_refused_in_a_sentence(grid: Grid, rat
         scored(grid, damaged, "no")
 
 
-def test_another_rater_in_the_same_folder_is_refused(grid: Grid, rater: Path) -> None:
-    folder = scored(grid, rater, "mixed")
+def test_another_rater_in_the_same_folder_is_refused(grid: Grid, rater: Path, whole: Path) -> None:
+    folder = shutil.copytree(whole, grid.folder / "data/scored/mixed")
     with pytest.raises(Refusal, match=r"all\.parquet is there and not of this pass"):
         scored(grid, rater, "mixed", batch=10)
     (folder / "all.parquet").rename(folder / "old.parquet")
