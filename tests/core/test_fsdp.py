@@ -36,7 +36,7 @@ from alchemist.models.losses import Watched
 
 # Chunks that do not divide a process's rows, and a clip that holds.
 SETTINGS = TrainSettings(
-    images=48, batch=8, learning_rate=3e-3, weight_decay=0.05, clip=0.1, warmup_images=16, ema_images=25.0,
+    images=32, batch=8, learning_rate=3e-3, weight_decay=0.05, clip=0.1, warmup_images=16, ema_images=25.0,
     caption_dropout=0.2, checkpoints=(), precision="fp32", chunk=3,
 )  # fmt: skip
 Kind = tuple[Encoded, Callable[[], Generator]]
@@ -82,18 +82,18 @@ class EndedError(Exception):
 
 
 def trained(folder: Path, kind: Kind, in_parts: bool, ends: bool = False) -> Run:
-    """A run of 48 images, or one that `ends` after the state of 24."""
+    """A run of 32 images, or one that `ends` after the state of 16."""
     found, seen = list[Tensor](), list[int]()
 
     def tick(images: int, words: str) -> None:
         seen.append(images)
-        if ends and sum(seen) == 32:
+        if ends and sum(seen) == 24:
             raise EndedError
 
     log: list[dict[str, float]] = []
     with Scratch(folder, "m") as scratch, contextlib.suppress(EndedError):
         log = training.train(
-            kind[1](), kind[0], PoolRows(kind[0].pool().numbers[:50]), SETTINGS, 3, [24, 48], scratch,
+            kind[1](), kind[0], PoolRows(kind[0].pool().numbers[:50]), SETTINGS, 3, [16, 32], scratch,
             lambda images, averaged: found.append(weights_of(averaged)), tick, in_parts=in_parts,
         )  # fmt: skip
     world.wait()
@@ -120,7 +120,7 @@ def test_in_parts_or_whole_a_run_is_the_same_from_its_start_and_from_a_state_of_
     (whole, goes_on), *others = together(2, tmp_path / "2", work)
     assert {n: v.shape for n, v in load_file(next((tmp_path / "of-two").rglob(STATE))).items()} == shapes
     back = trained(tmp_path / "of-two", kind, in_parts=False)
-    assert [goes_on.first, back.first] == [24, 24]
+    assert [goes_on.first, back.first] == [16, 16]
     assert apart(alone.averaged, begun) > 1e-3, "nothing was learnt"
     for run in (whole, goes_on, back):
         assert apart(run.averaged, alone.averaged) < 1e-5

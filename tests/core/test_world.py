@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +35,7 @@ from alchemist.raters.steps import Outcome, meta_window, start
 
 COUNTS = (2, 4)
 SETTINGS = TrainSettings(
-    images=64, batch=8, learning_rate=3e-3, weight_decay=0.05, clip=2.0, warmup_images=16, ema_images=50.0,
+    images=32, batch=8, learning_rate=3e-3, weight_decay=0.05, clip=2.0, warmup_images=16, ema_images=50.0,
     caption_dropout=0.2, checkpoints=(), precision="fp32",
 )  # fmt: skip
 
@@ -79,7 +78,8 @@ def test_a_step_of_the_rater_is_that_of_one_process(
     tmp_path: Path, data: Encoded, codec: StarCodec, credit: str
 ) -> None:
     """Gradients of rater and proxy, losses and credits of a third window, when all have moments."""
-    settings = of_credit(credit, group="product", upper_weight=0.7)
+    steps = {"unroll_steps": 2} if credit == "unrolled" else {}
+    settings = of_credit(credit, group="product", upper_weight=0.7, **steps)
     width = settings.unroll_steps or 1
 
     state = start(StarGenerator(TINY, codec, 0), new_rater(codec), settings, BUDGET)
@@ -134,7 +134,7 @@ def test_ratings_of_compared_groups_do_not_depend_on_the_count(
     settings = of_credit("penalty", group="compared", groups=asked, upper_weight=0.9)
 
     def ratings() -> Any:
-        rater, budget = new_rater(codec), BUDGET.model_copy(update={"images": 96})
+        rater, budget = new_rater(codec), BUDGET.model_copy(update={"images": 64})
         with Scratch(tmp_path / "state", "m") as scratch:
             run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed), scratch, budget=budget)
             run = replace(run, groups=of_pool(run, asked, "raters.x.groups"))
@@ -152,12 +152,20 @@ def test_ratings_of_compared_groups_do_not_depend_on_the_count(
         assert np.abs(found.argsort().argsort() - alone.argsort().argsort()).max() <= 1
 
 
-def rated(folder: Path, data: Encoded, codec: StarCodec, settings: Any, every: float = 1e9) -> Any:
-    """Ratings of all rated pairs after a whole run: a longer one of the credits whose steps cost less."""
-    images = 64 if settings.credit in ("alignment", "unrolled") else 96
+def quiet(images: int, words: str) -> None:
+    """Says nothing."""
+
+
+def rated(
+    folder: Path, data: Encoded, codec: StarCodec, settings: Any, every: float = 1e9,
+    images: int = 64, tick: Callable[[int, str], object] = quiet,
+) -> Any:  # fmt: skip
+    """Ratings of all rated pairs after a whole run."""
     rater, budget = new_rater(codec), BUDGET.model_copy(update={"images": images})
     with Scratch(folder, "m", every) as scratch:
-        run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed), scratch, budget=budget)
+        run = run_of(
+            data, lambda seed: StarGenerator(TINY, codec, seed), scratch, budget=budget, trained=tick
+        )
         meta.meta_train(run, settings, rater)
         scratch.clear()
     rater.eval()
@@ -172,11 +180,11 @@ Trained = Callable[[], Generator]
 def target(
     folder: Path, data: Encoded, made: Trained, every: float = 1e9, tick: Callable[[int, str], object] = print
 ) -> Tensor:
-    """Averaged weights of a target after 64 images."""
+    """Averaged weights of a target after 32 images."""
     found: list[Tensor] = []
     with Scratch(folder, "m", every) as scratch:
         training.train(
-            made(), data, PoolRows(data.pool().numbers[:50]), SETTINGS, 3, [64], scratch,
+            made(), data, PoolRows(data.pool().numbers[:50]), SETTINGS, 3, [32], scratch,
             lambda images, model: found.append(weights_of(model)), tick,
         )  # fmt: skip
         scratch.clear()
@@ -199,10 +207,6 @@ def test_targets_of_both_families_do_not_depend_on_the_count(
         assert gap < 1e-5
 
 
-def quiet(images: int, words: str) -> None:
-    """Says nothing."""
-
-
 class KilledError(Exception):
     """Raised in place of a kill."""
 
@@ -219,7 +223,7 @@ def test_a_run_goes_on_under_another_count(
 
         def tick(images: int, words: str) -> None:
             seen.append(images)
-            if sum(seen) == 48:
+            if sum(seen) == 24:
                 raise KilledError
 
         with pytest.raises(KilledError):
@@ -234,24 +238,32 @@ def test_a_run_goes_on_under_another_count(
         return target(tmp_path / "s", data, made, 0, lambda n, words: seen.append(n)), seen[0]
 
     for weights, first in together(after, tmp_path / "after", resumed):
-        assert first == 40  # the state that stood when the sixth step was told
+        assert first == 16  # the state that stood when the third step was told
         assert float((weights - whole).norm() / whole.norm()) < 1e-5
 
 
 def test_one_of_them_is_killed_and_the_same_again_leaves_equal_bytes(
     tmp_path: Path, data: Encoded, codec: StarCodec
 ) -> None:
-    settings = of_credit("penalty")
-    whole = together(2, tmp_path / "whole", lambda: rated(tmp_path / "a", data, codec, settings, 0))[0]
-    state = tmp_path / "b/m/state.safetensors"
-    both = begin(2, tmp_path / "killed", lambda: rated(tmp_path / "b", data, codec, settings, 0))
-    while not state.is_file():
-        time.sleep(0.005)
-    os.kill(both[1].pid, signal.SIGKILL)
+    settings, seen = of_credit("penalty"), list[int]()
+
+    def run(name: str, tick: Callable[[int, str], object] = quiet) -> Any:
+        return rated(tmp_path / name, data, codec, settings, 0, 48, tick)
+
+    def dies(images: int, words: str) -> None:
+        """The second of them, at its third step: the first has saved two states by then."""
+        seen.append(images)
+        if world.rank() == 1 and len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    whole = together(2, tmp_path / "whole", lambda: run("a"))[0]
+    both = begin(2, tmp_path / "killed", lambda: run("b", dies))
     for process in both:
         process.join(60)
-    assert [process.exitcode != 0 for process in both] == [True, True]  # none waits for ever
-    again = together(2, tmp_path / "again", lambda: rated(tmp_path / "b", data, codec, settings, 0))
+    assert both[1].exitcode == -signal.SIGKILL
+    assert both[0].exitcode == 1  # it does not wait for ever
+    assert (tmp_path / "b/m/state.safetensors").is_file()
+    again = together(2, tmp_path / "again", lambda: run("b"))
     assert all(np.array_equal(one, whole) for one in again)
 
 

@@ -89,7 +89,7 @@ def _run(
     folder: Path, data: Encoded, codec: StarCodec, kill_at: int | None = None
 ) -> tuple[dict, list, list]:
     generator = StarGenerator(TINY, codec, 0)
-    stops, told = [40, 160], []
+    stops, told = [40, 96], []
 
     def stop(seen: int, averaged: StarGenerator) -> None:
         told.append((seen, averaged.star.embed.weight.clone()))
@@ -114,15 +114,15 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(
     tmp_path: Path, data: Encoded, codec: StarCodec
 ) -> None:
     whole, stops, log = _run(tmp_path / "a", data, codec)
-    assert [seen for seen, _ in stops] == [40, 160]
+    assert [seen for seen, _ in stops] == [40, 96]
     _run(tmp_path / "b", data, codec, kill_at=40)
     _run(tmp_path / "b", data, codec, kill_at=56)  # of its own: between two rows of the log
     resumed, later, later_log = _run(tmp_path / "b", data, codec)
-    assert later[-1][0] == 160
+    assert later[-1][0] == 96
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0, msg=name)
     torch.testing.assert_close(later[-1][1], stops[-1][1], rtol=0, atol=0)
-    assert log[-1]["images"] == 160
+    assert log[-1]["images"] == 96
     assert [row | {"seconds": 0} for row in later_log] == [row | {"seconds": 0} for row in log]
     assert log[-1]["loss"] < log[0]["loss"]
 
@@ -276,8 +276,8 @@ def test_a_course_that_was_killed_leaves_the_bytes_of_an_unbroken_one(
         rows = data.pool()
         watched = Watched.of(data, PoolRows(rows.numbers[:20]), ValidationRows(rows.numbers[20:30]), 4)
         assert (len(watched.train), len(watched.validation)) == (10, 10)
-        one = Course(StarGenerator(TINY, codec, 0), data, rows, SETTINGS, 5, [40, 160], watched=watched)
-        points = [{"images": 40, "names": ["curve"]}, {"images": 160, "names": ["equal_images"]}]
+        one = Course(StarGenerator(TINY, codec, 0), data, rows, SETTINGS, 5, [40, 80], watched=watched)
+        points = [{"images": 40, "names": ["curve"]}, {"images": 80, "names": ["equal_images"]}]
         with Scratch(tmp_path / name, "mark", every_seconds=0) as state:
             one.train(state, tmp_path / f"{name}-out", {"points": points}, tick)
         return tmp_path / f"{name}-out"

@@ -31,6 +31,7 @@ from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.models.encoded import Encoded
 from alchemist.models.training import numbers_at
 from alchemist.raters import score
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.meta import correlation, meta_train, step_at, upper_weight
 from alchemist.raters.network import Group, Rater
 from alchemist.raters.steps import Step, meta_window, start
@@ -42,20 +43,21 @@ def test_schedule_of_the_upper_weight() -> None:
 
 
 def test_a_window_counts_every_train_image_once(tmp_path: Path, data: Encoded, codec: StarCodec) -> None:
-    """20 steps in windows of 3, the last of 2; the rater rests in the first, without moments."""
-    heard: list[int] = []
+    """8 steps in windows of 3, the last of 2; the rater rests in the first, without moments."""
+    budget, heard = BUDGET.model_copy(update={"images": 64}), list[int]()
     proxies = []
     for credit in ("unrolled", "penalty"):
         proxy, rater = StarGenerator(TINY, codec, 0), new_rater(codec)
         settings = of_credit(credit, group="none", upper_weight=1.0, upper_decay=0.0)
         with Scratch(tmp_path / credit, "m") as scratch:
             run = run_of(
-                data, lambda seed, proxy=proxy: proxy, scratch, trained=lambda n, words: heard.append(n)
-            )
+                data, lambda seed, proxy=proxy: proxy, scratch, budget=budget,
+                trained=lambda n, words: heard.append(n),
+            )  # fmt: skip
             log = meta_train(run, settings, rater)
-        assert log[-1]["images"] == 160
+        assert log[-1]["images"] == 64
         proxies.append(weights_of(proxy))
-    assert heard == [24] * 6 + [16] + [8] * 20
+    assert heard == [24] * 2 + [16] + [8] * 8
     # At u = 1 no weight reaches the proxy: it takes the same common steps, whose rates differ in warm-up.
     assert float((proxies[0] - proxies[1]).norm() / proxies[1].norm()) < 0.05
     state = start(StarGenerator(TINY, codec, 0), new_rater(codec), of_credit("unrolled"), BUDGET)
@@ -65,17 +67,22 @@ def test_a_window_counts_every_train_image_once(tmp_path: Path, data: Encoded, c
     assert not torch.equal(weights_of(state.rater), weights_of(new_rater(codec)))
 
 
+def short(credit: str) -> MetaRater:
+    """Settings of a run of five steps, of which the reference's warm-up is two."""
+    return of_credit(credit, **({"reference_warmup": 0.4} if credit == "reference" else {}))
+
+
 Whole = Callable[[str], tuple[Rater, list[dict[str, float]]]]
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory, data: Encoded, codec: StarCodec) -> Whole:
-    """A run of 64 images of each credit, and its log."""
+    """A run of 40 images of each credit, and its log."""
 
     @functools.cache
     def trained(credit: str) -> tuple[Rater, list[dict[str, float]]]:
         folder = tmp_path_factory.mktemp(credit)
-        return train_rater(folder, data, codec, settings=of_credit(credit), images=64)
+        return train_rater(folder, data, codec, settings=short(credit), images=40)
 
     return trained
 
@@ -86,7 +93,7 @@ def test_equal_seeds_give_equal_raters_bit_for_bit(
 ) -> None:
     """Test 8, and the log's figures lie where they can."""
     first, log = unbroken(credit)
-    second, _ = train_rater(tmp_path, data, codec, settings=of_credit(credit), images=64)
+    second, _ = train_rater(tmp_path, data, codec, settings=short(credit), images=40)
     for name, value in first.state_dict().items():
         assert torch.equal(second.state_dict()[name], value), name
     assert all(1 / 8 - 1e-6 <= row["effective_sample_share"] <= 1 + 1e-6 for row in log)
@@ -101,12 +108,12 @@ def test_equal_seeds_give_equal_raters_bit_for_bit(
         assert all(0.1 < row["credit_sd"] / row["credit_scale"] < 10 for row in log[1:])
 
 
-@pytest.mark.parametrize(("credit", "alive"), [*((credit, 40) for credit in CREDITS), ("reference", 8)])
+@pytest.mark.parametrize(("credit", "alive"), [*((credit, 24) for credit in CREDITS), ("reference", 8)])
 def test_a_killed_rater_run_ends_where_an_unbroken_one_does(
     tmp_path: Path, data: Encoded, codec: StarCodec, unbroken: Whole, credit: str, alive: int
 ) -> None:
     """Killed late, and within the reference's warm-up of 16 images."""
-    settings = of_credit(credit)
+    settings = short(credit)
     whole, log = unbroken(credit)
 
     class KilledError(Exception):
@@ -120,8 +127,8 @@ def test_a_killed_rater_run_ends_where_an_unbroken_one_does(
             raise KilledError
 
     with pytest.raises(KilledError):
-        train_rater(tmp_path, data, codec, tick, settings, 64)
-    resumed, later = train_rater(tmp_path, data, codec, settings=settings, images=64)
+        train_rater(tmp_path, data, codec, tick, settings, 40)
+    resumed, later = train_rater(tmp_path, data, codec, settings=settings, images=40)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
     drop = {"seconds"}
@@ -131,18 +138,18 @@ def test_a_killed_rater_run_ends_where_an_unbroken_one_does(
 
 
 def _shuffled(folder: Path, config: TokenizerConfig) -> tuple[Encoded, np.ndarray]:
-    """3000 pairs of a pool of which 30 % have the other kind's caption (true), and 1000 clean ones."""
+    """1500 pairs of a pool of which 30 % have the other kind's caption (true), and 500 clean ones."""
     rng = stateless.generator("shuffled")
-    kind, shuffled = rng.integers(0, 2, 4000), np.zeros(4000, dtype=bool)
-    shuffled[:3000] = rng.random(3000) < 0.3
+    kind, shuffled = rng.integers(0, 2, 2000), np.zeros(2000, dtype=bool)
+    shuffled[:1500] = rng.random(1500) < 0.3
     half = config.codes // 2
-    tokens = half * kind[:, None] + rng.integers(0, half, (4000, config.tokens))
+    tokens = half * kind[:, None] + rng.integers(0, half, (2000, config.tokens))
     states = [np.zeros((2, 384), np.float16), *rng.normal(size=(2, 2, 384)).astype(np.float16)]
-    split = ["pool"] * 3000 + ["meta_val"] * 1000
-    rows = pd.DataFrame({"id": np.arange(4000).astype(str), "split": split, "text": 1 + (kind ^ shuffled)})
+    split = ["pool"] * 1500 + ["meta_val"] * 500
+    rows = pd.DataFrame({"id": np.arange(2000).astype(str), "split": split, "text": 1 + (kind ^ shuffled)})
     rows = rows.assign(lent=False, cluster=0)
     folder.mkdir()
-    return write_encoded(folder, rows, tokens.astype(np.uint16), states), shuffled[:3000]
+    return write_encoded(folder, rows, tokens.astype(np.uint16), states), shuffled[:1500]
 
 
 @pytest.mark.parametrize("credit", ["alignment", "unrolled"])
@@ -151,13 +158,13 @@ def test_exact_credits_rate_shuffled_captions_down(tmp_path: Path, credit: str) 
     exact credits are the noise of a validation batch, and a rater that trains on forgets.
     """
     torch.manual_seed(0)
-    config = TokenizerConfig(resolution=8, scales=(1, 2), codes=64, channels=8, width=16)
+    config = TokenizerConfig(resolution=8, scales=(1, 2), codes=32, channels=8, width=16)
     codec = StarCodec(Tokenizer(config))
     data, shuffled = _shuffled(tmp_path / "data", config)
     settings = of_credit(credit, group="none", upper_weight=0.2, upper_decay=0.0)
     if credit == "unrolled":
         settings = settings.model_copy(update={"unroll_steps": 2})
-    values = {"images": 6400, "batch": 64, "proxy_learning_rate": 3e-4, "rater_learning_rate": 3e-3}
+    values = {"images": 2560, "batch": 64, "proxy_learning_rate": 3e-4, "rater_learning_rate": 3e-3}
     budget = BUDGET.model_copy(update={**values, "warmup_images": 160, "caption_dropout": 0.0})
     size = TINY.model_copy(update={"depth": 1, "width": 32})
     rater, pool = new_rater(codec, size, 1), data.pool()
@@ -169,8 +176,8 @@ def test_exact_credits_rate_shuffled_captions_down(tmp_path: Path, credit: str) 
     ratings = score.rate_pool(rater, data, pool, Group.of(rater, group), settings, 500, lambda n: None)
     shuffled = shuffled[pool.numbers]
     ranks, bad = ratings.argsort().argsort(), int(shuffled.sum())
-    clean_above = (ranks[~shuffled].sum() - (3000 - bad) * (3000 - bad - 1) / 2) / (bad * (3000 - bad))
-    assert clean_above > 0.8, "the chance that a clean pair has a higher rating than a shuffled one"
+    clean_above = (ranks[~shuffled].sum() - (1500 - bad) * (1500 - bad - 1) / 2) / (bad * (1500 - bad))
+    assert clean_above > 0.83, "the chance that a clean pair has a higher rating than a shuffled one"
 
 
 # --- the schedule, the order and the warm-up ---
@@ -216,10 +223,10 @@ def test_steps_of_both_splits_share_no_chance(data: Encoded, codec: StarCodec) -
 def test_nothing_but_the_reference_moves_in_the_warm_up(
     tmp_path: Path, data: Encoded, codec: StarCodec
 ) -> None:
-    """Eq. 4 for half of the run; then the schedule of u starts, and eq. 6."""
-    settings, seen = of_credit("reference", reference_warmup=0.5), []
-    _, log = train_rater(tmp_path, data, codec, lambda n, words: seen.append(words), settings)
-    assert [words.startswith("warm-up") for words in seen] == [True] * 10 + [False] * 10
+    """Eq. 4 for three quarters of the run; then the schedule of u starts, and eq. 6."""
+    settings, seen = of_credit("reference", reference_warmup=0.75), []
+    _, log = train_rater(tmp_path, data, codec, lambda n, words: seen.append(words), settings, 112)
+    assert [words.startswith("warm-up") for words in seen] == [True] * 10 + [False] * 4
     assert log[0]["images"] == 88, "no rows before"
     assert log[0]["upper_weight"] == 1.0, "the schedule starts behind the warm-up"
     assert log[0]["credit_mean"] == pytest.approx(0, abs=1e-6), "at first both are one model"

@@ -88,7 +88,7 @@ def test_a_forward_pass_costs_what_the_spec_says(name: str) -> None:
     assert counter.get_total_flops() == pytest.approx(SPEC[name][2] * 1e9, rel=0.02)
 
 
-@pytest.mark.parametrize("name", SPEC)
+@pytest.mark.parametrize("name", ["star_40m", "star_1700m"])
 def test_a_training_step_runs_whole_on_one_device(name: str) -> None:
     net, batch = generator(name), pairs(2)
     settings = TrainSettings(images=64, batch=2, schedule="linear")

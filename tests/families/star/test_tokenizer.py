@@ -1,5 +1,6 @@
 """The tokenizer: exact residual pyramid, prefixes, round trips, and a fit that learns."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,22 +81,29 @@ FIT = FitSettings(
 )
 
 
-def _fit(folder: Path, images: np.ndarray, stop: int | None = None) -> Tokenizer:
-    """A fit that is to be killed leaves its state now and then."""
-    config = TokenizerConfig(codes=FIT.codes, width=FIT.width)
-    with Scratch(folder, "fit", every_seconds=0.1 if stop else 1e9) as scratch:
-        for seen, _, model in tokenizer_fit.fit(config, FIT, images, None, scratch, CPU):
-            if stop and seen >= stop:
-                break
-    return model
+def _fit(folder: Path, images: np.ndarray, killed: Path | None = None) -> tuple[Tokenizer, int]:
+    """A whole fit, and its steps; `killed` gets what it leaves if it is killed behind its 150th."""
+    config, steps = TokenizerConfig(codes=FIT.codes, width=FIT.width), list[int]()
+    with Scratch(folder, "fit", every_seconds=1e9) as scratch:
+
+        def distance(painted: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+            steps.append(len(images))
+            if killed and len(steps) == 150:
+                scratch.every = 0  # seconds: this step leaves its state
+            if killed and len(steps) == 151:
+                scratch.every = 1e9
+                shutil.copytree(folder, killed)
+            return torch.zeros(())
+
+        *_, (_, _, model) = tokenizer_fit.fit(config, FIT, images, distance, scratch, CPU)
+    return model, len(steps)
 
 
 def test_fit_learns_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     images = _images(64)
-    whole = _fit(tmp_path / "a", images)
-    _fit(tmp_path / "b", images, stop=800)
-    assert list(tmp_path.glob("b/*/state.safetensors"))
-    resumed = _fit(tmp_path / "b", images)
+    whole, steps = _fit(tmp_path / "a", images, tmp_path / "b")
+    resumed, later = _fit(tmp_path / "b", images)
+    assert (steps, later) == (200, 50)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
     pixels = to_float(torch.from_numpy(images))
