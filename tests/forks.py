@@ -2,7 +2,8 @@
 
 Loading torch takes two seconds of a core, half of what a tiny stage takes. The forks run what
 `python -m stages.NAME` would, in a process of their own, with the code of the folder that they run in.
-What a stage loads by itself is tested where nothing else has been loaded for it (`first_of_its_own`).
+What a stage loads by itself shows where nothing else has been loaded for it: `make quick` starts those of the
+default grid as programs of their own, and `first_of_its_own` the others.
 
     python tests/forks.py SOCKET MODULE...    # the server, which loads these modules first
 """
@@ -25,8 +26,6 @@ LOADED = (
     "typer", "tqdm", "transformers.models.bert.modeling_bert", "accelerate", "open_clip", "timm",
     "cleanfid.features", "cv2", "jinja2",
 )  # fmt: skip
-# What takes longest to load, and alone: all else a stage has to ask for.
-TORCH = ("torch", "torchvision")
 # Asks for a run, and lends its standard streams for it.
 CLIENT = """#!{python} -IS
 import os, socket, sys
@@ -38,21 +37,21 @@ sys.exit(int(server.recv(8) or 1))
 """
 
 FIRST = """#!/bin/sh
-mkdir {folder}/"$2" 2>/dev/null || exec {forked} "$@"
-case "$2" in {light}) exec {python} "$@" ;; *) exec {torch} "$@" ;; esac
+case "$2" in {names}) mkdir {folder}/"$2" 2>/dev/null && exec {python} "$@" ;; esac
+exec {forked} "$@"
 """
 
 
 @contextlib.contextmanager
-def forking(folder: Path, loaded: tuple[str, ...] = LOADED) -> Iterator[Path]:
-    """Runs a server that has loaded modules; gives the folder of its `python`, for PATH."""
+def forking(folder: Path) -> Iterator[Path]:
+    """Runs a server that has loaded the libraries; gives the folder of its `python`, for PATH."""
     address, python = folder / "socket", folder / "bin" / "python"
     python.parent.mkdir()
     python.write_text(CLIENT.format(python=sys.executable, address=str(address)))
     python.chmod(0o755)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        [sys.executable, __file__, str(address), *loaded], stdout=subprocess.PIPE, env=environment, text=True
+        [sys.executable, __file__, str(address), *LOADED], stdout=subprocess.PIPE, env=environment, text=True
     ) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
@@ -62,17 +61,14 @@ def forking(folder: Path, loaded: tuple[str, ...] = LOADED) -> Iterator[Path]:
             server.terminate()
 
 
-def first_of_its_own(folder: Path, torch: Path, forked: Path, light: tuple[str, ...]) -> Path:
-    """The folder of a `python` that starts each stage once with nothing loaded but torch, then as a fork.
-
-    `torch` is the folder of the Python that is forked for a first start, but for the stages in `light`, which
-    need no torch: theirs is a Python of their own.
-    """
+def first_of_its_own(folder: Path, forked: Path, names: tuple[str, ...]) -> Path:
+    """The folder of a `python` that starts each of these stages once with nothing loaded, then as a fork."""
     python = folder / "bin" / "python"
     python.parent.mkdir()
-    pythons = {"python": sys.executable, "torch": torch / "python", "forked": forked / "python"}
-    names = "|".join(f"stages.{name}" for name in light)
-    python.write_text(FIRST.format(folder=folder, light=names, **pythons))
+    pythons = {"python": sys.executable, "forked": forked / "python"}
+    python.write_text(
+        FIRST.format(folder=folder, names="|".join(f"stages.{name}" for name in names), **pythons)
+    )
     python.chmod(0o755)
     return python.parent
 
