@@ -123,6 +123,8 @@ FAULTS = [
     # --- training and the meta-gradient
     Fault("raw weights in place of the average", "alchemist/models/training.py",
           "at_stop(seen, average.model)", "at_stop(seen, generator)", "tests/models/test_training.py"),
+    Fault("the proxy's moments kept as it takes the reference's weights", STEPS,
+          "    state.proxy_adam.state.clear()\n", "", "tests/raters/test_steps.py"),
     Fault("a + for the - of the credit's baseline", STEPS,
           "outcome.credit - baseline", "outcome.credit + baseline", "tests/raters/test_steps.py"),
     Fault("the train mean as the credit's baseline", STEPS,

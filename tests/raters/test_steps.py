@@ -277,7 +277,9 @@ def test_credits_of_eq_6_are_none_while_both_models_are_one(data: Encoded, codec
         (outcome,) = meta_window(state, [step_of(data, 0.7)], of_credit("reference"), budget)
         assert outcome.credit.any() == (not torch.equal(weights_of(state.rater), before))
     assert outcome.credit.abs().max() > 1e-4
+    assert state.proxy_adam.state
     take_over(state)
+    assert not state.proxy_adam.state, "its moments were of other weights"
     (outcome,) = meta_window(state, [step_of(data, 0.7)], of_credit("reference"), budget)
     assert not outcome.credit.any()
 
