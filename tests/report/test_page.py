@@ -80,12 +80,12 @@ def test_captions_prompts_and_categories_of_any_kind_are_shown_short_and_harmles
     """A pool's strings may be long, turn the direction of writing, or hold what HTML does not escape."""
     path = copy / "data/pool/index.parquet"
     index = pd.read_parquet(path)
-    index["caption"] = "\u202e\0" + index["caption"].str.cat(["y" * 10_000] * len(index))
+    index["caption"] = "\u202e\0" + index["caption"].str.cat(["y" * 100_000] * len(index))
     index.to_parquet(path, index=False)
     files.write_manifest(copy / "data/pool")
     for path in copy.glob("data/scores/*/figures.json"):
         held = files.read_json(path)
-        held["grid_prompts"] = ["\u2066\x1b[31m" + "z" * 10_000]
+        held["grid_prompts"] = ["\u2066\x1b[31m" + "z" * 100_000]
         for at in held["checkpoints"]:
             at["categories"] = {"\u202ecategory" + "c" * 1000: {"n": 30, "reference_n": 30, "clip_lit": 20}}
         held["category_floors"] = {
