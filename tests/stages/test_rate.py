@@ -3,9 +3,8 @@
 import functools
 import os
 import shutil
-import socket
+import subprocess
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from gloo import FORK
 from stage_grid import OTHER, PROXY, SEED, Grid
-from workspace import as_script
+from tiny import REPO
 
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
@@ -150,30 +148,19 @@ def test_a_carried_rater_rates_by_the_weights_of_its_seed(grid: Grid) -> None:
     refused("is not the file that its manifest describes; git checkout brings")
 
 
-def test_a_launcher_trains_one_rater_on_two_processes(
-    grid: Grid, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each is the stage's own script with what torchrun tells its processes, but forked."""
+def test_a_launcher_trains_one_rater_on_two_processes(grid: Grid) -> None:
     trained = grid.rate("alchemist")
     out, log = grid.folder / "data/two.parquet", grid.folder / "data/two"
-    command = (
-        f"python -m stages.rate --rater alchemist --seed {SEED} --family star --encoded data/encoded "
-        f"--assets data/assets --scale tiny --out {out} --log-out {log} --time-out data/two.json"
-    )
-    monkeypatch.chdir(grid.folder)
-    capfd.readouterr()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [FORK.Process(target=launched, args=(rank, port, command)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(300)
-    told = capfd.readouterr()
-    assert [process.exitcode for process in processes] == [0, 0], told.out + told.err
-    assert told.out.count("wrote") == 1  # one speaks for both
-    assert files.read_sealed(grid.folder / "data/two.json")["processes"] == 2
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "stages.rate", "--rater", "alchemist", "--seed", str(SEED), "--family", "star", "--encoded",
+         "data/encoded", "--assets", "data/assets", "--scale", "tiny", "--out", str(out),
+         "--log-out", str(log), "--time-out", "data/two.json"],
+        cwd=grid.folder, env={**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}, check=False,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("wrote") == 1  # one speaks for both
     files.check_manifest(log)
     found = pd.read_parquet(out).set_index("id")["rating"].loc[trained.index]
     assert np.abs(found - trained).max() < 0.02 * trained.std()  # in bfloat16 where that is fast
@@ -181,22 +168,6 @@ def test_a_launcher_trains_one_rater_on_two_processes(
     facts, alone = files.read_json(log / "rating.json"), bill(grid, "alchemist")
     assert alone["train_flops"] <= facts["train_flops"] < 1.2 * alone["train_flops"]
     assert facts["reference_ids"] == alone["reference_ids"]
-
-
-def launched(rank: int, port: int, command: str) -> None:
-    """Runs a command as one of two processes of a launcher."""
-    os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }  # fmt: skip
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            as_script(command, patch)
-        sys.stdout.flush()
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
 
 
 def test_a_random_rating_is_a_function_of_seed_and_id_alone(grid: Grid) -> None:
