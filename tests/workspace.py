@@ -14,14 +14,14 @@ from typing import Any
 import networkx
 import pytest
 import yaml
-from tiny import REPO, tiny_params, without
+from tiny import REPO, only, tiny_params
 
 HEURISTICS = ["clarity", "frequency", "colourfulness"]
 
 
 def small_params() -> dict[str, Any]:
     """A grid that takes every stage, on networks so small that the start of a stage is most of its time."""
-    params = without(
+    params = only(
         tiny_params(), models=["xs", "s", "flux_xs", "flux_s"],
         raters=["alchemist", "alchemist_flux", "best", "loss", "random", "oracle", "clip_score", *HEURISTICS],
         selections=["alchemist", "alchemist_flux", "best", "random", "oracle", *HEURISTICS],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny import ASKED, REPO, without
+from tiny import REPO, only
 
 from alchemist.core.refusal import Refusal
 from stages import overlay
@@ -13,11 +13,11 @@ from stages.params_file import read_params
 
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    given = without(
+    given = only(
         read_params(REPO / "params.yaml"), scales=["tiny", "pilot"], pools=["emoji", "icons"],
         contrasts=["alchemist_random", "best_alchemist"],
     )  # fmt: skip
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(given | {"studies": {"asked": ASKED}}))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(given))
     monkeypatch.setattr(overlay, "ROOT", tmp_path)
     return tmp_path / "params.yaml"
 

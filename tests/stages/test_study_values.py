@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from params_helpers import REPOS
-from tiny import ASKED, REPO
+from tiny import REPO, only
 
 from alchemist.core.settings.study import ClaimSettings
 from alchemist.params.check import check
@@ -26,7 +26,7 @@ def claim_of(arm: str, against: str) -> ClaimSettings:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repo's params without the studies, which are more than half of the file, and its dvc.yaml."""
     folder = tmp_path_factory.mktemp("repo")
-    given = read_params(REPO / "params.yaml") | {"studies": {"asked": ASKED}}
+    given = only(read_params(REPO / "params.yaml"))
     (folder / "params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
     shutil.copy(REPO / "dvc.yaml", folder)
     return folder
