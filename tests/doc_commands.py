@@ -23,8 +23,8 @@ from stages.pipeline_state import overridden
 
 # Tools that come with a system or with a package, whose options are theirs.
 OTHERS = {
-    "git", "bash", "cd", "cat", "gunzip", "tar", "unzip", "sed", "xargs", ".", "sbatch", "srun", "apt-get",
-    "hf", "img2dataset", "torchrun", "accelerate", "pre-commit",
+    "git", "bash", "cat", "gunzip", "tar", "unzip", "sed", "xargs", ".", "sbatch", "srun", "apt-get",
+    "hf", "img2dataset", "torchrun", "accelerate", "pre-commit", "python3",
 }  # fmt: skip
 PLACEHOLDER = re.compile(
     r"[A-Z][A-Z_]*(/[A-Z_a-z.]+)*|HOST:PORT|[A-Z]=V,V|data/scored/NAME|assets/raters/NAME/SEED"
@@ -34,6 +34,8 @@ PLACEHOLDER = re.compile(
 def complaint(command: Command, root: Path = ROOT) -> str | None:
     """What is wrong with a command, or None."""
     program, *words = command.words
+    if "/bin/" in program:  # of an environment
+        program = Path(program).name
     if program == "-S":  # values of a page, by themselves
         return changed([program, *words], root, strict=False) if words else None
     if program == "python":

@@ -13,6 +13,7 @@ ARRAY = f"{CLUSTERS}::test_jobs_of_an_array_leave_in_the_cache_what_the_repo_tak
 JUDGED = "tests/stages/test_judged.py::test_all_parts_then_verdicts"
 STUDY = "tests/test_study.py"
 RUNS = "tests/docs/test_runs.py"
+DOWNLOADS = "tests/docs/test_downloads.py"
 PARTS_ADDED = "tests/stages/test_parts_added.py::test_a_rater_on_pixels_is_one_file_and_one_line"
 
 COVERED: list[tuple[str, str, str]] = [
@@ -96,16 +97,23 @@ COVERED: list[tuple[str, str, str]] = [
      f"{STUDY}::test_every_study_asks_for_a_sound_grid", "NAMES"),
     (r"\./study (confirm|crowded)( .*)?", JUDGED, "part.run"),
     (r"-S .*|-S", f"{STUDY}::test_every_study_asks_for_a_sound_grid", "-S"),
+    # --- data sets of the paper, as miniatures
+    (r"hf download( .*)?|dvc exp run copies -S pool=flux_reason_6m .*",
+     f"{DOWNLOADS}::test_flux_reason_is_downloaded_and_settled", '"flux_reason", "hpdv3", "mjhq30k"'),
+    (r"cat datasets/hpdv3/.*|gunzip|tar .*|unzip .*|dvc exp run copies -S pool=hpdv3_2m .*",
+     f"{DOWNLOADS}::test_hpdv3_is_downloaded_unpacked_and_settled", 'settles("hpdv3")'),
+    (r"datasets/img2dataset/bin/img2dataset .*|dvc exp run copies -S pool=laion30m .*",
+     f"{DOWNLOADS}::test_laion_is_downloaded_by_img2dataset_and_settled", 'settles("laion")'),
+    (r"python3 -m venv datasets/img2dataset|datasets/img2dataset/bin/pip install img2dataset==1\.47\.0 .*",
+     ".ci/run", "install --quiet img2dataset==1.47.0 "),
+    (r"hf auth login", "tests/pools/test_huggingface.py::"
+     "test_a_gated_data_set_is_read_by_its_name_at_a_revision_after_a_login", '"hf auth"'),
     # --- launchers
     (r"torchrun( --n.*)?|accelerate launch .*",
      "tests/core/test_fsdp.py::test_a_course_takes_it_from_the_launcher", "launcher"),
 ]  # fmt: skip
 
 NOT_RUN: list[tuple[str, str]] = [
-    (r"hf .*|dvc exp run copies -S pool=(laion30m|hpdv3_2m|flux_reason_6m) -S scale=paper",
-     "a download of a data set of the paper"),
-    (r"img2dataset .*|cd datasets/.*|cat images.*|gunzip|tar -xv|unzip .*",
-     "what unpacks or fetches such a download"),
     (r"pip install (dvc-s3|dvc-ssh|-e \.\[(fuzz|ray|docs)\])|pre-commit install",
      "an extra of one's own choice"),
     (r"sbatch .*|srun", "a cluster of SLURM"),

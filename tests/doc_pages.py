@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -124,6 +125,11 @@ INLINE = re.compile(
 )
 
 
+def blocks(text: str) -> list[str]:
+    """The blocks of a page that name a shell or no language, as one would copy them."""
+    return [textwrap.dedent(block) for language, block in FENCE.findall(text) if language in SHELLS]
+
+
 def commands(root: Path) -> list[Command]:
     """Those of all pages, in their order: of blocks that name a shell or no language, and within lines."""
     out = []
@@ -131,10 +137,9 @@ def commands(root: Path) -> list[Command]:
         if page.name == OF_THE_PAST:
             continue
         text = (root / page).read_text(encoding="utf-8")
-        for language, block in FENCE.findall(text):
-            if language in SHELLS:
-                lines = re.sub(r"(\\|\|)\n", lambda found: found[1].strip("\\") + " ", block).splitlines()
-                out += [one for line in lines for one in parsed(page, line, inline=False)]
+        for block in blocks(text):
+            lines = re.sub(r"(\\|\|)\n", lambda found: found[1].strip("\\") + " ", block).splitlines()
+            out += [one for line in lines for one in parsed(page, line, inline=False)]
         for _, code in CODE.findall(FENCE.sub("", text)):
             line = " ".join(code.split())
             if INLINE.match(line) and line not in {"make", "dvc", "git", "bash", "hf"}:

@@ -51,7 +51,7 @@ class Workspace:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.command(sys.executable, "-m", "dvc", *words)
 
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             words,
             cwd=self.folder,
@@ -68,6 +68,7 @@ class Workspace:
                 # No stage opens a socket or reads a pickle.
                 "PYTHONPATH": f"{self.folder}:{REPO}/torture/guard",
                 "PATH": f"{self.python}:{os.environ['PATH']}",  # dvc runs `python`
+                **environment,
             },
             capture_output=True,
             text=True,

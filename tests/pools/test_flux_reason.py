@@ -1,9 +1,9 @@
 import math
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from pool_helpers import encoded, outcomes, picture, user_pool
+from pool_helpers import outcomes, user_pool
+from published import flux_reason_shard as write
 
 from alchemist.core.refusal import Refusal
 from alchemist.pools import base
@@ -11,27 +11,6 @@ from alchemist.pools.place import Cell
 from alchemist.pools.read import ADAPTERS, expected, records, rows
 
 CAPTIONS = ("caption_detail", "caption_original", "caption_style_cn")
-
-
-def write(path, start=0, count=3, **changes):
-    """A shard as FLUX-Reason-6M has it, with some of its columns, in row groups of two."""
-    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    numbers = range(start, start + count)
-    columns = {
-        "id": [f"aesthetics-part01-{i:08d}" for i in numbers],
-        "image": pa.array([{"bytes": encoded(picture(i), "JPEG"), "path": None} for i in numbers], image),
-        "caption_detail": [f"detail {i}" for i in numbers],
-        "caption_original": [f"original {i}" for i in numbers],
-        "caption_style_cn": [f"风格 {i}" for i in numbers],
-        "bool_caption_original": [True] * count,
-        "score_style": [i / 2 for i in numbers],
-        "score_text": list(numbers),
-        "score_reason": ["words"] * count,
-        **changes,
-    }
-    columns = {name: values for name, values in columns.items() if values is not None}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path, row_group_size=2)
 
 
 @pytest.fixture

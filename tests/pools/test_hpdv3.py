@@ -3,6 +3,7 @@ import math
 
 import pytest
 from pool_helpers import encoded, outcomes, picture, user_pool
+from published import compared
 
 from alchemist.core.refusal import Refusal
 from alchemist.pools import base
@@ -12,20 +13,6 @@ from alchemist.pools.read import records, rows
 
 def short(prompt):
     return digest(prompt.encode()).hex()[:8]
-
-
-def compared(prompt, better, worse, confidence=None, **changes):
-    """One item of the list as HPDv3 has it."""
-    return {
-        "prompt": prompt,
-        "choice_dist": None if confidence is None else [9, 1],
-        "confidence": confidence,
-        "path1": f"images/{better}.jpg",
-        "path2": f"images/{worse}.jpg",
-        "model1": f"model of {better}",
-        "model2": f"model of {worse}",
-        **changes,
-    }
 
 
 LIST = [

@@ -1,18 +1,16 @@
-import hashlib
 import io
-import json
-import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from doc_pages import commands
+from hub import serving
 from pool_helpers import NO_SPLITS, encoded, outcomes, picture, user_pool
+from tiny import REPO
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
@@ -21,7 +19,6 @@ from alchemist.pools.image import decode
 from alchemist.pools.place import Span
 from alchemist.pools.read import ADAPTERS, expected, records, rows
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 COLUMNS = {"image": "image", "caption": "text", "id": None}
 FEATURES = {
     "image": datasets.Image(),
@@ -157,79 +154,34 @@ def test_what_is_no_data_set_is_refused(saved, tmp_path):
         next(records(pool(tmp_path / "nowhere")))
 
 
-class Answer(BaseHTTPRequestHandler):
-    """What the hub answers of the data set owner/name, or, with another status than 200, of every one."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        path, server = self.path.partition("?")[0], self.server
-        if server.status != 200:
-            return self.reply(server.status, b"", {"X-Error-Code": server.code, "X-Error-Message": "refused"})
-        _, resolved, name = path.partition("/datasets/owner/name/resolve/")
-        if resolved:
-            server.revisions.add(name.partition("/")[0])
-            content = server.files.get(name.partition("/")[2])
-            if content is None:
-                return self.reply(404, b"", {"X-Error-Code": "EntryNotFound"})
-            about = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-            return self.reply(200, content, about)
-        if "/api/datasets/owner/name/tree/" in path:
-            below = path.partition("/tree/")[2].partition("/")[2]
-            tree = [] if below else [{"type": "directory", "path": "data", "oid": COMMIT}]
-            for name, content in server.files.items():
-                if name.rpartition("/")[0] == below:
-                    tree.append({"type": "file", "path": name, "size": len(content), "oid": COMMIT})
-            return self.reply(200, json.dumps(tree).encode())
-        if path.startswith("/api/datasets/owner/name"):
-            about = {
-                "id": "owner/name",
-                "sha": COMMIT,
-                "siblings": [{"rfilename": name} for name in server.files],
-            }
-            return self.reply(200, json.dumps(about).encode())
-        return self.reply(404)
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def reply(self, status, body=b"", headers=()):
-        self.send_response(status)
-        for name, value in {**dict(headers), "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def hub(monkeypatch):
-    """A server that speaks the part of the hub's protocol that a download by name needs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    server.status, server.code, server.files, server.revisions = 200, "", {}, set()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    server.address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr("datasets.config.HF_ENDPOINT", server.address)
-    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as server:
+        monkeypatch.setattr("datasets.config.HF_ENDPOINT", server.address)
+        monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        yield server
 
 
-def test_a_data_set_is_read_by_its_name_at_a_revision(hub, tmp_path):
+def test_a_gated_data_set_is_read_by_its_name_at_a_revision_after_a_login(hub, tmp_path):
     content = [encoded(picture(number), "JPEG") for number in range(3)]
     shard = io.BytesIO()
     cells = [{"bytes": one, "path": None} for one in content]
     pq.write_table(pa.table({"image": cells, "text": ["zero", "one", "two"]}), shard)
-    hub.files = {
+    hub.data_sets["owner/name"] = {
         "README.md": b"---\nlicense: mit\n---\n",
         "data/test-00000-of-00001.parquet": shard.getvalue(),
     }
+    hub.gated = {"owner/name"}
+    with pytest.raises(Refusal, match="gated"):
+        next(records(pool("owner/name", split="test")))
+    # The page's command, which a person answers in the browser.
+    (login,) = {one.words for one in commands(REPO) if str(one).startswith("hf auth")}
+    home = hub.environment(tmp_path / "home")
+    done = subprocess.run(
+        login, env=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+    assert hub.address in done.stdout
     block = {
         "format": "huggingface", "path": "owner/name", "revision": "v1", "split": "test", "resolution": 16,
         "columns": {"caption": "text"}, "splits": NO_SPLITS,
@@ -239,10 +191,7 @@ def test_a_data_set_is_read_by_its_name_at_a_revision(hub, tmp_path):
     command = [sys.executable, "-m", "stages.prepare", "--pool", "mine", "--out", "data/pool"]
     command += ["--truth-out", "data/truth", "--time-out", "data/time.json"]
     # A process of its own: where the library keeps what it downloads is read when it is imported.
-    home = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, **home}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "v1" in hub.revisions
     index = store.usable(store.read_index(tmp_path / "data/pool"), "pool")

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from pool_helpers import encoded, outcomes, picture, user_pool, write_tar
+from published import IMG2DATASET
 
 from alchemist.core.refusal import Refusal
 from alchemist.pools import base
@@ -15,12 +16,8 @@ from alchemist.pools.read import ADAPTERS, expected, records, rows
 
 SUCCESS, DOWNLOAD, RESIZE = "success", "failed_to_download", "failed_to_resize"
 SCHEMA = pa.schema(
-    [
-        (name, pa.string())
-        for name in ("url", "caption", "key", "status", "error_message", "sha256", "LICENSE")
-    ]
-    + [("similarity", pa.float64()), ("width", pa.int32()), ("tags", pa.list_(pa.string()))]
-)  # as img2dataset orders them: what it was given, then its own
+    [("similarity", pa.float64()), ("LICENSE", pa.string()), ("tags", pa.list_(pa.string())), *IMG2DATASET]
+)
 
 
 def sha(number):
@@ -59,8 +56,8 @@ def write_shard(folder, shard, facts, members=None, schema=SCHEMA):
                 key = fact["key"]
                 members += [
                     (f"{key}.jpg", image(number)),
-                    (f"{key}.txt", fact["caption"].encode()),
                     (f"{key}.json", json.dumps(fact, indent=4).encode()),
+                    (f"{key}.txt", fact["caption"].encode()),
                 ]
     write_tar(folder / f"{shard:05d}.tar", members)
     table = pa.Table.from_pylist([fact for _, fact in facts], schema=schema)
@@ -207,7 +204,10 @@ def test_a_missing_score_is_no_number(tmp_path):
 
 def test_layouts_that_do_not_fit_are_refused(folder, tmp_path):
     for changes, told in (
-        ({"columns": {"url": "URL"}}, r"columns.url is 'URL', which .*00000\.parquet lacks.*url, caption"),
+        (
+            {"columns": {"url": "URL"}},
+            r"columns.url is 'URL', which .*00000\.parquet lacks.*caption, url, key",
+        ),
         ({"columns": {"sha256": "md5"}}, r"columns.sha256 is 'md5', which .* lacks"),
         ({"keep": ["aesthetic"]}, r"keep is 'aesthetic', which .* lacks"),
         ({"keep": ["tags"]}, r"keep holds 'tags', which is of type list.*; keep numbers or text"),

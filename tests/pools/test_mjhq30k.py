@@ -1,5 +1,6 @@
 import json
 
+import published
 import pytest
 from pool_helpers import encoded, outcomes, picture, user_pool
 
@@ -11,14 +12,7 @@ from alchemist.pools.read import expected, records, rows
 @pytest.fixture
 def folder(tmp_path):
     """The layout of the hub's two files, unpacked."""
-    entries = {}
-    for number, name in enumerate(["00a1", "00b2", "00c3", "00d4"]):
-        category = "animals" if number < 2 else "food"
-        entries[name] = {"category": category, "prompt": f" a picture of {name} --ar 1:1 "}
-        path = tmp_path / category / f"{name}.jpg"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(encoded(picture(number), "JPEG"))
-    (tmp_path / "meta_data.json").write_text(json.dumps(entries))
+    published.mjhq30k(tmp_path)
     return tmp_path
 
 
