@@ -6,6 +6,7 @@
 #   make test    lint, types and tests; ends with the passed tests
 # The pages as a site:
 #   make docs    README.md, docs/ and what they lead to, in site/
+#   make links   asks for every address elsewhere that they name; needs the internet
 # And one by attack, of some forty minutes: kills, damage, full disks, giants, wrong params, fuzz.
 #   make torture ends with what held, in docs/promises.csv
 # Options, as in `make test PYTHON=python3.12 PYTEST="-q tests/core"`:
@@ -15,7 +16,7 @@
 #   PYTEST       arguments of pytest instead of -q -n auto --dist loadfile (on all cores, a file on one)
 PYTEST ?= -q -n auto --dist loadfile
 
-.PHONY: help quick repro test docs torture
+.PHONY: help quick repro test docs links torture
 help:
 	@sed -n '/^[^#]/q; s/^# \{0,1\}//p' Makefile
 
@@ -43,6 +44,11 @@ docs:
 	@bin=$$(sh .ci/environment dev) && export PATH="$$bin:$$PATH" && \
 	sphinx-build -E -W -q -c docs . site && \
 	echo "site: $(CURDIR)/site/index.html"
+
+links:
+	@bin=$$(sh .ci/environment dev) && export PATH="$$bin:$$PATH" && \
+	sphinx-build -E -W --keep-going -q -b linkcheck -c docs . .scratch/links && \
+	echo "every address answers: $(CURDIR)/.scratch/links/output.txt"
 
 torture:
 	@bin=$$(sh .ci/environment dev,fuzz) && export PATH="$$bin:$$PATH" && \

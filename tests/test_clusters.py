@@ -4,16 +4,14 @@ The tests go through one repo, each from what the one before it left. Ratings he
 """
 
 import hashlib
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from shell import said
 from tiny import REPO
 from workspace import HEURISTICS, Workspace, small_params
 
@@ -25,24 +23,7 @@ Sh = Callable[..., str]
 @pytest.fixture(scope="module")
 def sh(forked: Path) -> Sh:
     """Runs a script of bash in a folder; gives what it said."""
-
-    def run(folder: Path, script: str) -> str:
-        path = f"{forked}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        git = {
-            f"GIT_{who}_{what}": "test@example.com"
-            for who in ("AUTHOR", "COMMITTER")
-            for what in ("NAME", "EMAIL")
-        }
-        outer = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script], cwd=folder, capture_output=True, text=True,
-            check=False, env={**outer, **git, "PATH": path, "DVC_NO_ANALYTICS": "1"},
-        )  # fmt: skip
-        said = done.stdout + done.stderr
-        assert done.returncode == 0, said[-3000:]
-        return said
-
-    return run
+    return lambda folder, script: said(folder, script, forked)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,159 @@
+"""docs/slurm.sh and the other commands of SLURM that the pages show, on a cluster of two nodes.
+
+The tests go through one repo, each from what the one before it left. Where SLURM is not installed they are
+skipped.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import slurm
+import yaml
+from doc_pages import FENCE
+from shell import said
+from tiny import REPO
+from workspace import Workspace, small_params
+
+SEEDS = [0, 1]
+CELLS = [f"train@alchemist-0.5-xs-{seed}" for seed in SEEDS]
+Sh = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def sh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sh]:
+    """Runs a script of bash in a folder, beside a cluster; gives what it said."""
+    slurm.needed()
+    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as told:
+        yield lambda folder, script: said(folder, script, **told)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory, sh: Sh) -> Path:
+    """A repo of git with a pool; each cell trains for some seconds, in which it can be preempted."""
+    space = Workspace(tmp_path_factory.mktemp("head"))
+    params = small_params()
+    params["grid"] |= {
+        "raters": ["alchemist"], "heuristics": [], "oracles": [], "embeddings": [],
+        "selections": ["alchemist"], "seeds": SEEDS,
+    }  # fmt: skip
+    params["scales"]["tiny"]["train"]["images"] = 6_400
+    space.write(params)
+    shutil.copytree(REPO / "docs", space.folder / "docs", ignore=shutil.ignore_patterns("*.png"))
+    shutil.copy(REPO / ".gitignore", space.folder / ".gitignore")
+    (space.folder / ".dvc/config").write_text("")
+    sh(
+        space.folder,
+        "git init --quiet && dvc repro --quiet sizes && git add --all && git commit --quiet -m start",
+    )
+    return space.folder
+
+
+def lines() -> list[str]:
+    """The commands of docs/clusters.md, for a grid of two ratings and four cells."""
+    page = (REPO / "docs/clusters.md").read_text()
+    (block,) = (block for _, block in FENCE.findall(page) if "sbatch" in block)
+    block = block.replace("0-8", "0-1").replace("0-11%8", "0-3%8")
+    return [line.partition("#")[0].strip() for line in block.splitlines()]
+
+
+def wait(head: Path, sh: Sh) -> None:
+    """Until no job is left."""
+    while sh(head, "squeue --noheader"):
+        time.sleep(0.5)
+
+
+def outs(folder: Path, stage: str) -> dict[str, str]:
+    """Hashes of what a stage left, by dvc.lock, but for what it took."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    found = stages[stage]["outs"] if stage in stages else []
+    return {out["path"]: out["md5"] for out in found if "timings" not in out["path"]}
+
+
+def preempted(head: Path, sh: Sh) -> str:
+    """Requeues a job of the array while its cell trains; gives its number."""
+    for _ in range(600):
+        running = sh(head, "squeue --noheader --states RUNNING --format '%A %K'").split("\n")
+        logs = {path.name: path.read_text() for path in head.glob("slurm-*-0.out")}
+        training = [name for name, log in logs.items() if f"Running stage '{CELLS[0]}'" in log]
+        for job, number in (line.split() for line in running if line):
+            if number == "0" and training:
+                sh(head, f"scontrol requeue {job}")
+                return job
+        time.sleep(0.1)
+    pytest.fail("the job never trained")
+
+
+def test_the_page_s_commands_make_a_grid_on_two_nodes_whatever_is_preempted(head: Path, sh: Sh) -> None:
+    encode, listed, rate, prune, train, rest = lines()
+    sh(head, encode)
+    assert sh(head, listed).split() == ["0", "rate@alchemist-0", "1", "rate@alchemist-1"]
+    sh(head, rate)
+    wait(head, sh)
+    assert not (head / "data/ratings").exists(), "a job works in its clone"
+    told = sh(head, prune)
+    for seed in SEEDS:
+        assert f"Stage 'rate@alchemist-{seed}' is cached - skipping run, checking out outputs" in told
+    jobs = sh(head, "bash docs/slurm.sh '^train'").split()
+    assert set(jobs[1::3]) == {*CELLS, *(f"train_full@full-xs-{seed}" for seed in SEEDS)}
+    assert jobs[1] == CELLS[0]
+    sh(head, train)
+    job = preempted(head, sh)
+    wait(head, sh)
+    facts = sh(head, "scontrol show jobs --oneliner")
+    assert re.search(rf"JobId={job} .*JobState=COMPLETED .*Restarts=1 ", facts), facts
+    assert set(re.findall(r" NodeList=(\w+) ", facts)) == {"one", "two"}
+    assert set(re.findall(r"JobState=(\w+)", facts)) == {"COMPLETED"}
+    began = (head / f"slurm-{array(facts, job)}-0.out").read_text()
+    assert began.count(f"Running stage '{CELLS[0]}'") == 2, began
+    told = sh(head, rest)
+    assert not re.findall(r"Running stage '((?:train|rate|evaluate)[^']*)'", told)
+    assert (head / "reports/index.html").is_file()
+
+
+def array(facts: str, job: str) -> str:
+    """The number of a job's array."""
+    found = re.search(rf"JobId={job} ArrayJobId=(\d+)", facts)
+    assert found, facts
+    return found[1]
+
+
+def test_a_cell_that_was_preempted_has_the_bytes_of_one_that_was_not(head: Path, sh: Sh) -> None:
+    before = outs(head, CELLS[0])
+    assert before
+    sh(head, f"dvc repro --single-item --force {CELLS[0]}")
+    assert outs(head, CELLS[0]) == before
+
+
+def test_scores_by_an_array_and_by_srun_are_those_of_one_process(head: Path, sh: Sh) -> None:
+    score = "python -m stages.score --rater data/raters/alchemist/0 --rows 64"
+    sh(head, f"{score} --out data/scored/one")
+    sh(head, f"sbatch --array=0-1 --wrap '{score} --out data/scored/array'")
+    wait(head, sh)
+    sh(head, f"srun -n 2 {score} --out data/scored/srun")
+    for way in ("array", "srun"):
+        for path in (head / "data/scored/one").rglob("*.parquet"):
+            other = head / "data/scored" / way / path.relative_to(head / "data/scored/one")
+            assert path.read_bytes() == other.read_bytes(), other
+
+
+def test_torchrun_is_started_on_both_nodes_by_srun(head: Path, sh: Sh) -> None:
+    """One rating by two processes that take every step together."""
+    stage = yaml.safe_load((head / "dvc.lock").read_text())["stages"]["rate@alchemist-0"]
+    command = stage["cmd"].replace("data/ratings/", "data/together/ratings/")
+    command = command.replace("--log-out data/raters/", "--log-out data/together/raters/")
+    command = re.sub(r"--time-out \S+", "--time-out data/together/time.json", command)
+    launcher = (
+        "srun --nodes 2 --ntasks-per-node 1 torchrun --nnodes 2 --nproc-per-node 1 --rdzv-backend c10d "
+        f"--rdzv-endpoint 127.0.0.1:{slurm.free_ports(1)[0]}"
+    )
+    told = sh(head, command.replace("python", launcher, 1))
+    assert "2 processes" in told
+    alone = pd.read_parquet(head / "data/ratings/alchemist/0.parquet").set_index("id")["rating"]
+    both = pd.read_parquet(head / "data/together/ratings/alchemist/0.parquet").set_index("id")["rating"]
+    assert np.abs(both - alone.loc[both.index]).max() < 1e-5 * max(1.0, alone.std())
