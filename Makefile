@@ -14,6 +14,7 @@
 #   VENV         a folder instead of .venv
 #   CONSTRAINTS  instead of constraints.txt; with nothing behind = the newest versions that pyproject.toml allows
 #   PYTEST       arguments of pytest instead of -q -n auto --dist loadfile (on all cores, a file on one)
+#   TORTURE      parts of make torture instead of all (docs/promises.md); also `--out FILE` for their rows
 PYTEST ?= -q -n auto --dist loadfile
 
 .PHONY: help quick repro test docs links torture
@@ -52,4 +53,4 @@ links:
 
 torture:
 	@bin=$$(sh .ci/environment dev,fuzz) && export PATH="$$bin:$$PATH" && \
-	python -m torture --out docs/promises.csv
+	python -m torture --out docs/promises.csv $(TORTURE)

@@ -1,13 +1,14 @@
 """Rates at which the pools' adapters read, beside bare loops over the same files that decode with Pillow.
 
     python -m benchmarks adapters
-    python -m benchmarks.adapters    # peak memory of a process that reads a shard of 10,000 images, and four
+    python -m benchmarks.adapters [IMAGES]  # peak memory of a process that reads a shard of 10,000, and four
 
 Ours is what the stage prepare draws from (`alchemist.pools.read.rows`): pairs with their split, ids and
 repeats checked, each image read, decoded, cropped and resized. A bare loop decodes, crops and resizes alike,
 and checks nothing. Each has one core, and one thread that decodes.
 """
 
+import argparse
 import csv
 import io
 import json
@@ -29,10 +30,12 @@ from PIL import Image
 
 from alchemist.core import stateless
 from alchemist.pools.read import pool_settings, rows
+from benchmarks import given
 from benchmarks.contest import Contestant, medians
 from benchmarks.ratio import Ratio
 
-IMAGES, SIZE, RESOLUTION = 128, (384, 320), 256  # (width, height) and pixels of a side
+IMAGES = given.sized(128, 16)
+SIZE, RESOLUTION = (384, 320), 256  # (width, height) and pixels of a side
 Pairs = Iterator[tuple[str, NDArray[np.uint8]]]  # captions and pixels (RESOLUTION, RESOLUTION, 3)
 
 
@@ -270,7 +273,6 @@ def ratios(repeats: int) -> list[Ratio]:
 
 # ---------------------------------------------------------------------- memory at a shard's full size
 
-SHARD = 10_000  # images, as img2dataset has in a tar
 ROW_GROUPS = (100, 1_000)  # images of a row group; `datasets` writes 100
 READ = """
 from alchemist.core import process
@@ -304,12 +306,17 @@ def print_peaks(name: str, words: str, write: Callable[[Path, int], None]) -> No
 
 
 def main() -> None:
-    """Peaks at the full size of a shard."""
-    print_peaks("laion", "", lambda root, shard: tar_shard(root, shard, SHARD, with_json=True))
+    """Peaks at the size of a shard."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("images", nargs="?", type=int, default=10_000, help="as img2dataset has in a tar")
+    images = parser.parse_args().images
+    print_peaks("laion", "", lambda root, shard: tar_shard(root, shard, images, with_json=True))
     for rows_of_group in ROW_GROUPS:
 
         def write(root: Path, shard: int, size: int = rows_of_group) -> None:
-            numbers = range(shard * SHARD, (shard + 1) * SHARD)
+            numbers = range(shard * images, (shard + 1) * images)
             parquet_file(root / f"{shard}.parquet", numbers, size)
 
         print_peaks("flux_reason", f", row groups of {rows_of_group:,}", write)

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from alchemist.analysis.components import components, variance_of_mean
 from alchemist.core import devices, files, tables
 from alchemist.core.settings.evaluation import EvaluateSettings
+from alchemist.core.settings.given import section
 from alchemist.core.settings.model import law_settings, model_settings
 from alchemist.measures import clip_score, features, figures, references, scorers
 from alchemist.measures import generator as measure
@@ -30,7 +31,6 @@ from alchemist.models import course, family
 from alchemist.models.encoded import CODEC, Encoded
 from alchemist.pruning.laws import select
 from alchemist.pruning.samplers import selection_settings
-from benchmarks import given
 from stages.prune import table_of
 
 LEVELS = ["rater", "subset", "target", "draw"]
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, default=Path("components.csv"))
     asked = parser.parse_args()
-    params = given.params()
+    params = section("")  # as the stages read it, which a study may have laid other values over
     for rater in params["grid"]["seeds"]:
         for subset in range(asked.subsets):
             for target in range(asked.targets):

@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import given
+
+BEFORE = given.sized(2, 0)  # rounds that do not count
+
 # Makes what is timed: called once, in the contestant's own process, it returns the work of one turn.
 Make = Callable[..., Callable[[], object]]
 
@@ -60,13 +64,13 @@ def _serve(pipe: Any, make: Make, arguments: tuple[Any, ...], ours: bool) -> Non
 
 
 def medians(contestants: dict[str, Contestant], repeats: int) -> dict[str, float]:
-    """Median seconds of a turn of each; they take turns, and the first two rounds do not count."""
+    """Median seconds of a turn of each; they take turns, and the first rounds do not count."""
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     try:
-        for number in range(repeats + 2):
+        for number in range(BEFORE + repeats):
             for name, contestant in contestants.items():
                 seconds = contestant.turn()
-                if number >= 2:
+                if number >= BEFORE:
                     taken[name].append(seconds)
     finally:
         for contestant in contestants.values():

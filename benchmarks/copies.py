@@ -219,12 +219,15 @@ def _make(file: Path, count: int) -> None:
         chance, original = stateless.generator("pairs", start), rows < lone
         noise = vectors.unit(chance.normal(size=(len(rows), width)))
         made = 0.8 * topics[chance.integers(0, len(topics), len(rows))] + 0.6 * noise
+        out[rows[original]] = vectors.unit(
+            made[original]
+        )  # before copies of them, which may come in these rows
         base = vectors.unit(out[of[rows[~original]]])
         # At a cosine c of its original: c of it, and the rest at a right angle.
         away = noise[~original] - (noise[~original] * base).sum(axis=1, keepdims=True) * base
         c = chance.uniform(0.9, 1, (len(base), 1))
         made[~original] = c * base + np.sqrt(1 - c**2) * vectors.unit(away)
-        out[rows] = vectors.unit(made)
+        out[rows[~original]] = vectors.unit(made[~original])
 
 
 def _missed(file: Path, of: Ints, leader: Ints, order: Ints, settings: CopiesSettings) -> float:

@@ -36,7 +36,7 @@ from benchmarks.contest import Contestant
 from benchmarks.ratio import Ratio
 
 CPU = torch.device("cpu")
-REFERENCES = 2000
+REFERENCES = given.sized(2000, 100)
 MOST = 3  # turns of each side, which take up to half a minute
 WORDS = "red blue old small bird house boat tree moon dog ball hat beside above under with one two three many"
 
@@ -45,7 +45,7 @@ def settings() -> tuple[Any, EvaluateSettings]:
     """params.yaml, and the evaluation of its scale tiny."""
     params = given.params()
     settings = EvaluateSettings(**params["scales"]["tiny"]["evaluate"])
-    return params, settings.fitted(2 * settings.most_images)
+    return params, settings.fitted(given.sized(2 * settings.most_images, 2 * REFERENCES))
 
 
 def prepare(folder: Path) -> None:

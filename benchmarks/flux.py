@@ -28,7 +28,8 @@ from benchmarks import given, material
 from benchmarks.contest import Contestant, medians
 from benchmarks.ratio import Ratio
 
-BATCH, STEPS, SIDE, PIECES = 32, 2, 32, 32
+BATCH, STEPS = given.sized((32, 2), (8, 1))
+SIDE, PIECES = 32, 32
 MODEL = "flux_s"
 
 

@@ -1,10 +1,11 @@
 """The same natural pairs in six layouts through every stage: nothing may depend on how a person's files lie.
 
-    python -m benchmarks.layouts [--sample 0.15] [--images 3200] [--out FOLDER]
+    python -m benchmarks.layouts [--sample 0.15] [--images 3200] [--scale tiny] [--until STAGE]
+        [--only LAYOUT-ORDER …] [--out FOLDER]
 
 `icons` as folder, tars and parquet, each sorted by subject and shuffled, are fetched, read, searched for
-copies, rated, pruned, trained on and measured, in copies of this repo under FOLDER, which resume after a
-kill. Then the index is compared by id, and every file of every later stage byte for byte.
+copies, rated, pruned, trained on and measured, or as far as STAGE, in copies of this repo under FOLDER, which
+resume after a kill. Then the index is compared by id, and every file of every later stage byte for byte.
 """
 
 import argparse
@@ -28,12 +29,13 @@ HERE = Path(__file__).resolve().parents[1]
 KEPT = shutil.ignore_patterns(
     "__pycache__", "data", "datasets", ".git", ".dvc", ".venv", ".scratch", ".*_cache"
 )
+NAMES = {f"{one.value}-{order.value}": (one, order) for one, order in itertools.product(Layout, Order)}
 # How the files lie may show in these: where a picture is found, in which order it was read, what it took.
 OWN = {"read", "pool", "encoded", "timings"}
 INDEX = ["id", "caption", "split", "status", "reason", "group", "pixels", "cluster", "lent"]
 
 
-def through(folder: Path, layout: Layout, order: Order, sample: float, images: int) -> None:
+def through(folder: Path, layout: Layout, order: Order, asked: argparse.Namespace) -> None:
     """Runs a copy of this repo on one layout, from its files to the figures."""
     # The copy's own code, whatever is installed.
     environment = {**os.environ, "PYTHONPATH": str(folder), "DVC_NO_ANALYTICS": "1"}
@@ -46,16 +48,17 @@ def through(folder: Path, layout: Layout, order: Order, sample: float, images: i
         (folder / "dvc.lock").unlink(missing_ok=True)
         fetch(layout, order, 64, folder / "datasets/icons", None)
         columns = "columns:{id:id}," if layout is Layout.PARQUET else ""
-        pool = f"{{format:{layout.value},path:datasets/icons,{columns}sample:{sample}}}"
+        pool = f"{{format:{layout.value},path:datasets/icons,{columns}sample:{asked.sample}}}"
         changes = [
-            f"++pools.laid={pool}", "pool=laid", f"scales.tiny.train.images={images}", "grid.seeds=[0]",
+            f"++pools.laid={pool}", "pool=laid", f"scale={asked.scale}", "grid.seeds=[0]",
+            f"++scales.{asked.scale}.train.images={asked.images}",
             "grid.selections=[random,alchemist]", "grid.raters=[random,alchemist]",
             "statistics.primary=null", "statistics.secondary=[]",
         ]  # fmt: skip
         options = [word for change in changes for word in ("-S", change)]
         call(sys.executable, "-m", "stages.overlay", *options)
         call(sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet")
-    call("./repro")
+    call(*(("dvc", "repro", asked.until) if asked.until else ("./repro",)))
 
 
 def index(folder: Path) -> pd.DataFrame:
@@ -91,15 +94,22 @@ def main() -> None:
     )
     parser.add_argument("--sample", type=float, default=0.15, help="share of the 20,708 pairs")
     parser.add_argument("--images", type=int, default=3200, help="that every cell sees")
+    parser.add_argument("--scale", default="tiny")
+    parser.add_argument(
+        "--only", nargs="*", choices=NAMES, default=list(NAMES), metavar="NAME", help=", ".join(NAMES)
+    )
+    parser.add_argument(
+        "--until", metavar="STAGE", help="the last that runs; all of them where it is left out"
+    )
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "alchemist-layouts")
     asked = parser.parse_args()
     out = asked.out.resolve()
     print(f"writes to {out}", flush=True)
     folders = []
-    for layout, order in itertools.product(Layout, Order):
-        folders.append(out / f"{layout.value}-{order.value}")
-        print(f"== {folders[-1].name}", flush=True)
-        through(folders[-1], layout, order, asked.sample, asked.images)
+    for name in asked.only:
+        folders.append(out / name)
+        print(f"== {name}", flush=True)
+        through(folders[-1], *NAMES[name], asked)
     first, wrong = folders[0], False
     pairs, count = len(index(first)), len(results(first))
     for folder in folders:

@@ -32,12 +32,13 @@ from alchemist.pools.place import Cell, Span, fetch
 from alchemist.pools.row import crc
 from benchmarks.adapters import block, jpeg
 from benchmarks.contest import Contestant, medians
+from benchmarks.given import sized
 from benchmarks.ratio import Ratio
 
-TARS, PAIRS = 20, 1_000  # and pairs of each
+TARS, PAIRS = sized((20, 1_000), (2, 200))  # and pairs of each
 ROW_GROUP = 100  # rows, as `datasets` writes them
-PICTURES = 128  # another one for each would take minutes to draw
-RETENTIONS = (0.5, 0.2, 0.05)
+PICTURES = sized(128, 8)  # another one for each would take minutes to draw
+RETENTIONS = sized((0.5, 0.2, 0.05), (0.2,))
 BUFFER = 1_000  # pairs that WebDataset shuffles
 BATCH = 64
 Given = Iterable[tuple[bytes, str]]  # encoded bytes and a caption

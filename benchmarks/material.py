@@ -22,7 +22,7 @@ from alchemist.models.training import Average, numbers_at, optimiser, step
 from benchmarks import given
 
 CPU = torch.device("cpu")
-PAIRS, CAPTIONS = 2000, 500
+PAIRS, CAPTIONS = given.sized((2000, 500), (400, 40))
 SENTENCE = "a small red bird beside the blue house on green grass under one yellow sun near two old trees"
 
 
@@ -54,6 +54,8 @@ def write(folder: Path, arrays: Arrays) -> None:
             "id": [f"pair-{i:06d}" for i in range(PAIRS)],
             "split": ["pool", "meta_val"] * (PAIRS // 2),
             "text": rng.integers(1, CAPTIONS + 1, PAIRS),
+            "lent": False,
+            "cluster": np.arange(PAIRS, dtype=np.uint64),
         }
     )
     with Writer(folder) as writer:

@@ -33,9 +33,11 @@ from alchemist.params.sources import passed_on
 from benchmarks import given
 from benchmarks.ratio import Ratio
 
-SIZES = (3_000, 12_000)
+SIZES = given.sized((3_000, 12_000), (400, 600))
 FORMATS = ("parquet", "webdataset", "folder")
-READING = ("prepare", "copies", "encode")  # stages that read a person's files whole
+READING = given.sized(
+    ("prepare", "copies", "encode"), ("prepare",)
+)  # stages that read a person's files whole
 CAPTIONS = 200
 ASSETS = Path("assets").resolve()
 # What each stage is given; paths lie in the folder of its pool.

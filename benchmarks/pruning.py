@@ -5,10 +5,10 @@ python -m benchmarks pruning
 
 import numpy as np
 
-from benchmarks import samplers
+from benchmarks import given, samplers
 from benchmarks.ratio import Ratio
 
-RATINGS = 30_000_000
+RATINGS = given.sized(30_000_000, 1_000_000)
 MOST = 3  # turns
 
 

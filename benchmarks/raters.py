@@ -64,7 +64,7 @@ def make(folder: Path, count: int) -> None:
     rng = stateless.generator("benchmark tokens")
     tokens = rng.integers(0, config.codes, (count, config.tokens), dtype=np.uint16)
     table = pd.DataFrame({"id": [f"pair-{i:09d}" for i in range(count)], "split": "pool"})
-    table["text"] = 1 + np.arange(count)
+    table = table.assign(text=1 + np.arange(count), lent=False, cluster=np.arange(count, dtype=np.uint64))
     with Writer(folder / "encoded") as writer:
         writer.rows(table)
         writer.append({"tokens": tokens})

@@ -1,6 +1,6 @@
 """What thirty million pairs take, step by step, from measured rates: hours, disk, money (docs/scale.md).
 
-    python -m benchmarks.rates [PAIRS] [--folder FOLDER] [--cores 64] [--cards 8]
+    python -m benchmarks.rates [PAIRS] [--rows 1000000] [--folder FOLDER] [--cores 64] [--cards 8]
 
 The first table is measured here: pairs a second of one core, by the time of the process on it, since other
 work may share the machine. The pictures are synthetic: 512 px JPEGs of pink noise in colour and some edges,
@@ -47,7 +47,6 @@ CORE_PRICE = 0.05  # USD of a core's hour: an assumption; that of a card is plan
 SIDE, QUALITY, WORDS, A_TAR = 512, 90, 20, 500  # of a picture, its JPEG, its caption; pictures of a tar
 FIELDS, EDGES = 32, 12  # different fields of noise, and shapes drawn on each
 POOL = 30_000_000  # pairs that are reckoned with, those of the block laion30m
-SOME = 1_000_000  # synthetic pairs that are pruned and exported
 # What the plan is asked: the paper's sizes, one seed, one rating, a half of the pool.
 PLAN = [
     "scale=paper", "roles.proxy=star_300m", "roles.rater=star_40m", "grid.models=[star_300m]",
@@ -245,7 +244,7 @@ def by_loader(found: Rates, pool: Path, count: int) -> None:
     found["loader, decoded at 512 px"] = rate(count, lambda: turn(True))
 
 
-def measured(count: int) -> tuple[Rates, Rates]:
+def measured(count: int, some: int) -> tuple[Rates, Rates]:
     """Pairs a core-second by step, and bytes a pair by what they are of; works in this folder."""
     os.cpu_count, place = lambda: 1, Path.cwd()
     sizes = write(Path("tars"), count)
@@ -260,9 +259,9 @@ def measured(count: int) -> tuple[Rates, Rates]:
     by_networks(found, pool, small, count)
     many = place / "many"
     with contextlib.chdir(HERE):
-        million.make(many, SOME)
+        million.make(many, some)
     with contextlib.chdir(many):
-        by_tables(found, SOME)
+        by_tables(found, some)
     raw = sum(one.stat().st_size for one in Path("tars").iterdir())
     held["raw: tars and their parquet files"] = raw / count
     held["index"] = (pool / store.INDEX).stat().st_size / count
@@ -272,7 +271,7 @@ def measured(count: int) -> tuple[Rates, Rates]:
         ("export parquet", "out-parquet/*"),
         ("export loader", "out-loader/*"),
     ):
-        held[name] = sum(one.stat().st_size for one in many.glob(where)) / SOME
+        held[name] = sum(one.stat().st_size for one in many.glob(where)) / some
     by_loader(found, pool, count)
     return found, held | captions(count)
 
@@ -332,6 +331,9 @@ def main() -> None:
     parser.add_argument(
         "pairs", nargs="?", type=int, default=1000, help="pictures that are made and measured"
     )
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="synthetic pairs that are pruned and exported"
+    )
     parser.add_argument("--folder", type=Path, help="where they lie; a temporary one where it is left out")
     parser.add_argument("--cores", type=int, default=64)
     parser.add_argument("--cards", type=int, default=8)
@@ -342,7 +344,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder, contextlib.chdir(folder):
         values = {"selections": params["selections"], "grid": {"seeds": [0]}}
         files.write_json(Path("data/params.json"), files.sealed(values))
-        found, held = measured(asked.pairs)
+        found, held = measured(asked.pairs, asked.rows)
     steps: list[tuple[str, str, float, float]] = []  # name, rate, hours of all cores or cards, money
     for name, each in found.items():
         hours = POOL / each / 3600  # of a core

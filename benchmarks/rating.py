@@ -37,7 +37,8 @@ def _settings(credit: str) -> MetaRater:
 
 
 def _budget(**values: object) -> RateSettings:
-    return parse(RateSettings, {**given.params()["scales"]["tiny"]["rate"], **values}, "rate")
+    usual = given.params()["scales"]["tiny"]["rate"]
+    return parse(RateSettings, {**usual, **given.sized({}, {"batch": 8}), **values}, "rate")
 
 
 def _run(folder: Path, proxy: str, budget: RateSettings) -> Plain:

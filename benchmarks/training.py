@@ -12,14 +12,14 @@ from alchemist.models.encoded import Encoded
 from alchemist.models.text import TEXT_WIDTH
 from alchemist.models.text_towers import load_minilm
 from alchemist.models.training import forward_flops, numbers_at
-from benchmarks import material
+from benchmarks import given, material
 from benchmarks.contest import Contestant, medians
 from benchmarks.plain import PlainStar, PlainTraining
 from benchmarks.ratio import Ratio
 
-BATCH, STEPS = 32, 4  # of a turn
+BATCH, STEPS = given.sized((32, 4), (8, 1))  # of a turn
 SHARES = {"xs": "", "s": ">= 0.16", "m": ">= 0.25"}  # of the rate of products that a training step reaches
-SIDE = 2048
+SIDE = given.sized(2048, 256)
 
 
 def ours(folder: Path, model: str) -> Callable[[], object]:
@@ -65,7 +65,7 @@ def encoding(folder: Path, model: str) -> Callable[[], object]:
 
 
 def products() -> Callable[[], object]:
-    """One bf16 product of 2048 x 2048 matrices."""
+    """One bf16 product of square matrices."""
     a, b = (torch.randn(SIDE, SIDE).bfloat16() for _ in range(2))
     return lambda: a @ b
 

@@ -152,7 +152,7 @@ def tool(*legal: str) -> Callable[[Command, list[str], Path], str | None]:
 RULES: dict[str, Callable[[Command, list[str], Path], str | None]] = {
     "make": made, "dvc": dvc, "./study": study, "./repro": repro, "pip": pip,
     "ruff": tool("check", "format", "--fix", "--check"), "mypy": tool(), "pytest": tool(),
-    ".ci/run": tool(),
+    ".ci/run": tool(), ".ci/docs": tool(),
 }  # fmt: skip
 
 

@@ -1,8 +1,4 @@
-"""Who runs each command of the docs: a pattern of the command, the test or script, and what its file says.
-
-What nobody runs stands in NOT_RUN with the reason; its words are held against the parser of its program all
-the same, by tests/doc_commands.py.
-"""
+"""Who runs each command of the docs: a pattern of the command, the test or script, and what its file says."""
 
 STAGES, OWN, CLUSTERS = "tests/test_stages.py", "tests/test_own_ids.py", "tests/test_clusters.py"
 GRID = f"{STAGES}::test_the_grid_runs"
@@ -12,6 +8,7 @@ CLONE = f"{CLUSTERS}::test_a_clone_has_ids_from_ratings_alone"
 ARRAY = f"{CLUSTERS}::test_jobs_of_an_array_leave_in_the_cache_what_the_repo_takes_up"
 JUDGED = "tests/stages/test_judged.py::test_all_parts_then_verdicts"
 STUDY = "tests/test_study.py"
+DOCS = ".ci/docs"
 RUNS = "tests/docs/test_runs.py"
 DOWNLOADS = "tests/docs/test_downloads.py"
 PARTS_ADDED = "tests/stages/test_parts_added.py::test_a_rater_on_pixels_is_one_file_and_one_line"
@@ -28,6 +25,7 @@ COVERED: list[tuple[str, str, str]] = [
     (r"make docs", "tests/test_make.py::test_the_site_is_built_with_its_warnings_as_errors", '"docs"'),
     (r"sphinx-build .*", "tests/docs/test_site.py::test_it_is_built_without_a_warning", '"sphinx"'),
     (r"\.ci/run", ".github/workflows/ci.yml", ".ci/run"),
+    (r"\.ci/docs", ".ci/run", ".ci/docs"),
     (r"pip install (-c constraints\.txt )?-e \.(\[dev\])?", ".ci/environment", "pip install"),
     (r"apt-get install chromium", ".ci/run", "chromium texlive"),
     (r"\. \.venv/bin/activate",
@@ -113,17 +111,40 @@ COVERED: list[tuple[str, str, str]] = [
      ".ci/run", "install --quiet img2dataset==1.47.0 "),
     (r"hf auth login", "tests/pools/test_huggingface.py::"
      "test_a_gated_data_set_is_read_by_its_name_at_a_revision_after_a_login", '"hf auth"'),
+    # --- benchmarks, one a line so that none is forgotten, and torture
+    (r"python -m benchmarks( .*)?", DOCS, "python -m benchmarks --small "),
+    (r"python -m benchmarks\.raters .*", DOCS, "python -m benchmarks.raters "),
+    (r"python -m benchmarks\.adapters.*", DOCS, "python -m benchmarks.adapters "),
+    (r"python -m benchmarks\.million.*", DOCS, "python -m benchmarks.million "),
+    (r"python -m benchmarks\.parts.*", DOCS, "python -m benchmarks.parts "),
+    (r"python -m benchmarks\.rates.*", DOCS, "python -m benchmarks.rates "),
+    (r"python -m benchmarks\.samplers .*", DOCS, "python -m benchmarks.samplers "),
+    (r"python -m benchmarks\.validation.*", DOCS, "python -m benchmarks.validation "),
+    (r"python -m benchmarks\.groups .*", DOCS, "python -m benchmarks.groups "),
+    (r"python -m benchmarks\.copies planted .*", DOCS, "python -m benchmarks.copies planted "),
+    (r"python -m benchmarks\.copies pairs .*", DOCS, "python -m benchmarks.copies pairs "),
+    (r"python -m benchmarks\.layouts .*", DOCS, "python -m benchmarks.layouts "),
+    (r"python -m benchmarks\.pilot .*", DOCS, "python -m benchmarks.pilot "),
+    (r"python -m benchmarks\.signs .*", DOCS, "python -m benchmarks.signs "),
+    (r"python -m benchmarks\.components.*", DOCS, "python -m benchmarks.components "),
+    (r"python -m benchmarks\.verdicts.*", DOCS, "python -m benchmarks.verdicts "),
+    (r"python -m benchmarks\.page.*", DOCS, "python -m benchmarks.page "),
+    (r"python -m benchmarks\.guidance .*", DOCS, "python -m benchmarks.guidance "),
+    (r"make torture( TORTURE=.*)?|python -m torture PART", DOCS, "make torture TORTURE="),
+    (r"python -m torture\.params.*", DOCS, "python -m torture.params "),
+    (r"python -m torture\.memory FOLDER", DOCS, "python -m torture.memory "),
+    (r"python -m torture\.fuzz FOLDER", DOCS, "python -m torture.fuzz "),
+    # --- what wants more than [dev] has, or a history
+    (r"dvc exp run --queue .*|dvc queue.*", DOCS, "dvc queue start --jobs 2"),
+    (r"pip install -e \.\[(ray|docs)\]", DOCS, "for extra in docs ray"),
+    (r"pip install -e \.\[fuzz\]", "Makefile", ".ci/environment dev,fuzz"),
+    (r"pip install dvc-s3", DOCS, "pip install --quiet dvc-s3"),
+    (r"pip install dvc-ssh", DOCS, "pip install --quiet dvc-ssh"),
+    (r"git log .*", DOCS, "git log --reverse"),
+    (r"git diff .*", DOCS, "git diff reports/studies/"),
+    (r"pre-commit install", DOCS, "pre-commit install"),
+    (r"make links", DOCS, "make links"),
     # --- launchers
     (r"torchrun( --n.*)?|accelerate launch .*",
      "tests/core/test_fsdp.py::test_a_course_takes_it_from_the_launcher", "launcher"),
-]  # fmt: skip
-
-NOT_RUN: list[tuple[str, str]] = [
-    (r"pip install (dvc-s3|dvc-ssh|-e \.\[(fuzz|ray|docs)\])|pre-commit install",
-     "an extra of one's own choice"),
-    (r"dvc queue", "the pages say that it is untried"),
-    (r"git (diff|log) .*", "looks at history, which an archive has not"),
-    (r"make torture|python -m torture.*", "forty minutes; tests/ has a quick half of each part"),
-    (r"python -m benchmarks.*",
-     "measures speed or finished runs, minutes to hours; tests/docs/test_runs.py imports each"),
 ]  # fmt: skip

@@ -120,7 +120,7 @@ class Command:
 
 
 INLINE = re.compile(
-    r"(make|dvc|pytest|ruff|mypy|pre-commit|torchrun|accelerate|sbatch|srun|hf|\.ci/run|\./repro|\./study|"
+    r"(make|dvc|pytest|ruff|mypy|pre-commit|torchrun|accelerate|sbatch|srun|hf|\.ci/run|\.ci/docs|\./repro|\./study|"
     r"python -m|pip install|sphinx-build|git|bash|apt-get|-S)( |$)"
 )
 

@@ -27,7 +27,7 @@ if {bare}: sys.modules["ensurepip"] = None
 exec(sys.argv[1])' "$2" ;;
   "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python"
     for name in dvc sphinx-build; do cp {dvc} "$4/bin/$name"; done ;;
-  "-m pip" | "-m ensurepip" | "-m stages.check") echo "python {version}: $*" >>{asked}
+  "-m pip" | "-m ensurepip" | "-m stages.check" | "-m torture") echo "python {version}: $*" >>{asked}
     if [ -e {folder}/refuse ]; then case "$*" in *"$(cat {folder}/refuse)"*) exit 1 ;; esac; fi ;;
 esac
 """
@@ -192,6 +192,18 @@ def test_the_site_is_built_with_its_warnings_as_errors(machine: Machine) -> None
     assert "python 3, 13, 5: -m pip install -c constraints.txt -e .[dev]" in machine.said()
     assert machine.said()[-1] == "sphinx-build -E -W -q -c docs . site"
     assert done.stdout.splitlines()[-1] == f"site: {machine.folder}/site/index.html"
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [((), ""), (("TORTURE=memory params --out rows.csv",), "memory params --out rows.csv")],
+)
+def test_torture_takes_all_parts_or_some(machine: Machine, words: tuple[str, ...], asked: str) -> None:
+    machine.python("3.13.5", "python3.13")
+    done = machine.make("torture", *words)
+    assert done.returncode == 0, done.stderr
+    assert "python 3, 13, 5: -m pip install -c constraints.txt -e .[dev,fuzz]" in machine.said()
+    assert machine.said()[-1] == f"python 3, 13, 5: -m torture --out docs/promises.csv {asked}".strip()
 
 
 def test_what_failed_is_installed_again(machine: Machine) -> None:

@@ -1,15 +1,17 @@
 """Every leaf of params.yaml with every kind of wrong value: one sentence that helps, or a value that works.
 
 The whole form of params.yaml spells every key of every block, those that it leaves to their defaults too.
-tests/params/test_wrong.py takes some of the cases; python -m torture.params all of them.
+tests/params/test_wrong.py takes some of the cases; python -m torture.params all of them, in three minutes, or
+python -m torture.params KEY … those of some keys at the top of the file.
 """
 
 import json
 import random
 import re
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -238,12 +240,17 @@ def run(folder: Path) -> list[dict[str, Any]]:
     return [*_counted("every leaf and key", leaves()), *_counted("mangled files", wrong_texts(TEXTS))]
 
 
-def leaves() -> Iterator[dict[str, Any]]:
-    """A row for every place of the whole form, and of the committed one, with every kind of wrong value."""
+def leaves(keys: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """A row for every place of the whole form, and of the committed one, with every kind of wrong value.
+
+    Of `keys` at the top alone, where there are some.
+    """
     for params in (whole_form(), read_params(PARAMS)):
         sentence = told(params)
         yield _row("a sound file", sentence, ["is refused"] if sentence else [])
         for place in places(params):
+            if keys and place[0] not in keys:
+                continue
             yield from wrong_values(params, place)
             yield from wrong_keys(params, place)
 
@@ -259,11 +266,16 @@ def _counted(case: str, rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"promise": "wrong params", "case": case, "figure": figure, "holds": not wrong}, *wrong]
 
 
-def main() -> None:
-    """Prints the rows as JSON lines."""
-    for row in run(Path()):
+def main() -> int:
+    """Prints the rows as JSON lines; 1 where one does not hold."""
+    keys = sys.argv[1:]
+    if unknown := [key for key in keys if key not in read_params(PARAMS)]:
+        raise SystemExit(f"params.yaml has no key {unknown[0]}")
+    rows = [*_counted(f"every leaf and key of {', '.join(keys)}", leaves(keys))] if keys else run(Path())
+    for row in rows:
         print(json.dumps(row, ensure_ascii=False))
+    return 0 if all(row["holds"] for row in rows) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
