@@ -2,9 +2,9 @@
 
     python -m benchmarks.components SELECTION [--ratio .5] [--subsets 2] [--targets 2] [--draws 2] [--out CSV]
 
-Run it where `dvc repro prune` has run: every seed of `grid.seeds` is a rater. From each rating as many
-subsets are drawn, on each as many targets trained, of each checkpoint as many sets of images generated, by
-seeds that no stage uses. CSV gets a row a measurement and is gone on with where it stands. Prints
+Run it where `dvc repro prune` has run, by whose data/params.json it goes: every seed of `grid.seeds` is a
+rater. From each rating as many subsets are drawn, on each as many targets trained, of each checkpoint as many
+sets of images generated, by seeds that no stage uses. CSV gets a row a measurement and is gone on with where it stands. Prints
 each level's standard deviation and its share of the variance, for every point and metric.
 """
 

@@ -219,9 +219,8 @@ def _make(file: Path, count: int) -> None:
         chance, original = stateless.generator("pairs", start), rows < lone
         noise = vectors.unit(chance.normal(size=(len(rows), width)))
         made = 0.8 * topics[chance.integers(0, len(topics), len(rows))] + 0.6 * noise
-        out[rows[original]] = vectors.unit(
-            made[original]
-        )  # before copies of them, which may come in these rows
+        # Before their copies, which may come in these rows.
+        out[rows[original]] = vectors.unit(made[original])
         base = vectors.unit(out[of[rows[~original]]])
         # At a cosine c of its original: c of it, and the rest at a right angle.
         away = noise[~original] - (noise[~original] * base).sum(axis=1, keepdims=True) * base

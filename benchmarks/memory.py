@@ -35,9 +35,8 @@ from benchmarks.ratio import Ratio
 
 SIZES = given.sized((3_000, 12_000), (400, 600))
 FORMATS = ("parquet", "webdataset", "folder")
-READING = given.sized(
-    ("prepare", "copies", "encode"), ("prepare",)
-)  # stages that read a person's files whole
+# Stages that read a person's files whole.
+READING = given.sized(("prepare", "copies", "encode"), ("prepare",))
 CAPTIONS = 200
 ASSETS = Path("assets").resolve()
 # What each stage is given; paths lie in the folder of its pool.

@@ -22,9 +22,8 @@ from benchmarks import given
 from benchmarks.ratio import Ratio
 
 HERE = Path(__file__).resolve().parents[1]
-SIZES = given.sized(
-    {42: (1, 4), 200: (8, 5)}, {42: (1, 4)}
-)  # stages, about: selections and seeds of the grid
+# Stages, about: selections and seeds of the grid.
+SIZES = given.sized({42: (1, 4), 200: (8, 5)}, {42: (1, 4)})
 FILES = {".json", ".parquet", ".csv", ".html", ".py"}
 ENVIRONMENT = {**os.environ, "DVC_NO_ANALYTICS": "1"}
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch")
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"  # where daemons lie; not everyone's PATH has it
+OLDEST = (24, 5)  # the first that runs without cgroups, which want a daemon of the system's
 # Nobody else talks to these daemons, and they run as who runs the tests: no keys, no accounts, no cgroups.
 # A job that is requeued waits until its credential has expired, two minutes without a word.
 SETTINGS = """
@@ -34,7 +36,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 GresTypes=gpu
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
-AuthInfo=cred_expire=5
+AuthInfo=cred_expire=20
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=2
@@ -52,12 +54,18 @@ DEVICES = "NodeName=one Name=gpu File=/dev/zero\nNodeName=two Name=gpu File=/dev
 
 
 def needed() -> None:
-    """Skips what asks where SLURM is not installed; fails where CI_SLURM says that it should be."""
-    missing = [name for name in PROGRAMS if not shutil.which(name)]
+    """Skips what asks where SLURM is not installed or old; fails where CI_SLURM says that it is here."""
+    missing = [name for name in PROGRAMS if not shutil.which(name, path=PATH)]
     if missing and os.environ.get("CI_SLURM"):
         pytest.fail(f"no {missing[0]} is here, and CI_SLURM asks for it; apt-get install slurm-wlm")
     if missing:
         pytest.skip(f"no {missing[0]} is here; apt-get install slurm-wlm")
+    told = subprocess.run(
+        ["slurmd", "-V"], capture_output=True, text=True, check=True, env={"PATH": PATH}
+    ).stdout  # slurm-wlm 24.11.5
+    version = tuple(int(part) for part in told.split()[-1].split(".")[:2])
+    if version < OLDEST:
+        pytest.skip(f"{told.strip()} is here; 24.05 is the first that these tests run")
 
 
 @contextlib.contextmanager
@@ -73,16 +81,23 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     (folder / "gres.conf").write_text(DEVICES)
     (folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
     told = {"SLURM_CONF": str(folder / "slurm.conf")}
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    environment = {**os.environ, **told, "PATH": path}
+    environment = {**os.environ, **told, "PATH": PATH}
     daemons = (["slurmctld", "-D"], ["slurmd", "-D", "-N", "one"], ["slurmd", "-D", "-N", "two"])
     with open(folder / "said.log", "w") as log, contextlib.ExitStack() as running:
         for words in daemons:
             daemon = running.enter_context(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
             running.callback(daemon.terminate)
-        _until_ready(folder, environment)
-        yield told
-        subprocess.run(["scancel", "--user", getpass.getuser()], env=environment, check=False)
+        _until(["sinfo", "--noheader", "--format", "%t %D"], "idle 2", folder, environment)
+        try:
+            yield told
+        finally:  # of a test that failed, jobs
+            subprocess.run(["scancel", "--user", getpass.getuser()], env=environment, check=False)
+            _until(["squeue", "--noheader"], "", folder, environment)
+
+
+def wait(folder: Path, told: dict[str, str], seconds: int = 600) -> None:
+    """Until no job is left on the cluster in a folder."""
+    _until(["squeue", "--noheader"], "", folder, {**os.environ, **told}, seconds)
 
 
 def free_ports(count: int) -> list[int]:
@@ -94,15 +109,17 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _until_ready(folder: Path, environment: dict[str, str]) -> None:
-    """Until both nodes wait for work."""
+def _until(
+    words: list[str], wanted: str, folder: Path, environment: dict[str, str], seconds: int = 60
+) -> None:
+    """Until a program of SLURM says what is wanted; fails with what the daemons said."""
+    end = time.monotonic() + seconds
     said = ""
-    for _ in range(120):
-        words = ["sinfo", "--noheader", "--format", "%t %D"]
+    while time.monotonic() < end:
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         said = done.stdout + done.stderr
-        if said.split() == ["idle", "2"]:
+        if said.split() == wanted.split():
             return
         time.sleep(0.5)
-    logs = "".join(path.read_text()[-2000:] for path in sorted(folder.glob("*.log")))
-    pytest.fail(f"the cluster is not ready: {said} {logs}")
+    logs = "".join(f"{path.name}: {path.read_text()[-2000:]}" for path in sorted(folder.glob("*.log")))
+    pytest.fail(f"{' '.join(words)} says {said!r} after {seconds} s, not {wanted!r}. {logs}")

@@ -7,7 +7,8 @@ skipped.
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +23,35 @@ from workspace import Workspace, small_params
 
 SEEDS = [0, 1]
 CELLS = [f"train@alchemist-0.5-xs-{seed}" for seed in SEEDS]
-Sh = Callable[..., str]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The folder of the cluster's daemons, and what SLURM's programs want in their environment."""
+
+    folder: Path
+    told: dict[str, str]
+
+    def __call__(self, folder: Path, script: str) -> str:
+        """Runs a script of bash in a folder; gives what it said."""
+        return said(folder, script, **self.told)
+
+    def wait(self) -> None:
+        """Until no job is left."""
+        slurm.wait(self.folder, self.told)
 
 
 @pytest.fixture(scope="module")
-def sh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sh]:
-    """Runs a script of bash in a folder, beside a cluster; gives what it said."""
+def sh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     slurm.needed()
-    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as told:
-        yield lambda folder, script: said(folder, script, **told)
+    folder = tmp_path_factory.mktemp("slurm")
+    with slurm.cluster(folder) as told:
+        yield Cluster(folder, told)
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory, sh: Sh) -> Path:
-    """A repo of git with a pool; each cell trains for some seconds, in which it can be preempted."""
+def head(tmp_path_factory: pytest.TempPathFactory, sh: Cluster) -> Path:
+    """A repo of git with a pool, whose cells train for some seconds and save their state often."""
     space = Workspace(tmp_path_factory.mktemp("head"))
     params = small_params()
     params["grid"] |= {
@@ -47,6 +63,8 @@ def head(tmp_path_factory: pytest.TempPathFactory, sh: Sh) -> Path:
     shutil.copytree(REPO / "docs", space.folder / "docs", ignore=shutil.ignore_patterns("*.png"))
     shutil.copy(REPO / ".gitignore", space.folder / ".gitignore")
     (space.folder / ".dvc/config").write_text("")
+    pipeline = space.folder / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("-m stages.train", "-m stages.train --every 0.3"))
     sh(
         space.folder,
         "git init --quiet && dvc repro --quiet sizes && git add --all && git commit --quiet -m start",
@@ -62,12 +80,6 @@ def lines() -> list[str]:
     return [line.partition("#")[0].strip() for line in block.splitlines()]
 
 
-def wait(head: Path, sh: Sh) -> None:
-    """Until no job is left."""
-    while sh(head, "squeue --noheader"):
-        time.sleep(0.5)
-
-
 def outs(folder: Path, stage: str) -> dict[str, str]:
     """Hashes of what a stage left, by dvc.lock, but for what it took."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
@@ -75,26 +87,25 @@ def outs(folder: Path, stage: str) -> dict[str, str]:
     return {out["path"]: out["md5"] for out in found if "timings" not in out["path"]}
 
 
-def preempted(head: Path, sh: Sh) -> str:
-    """Requeues a job of the array while its cell trains; gives its number."""
-    for _ in range(600):
+def preempted(head: Path, sh: Cluster) -> str:
+    """Requeues the job of a cell that has saved a state of its training; gives its number."""
+    clone = head / ".scratch/jobs" / CELLS[0]
+    for _ in range(1_200):
         running = sh(head, "squeue --noheader --states RUNNING --format '%A %K'").split("\n")
-        logs = {path.name: path.read_text() for path in head.glob("slurm-*-0.out")}
-        training = [name for name, log in logs.items() if f"Running stage '{CELLS[0]}'" in log]
         for job, number in (line.split() for line in running if line):
-            if number == "0" and training:
+            if number == "0" and list(clone.glob(".scratch/*/state.safetensors")):
                 sh(head, f"scontrol requeue {job}")
                 return job
         time.sleep(0.1)
-    pytest.fail("the job never trained")
+    pytest.fail("the cell never saved a state")
 
 
-def test_the_page_s_commands_make_a_grid_on_two_nodes_whatever_is_preempted(head: Path, sh: Sh) -> None:
+def test_the_page_s_commands_make_a_grid_on_two_nodes_whatever_is_preempted(head: Path, sh: Cluster) -> None:
     encode, listed, rate, prune, train, rest = lines()
     sh(head, encode)
     assert sh(head, listed).split() == ["0", "rate@alchemist-0", "1", "rate@alchemist-1"]
     sh(head, rate)
-    wait(head, sh)
+    sh.wait()
     assert not (head / "data/ratings").exists(), "a job works in its clone"
     told = sh(head, prune)
     for seed in SEEDS:
@@ -104,7 +115,7 @@ def test_the_page_s_commands_make_a_grid_on_two_nodes_whatever_is_preempted(head
     assert jobs[1] == CELLS[0]
     sh(head, train)
     job = preempted(head, sh)
-    wait(head, sh)
+    sh.wait()
     facts = sh(head, "scontrol show jobs --oneliner")
     assert re.search(rf"JobId={job} .*JobState=COMPLETED .*Restarts=1 ", facts), facts
     assert set(re.findall(r" NodeList=(\w+) ", facts)) == {"one", "two"}
@@ -123,26 +134,29 @@ def array(facts: str, job: str) -> str:
     return found[1]
 
 
-def test_a_cell_that_was_preempted_has_the_bytes_of_one_that_was_not(head: Path, sh: Sh) -> None:
+def test_a_cell_that_was_preempted_has_the_bytes_of_one_that_was_not(head: Path, sh: Cluster) -> None:
     before = outs(head, CELLS[0])
     assert before
     sh(head, f"dvc repro --single-item --force {CELLS[0]}")
     assert outs(head, CELLS[0]) == before
 
 
-def test_scores_by_an_array_and_by_srun_are_those_of_one_process(head: Path, sh: Sh) -> None:
+def test_scores_by_an_array_and_by_srun_are_those_of_one_process(head: Path, sh: Cluster) -> None:
     score = "python -m stages.score --rater data/raters/alchemist/0 --rows 64"
     sh(head, f"{score} --out data/scored/one")
     sh(head, f"sbatch --array=0-1 --wrap '{score} --out data/scored/array'")
-    wait(head, sh)
+    sh.wait()
     sh(head, f"srun -n 2 {score} --out data/scored/srun")
+    logs = [path.read_text() for path in head.glob("slurm-*.out")]
+    made = [log for log in logs if re.search(r"[1-9]\d* of \d+ shards", log)]
+    assert len(made) == 2, "each task of the array makes shards of its own"
     for way in ("array", "srun"):
         for path in (head / "data/scored/one").rglob("*.parquet"):
             other = head / "data/scored" / way / path.relative_to(head / "data/scored/one")
             assert path.read_bytes() == other.read_bytes(), other
 
 
-def test_torchrun_is_started_on_both_nodes_by_srun(head: Path, sh: Sh) -> None:
+def test_torchrun_is_started_on_both_nodes_by_srun(head: Path, sh: Cluster) -> None:
     """One rating by two processes that take every step together."""
     stage = yaml.safe_load((head / "dvc.lock").read_text())["stages"]["rate@alchemist-0"]
     command = stage["cmd"].replace("data/ratings/", "data/together/ratings/")

@@ -33,6 +33,8 @@ def runner_complaints(root: Path, covered: list[tuple[str, str, str]]) -> list[s
     for _, runner, says in covered:
         file, _, test = runner.partition("::")
         text = (root / file).read_text() if (root / file).is_file() else None
+        if text is not None and not file.endswith(".py"):  # what a comment says is not run
+            text = re.sub(r"(?m)(^|\s)#.*$", "", text)
         if text is None:
             out.append(f"{file} is not there")
         elif test and f"def {test}(" not in text:
