@@ -5,7 +5,7 @@
 
 `icons` as folder, tars and parquet, each sorted by subject and shuffled, are fetched, read, searched for
 copies, rated, pruned, trained on and measured, or as far as STAGE, in copies of this repo under FOLDER, which
-resume after a kill. Then the index is compared by id, and every file of every later stage byte for byte. Where
+resume after a kill. Then the index is compared by id, every file of every later stage byte for byte. Where
 networks run in float32, a last batch of fewer images rounds otherwise, so features of some images, and what
 rests on them, differ by some 1e-5 between two orders.
 """
