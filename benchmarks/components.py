@@ -4,8 +4,8 @@
 
 Run it where `dvc repro prune` has run, by whose data/params.json it goes: every seed of `grid.seeds` is a
 rater. From each rating as many subsets are drawn, on each as many targets trained, of each checkpoint as many
-sets of images generated, by seeds that no stage uses. CSV gets a row a measurement and is gone on with where it
-stands. Prints each level's standard deviation and its share of the variance, for every point and metric.
+sets of images generated, by seeds that no stage uses. CSV gets a row a measurement and is gone on with where
+it stands. Prints each level's standard deviation and its share of the variance, for every point and metric.
 """
 
 import argparse
