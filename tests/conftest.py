@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, the whole pipeline, so that no core waits for it at the end."""
 
     def place(item: pytest.Item) -> int:
-        whole = item.path.name.startswith("test_stages")
+        whole = item.path.name.startswith(("test_stages", "test_slurm"))
         return 0 if whole else 1 if item.path.parent.name in TOGETHER else 2
 
     items.sort(key=place)
