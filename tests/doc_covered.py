@@ -114,25 +114,19 @@ COVERED: list[tuple[str, str, str]] = [
      ".ci/run", "install --quiet img2dataset==1.47.0 "),
     (r"hf auth login", "tests/pools/test_huggingface.py::"
      "test_a_gated_data_set_is_read_by_its_name_at_a_revision_after_a_login", '"hf auth"'),
-    # --- benchmarks, one a line so that none is forgotten, and torture
+    # --- benchmarks, each by its name so that none is forgotten, and torture
     (r"python -m benchmarks( .*)?", DOCS, "python -m benchmarks --small "),
-    (r"python -m benchmarks\.raters .*", DOCS, "python -m benchmarks.raters "),
-    (r"python -m benchmarks\.adapters.*", DOCS, "python -m benchmarks.adapters "),
-    (r"python -m benchmarks\.million.*", DOCS, "python -m benchmarks.million "),
-    (r"python -m benchmarks\.parts.*", DOCS, "python -m benchmarks.parts "),
-    (r"python -m benchmarks\.rates.*", DOCS, "python -m benchmarks.rates "),
-    (r"python -m benchmarks\.samplers .*", DOCS, "python -m benchmarks.samplers "),
-    (r"python -m benchmarks\.validation.*", DOCS, "python -m benchmarks.validation "),
-    (r"python -m benchmarks\.groups .*", DOCS, "python -m benchmarks.groups "),
-    (r"python -m benchmarks\.copies planted .*", DOCS, "python -m benchmarks.copies planted "),
-    (r"python -m benchmarks\.copies pairs .*", DOCS, "python -m benchmarks.copies pairs "),
-    (r"python -m benchmarks\.layouts .*", DOCS, "python -m benchmarks.layouts "),
-    (r"python -m benchmarks\.pilot .*", DOCS, "python -m benchmarks.pilot "),
-    (r"python -m benchmarks\.signs .*", DOCS, "python -m benchmarks.signs "),
-    (r"python -m benchmarks\.components.*", DOCS, "python -m benchmarks.components "),
-    (r"python -m benchmarks\.verdicts.*", DOCS, "python -m benchmarks.verdicts "),
-    (r"python -m benchmarks\.page.*", DOCS, "python -m benchmarks.page "),
-    (r"python -m benchmarks\.guidance .*", DOCS, "python -m benchmarks.guidance "),
+    *(
+        (rf"python -m benchmarks\.{name}.*", DOCS, f"python -m benchmarks.{name} ")
+        for name in ("adapters", "million", "parts", "rates", "validation", "components", "verdicts", "page")
+    ),
+    *(
+        (rf"python -m benchmarks\.{name} .*", DOCS, f"python -m benchmarks.{name} ")
+        for name in (
+            "raters", "samplers", "groups", "copies planted", "copies pairs", "layouts", "pilot", "signs",
+            "guidance",
+        )
+    ),
     (r"make torture( TORTURE=.*)?|python -m torture PART", DOCS, "make torture TORTURE="),
     (r"python -m torture\.params.*", DOCS, "python -m torture.params "),
     (r"python -m torture\.memory FOLDER", DOCS, "python -m torture.memory "),

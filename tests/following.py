@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 import yaml
 from doc_pages import blocks, commands
 from hub import Hub
 from numpy.typing import NDArray
+from programs import needed
+from shell import said
 from tiny import ASKED, REPO
 from workspace import Workspace
 
@@ -27,11 +28,7 @@ Ledger = dict[str, dict[str, Counter[str]]]  # pairs by source, split and what b
 def program(name: str, variable: str = "") -> str:
     """The path of a program, which `variable` may name. A test is left out without it, but in CI."""
     found = os.environ.get(variable) or shutil.which(name)
-    if found is None:
-        missing = f"{name} is not here"
-        pytest.fail(f"{missing}, and CI_DOWNLOADS asks for it") if os.environ.get("CI_DOWNLOADS") else None
-        pytest.skip(missing)
-    return found
+    return needed(found, f"{name} is not here", "CI_DOWNLOADS")
 
 
 def shell_blocks(page: str) -> list[str]:
@@ -43,24 +40,19 @@ class Reader:
     """A repo with the params of this one, and a hub in place of the real one."""
 
     def __init__(self, space: Workspace, hub: Hub, home: Path) -> None:
-        self.space, self.folder = space, space.folder
+        self.folder = space.folder
         around = hub.environment(home)
-        self.environment = {**around, "PATH": f"{space.python}:{around['PATH']}"}
+        self.environment = {**space.environment, **around, "PATH": f"{space.python}:{around['PATH']}"}
         # A short study for those of the repo, which no stage here reads: DVC parses the file ten times.
         params = (REPO / "params.yaml").read_text().partition("\nstudies:\n")[0]
         study = yaml.safe_dump({"studies": {"asked": ASKED}})
         (self.folder / "params.yaml").write_text(f"{params}\n{study}")
-        ignored = (REPO / ".gitignore").read_text() + "/.dvc/cache/\n/.dvc/tmp/\n"
-        (self.folder / ".gitignore").write_text(ignored)
-        (self.folder / ".dvc/config").write_text("")  # that of Workspace is for a folder without a history
-        self.types("git init --quiet && git add --all && git commit --quiet --message start")
+        space.begin_history()
+        self.types("git add --all && git commit --quiet --message start")
 
     def types(self, text: str, **environment: str) -> str:
         """In a shell that ends with the first command that fails; gives what is printed."""
-        words = ("bash", "-euo", "pipefail", "-c", text)
-        done = self.space.command(*words, **{**self.environment, **environment})
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
+        return said(self.folder, text, **{**self.environment, **environment})
 
     def settles(self, page: str) -> tuple[pd.DataFrame, Ledger]:
         """Types the page's `dvc exp run`; gives the index by ids and the card's ledger, which fits it."""

@@ -4,7 +4,6 @@ loaded again."""
 import multiprocessing
 import os
 import pickle
-import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 import accelerate  # noqa: F401  which `world.join` loads; once here, not in every process
 import torch
+from programs import free_ports
 
 from alchemist.core import world
 
@@ -36,9 +36,7 @@ def together(count: int, folder: Path, work: Callable[[], Any]) -> list[Any]:
 def start(count: int, folder: Path, work: Callable[[], Any]) -> list[Any]:
     """The processes, begun."""
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     processes = [FORK.Process(target=_run, args=(rank, count, port, folder, work)) for rank in range(count)]
     for process in processes:
         process.start()

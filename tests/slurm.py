@@ -11,9 +11,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from programs import free_ports, needed
+from shell import said
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"  # where daemons lie; not everyone's PATH has it
@@ -53,13 +56,11 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 DEVICES = "NodeName=one Name=gpu File=/dev/zero\nNodeName=two Name=gpu File=/dev/full\n"
 
 
-def needed() -> None:
-    """Skips what asks where SLURM is not installed or old; fails where CI_SLURM says that it is here."""
-    missing = [name for name in PROGRAMS if not shutil.which(name, path=PATH)]
-    if missing and os.environ.get("CI_SLURM"):
-        pytest.fail(f"no {missing[0]} is here, and CI_SLURM asks for it; apt-get install slurm-wlm")
-    if missing:
-        pytest.skip(f"no {missing[0]} is here; apt-get install slurm-wlm")
+def installed() -> None:
+    """Leaves a test out where SLURM is not here or old; fails where CI_SLURM asks for it."""
+    for name in PROGRAMS:
+        missing = f"no {name} is here (apt-get install slurm-wlm)"
+        needed(shutil.which(name, path=PATH), missing, "CI_SLURM")
     told = subprocess.run(
         ["slurmd", "-V"], capture_output=True, text=True, check=True, env={"PATH": PATH}
     ).stdout  # slurm-wlm 24.11.5
@@ -68,9 +69,38 @@ def needed() -> None:
         pytest.skip(f"{told.strip()} is here; 24.05 is the first that these tests run")
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """The folder of the daemons, and what SLURM's programs want in their environment."""
+
+    folder: Path
+    told: dict[str, str]
+
+    def __call__(self, folder: Path, script: str) -> str:
+        """Runs a script of bash in a folder; gives what it said."""
+        return said(folder, script, **self.told)
+
+    def wait(self, seconds: int = 600) -> None:
+        """Until no job is left."""
+        self.until("squeue --noheader", "", seconds)
+
+    def until(self, script: str, wanted: str, seconds: int) -> None:
+        """Until a program says what is wanted; fails with what the daemons said."""
+        end, last = time.monotonic() + seconds, ""
+        while time.monotonic() < end:
+            last = self(self.folder, f"{script} 2>&1 || true")
+            if last.split() == wanted.split():
+                return
+            time.sleep(0.5)
+        logs = "".join(
+            f"{path.name}: {path.read_text()[-2000:]}" for path in sorted(self.folder.glob("*.log"))
+        )
+        pytest.fail(f"{script} says {last!r} after {seconds} s, not {wanted!r}. {logs}")
+
+
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[dict[str, str]]:
-    """Runs the daemons; gives what the programs of SLURM want in their environment."""
+def running(folder: Path) -> Iterator[Cluster]:
+    """A cluster, and its daemons meanwhile."""
     ports = free_ports(3)
     for name in ("state", "spool-one", "spool-two"):
         (folder / name).mkdir(parents=True)
@@ -80,46 +110,16 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     )
     (folder / "gres.conf").write_text(DEVICES)
     (folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
-    told = {"SLURM_CONF": str(folder / "slurm.conf")}
-    environment = {**os.environ, **told, "PATH": PATH}
+    one = Cluster(folder, {"SLURM_CONF": str(folder / "slurm.conf")})
+    environment = {**os.environ, **one.told, "PATH": PATH}
     daemons = (["slurmctld", "-D"], ["slurmd", "-D", "-N", "one"], ["slurmd", "-D", "-N", "two"])
-    with open(folder / "said.log", "w") as log, contextlib.ExitStack() as running:
+    with open(folder / "said.log", "w") as log, contextlib.ExitStack() as held:
         for words in daemons:
-            daemon = running.enter_context(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
-            running.callback(daemon.terminate)
-        _until(["sinfo", "--noheader", "--format", "%t %D"], "idle 2", folder, environment)
+            daemon = held.enter_context(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
+            held.callback(daemon.terminate)
+        one.until("sinfo --noheader --format '%t %D'", "idle 2", 60)
         try:
-            yield told
+            yield one
         finally:  # of a test that failed, jobs
-            subprocess.run(["scancel", "--user", getpass.getuser()], env=environment, check=False)
-            _until(["squeue", "--noheader"], "", folder, environment)
-
-
-def wait(folder: Path, told: dict[str, str], seconds: int = 600) -> None:
-    """Until no job is left on the cluster in a folder."""
-    _until(["squeue", "--noheader"], "", folder, {**os.environ, **told}, seconds)
-
-
-def free_ports(count: int) -> list[int]:
-    """Of this machine; asked for at once, or the system could give one twice."""
-    with contextlib.ExitStack() as bound:
-        sockets = [bound.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def _until(
-    words: list[str], wanted: str, folder: Path, environment: dict[str, str], seconds: int = 60
-) -> None:
-    """Until a program of SLURM says what is wanted; fails with what the daemons said."""
-    end = time.monotonic() + seconds
-    said = ""
-    while time.monotonic() < end:
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-        said = done.stdout + done.stderr
-        if said.split() == wanted.split():
-            return
-        time.sleep(0.5)
-    logs = "".join(f"{path.name}: {path.read_text()[-2000:]}" for path in sorted(folder.glob("*.log")))
-    pytest.fail(f"{' '.join(words)} says {said!r} after {seconds} s, not {wanted!r}. {logs}")
+            one(folder, f"scancel --user {getpass.getuser()} || true")
+            one.wait(60)

@@ -37,12 +37,8 @@ def head(tmp_path_factory: pytest.TempPathFactory, sh: Sh) -> Path:
     }  # fmt: skip
     space.write(params)
     shutil.copytree(REPO / "docs", space.folder / "docs", ignore=shutil.ignore_patterns("*.png"))
-    shutil.copy(REPO / ".gitignore", space.folder / ".gitignore")
-    (space.folder / ".dvc/config").write_text("")
-    sh(
-        space.folder,
-        "git init --quiet && dvc repro --quiet sizes && git add --all && git commit --quiet -m start",
-    )
+    space.begin_history()
+    sh(space.folder, "dvc repro --quiet sizes && git add --all && git commit --quiet -m start")
     return space.folder
 
 

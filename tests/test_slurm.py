@@ -8,7 +8,6 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,8 @@ import pytest
 import slurm
 import yaml
 from doc_pages import FENCE
-from shell import said
+from programs import free_ports
+from slurm import Cluster
 from tiny import REPO
 from workspace import Workspace, small_params
 
@@ -25,28 +25,11 @@ SEEDS = [0, 1]
 CELLS = [f"train@alchemist-0.5-xs-{seed}" for seed in SEEDS]
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """The folder of the cluster's daemons, and what SLURM's programs want in their environment."""
-
-    folder: Path
-    told: dict[str, str]
-
-    def __call__(self, folder: Path, script: str) -> str:
-        """Runs a script of bash in a folder; gives what it said."""
-        return said(folder, script, **self.told)
-
-    def wait(self) -> None:
-        """Until no job is left."""
-        slurm.wait(self.folder, self.told)
-
-
 @pytest.fixture(scope="module")
 def sh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    slurm.needed()
-    folder = tmp_path_factory.mktemp("slurm")
-    with slurm.cluster(folder) as told:
-        yield Cluster(folder, told)
+    slurm.installed()
+    with slurm.running(tmp_path_factory.mktemp("slurm")) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +44,10 @@ def head(tmp_path_factory: pytest.TempPathFactory, sh: Cluster) -> Path:
     params["scales"]["tiny"]["train"]["images"] = 6_400
     space.write(params)
     shutil.copytree(REPO / "docs", space.folder / "docs", ignore=shutil.ignore_patterns("*.png"))
-    shutil.copy(REPO / ".gitignore", space.folder / ".gitignore")
-    (space.folder / ".dvc/config").write_text("")
+    space.begin_history()
     pipeline = space.folder / "dvc.yaml"
     pipeline.write_text(pipeline.read_text().replace("-m stages.train", "-m stages.train --every 0.3"))
-    sh(
-        space.folder,
-        "git init --quiet && dvc repro --quiet sizes && git add --all && git commit --quiet -m start",
-    )
+    sh(space.folder, "dvc repro --quiet sizes && git add --all && git commit --quiet -m start")
     return space.folder
 
 
@@ -87,15 +66,15 @@ def outs(folder: Path, stage: str) -> dict[str, str]:
     return {out["path"]: out["md5"] for out in found if "timings" not in out["path"]}
 
 
-def preempted(head: Path, sh: Cluster) -> str:
-    """Requeues the job of a cell that has saved a state of its training; gives its number."""
+def preempted(head: Path, sh: Cluster) -> tuple[str, str]:
+    """Requeues the job of a cell that has saved a state of its training; gives its number and its array's."""
     clone = head / ".scratch/jobs" / CELLS[0]
     for _ in range(1_200):
-        running = sh(head, "squeue --noheader --states RUNNING --format '%A %K'").split("\n")
-        for job, number in (line.split() for line in running if line):
+        running = sh(head, "squeue --noheader --states RUNNING --format '%A %F %K'").split("\n")
+        for job, array, number in (line.split() for line in running if line):
             if number == "0" and list(clone.glob(".scratch/*/state.safetensors")):
                 sh(head, f"scontrol requeue {job}")
-                return job
+                return job, array
         time.sleep(0.1)
     pytest.fail("the cell never saved a state")
 
@@ -114,24 +93,17 @@ def test_the_page_s_commands_make_a_grid_on_two_nodes_whatever_is_preempted(head
     assert set(jobs[1::3]) == {*CELLS, *(f"train_full@full-xs-{seed}" for seed in SEEDS)}
     assert jobs[1] == CELLS[0]
     sh(head, train)
-    job = preempted(head, sh)
+    job, array = preempted(head, sh)
     sh.wait()
     facts = sh(head, "scontrol show jobs --oneliner")
     assert re.search(rf"JobId={job} .*JobState=COMPLETED .*Restarts=1 ", facts), facts
     assert set(re.findall(r" NodeList=(\w+) ", facts)) == {"one", "two"}
     assert set(re.findall(r"JobState=(\w+)", facts)) == {"COMPLETED"}
-    began = (head / f"slurm-{array(facts, job)}-0.out").read_text()
+    began = (head / f"slurm-{array}-0.out").read_text()
     assert began.count(f"Running stage '{CELLS[0]}'") == 2, began
     told = sh(head, rest)
     assert not re.findall(r"Running stage '((?:train|rate|evaluate)[^']*)'", told)
     assert (head / "reports/index.html").is_file()
-
-
-def array(facts: str, job: str) -> str:
-    """The number of a job's array."""
-    found = re.search(rf"JobId={job} ArrayJobId=(\d+)", facts)
-    assert found, facts
-    return found[1]
 
 
 def test_a_cell_that_was_preempted_has_the_bytes_of_one_that_was_not(head: Path, sh: Cluster) -> None:
@@ -164,7 +136,7 @@ def test_torchrun_is_started_on_both_nodes_by_srun(head: Path, sh: Cluster) -> N
     command = re.sub(r"--time-out \S+", "--time-out data/together/time.json", command)
     launcher = (
         "srun --nodes 2 --ntasks-per-node 1 torchrun --nnodes 2 --nproc-per-node 1 --rdzv-backend c10d "
-        f"--rdzv-endpoint 127.0.0.1:{slurm.free_ports(1)[0]}"
+        f"--rdzv-endpoint 127.0.0.1:{free_ports(1)[0]}"
     )
     told = sh(head, command.replace("python", launcher, 1))
     assert "2 processes" in told

@@ -156,11 +156,7 @@ def test_experiments_run_and_stand_in_one_readable_table(space: Workspace, forke
         name = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
         subprocess.run(["git", *name, *words], cwd=space.folder, check=True, capture_output=True)
 
-    git("init", "--quiet")
-    (space.folder / ".gitignore").write_text(
-        "/.dvc/cache/\n/.dvc/tmp/\n/data/\n/.scratch/\n__pycache__/\n/reports/[!s]*\n"
-    )
-    (space.folder / ".dvc/config").write_text("")
+    space.begin_history()
     git("add", "--all")
     git("commit", "--quiet", "--message", "start")
     done = space.run("exp", "run", "--set-param", "grid.ratios=[0.3]", "--name", "three")

@@ -14,6 +14,7 @@ from typing import Any
 import networkx
 import pytest
 import yaml
+from shell import GIT
 from tiny import REPO, only, tiny_params
 
 HEURISTICS = ["clarity", "frequency", "colourfulness"]
@@ -51,29 +52,32 @@ class Workspace:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.command(sys.executable, "-m", "dvc", *words)
 
-    def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of its commands."""
+        return {
+            **os.environ,
+            **GIT,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "",  # each start of a stage would compile the code again
+            "DVC_NO_ANALYTICS": "1",
+            "COLUMNS": "120",
+            # No stage opens a socket or reads a pickle.
+            "PYTHONPATH": f"{self.folder}:{REPO}/torture/guard",
+            "PATH": f"{self.python}:{os.environ['PATH']}",  # dvc runs `python`
+        }
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words,
-            cwd=self.folder,
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": "1",
-                "PYTHONDONTWRITEBYTECODE": "",  # each start of a stage would compile the code again
-                "DVC_NO_ANALYTICS": "1",
-                "COLUMNS": "120",
-                "GIT_AUTHOR_NAME": "test",
-                "GIT_AUTHOR_EMAIL": "test@example.com",
-                "GIT_COMMITTER_NAME": "test",
-                "GIT_COMMITTER_EMAIL": "test@example.com",
-                # No stage opens a socket or reads a pickle.
-                "PYTHONPATH": f"{self.folder}:{REPO}/torture/guard",
-                "PATH": f"{self.python}:{os.environ['PATH']}",  # dvc runs `python`
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
         )
+
+    def begin_history(self) -> None:
+        """Makes it a repo of git in which nothing is committed, and DVC look for one."""
+        ignored = (REPO / ".gitignore").read_text() + "/.dvc/cache/\n/.dvc/tmp/\n"
+        (self.folder / ".gitignore").write_text(ignored)
+        (self.folder / ".dvc/config").write_text("")
+        subprocess.run(["git", "init", "--quiet"], cwd=self.folder, check=True)
 
     def copy(self, folder: Path) -> "Workspace":
         """Another with the same params and, by dvc.lock, the same outs, none of which is there."""

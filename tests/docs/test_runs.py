@@ -29,9 +29,8 @@ def test_an_experiment_settles_another_pool_and_runs_nothing_after_it(tmp_path: 
     params = small_params()
     params["pools"]["other"] = {"base": params["pool"], "seed": 5}
     space.write(params)
-    (tmp_path / ".gitignore").write_text("/.dvc/cache/\n/.dvc/tmp/\n/data/\n/.scratch/\n__pycache__/\n")
-    (tmp_path / ".dvc/config").write_text("")
-    for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "start")):
+    space.begin_history()
+    for words in (("add", "--all"), ("commit", "--quiet", "--message", "start")):
         assert space.command("git", *words).returncode == 0
     done = space.run("exp", "run", "copies", "-S", "pool=other")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,6 +1,5 @@
 """The page of the report in a real Chromium: drawn, quiet, harmless, and for everyone."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from programs import needed
 from report_helpers import EVIL, chromium
 
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
@@ -17,10 +17,8 @@ QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Where the machine has no Chromium tests are left out, but for those of CI."""
-    if (found := chromium()) is None:
-        if os.environ.get("CI_BROWSER"):
-            pytest.fail("no Chromium is here, and CI_BROWSER asks for one; apt-get install chromium")
-        pytest.skip("no Chromium is here (apt-get install chromium, or CHROMIUM=PATH)")
+    missing = "no Chromium is here (apt-get install chromium, or CHROMIUM=PATH)"
+    found = needed(chromium(), missing, "CI_BROWSER")
     with sync_playwright() as driver:
         one = driver.chromium.launch(executable_path=found, args=list(QUIET))
         yield one
