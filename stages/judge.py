@@ -5,7 +5,6 @@ by each rule that was registered into reports/history.csv. Trains nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pandas as pd
@@ -14,9 +13,9 @@ import typer
 from alchemist.analysis import history, registered
 from alchemist.analysis.arena import Entry, arena
 from alchemist.analysis.beside import Row, beside
-from alchemist.analysis.equal_cost import reached, with_equal_cost
+from alchemist.analysis.equal_cost import reached
 from alchemist.analysis.grid import FULL
-from alchemist.analysis.metrics import columns, metric_name
+from alchemist.analysis.metrics import metric_name
 from alchemist.analysis.metrics import shown as metric_shown
 from alchemist.analysis.words import ALL_POINTS
 from alchemist.core import files
@@ -28,20 +27,9 @@ from alchemist.params.registered import changed, decides, study_of
 from alchemist.params.whole import Params
 from alchemist.report import study_page
 from alchemist.report.words import interval_text
-from stages import part, registration, stage
+from stages import looks, registration, stage
 from stages.history import keep
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What a look sees of a pool."""
-
-    table: pd.DataFrame  # of the seeds of the look, by every reference
-    reference: str  # that decides
-
-    def by(self, reference: str) -> pd.DataFrame:
-        """Its rows by one reference."""
-        return self.table[self.table["reference"] == reference]
+from stages.looks import Looked
 
 
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
@@ -52,7 +40,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     out = registration.STUDIES / name
     study = study_of(asked)
     said = [*every[::-1], {"commit": "not registered", **now}]
-    parts, strange = read_parts(name, [study_of(asked, one["rule"]) for one in said], asked)
+    parts, strange = looks.read_parts(name, [study_of(asked, one["rule"]) for one in said], asked)
     commits = [one["commit"] for one in every]
     first = min(
         (commits.index(f["registered"]) for _, f in parts if f["registered"] in commits), default=None
@@ -65,10 +53,10 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             late = number < len(every) and first is not None and registered_rules.index(one["rule"]) > first
             label = f"registered by {one['commit'][:10]}" + (", after figures were there" if late else "")
             rules.append((one["commit"], label if number < len(every) else "in force, not registered", own))
-    judged = [one_rule(own, label, parts) for _, label, own in rules]
+    judged = [looks.one_rule(own, label, parts) for _, label, own in rules]
     if judged[0].cannot:
         raise Refusal(judged[0].cannot)
-    looked = of_pools(study, judged[0].at, parts) if judged[0].found else {}
+    looked = looks.of_pools(study, judged[0].at, parts) if judged[0].found else {}
     page = study_page.StudyPage(
         name=name,
         study=study,
@@ -115,6 +103,10 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             figure = interval_text(row.outcome.interval, digits, True, scale)
             where = f"{metric_name(row.metric, names)} at {ALL_POINTS[row.asked.point or '']}"
             print(f"  {row.pool}: {row.outcome.why}; {where} {figure}")
+            for line in study_page.also_text(judged[0].found, row):
+                print(f"    {line}")
+    if judged[0].at < study.seeds.count and registered.has_ended(study, judged[0].found):
+        print(f"every claim has ended at {judged[0].at} seeds: no further part is run")
     print(f"wrote {out / 'index.html'}")
 
 
@@ -169,75 +161,6 @@ def every_arm(
 def selected_by(params: Params, kind: str) -> list[str]:
     """The selections whose rater is of a kind."""
     return [name for name, one in params.selections.items() if params.raters[one.rater].kind == kind]
-
-
-def of_pools(
-    study: StudySettings, at: int, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
-) -> dict[str, Looked]:
-    """What a look at so many seeds sees, by pool. Raises Refusal where its parts are not measured alike."""
-    seeds, out = study.seeds.all()[:at], {}
-    for pool in study.pools:
-        own = [(t, facts) for t, facts in parts if facts["pool"] == pool and {*facts["seeds"]} & {*seeds}]
-        first = own[0][1]
-        for _, facts in own:
-            if any(facts[key] != first[key] for key in ("reference", "names")):
-                this, that = (f"{one['reference']!r} and {one['names']}" for one in (facts, first))
-                raise Refusal(
-                    f"Of pool {pool} the part of seed {facts['seeds'][0]} is measured by {this}, that of "
-                    f"seed {first['seeds'][0]} by {that}; parts that are measured alike are legal."
-                )
-        table = pd.concat([table for table, _ in own])
-        if study.is_at("equal_cost"):
-            table = with_equal_cost(table)
-        out[pool] = Looked(table[table["seed"].isin(seeds)], first["reference"])
-    return out
-
-
-def read_parts(
-    name: str, rules: list[StudySettings], asked: dict[str, Any]
-) -> tuple[list[tuple[pd.DataFrame, dict[str, Any]]], list[str]]:
-    """The tables of the parts that count by any rule, each with what it was made by, and the names of the
-    others."""
-    seeds = {seed for rule in rules for seed in rule.seeds.all()}
-    found, strange = [], []
-    for table, facts in part.parts(name):
-        own = facts["pool"] in rules[0].pools and set(facts["seeds"]) <= seeds
-        if not own or not part.is_kept(table, facts, asked):
-            strange.append(table.name)
-            continue
-        short = {full: short for short, full in columns(facts["names"], facts["likelihood"]).items()}
-        whole = pd.read_csv(table).rename(columns=short)
-        main = whole[whole["reference"] == facts["reference"]].iloc[0]
-        found.append((whole, facts | {key: int(main[key]) for key in ("n", "reference_n")}))
-    return found, strange
-
-
-def one_rule(
-    study: StudySettings, label: str, parts: list[tuple[pd.DataFrame, dict[str, Any]]]
-) -> study_page.Rule:
-    """What a rule says at the last look for which all seeds are there, on every pool."""
-    seeds = study.seeds.all()
-    done = {
-        pool: {seed for _, facts in parts if facts["pool"] == pool for seed in facts["seeds"]}
-        for pool in study.pools
-    }
-    # Seeds count in their order, so that no look picks among them.
-    counts = {
-        pool: next((i for i, seed in enumerate(seeds) if seed not in have), len(seeds))
-        for pool, have in done.items()
-    }
-    at = registered.look(study, min(counts.values()))
-    found: list[registered.Judged] = []
-    cannot = ""
-    if at:
-        try:
-            looked = of_pools(study, at, parts)
-            tables = {pool: one.table for pool, one in looked.items()}
-            deciding = {pool: one.reference for pool, one in looked.items()}
-            found = registered.judged(study, tables, seeds[:at], deciding)
-        except Refusal as error:  # an older rule may name arms that a later run has not
-            cannot = str(error)
-    return study_page.Rule(label, study, at, counts, found, cannot)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings import legal
 from alchemist.params.registered import changed, decides, values
 from alchemist.params.whole import Params
-from stages import registration, revision, stage
+from stages import looks, registration, revision, stage
 from stages.overlay import laid_over, write
 
 REFERENCES, SCORES, TIMINGS = Path("reports/references.csv"), Path("data/scores"), Path("data/timings")
@@ -62,6 +62,8 @@ def missing(
 ) -> tuple[str, list[int]] | None:
     """The pool and the seeds of the next part; all pools at some seeds come before further seeds of any.
 
+    None where all are there, and where a look has ended every claim.
+
     Of parts that begin at `first` or later, so that several machines take parts of their own.
     """
     study = params.studies[name]
@@ -69,37 +71,16 @@ def missing(
         legal.one_of("--pool", pool, study.pools)
     if first is not None:
         legal.one_of("--from", str(first), [str(seeds[0]) for seeds in study.seeds.parts()])
+    if looks.has_ended(name, asked):
+        return None
     for seeds in study.seeds.parts():
         if first is not None and seeds[0] < first:
             continue
         for one in study.pools if pool is None else [pool]:
             # By their seeds, since a part may have had another size before.
-            if found := sorted(set(seeds) - kept_seeds(name, one, asked)):
+            if found := sorted(set(seeds) - looks.kept_seeds(name, one, asked)):
                 return one, found
     return None
-
-
-def table_of(name: str, pool: str, first: int) -> Path:
-    """Where the figures of a part lie."""
-    return registration.STUDIES / name / f"{pool}-{first}.csv"
-
-
-def parts(name: str) -> list[tuple[Path, dict[str, Any]]]:
-    """Every part that was kept: its table, and what it was made by."""
-    found = sorted((registration.STUDIES / name).glob("*-*.json"))
-    return [(path.with_suffix(".csv"), files.read_json(path)) for path in found]
-
-
-def is_kept(table: Path, facts: dict[str, Any], asked: dict[str, Any]) -> bool:
-    """Whether a part was run by the values that are registered, and its table is as it was kept."""
-    is_same = table.is_file() and facts.get("table_sha256") in (None, files.sha256(table))
-    return is_same and facts["run_sha256"] == asked["run_sha256"]
-
-
-def kept_seeds(name: str, pool: str, asked: dict[str, Any]) -> set[int]:
-    """The seeds of a pool that were run by the values that are registered."""
-    own = [facts for table, facts in parts(name) if facts["pool"] == pool and is_kept(table, facts, asked)]
-    return {seed for facts in own for seed in facts["seeds"]}
 
 
 def kept(name: str, params: Params, asked: dict[str, Any]) -> None:
@@ -142,7 +123,7 @@ def kept(name: str, params: Params, asked: dict[str, Any]) -> None:
         "hardware": ran["hardware"],
         "pool_sha256": files.sha256(POOL / files.MANIFEST),
     }
-    path = table_of(name, pool, seeds[0])
+    path = looks.table_of(name, pool, seeds[0])
     with files.whole(path) as draft:
         table.to_csv(draft, index=False)
     facts["table_sha256"] = files.sha256(path)

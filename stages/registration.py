@@ -15,9 +15,12 @@ from stages.params_file import parse_params, read_params
 from stages.revision import git
 
 PARAMS, STUDIES, REGISTERED = Path("params.yaml"), Path("reports/studies"), "registered.json"
-JUDGED_BY = tuple(
-    f"alchemist/analysis/{name}.py"
-    for name in ("equal_cost", "metrics", "outcomes", "registered", "statistics")
+JUDGED_BY = (
+    "stages/looks.py",
+    *(
+        f"alchemist/analysis/{name}.py"
+        for name in ("equal_cost", "metrics", "outcomes", "registered", "statistics")
+    ),
 )  # what makes verdicts of figures
 
 

@@ -23,7 +23,7 @@ STUDY = {
     "ratios": [0.5],
     "further": {"selections": ["random", "alchemist"], "ratios": [0.2]},
     "seeds": {"first": 100, "count": 4, "part": 2},
-    "looks": [2, 4],
+    "looks": [4],
     "metric": "fd",
     "point": "equal_epochs",
     "margins": {"fd": 5.0, "nll": 0.02},
@@ -90,17 +90,18 @@ def ran(gains: dict[str, float] = GAINS) -> None:
     pd.DataFrame(rows).to_csv("reports/references.csv", index=False)
 
 
-def study() -> list[str]:
-    """What ./study does: every part that is missing, then the verdicts. Gives the parts."""
+def study(gains: dict[str, float] = GAINS, parts: int = 1000) -> list[str]:
+    """What ./study does: parts that are missing, then the verdicts. Gives the parts."""
     before, done = Path("params.yaml").read_text(), []
-    while True:
+    for _ in range(parts):
         Path("params.yaml").write_text(before)
         part.run("s")
         if Path("params.yaml").read_text() == before:
             break
         params = check(read_params(Path("params.yaml")))
         done.append(f"{params.pool} {params.grid.seeds[0]}")
-        ran()
+        ran(gains)
         part.run("s", keep=True)
+    Path("params.yaml").write_text(before)
     judge.run("s")
     return done

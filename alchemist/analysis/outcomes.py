@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from alchemist.analysis.statistics import Interval, holm, paired
+from alchemist.analysis.statistics import Interval, holm, holm_factors, paired
 
 Word = Literal["verified", "falsified", "inconclusive"]
 POWER = 0.8  # at which the seeds are reckoned that would end a claim
@@ -49,7 +49,7 @@ class Outcome:
     corrected: Tests  # by which it is decided: after Holm's, but for the primary claim
     word: Word
     why: str  # a few words
-    needed: int | None  # seeds that end it alone, see `seeds_needed`; None: over 1,000, or ended
+    needed: int | None  # seeds that end it, see `seeds_needed`; None: over 1,000, or ended
 
 
 Claimed = tuple[ArrayLike, Literal[-1, 1], float]  # differences, sign of a benefit, margin
@@ -58,14 +58,18 @@ Claimed = tuple[ArrayLike, Literal[-1, 1], float]  # differences, sign of a bene
 def corrected(claims: Mapping[str, Claimed], primary: str, alpha: float) -> dict[str, Outcome]:
     """The outcomes of a study's claims: the primary one as it stands, the others after Holm's correction."""
     p = {name: p_values(*claim) for name, claim in claims.items()}
-    shared = after_holm({name: one for name, one in p.items() if name != primary})
+    others = {name: one for name, one in p.items() if name != primary}
+    shared = after_holm(others)
+    better_times = holm_factors({name: one.better for name, one in others.items()})
+    less_times = holm_factors({name: one.less for name, one in others.items()})
     out = {}
     for name, (found, better, margin) in claims.items():
         tests = shared.get(name, p[name])
         word, why = decided(tests, alpha)
         interval, needed = paired(found, 1 - alpha), None
         if word == "inconclusive":
-            needed = seeds_needed(better * interval.mean, interval.sd, margin, alpha)
+            times = (better_times.get(name, 1), less_times.get(name, 1))
+            needed = seeds_needed(better * interval.mean, interval.sd, margin, alpha, *times)
             needed = needed and max(needed, interval.n + 1)
         out[name] = Outcome(interval, better, margin, p[name], tests, word, why, needed)
     return out
@@ -104,19 +108,22 @@ def decided(p: Tests, alpha: float) -> tuple[Word, str]:
     return "falsified", "equal within the margin" if p.equal <= alpha else "not better by the margin"
 
 
-def seeds_needed(benefit: float, sd: float, margin: float, alpha: float) -> int | None:
+def seeds_needed(
+    benefit: float, sd: float, margin: float, alpha: float, better: int = 1, less: int = 1
+) -> int | None:
     """The least n at which either test ends a claim of this true benefit with a power of .8.
 
-    By the noncentral t. None beyond 1,000 seeds, as for a benefit near the margin or near 0 with nothing in
-    between told apart.
+    By the noncentral t. `better` and `less` are what Holm's correction multiplies the p values of the two
+    tests by: as if the claim kept its place among the others. None beyond 1,000 seeds, as for a benefit near
+    the margin or near 0 with nothing in between told apart.
     """
     if sd == 0:
         return 2
 
     def is_enough(n: int) -> bool:
         root, freedom = math.sqrt(n), n - 1
-        verified = stats.nct.sf(stats.t.ppf(1 - alpha / 2, freedom), freedom, benefit / sd * root)
-        falsified = stats.nct.cdf(stats.t.ppf(alpha, freedom), freedom, (benefit - margin) / sd * root)
+        verified = stats.nct.sf(stats.t.ppf(1 - alpha / 2 / better, freedom), freedom, benefit / sd * root)
+        falsified = stats.nct.cdf(stats.t.ppf(alpha / less, freedom), freedom, (benefit - margin) / sd * root)
         return bool(np.nan_to_num(max(verified, falsified)) >= POWER)
 
     enough = 2

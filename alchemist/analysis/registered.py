@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 import pandas as pd
@@ -88,6 +88,22 @@ def judged(
     return out
 
 
+def kept(before: Sequence[Judged], now: Sequence[Judged]) -> list[Judged]:
+    """What decides at a look behind others: a claim that one of them ended on a pool keeps that verdict.
+
+    What this look says of such a claim stays, and decides nothing. So a claim ends by chance at any look, the
+    errors of which add up to the study's.
+    """
+    ended = {
+        (one.claim, one.pool): one for one in before if one.decides and one.outcome.word != "inconclusive"
+    }
+    out = [*ended.values()]
+    for one in now:
+        is_over = one.decides and (one.claim, one.pool) in ended
+        out.append(replace(one, decides=False) if is_over else one)
+    return out
+
+
 def _named(table: pd.DataFrame, study: StudySettings, pool: str, seeds: Sequence[int]) -> dict[str, Outcome]:
     """The outcomes that decide: each claim in the metric and at the point it named, corrected together."""
     claims: dict[str, Claimed] = {}
@@ -143,6 +159,34 @@ def together(found: Sequence[Judged], claim: str) -> Word:
     if "falsified" in words:
         return "falsified"
     return "verified" if words == {"verified"} else "inconclusive"
+
+
+@dataclass(frozen=True)
+class Also:
+    """What the other figures say of a claim that decides, by one reference: each by the same rule."""
+
+    reference: str
+    better: list[str]  # metrics in which it is better
+    worse: list[str]
+
+
+def also(found: Sequence[Judged], one: Judged) -> list[Also]:
+    """Of a claim at its point, the reference that decides first; those that tell neither are left out."""
+    out: dict[str, Also] = {}
+    for other in sorted(found, key=lambda each: not each.main):
+        if (other.claim, other.pool, other.asked.point) == (one.claim, one.pool, one.asked.point):
+            said = out.setdefault(other.reference, Also(other.reference, [], []))
+            is_own = (other.reference, other.metric) == (one.reference, one.metric)
+            if other.outcome.word == "verified" and not is_own:
+                said.better.append(other.metric)
+            if other.outcome.why == "worse" and not is_own:
+                said.worse.append(other.metric)
+    return [said for said in out.values() if said.better or said.worse]
+
+
+def has_ended(study: StudySettings, found: Sequence[Judged]) -> bool:
+    """Whether every claim has a verdict, which no further seed changes."""
+    return all(together(found, claim) != "inconclusive" for claim in study.claims)
 
 
 def rows(found: Sequence[Judged]) -> pd.DataFrame:

@@ -126,12 +126,17 @@ def ratio_interval(ratios: ArrayLike, confidence: float, claimed: float = 1.0) -
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
     """Adjusted p values after Holm (1979), in the order given: at most 1, and monotone in p."""
-    order = sorted(p, key=lambda name: p[name])
     adjusted, largest = {}, 0.0
-    for place, name in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - place) * p[name]))
+    for name, factor in holm_factors(p).items():
+        largest = max(largest, min(1.0, factor * p[name]))
         adjusted[name] = largest
     return {name: adjusted[name] for name in p}
+
+
+def holm_factors(p: Mapping[str, float]) -> dict[str, int]:
+    """What Holm's correction multiplies each p value by, the smallest first: their number, and so on to 1."""
+    order = sorted(p, key=lambda name: p[name])
+    return {name: len(order) - place for place, name in enumerate(order)}
 
 
 def figures(

@@ -145,8 +145,8 @@ def _contrasts(params: Params) -> None:
             )
     elif params.statistics.secondary:
         raise Refusal(
-            "statistics.primary is null, but statistics.secondary asks for intervals; name a block of "
-            "contrasts."
+            f"statistics.primary is null, but statistics.secondary is {shown(params.statistics.secondary)}; "
+            "name a block of contrasts as the primary one, or ask for none by []."
         )
     twice = [name for name in params.statistics.secondary if params.statistics.secondary.count(name) > 1]
     if twice:

@@ -11,12 +11,15 @@ from alchemist.analysis.beside import Row
 from alchemist.analysis.equal_cost import Reached
 from alchemist.analysis.metrics import metric_name, shown
 from alchemist.analysis.references import WORDS
-from alchemist.analysis.registered import Judged, together
+from alchemist.analysis.registered import Judged, also, together
 from alchemist.analysis.words import ALL_POINTS, number, percent, several
 from alchemist.core.settings.study import ClaimSettings, StudySettings
 from alchemist.report.elements import Table, arm_name
 from alchemist.report.template import rendered
 from alchemist.report.words import LOSS, interval_text, loss_cell, p_text
+
+# The metrics of a study's margins, where there is no room for their networks.
+SHORT = {"fd": "FD", "fd_coded": "tokenised FD", "kid": "KID", "clip": "CLIP-Score", "nll": "NLL"}
 
 
 @dataclass(frozen=True)
@@ -102,26 +105,43 @@ def compares(asked: ClaimSettings) -> str:
 
 
 def claim_table(judged: list[Rule]) -> Table | None:
-    """Each claim over all pools, a column a rule; None before any look."""
+    """Each claim over all pools, a column a rule, with what other metrics say; None before any look."""
     if not any(one.found for one in judged):
         return None
-    names = list(dict.fromkeys(name for one in judged for name in one.study.claims))
+    claims = list(dict.fromkeys(claim for one in judged for claim in one.study.claims))
     rows = []
-    for name in names:
-        study = next(one.study for one in judged if name in one.study.claims)
-        says = Markup("{}<small>{}</small>").format(study.claims[name].says, compares(study.claim(name)))
-        row: list[str] = [name, says]
+    for claim in claims:
+        study = next(one.study for one in judged if claim in one.study.claims)
+        says = Markup("{}<small>{}</small>").format(study.claims[claim].says, compares(study.claim(claim)))
+        row: list[str] = [claim, says]
         for one in judged:
-            own = [j for j in one.found if j.decides and j.claim == name]
-            said = Markup("<b>{}</b>").format(together(own, name)) if own else Markup("\N{EN DASH}")
-            each = "; ".join(f"{j.pool}: {j.outcome.word}, {j.outcome.why}" for j in own) or one.cannot
-            row.append(said + Markup('<small class="why">{}</small>').format(each))
+            own = [j for j in one.found if j.decides and j.claim == claim]
+            word = Markup("<b>{}</b>").format(together(own, claim)) if own else Markup("\N{EN DASH}")
+            lines = [] if own else [one.cannot]
+            for j in own:
+                lines += [f"{j.pool}: {j.outcome.word}, {j.outcome.why}", *also_text(one.found, j)]
+            small = Markup('<small class="why">{}</small>')
+            row.append(word + Markup().join(small.format(line) for line in lines))
         rows.append(row)
     return Table(
         ["claim", "says", *(f"{one.label}, {several(one.at, 'seed')}" for one in judged)],
         rows,
         left=2 + len(judged),
     )
+
+
+def also_text(found: list[Judged], one: Judged) -> list[str]:
+    """What other metrics say of a claim at its point, a line a reference: those for it, those against."""
+    lines = []
+    for said in also(found, one):
+        sides = [
+            f"{side} {', '.join(SHORT[metric] for metric in metrics)}"
+            for side, metrics in (("for it", said.better), ("against it", said.worse))
+            if metrics
+        ]
+        where = "" if said.reference == one.reference else f"{WORDS[said.reference]}: "
+        lines.append(where + "; ".join(sides))
+    return lines
 
 
 def comparisons(found: list[Judged], names: dict[str, str]) -> Table:
@@ -190,14 +210,15 @@ def _seeds(part: dict[str, Any]) -> str:
     return str(first) if first == last else f"{first}\N{EN DASH}{last}"
 
 
-def seed_table(found: list[Judged], names: dict[str, str]) -> Table:
+def seed_table(judged: list[Judged], names: dict[str, str]) -> Table:
     """The deciding differences seed by seed."""
-    deciding = [one for one in found if one.decides]
+    deciding = [one for one in judged if one.decides]
     seeds = sorted({seed for one in deciding for seed in one.differences})
     rows = []
     for one in deciding:
         scale, digits = shown(one.metric, names)
-        each = [number(scale * one.differences[seed], digits, True) for seed in seeds]
+        found = one.differences  # of a claim that an earlier look ended, of its seeds alone
+        each = [number(scale * found[seed], digits, True) if seed in found else "" for seed in seeds]
         rows.append([one.claim, one.pool, *each])
     return Table(["claim", "pool", *map(str, seeds)], rows, left=2)
 

@@ -123,14 +123,27 @@ def test_equal_differences() -> None:
     assert outcome([2.0, 2.0, 2.0], 1, 1.0, ALPHA).word == "verified"
 
 
-def test_seeds_needed_have_the_power_they_say() -> None:
-    benefit, sd, margin = 6.0, 7.0, 5.0
-    n = seeds_needed(benefit, sd, margin, ALPHA)
+@pytest.mark.parametrize("times", [1, 3])
+def test_seeds_needed_have_the_power_they_say(times: int) -> None:
+    """Also of a claim whose p values Holm's correction multiplies."""
+    benefit, sd, margin, draws = 6.0, 7.0, 5.0, 2000
+    n = seeds_needed(benefit, sd, margin, ALPHA, times, times)
     assert n is not None
     rng = np.random.default_rng(3)
-    for count, enough in ((n, True), (n - 2, False)):
-        words = [word(rng.normal(benefit, sd, count), 1, margin) for _ in range(2000)]
-        power = words.count("verified") / 2000
-        assert (power > 0.8 - 4 * math.sqrt(0.16 / 2000)) == enough or abs(power - 0.8) < 0.03
+    for count, is_enough in ((n, True), (n - 2, False)):
+        p = [p_values(rng.normal(benefit, sd, count), 1, margin).better for _ in range(draws)]
+        power = sum(times * one <= ALPHA / 2 for one in p) / draws
+        assert (power > 0.8 - 4 * math.sqrt(0.16 / draws)) == is_enough or abs(power - 0.8) < 0.03
     assert seeds_needed(0.0, 7.0, 5.0, ALPHA) is not None  # ends by the margin
     assert seeds_needed(5e-3, 7.0, 5e-3, ALPHA) is None  # neither test comes to an end
+
+
+def test_seeds_needed_are_by_the_place_among_the_claims() -> None:
+    """Of one mean and spread each claim needs what its place in Holm's order leaves of the error."""
+    gains, n = 0.75 + noise(8), 8
+    ends = corrected(dict.fromkeys("abcd", (gains, 1, 0.8)), "a", ALPHA)
+    assert {end.word for end in ends.values()} == {"inconclusive"}
+    mean, sd = ends["a"].interval.mean, ends["a"].interval.sd
+    found = [seeds_needed(mean, sd, 0.8, ALPHA, times, times) for times in (1, 3, 2, 1)]
+    assert [end.needed for end in ends.values()] == found
+    assert found[1] != found[3] != n

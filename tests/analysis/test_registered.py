@@ -9,7 +9,7 @@ import pytest
 from study_helpers import BLOCK, study
 
 from alchemist.analysis import history
-from alchemist.analysis.registered import alpha, judged, look, rows, together
+from alchemist.analysis.registered import Also, alpha, also, has_ended, judged, kept, look, rows, together
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import StudySettings
 
@@ -186,3 +186,42 @@ def test_history_keeps_a_run_that_found_something_else_at_the_same_commit() -> N
     assert len(history.added(both, found[0].assign(scale="small"))) == len(both) + len(found[0])
     read = pd.read_csv(io.StringIO(both.to_csv(index=False)))
     assert len(history.added(read, pd.concat(found))) == len(both)
+
+
+def test_what_an_earlier_look_ended_stays_pool_by_pool() -> None:
+    """By the second look A would be worse there, and B, open before, ends."""
+    block = study(looks=[4, 8])
+    turned = {"one": -10.0, "two": 0.0, "full": -30.0}
+    deciding = {"here": "once", "there": "once"}
+    first = judged(block, {"here": table(GAINS, sd=9.0), "there": table(GAINS, 1)}, range(100, 104), deciding)
+    second = judged(block, {pool: table(turned) for pool in deciding}, block.seeds.all(), deciding)
+    open_before = {
+        (one.claim, one.pool) for one in first if one.decides and one.outcome.word == "inconclusive"
+    }
+    assert open_before
+    assert ("A", "there") not in open_before
+    both = kept(first, second)
+    for one in (one for one in both if one.decides):
+        is_open = (one.claim, one.pool) in open_before
+        assert one in (second if is_open else first)
+    assert len([one for one in both if one.decides]) == 4
+    assert len(both) == len(second) + 4 - len(open_before)  # and nothing that the second look says is lost
+    assert not has_ended(block, first)
+    assert has_ended(block, both)
+    assert kept([], first) == first
+
+
+def test_what_other_figures_say_of_a_claim() -> None:
+    """At its own point alone, by the same rule, the reference that decides first, without what decides."""
+    block, found = study(pools={"here": {}}), table(GAINS)
+    is_one, is_drawn = found["selection"] == "one", found["reference"] == "as_is"
+    found.loc[is_one, "nll"] += 0.2
+    found.loc[is_one & is_drawn, "fd"] += 40.0
+    found.loc[is_one & (found["point"] == "equal_images"), "fd"] += 80.0
+    ends = judged(block, {"here": found}, block.seeds.all(), {"here": "once"})
+    told = {one.claim: also(ends, one) for one in ends if one.decides}
+    assert told["A"] == [Also("once", [], ["nll"]), Also("as_is", [], ["fd", "nll"])]
+    assert [one.asked.arm for one in ends if one.decides and one.outcome.word == "verified"] == ["one"]
+    found.loc[is_one, "nll"] = 5.0
+    ends = judged(block, {"here": found[~is_drawn]}, block.seeds.all(), {"here": "once"})
+    assert [also(ends, one) for one in ends if one.decides] == [[], []]

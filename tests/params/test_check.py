@@ -229,7 +229,11 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             95.0,
             "statistics.confidence is 95.0; it should be a finite number, larger than 0.5 and less than 1.",
         ),
-        ("statistics.secondary", ["alchemist_loss"], "statistics.primary is null, but statistics.secondary"),
+        (
+            "statistics.secondary",
+            ["alchemist_loss"],
+            "statistics.primary is null, but statistics.secondary is ['alchemist_loss']; name a block of",
+        ),
         ("scales.tiny.rate.batch", 1, "rate.batch is 1; it should be a whole number, at least 2."),
         ("scales.tiny.evaluate.kid_subset_size", 1, "is 1; it should be a whole number, at least 2."),
         ("scales.tiny.evaluate.images", 2, "images is 2; it should be a whole number, at least 4 or null."),

@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from registered_helpers import REPO, STUDY, git, ran, study, write
+from registered_helpers import GAINS, REPO, STUDY, git, study, write
 from study_helpers import study as made_up
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
 from alchemist.params.check import check
 from alchemist.params.registered import changed, decides
-from stages import history, judge, part, register, registration, revision
+from stages import history, judge, looks, part, register, registration, revision
 from stages.params_file import read_params
 
 
@@ -24,6 +24,7 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().out
     assert "A: verified" in said
     assert "B: falsified\n  emoji: worse; FD (Lite0) at equal epochs +" in said
+    assert "\n    as drawn, copies and all: against it FD\n" in said
     table = pd.read_csv("reports/studies/s/verdicts.csv")
     deciding = table[table["decides"]]
     assert set(deciding["n"]) == {4}
@@ -36,6 +37,8 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     page = Path("reports/studies/s/index.html").read_text()
     assert "One beats &lt;b&gt;two&lt;/b&gt;." in page
     assert "Nothing that decides" in page
+    assert "<b>falsified</b>" in page
+    assert '<small class="why">as drawn, copies and all: against it FD</small>' in page
     assert "less random" in page  # every arm, by both references of both pools
     assert ">5.250 ± 0.000<small>+0.250 ± 0.000</small>" in page
     assert "The pairs that decide on emoji, emoji_crowded are informative ones alone" in page
@@ -101,28 +104,53 @@ def test_costs_beside_nll_are_of_models_that_have_one() -> None:
         for model, nll in (("xs", 5.0), ("flux_s", None))
     ]  # fmt: skip
     table = pd.DataFrame(rows)
-    found = judge.arenas(params, made_up(), {"here": judge.Looked(table, "once")})
+    found = judge.arenas(params, made_up(), {"here": looks.Looked(table, "once")})
     assert {key: [one.model for one in own] for key, own in found.items()} == {
         ("here", "fd"): ["flux_s", "xs"],
         ("here", "nll"): ["xs"],
     }
-    without = judge.arenas(params, made_up(), {"here": judge.Looked(table.drop(columns="nll"), "once")})
+    without = judge.arenas(params, made_up(), {"here": looks.Looked(table.drop(columns="nll"), "once")})
     assert [*without] == [("here", "fd")]
 
 
 def test_between_looks_there_is_no_verdict(repo: Path) -> None:
-    write(looks=[4])
-    git("commit", "--quiet", "-am", "one look")
     register.run("s")
-    for _ in range(3):
-        write(looks=[4])
-        part.run("s")
-        ran()
-        part.run("s", keep=True)
-    write(looks=[4])
-    judge.run("s")
+    study(parts=3)
     assert "No verdict yet" in Path("reports/studies/s/index.html").read_text()
     assert not Path("reports/history.csv").exists()
+
+
+def test_a_claim_keeps_the_verdict_of_the_look_that_ended_it(repo: Path) -> None:
+    """A ends at three seeds, B does not; by six seeds A would have turned round."""
+    looked_at_twice()
+    assert study({**GAINS, "alchemist": 40.0, "full": 38.0}, parts=1) == ["emoji 100"]
+    assert [*rules("A").values(), *rules("B").values()] == ["verified", "inconclusive"]
+    assert study({**GAINS, "alchemist": -200.0}) == ["emoji 103"]
+    table = pd.read_csv("reports/studies/s/verdicts.csv")
+    deciding = table[table["decides"]].set_index("claim")
+    assert deciding["n"].to_dict() == {"A": 3, "B": 6}
+    assert deciding["verdict"]["A"] == "verified"
+    own = ["claim", "pool", "reference", "metric", "point"]
+    later = table[~table["decides"]].merge(deciding.reset_index()[own], on=own)
+    assert later[["claim", "n", "verdict"]].to_numpy().tolist() == [["A", 6, "inconclusive"]]
+    assert "keeps that verdict" in Path("reports/studies/s/index.html").read_text()
+
+
+def test_a_look_that_ends_every_claim_ends_the_study(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    looked_at_twice()
+    assert study() == ["emoji 100"]
+    assert "every claim has ended at 3 seeds: no further part is run" in capsys.readouterr().out
+    assert study() == []
+
+
+def looked_at_twice() -> None:
+    """Registers a study of two claims on one pool, looked at after three seeds and after six."""
+    claims = {name: STUDY["claims"][name] for name in "AB"}  # type: ignore[index]
+    none = {"selections": [], "ratios": []}
+    seeds = {"first": 100, "count": 6, "part": 3}
+    write(claims=claims, pools={"emoji": {}}, further=none, looks=[3, 6], seeds=seeds)
+    git("commit", "--quiet", "-am", "two looks")
+    register.run("s")
 
 
 def test_a_changed_rule_stands_beside_the_one_before(repo: Path) -> None:
