@@ -58,6 +58,7 @@ def test_every_script_is_a_stage() -> None:
         "export",
         "score",
         "registration",
+        "looks",
         "revision",
         "register",
         "part",
