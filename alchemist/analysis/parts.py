@@ -126,7 +126,7 @@ def told(parts: Sequence[Part], confidence: float) -> str:
         return "Nothing that decides was compared." if parts else "No figures of both sides from two seeds."
     word = together(part.verdict for part in deciding)
     key = min((part for part in deciding if part.verdict == word), key=_margin)
-    said = f"{capital(key.what)}: {_measured(key, confidence)}."
+    said = f"{capital(key.what)}: {in_words(key, confidence)}."
     if len(deciding) > 1:
         yes, no = _votes(deciding)
         said += f" Of {len(deciding)} parts that decide {yes} {is_or_are(yes)} supported and {no} not."
@@ -146,7 +146,7 @@ def _votes(parts: Sequence[Part]) -> tuple[int, int]:
     return words.count("supported"), words.count("not supported")
 
 
-def _measured(part: Part, confidence: float) -> str:
+def in_words(part: Part, confidence: float) -> str:
     """Mean, interval and n in words. The interval of a factor is open where a seed gives a bound alone."""
     at, times = part.interval, part.unit == "times"
     sign = part.unit not in ("times", "rank correlation")

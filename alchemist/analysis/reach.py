@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ from alchemist.analysis.grid import FULL, Study
 from alchemist.analysis.metrics import better
 from alchemist.analysis.words import BEST
 from alchemist.core.refusal import Refusal
+
+Goal = Literal["last", "best"]  # whose figure is to be reached: of an arm's own checkpoints
+GOALS: dict[Goal, str] = {"last": "final", "best": "best"}  # in words, the one that decides first
 
 
 @dataclass(frozen=True)
@@ -131,9 +135,17 @@ def reaches(
     return tuple(out)
 
 
-def finals(table: pd.DataFrame, selection: str, ratio: float, model: str, metric: str) -> dict[int, float]:
-    """The figure of every seed of an arm at its last checkpoint; empty where there is no cell."""
-    return {s: float(c.iloc[-1]) for s, c in curves(table, selection, ratio, model, metric).items()}
+def goals(
+    table: pd.DataFrame, selection: str, ratio: float, model: str, metric: str, goal: Goal = "last"
+) -> dict[int, float]:
+    """The figure of every seed of an arm at its last checkpoint, or its best; empty where there is no cell.
+
+    Best is by this very metric, of the points of `curves`, each seed for itself.
+    """
+    found = curves(table, selection, ratio, model, metric)
+    if goal == "last":
+        return {seed: float(curve.iloc[-1]) for seed, curve in found.items()}
+    return {seed: float(curve.max() if better(metric) > 0 else curve.min()) for seed, curve in found.items()}
 
 
 def times_to(
@@ -147,7 +159,7 @@ def times_to(
     arms = [(FULL, 1.0), *study.arms()] if against == FULL else study.arms()
     out = []
     for arm in arms:
-        thresholds = finals(table, against, arm[1], model, metric)
+        thresholds = goals(table, against, arm[1], model, metric)
         if not thresholds or not cells_of(table, *arm, model):
             continue
         runs = reaches(study, table, bills, arm, model, metric, thresholds)

@@ -6,7 +6,7 @@ import pytest
 from analysis_helpers import bills, deciding, scores, speed, study
 
 from alchemist.analysis.claims import verdicts
-from alchemist.analysis.grid import Study
+from alchemist.analysis.grid import Cell, Study
 from alchemist.analysis.judges_of_speed import times
 from alchemist.analysis.results import tidy
 from alchemist.analysis.speedup import speedup
@@ -37,7 +37,7 @@ def test_speedup_without_and_with_the_rating(
     assert "Tested in part: 50 % is not in the grid" in found.why
     assert ("where the factor is a lower bound" in found.why) is (factor > 10)
     assert "FLOPs" in with_rating.what
-    assert [p.decides for p in found.parts if "seconds" in p.what] == [False]
+    assert [p.decides for p in found.parts if "seconds" in p.what] == [False, False]
 
 
 def test_seconds_decide_where_operations_were_not_counted() -> None:
@@ -103,6 +103,39 @@ def test_seeds_of_which_nothing_is_known_decide_nothing() -> None:
     assert {(p.interval.low, p.interval.high) for p in deciding(found)} == {(0.0, math.inf)}
     assert found.verdict == "undecided"
     assert "open at both ends" in found.why
+
+
+def test_a_random_subset_past_its_best_is_told_and_its_best_decides_nothing() -> None:
+    made = study("zero", "one", ratios=(0.2,))
+    theirs = {100: 90.0, 200: 50.0, 500: 30.0, 1000: 80.0}
+
+    def fd(cell: Cell, images: float) -> float:
+        return theirs[int(images)] if cell.selection != "one" else 80.0 - images / 10
+
+    held = scores(made, fd, nll=speed(4.0))
+    found = verdicts(made, tidy(made, held), 0.95, bills=bills(made, held))[6]
+    # Until 80: after 100 images or less here, after 125 there. Until 30: after 500 in both.
+    first = "until the final FD of zero at 20 %"
+    assert {p.what for p in deciding(found)} == {
+        f"images, one {first}",
+        f"FLOPs with the rating, one {first}",
+    }
+    by_part = {p.what: p for p in found.parts}
+    assert len(by_part) == len(found.parts)
+    for part in found.parts:  # whatever is shown until the final figure stands there until the best
+        if "until the final" in part.what:
+            beside = by_part[part.what.replace("until the final", "until the best")]
+            assert not beside.decides
+            assert "NLL" not in part.what or beside.interval == part.interval
+    assert by_part[f"images, one {first}"].interval.mean == pytest.approx(1.25)
+    assert by_part["images, one until the best FD of zero at 20 %"].interval.mean == pytest.approx(1.0)
+    assert (
+        "At 20 % zero had its best FD before its last checkpoint in 3 of 3 seeds; in images until that "
+        "best, 1 times against the claimed 2.33 (95 % interval 1 to 1, n = 3)."
+    ) in found.why
+    held = scores(made, speed(4.0))
+    whole = verdicts(made, tidy(made, held), 0.95, bills=bills(made, held))[6]
+    assert "best FD" not in whole.why
 
 
 def test_each_ratio_has_its_own_claim() -> None:

@@ -5,7 +5,8 @@ import pytest
 from analysis_helpers import BUDGET, SHARES, bills, falling, scores, study
 
 from alchemist.analysis import statistics
-from alchemist.analysis.grid import FULL
+from alchemist.analysis.grid import FULL, Cell
+from alchemist.analysis.reach import GOALS
 from alchemist.analysis.results import tidy
 from alchemist.analysis.speedup import Bound, BreakEven, _open, break_even, speedup
 from alchemist.core.refusal import Refusal
@@ -96,6 +97,56 @@ def test_the_other_side_is_clocked_until_it_first_was_as_good() -> None:
     at = speedup(made, table, bills(made, held), "one", "zero", 0.5, "xs", "fd", 0.95)
     assert at.images is not None
     assert (at.theirs[0].images, at.images.mean) == (200.0, 1.0)
+
+
+@pytest.mark.parametrize("metric", ["fd", "clip"])
+def test_a_side_that_passes_its_best_sets_its_last_figure_or_its_best(metric: str) -> None:
+    made = study("zero", "one", ratios=(0.5,))
+    # The 60 that it ends with it had after 175 images.
+    theirs = {100: 90.0, 200: 50.0, 500: 30.0, 1000: 60.0}
+    ours = {100: 65.0, 200: 45.0, 500: 30.0, 1000: 20.0}
+
+    def curve(cell: Cell, images: float) -> float:
+        return (ours if cell.selection == "one" else theirs)[int(images)]
+
+    held = scores(made, curve, clip=lambda cell, images: -curve(cell, images))
+    table, costs = tidy(made, held), bills(made, held)
+    last, best = (
+        speedup(made, table, costs, "one", "zero", 0.5, "xs", metric, 0.95, goal=goal) for goal in GOALS
+    )
+    assert (last.theirs[0].images, last.ours[0].images) == (pytest.approx(175), pytest.approx(125))
+    assert (best.theirs[0].images, best.ours[0].images) == (pytest.approx(500), pytest.approx(500))
+    for at, factor in ((last, 1.4), (best, 1.0)):
+        for of in (at.images, at.seconds, at.flops):
+            assert of is not None
+            assert (of.mean, of.low, of.high) == pytest.approx((factor,) * 3)
+    assert abs(best.theirs[0].threshold) == 30.0
+    # 5 s or more are saved until the end's figure, and none until the best.
+    assert (last.break_even_seconds.runs, best.break_even_seconds.runs) == (6, None)
+
+
+def test_a_best_that_is_never_had_again_gives_an_upper_bound() -> None:
+    made = study("zero", "one", ratios=(0.5,))
+    curves = {"zero": (90, 50, 30, 60), "one": (65, 45, 40, 35), FULL: (1, 1, 1, 1)}
+    at = [round(share * BUDGET) for share in SHARES]
+    held = scores(made, lambda cell, images: float(curves[cell.selection][at.index(int(images))]))
+    costs = bills(made, held)
+    found = speedup(made, tidy(made, held), costs, "one", "zero", 0.5, "xs", "fd", 0.95, goal="best")
+    assert found.images is not None
+    assert set(found.bounds.values()) == {"at most"}
+    assert (found.images.low, found.images.mean, found.images.high) == pytest.approx((0, 0.5, 0.5))
+
+
+def test_curves_that_never_turn_have_one_factor_whatever_the_goal() -> None:
+    made = study("zero", "one", ratios=(0.5,))
+    held = scores(made, falling, clip=lambda cell, images: -falling(cell, images))
+    table, costs = tidy(made, held), bills(made, held)
+    for metric in ("fd", "clip"):
+        last, best = (
+            speedup(made, table, costs, "one", "zero", 0.5, "xs", metric, 0.95, goal=goal) for goal in GOALS
+        )
+        assert (last.goal, best.goal) == ("last", "best")
+        assert replace(best, goal="last") == last
 
 
 @pytest.mark.parametrize(

@@ -21,3 +21,14 @@ def test_costs_stand_in_seconds_and_operations(three: Path) -> None:
     assert re.search(r"alchemist 203 .*?60.0 s 4.50 TFLOP 1.0 GiB", said)
     assert "Against random at equal size, until its final FD (Lite0)" in said
     assert "Against random at equal size, until its final NLL" in said
+
+
+def test_a_factor_stands_until_randoms_final_figure_and_until_its_best(three: Path) -> None:
+    said = text(part((three / "reports" / "index.html").read_text(), "cost"))
+    table = said.partition("until its final FD (Lite0) and until its best")[2]
+    assert table.strip().startswith("subset until its read as images")
+    kinds = "(?:exact|at most|at least|unknown)(?:, (?:exact|at most|at least|unknown))*"
+    rows = re.findall(rf"(\w+, \d+ %) (final|best) {kinds} ", table.partition("until its final NLL")[0])
+    assert len(rows) > 0
+    assert [goal for _, goal in rows] == ["final", "best"] * (len(rows) // 2)
+    assert [arm for arm, _ in rows][::2] == [arm for arm, _ in rows][1::2]
