@@ -64,7 +64,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
             "scale",
             3,
             "scale is 3; legal values are tiny, small, confirm, equal_cost, three_epochs, quick, pilot, "
-            "paper, tiny_paper_metrics.",
+            "paper, paper_hpdv3, paper_flux_reason, tiny_paper_metrics.",
         ),
         ("extra", 1, "extra is not a known key; legal keys are pool, scale, device, launcher, roles,"),
         ("roles.proxy", "xl", "roles.proxy is 'xl', nearest to xs; legal values are xs, s, m,"),

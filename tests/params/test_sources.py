@@ -68,7 +68,7 @@ def test_a_family_rates_by_its_own_proxy_and_trunk_and_by_no_other_model() -> No
 def test_every_scale_says_how_it_pretrains_or_that_it_does_not() -> None:
     found = passed_on(copy.deepcopy(PARAMS))["scales"]
     tiny = PARAMS["scales"]["tiny"]["pretrain"]
-    own = {"paper": None, "quick": tiny | {"images": 320}}
+    own = dict.fromkeys(("paper", "paper_hpdv3", "paper_flux_reason")) | {"quick": tiny | {"images": 320}}
     assert {name: part["pretrain"] for name, part in found.items()} == {
         name: own.get(name, tiny) for name in PARAMS["scales"]
     }
@@ -78,6 +78,6 @@ def test_a_scale_takes_over_what_its_base_says_of_a_model() -> None:
     params = copy.deepcopy(PARAMS) | {"scale": "own"}
     params["scales"]["own"] = {"base": "paper", "train_of": {"flux_mini_lora": {"batch": 8}}}
     budgets = passed_on(params)["budgets"]
-    assert (budgets["flux_mini_lora"]["batch"], budgets["flux_mini_lora"]["images"]) == (8, 6_000_000)
+    assert (budgets["flux_mini_lora"]["batch"], budgets["flux_mini_lora"]["images"]) == (8, 30_000_000)
     assert budgets["star_900m"]["batch"] == 256
     assert budgets["star_300m"]["batch"] == 512
