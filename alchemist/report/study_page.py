@@ -105,7 +105,7 @@ def compares(asked: ClaimSettings) -> str:
 
 
 def claim_table(judged: list[Rule]) -> Table | None:
-    """Each claim over all pools, a column a rule, with what other metrics say; None before any look."""
+    """Each claim over all pools, a column a rule, the first with what other figures say; or None."""
     if not any(one.found for one in judged):
         return None
     claims = list(dict.fromkeys(claim for one in judged for claim in one.study.claims))
@@ -119,7 +119,8 @@ def claim_table(judged: list[Rule]) -> Table | None:
             word = Markup("<b>{}</b>").format(together(own, claim)) if own else Markup("\N{EN DASH}")
             lines = [] if own else [one.cannot]
             for j in own:
-                lines += [f"{j.pool}: {j.outcome.word}, {j.outcome.why}", *also_text(one.found, j)]
+                lines.append(f"{j.pool}: {j.outcome.word}, {j.outcome.why}")
+                lines += also_text(one.found, j) if one is judged[0] else []
             small = Markup('<small class="why">{}</small>')
             row.append(word + Markup().join(small.format(line) for line in lines))
         rows.append(row)
