@@ -118,7 +118,9 @@ COVERED: list[tuple[str, str, str]] = [
     (r"python -m benchmarks( .*)?", DOCS, "python -m benchmarks --small "),
     *(
         (rf"python -m benchmarks\.{name}.*", DOCS, f"python -m benchmarks.{name} ")
-        for name in ("adapters", "million", "parts", "rates", "validation", "components", "verdicts", "page")
+        for name in (
+            "adapters", "million", "parts", "rates", "validation", "components", "verdicts", "page", "gate",
+        )
     ),
     *(
         (rf"python -m benchmarks\.{name} .*", DOCS, f"python -m benchmarks.{name} ")

@@ -1,20 +1,26 @@
 """Settings, tiny networks and steps that the tests of the raters share."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
-from conftest import CPU, TINY
+from conftest import CPU, TINY, write_encoded
 
+from alchemist.core import stateless
 from alchemist.core.scratch import Scratch
 from alchemist.core.settings.budget import RateSettings
+from alchemist.core.settings.groups import GroupsSettings
 from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
 from alchemist.families.star.settings import StarSettings
+from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
 from alchemist.models.batch import Chance
 from alchemist.models.encoded import Encoded
 from alchemist.models.family import Generator
 from alchemist.raters import credit, meta
+from alchemist.raters.groups import of_pool
 from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.network import Rater
 from alchemist.raters.proxy import Plain
@@ -108,3 +114,46 @@ def train_rater(
         )
         log = meta.meta_train(run, settings, rater)
     return rater.eval(), log
+
+
+# ------------------------------------------------------------------------------ a planted bad source
+
+SOURCES = GroupsSettings(by="source", count=6, a_step=4)
+BAD = "source-3"
+PLANTED_SCHEDULE = {"upper_weight": 0.9, "upper_decay": 0.02}
+
+
+def planted(folder: Path) -> tuple[Encoded, StarCodec]:
+    """1500 pairs of a pool of six sources, one with captions of the other kind; 500 to validate."""
+    config = TokenizerConfig(resolution=8, scales=(1, 2), codes=64, channels=8, width=16)
+    rng = stateless.generator("planted group")
+    kind, source = rng.integers(0, 2, 2000), rng.integers(0, 6, 2000)
+    half = config.codes // 2
+    tokens = half * kind[:, None] + rng.integers(0, half, (2000, config.tokens))
+    states = [np.zeros((2, 384), np.float16), *rng.normal(size=(2, 2, 384)).astype(np.float16)]
+    rows = pd.DataFrame(
+        {
+            "id": np.arange(2000).astype(str), "split": ["pool"] * 1500 + ["meta_val"] * 500,
+            "text": 1 + (kind ^ (source == 3)), "lent": False, "cluster": 0,
+            "origin": [f"source-{one}" for one in source],
+        }
+    )  # fmt: skip
+    folder.mkdir()
+    torch.manual_seed(0)
+    codec = StarCodec(Tokenizer(config))
+    return write_encoded(folder, rows, tokens.astype(np.uint16), states), codec
+
+
+def rater_of_planted(
+    folder: Path, data: Encoded, codec: StarCodec, settings: MetaRater, images: int
+) -> tuple[Rater, Plain]:
+    """A rater that was trained on planted pairs, of seed 1, and its run."""
+    size = TINY.model_copy(update={"depth": 1, "width": 32})
+    values = {"images": images, "batch": 32, "warmup_images": 160, "caption_dropout": 0.0}
+    network, budget = new_rater(codec, size, 1), BUDGET.model_copy(update=values)
+    with Scratch(folder, "m") as scratch:
+        run = run_of(data, lambda seed: StarGenerator(size, codec, seed), scratch, 1, budget)
+        if settings.groups is not None:
+            run = replace(run, groups=of_pool(run, settings.groups, "raters.x.groups"))
+        meta.meta_train(run, settings, network)
+    return network.eval(), run

@@ -1,25 +1,30 @@
-"""A gate that compares groups: weights, gradients and ratings; and why the paper's gate carries nothing."""
+"""A gate that compares groups: weights, gradients, ratings, and a planted bad group."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, write_encoded
-from rater_helpers import BUDGET, SETTINGS, new_rater, of_credit, run_of, train_rater
+from conftest import TINY
+from rater_helpers import (
+    PLANTED_SCHEDULE,
+    SOURCES,
+    new_rater,
+    of_credit,
+    planted,
+    rater_of_planted,
+    run_of,
+)
 
-from alchemist.core import stateless
-from alchemist.core.scratch import Scratch
+from alchemist.analysis.agreement import auc
 from alchemist.core.settings.groups import GroupsSettings
-from alchemist.families.star.generator import StarCodec, StarGenerator
-from alchemist.families.star.tokenizer import Tokenizer, TokenizerConfig
+from alchemist.families.star.generator import StarCodec
 from alchemist.models.encoded import Encoded, PoolRows
 from alchemist.raters import meta, score
 from alchemist.raters.compared import Compared
 from alchemist.raters.groups import Groups, of_pool
-from alchemist.raters.network import Group, Rater, batch_weights, rate
+from alchemist.raters.network import Rater, batch_weights
 from alchemist.raters.steps import rater_loss
 
 LENGTHS = GroupsSettings(by="caption_length", count=4, a_step=2)
@@ -39,75 +44,6 @@ def features(groups: int, each: int, seed: int = 0) -> torch.Tensor:
     rng = torch.Generator().manual_seed(seed)
     apart = torch.randn(groups, 1, TINY.width, generator=rng)
     return (torch.randn(groups, each, TINY.width, generator=rng) + apart).flatten(0, 1)
-
-
-# ------------------------------------------------------------------------------ the paper's gate
-
-
-@pytest.mark.parametrize("count", [15, 63, 255, 1023])
-def test_beside_a_fixed_group_a_pair_moves_the_gates_input_by_its_share_of_it(
-    rater: Rater, count: int
-) -> None:
-    """The mean by (f_x - f_y) / (R + 1), the variance by O(1 / R): what is left of any two pairs."""
-    some = features(1, 40)
-    heard: list[torch.Tensor] = []
-    hook = rater.group.register_forward_hook(lambda module, given, out: heard.append(given[0].double()))
-    members = features(1, count, 1)
-    rate(rater, some, Group.of(rater, members), "product", None)
-    hook.remove()
-    mean, variance = heard[0].split(TINY.width, -1)
-    wide = some.double()
-    apart = (wide[:, None] - wide[None]).abs().amax()
-    spread = (mean[:, None] - mean[None]).abs().amax()
-    assert float(spread) == pytest.approx(float(apart) / (count + 1), rel=1e-4)
-    largest = max(float(wide.abs().max()), float(members.abs().max()))
-    most = (2 * largest * float(apart) + 2 * largest * float(apart)) / (count + 1)
-    assert float((variance[:, None] - variance[None]).abs().amax()) <= most
-
-
-def test_the_papers_gate_orders_fewer_pairs_the_larger_the_fixed_group(
-    tmp_path: Path, data: Encoded, codec: StarCodec
-) -> None:
-    """Of a trained rater: what its gate makes of any two pairs falls as 1 / (R + 1), so that with many pairs
-    its ratings have the order of those without it."""
-    trained, _ = train_rater(tmp_path, data, codec, settings=SETTINGS)
-    seen = score.pooled_features(trained, data, data.pool().numbers, 20)
-    spreads, agreement = {}, {}
-    for times in (1, 4, 16):
-        beside = Group.of(trained, seen.repeat(times, 1))
-        found = {group: rate(trained, seen, beside, group, 2.0).numpy() for group in ("product", "none")}
-        gates = np.log(found["product"] / found["none"])
-        spreads[times] = (gates.max() - gates.min()) * (80 * times + 1)
-        agreement[times] = spearman(found["product"], found["none"])
-    assert max(spreads.values()) < 1.5 * min(spreads.values())
-    assert agreement[1] < agreement[4] < agreement[16]
-    assert agreement[16] > 0.999
-    apart = {times: 1 - found for times, found in agreement.items()}
-    assert apart[16] < apart[4] / 2 < apart[1] / 4
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    return float(pd.Series(a).corr(pd.Series(b), method="spearman"))
-
-
-@pytest.mark.parametrize(("baseline", "sign"), [(6.0, -1), (0.0, 1)])
-def test_the_papers_gate_is_pushed_one_way(codec: StarCodec, baseline: float, sign: int) -> None:
-    """Up its gradient is the weights' mean of loss less baseline: against the mean loss never above zero once
-    lower losses weigh more, and against none never below, whatever the batch is made of."""
-    torch.manual_seed(0)
-    network = new_rater(codec)
-    seen = torch.randn(64, TINY.width)
-    losses, signs = 6 + seen[:, 0], []
-    adam = torch.optim.AdamW(network.parameters(), 3e-3)
-    for step in range(200):
-        rows = torch.from_numpy(stateless.generator("one way", step).choice(64, 32, replace=False))
-        weights = batch_weights(network, seen[rows], "product", 2.0)
-        weights.gate.retain_grad()
-        adam.zero_grad()
-        rater_loss(weights.rating, baseline - losses[rows]).backward()
-        signs.append(float(weights.gate.grad))
-        adam.step()
-    assert all(np.sign(one) == sign for one in signs[50:])
 
 
 # ------------------------------------------------------------------------------ weights
@@ -225,48 +161,18 @@ def test_ratings_depend_on_no_neighbour(data: Encoded, rater: Rater) -> None:
 # ------------------------------------------------------------------------------ a planted bad group
 
 
-def planted(folder: Path, config: TokenizerConfig) -> tuple[Encoded, np.ndarray]:
-    """1500 pairs of a pool of six sources, one with captions of the other kind; 500 to validate."""
-    rng = stateless.generator("planted group")
-    kind, source = rng.integers(0, 2, 2000), rng.integers(0, 6, 2000)
-    wrong = source == 3
-    half = config.codes // 2
-    tokens = half * kind[:, None] + rng.integers(0, half, (2000, config.tokens))
-    states = [np.zeros((2, 384), np.float16), *rng.normal(size=(2, 2, 384)).astype(np.float16)]
-    rows = pd.DataFrame(
-        {
-            "id": np.arange(2000).astype(str), "split": ["pool"] * 1500 + ["meta_val"] * 500,
-            "text": 1 + (kind ^ wrong), "lent": False, "cluster": 0,
-            "origin": [f"source-{one}" for one in source],
-        }
-    )  # fmt: skip
-    folder.mkdir()
-    return write_encoded(folder, rows, tokens.astype(np.uint16), states), source[:1500]
-
-
 def test_the_gate_finds_a_source_of_wrong_captions(tmp_path: Path) -> None:
-    config = TokenizerConfig(resolution=8, scales=(1, 2), codes=64, channels=8, width=16)
-    codec = StarCodec(Tokenizer(config))
-    data, _ = planted(tmp_path / "data", config)
-    asked = GroupsSettings(by="source", count=6, a_step=4)
-    settings = of_groups(asked, upper_weight=0.9, upper_decay=0.02)
-    values = {"images": 6400, "batch": 32, "warmup_images": 160, "caption_dropout": 0.0}
-    budget = BUDGET.model_copy(update=values)
-    size = TINY.model_copy(update={"depth": 1, "width": 32})
-    network, pool = new_rater(codec, size, 1), data.pool()
-    with Scratch(tmp_path / "scratch", "m") as scratch:
-        run = run_of(data, lambda seed: StarGenerator(size, codec, seed), scratch, 1, budget)
-        groups = of_pool(run, asked, "raters.x.groups")
-        run = replace(run, groups=groups)
-        meta.meta_train(run, settings, network)
+    settings = of_groups(SOURCES, **PLANTED_SCHEDULE)
+    data, codec = planted(tmp_path / "data")
+    network, run = rater_of_planted(tmp_path / "scratch", data, codec, settings, 6400)
+    groups, pool = run.groups, data.pool()
+    assert groups is not None
     members = groups.members(1, 255)
-    seen = score.pooled_features(network.eval(), data, np.concatenate(members), 255)
+    seen = score.pooled_features(network, data, np.concatenate(members), 255)
     beside = Compared.of(network, seen, [len(one) for one in members], groups, 2.0)
     weights = {one["name"]: one["weight"] for one in beside.facts(groups)}
     assert min(weights, key=lambda name: weights[name]) == "source-3"
     assert weights["source-3"] < 0.5
     ratings = score.rate_pool(network, data, pool, beside, settings, 500, lambda n: None, groups)
     bad = groups.labels[pool.numbers] == groups.names.index("source-3")
-    ranks = ratings.argsort().argsort()
-    auc = (ranks[~bad].sum() - (~bad).sum() * ((~bad).sum() - 1) / 2) / (bad.sum() * (~bad).sum())
-    assert auc > 0.9
+    assert auc(pd.Series(ratings), ~bad) > 0.9
