@@ -54,7 +54,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             label = f"registered by {one['commit'][:10]}" + (", after figures were there" if late else "")
             rules.append((one["commit"], label if number < len(every) else "in force, not registered", own))
     judged = [looks.one_rule(own, label, parts) for _, label, own in rules]
-    if judged[0].cannot:
+    if judged[0].cannot and not judged[0].found:
         raise Refusal(judged[0].cannot)
     looked = looks.of_pools(study, judged[0].at, parts) if judged[0].found else {}
     page = study_page.StudyPage(
@@ -106,7 +106,9 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             for line in study_page.also_text(judged[0].found, row):
                 print(f"    {line}")
     if judged[0].at < study.seeds.count and registered.has_ended(study, judged[0].found):
-        print(f"every claim has ended at {judged[0].at} seeds: no further part is run")
+        print("every claim has ended: no further part is run")
+    if judged[0].cannot:
+        print(f"the look behind {judged[0].at} seeds cannot be read: {judged[0].cannot}")
     print(f"wrote {out / 'index.html'}")
 
 

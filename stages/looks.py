@@ -95,7 +95,7 @@ def one_rule(study: StudySettings, label: str, parts: Parts) -> study_page.Rule:
     """What a rule says at the last look for which all seeds are there, on every pool.
 
     A claim that an earlier look ended on a pool keeps what that said; what the last one says of it stands
-    beside.
+    beside. Where figures of a look cannot be read, the one before it counts, and `cannot` says why.
     """
     seeds = study.seeds.all()
     done = {
@@ -108,19 +108,27 @@ def one_rule(study: StudySettings, label: str, parts: Parts) -> study_page.Rule:
         for pool, have in done.items()
     }
     found: list[registered.Judged] = []
-    at, cannot = registered.look(study, min(counts.values())), ""
-    try:
-        for count in [count for count in study.looks if count <= at]:
+    at, cannot = 0, ""
+    for count in [look for look in study.looks if look <= min(counts.values())]:
+        try:
             looked = of_pools(study, count, parts)
             tables = {pool: one.table for pool, one in looked.items()}
             deciding = {pool: one.reference for pool, one in looked.items()}
             found = registered.kept(found, registered.judged(study, tables, seeds[:count], deciding))
-    except Refusal as error:  # an older rule may name arms that a later run has not
-        found, cannot = [], str(error)
+        except Refusal as error:  # an older rule may name arms that a later run has not
+            cannot = str(error)
+            break
+        at = count
     return study_page.Rule(label, study, at, counts, found, cannot)
 
 
 def has_ended(name: str, asked: dict[str, Any]) -> bool:
-    """Whether the parts that are there end every claim of a study, as it was registered."""
+    """Whether the parts that are there end every claim of a study, as it was registered.
+
+    Raises Refusal where they cannot be read, before more of them are run.
+    """
     study = study_of(asked)
-    return registered.has_ended(study, one_rule(study, "", read_parts(name, [study], asked)[0]).found)
+    rule = one_rule(study, "", read_parts(name, [study], asked)[0])
+    if rule.cannot:
+        raise Refusal(rule.cannot)
+    return registered.has_ended(study, rule.found)

@@ -101,6 +101,19 @@ def test_values_of_one_s_own_stand_over_those_of_the_study(tmp_path: Path) -> No
         assert params.scales[params.scale].train.batch == 256
 
 
+def test_budgets_of_one_s_own_are_those_of_the_pools_block_too(tmp_path: Path) -> None:
+    """Who sets images of the scale paper runs so many, on each pool."""
+    words = (*PAPERS, "-S", "scales.paper.train.images=1000000", "-S", "++scales.paper.rate.images=6400")
+    for params in asked(tmp_path, "table3", words):
+        scale = params.scales[params.scale]
+        assert (scale.train.images, scale.rate.images) == (1_000_000, 6_400)
+
+
+def test_a_scale_that_was_named_is_that_one_on_any_pool(tmp_path: Path) -> None:
+    for params in asked(tmp_path, "table4", ("-S", "scale=paper_hpdv3", "-S", "pool=laion30m")):
+        assert (params.pool, params.scale) == ("laion30m", "paper_hpdv3")
+
+
 def test_eq_5_weighs_both_losses_alike(tmp_path: Path) -> None:
     [params] = asked(tmp_path, "table4", PAPERS)
     rater = params.raters["alchemist_one_to_one"]

@@ -166,21 +166,24 @@ class Also:
     """What the other figures say of a claim that decides, by one reference: each by the same rule."""
 
     reference: str
-    better: list[str]  # metrics in which it is better
-    worse: list[str]
+    better: list[Judged]  # in which it is better
+    worse: list[Judged]
 
 
 def also(found: Sequence[Judged], one: Judged) -> list[Also]:
-    """Of a claim at its point, the reference that decides first; those that tell neither are left out."""
+    """Of a claim at its point, the reference that decides first; those that tell neither are left out.
+
+    Of a claim that an earlier look ended also the figure that decided, as a later look has it.
+    """
     out: dict[str, Also] = {}
     for other in sorted(found, key=lambda each: not each.main):
-        if (other.claim, other.pool, other.asked.point) == (one.claim, one.pool, one.asked.point):
+        is_beside = (other.claim, other.pool, other.asked.point) == (one.claim, one.pool, one.asked.point)
+        if is_beside and other is not one:
             said = out.setdefault(other.reference, Also(other.reference, [], []))
-            is_own = (other.reference, other.metric) == (one.reference, one.metric)
-            if other.outcome.word == "verified" and not is_own:
-                said.better.append(other.metric)
-            if other.outcome.why == "worse" and not is_own:
-                said.worse.append(other.metric)
+            if other.outcome.word == "verified":
+                said.better.append(other)
+            if other.outcome.why == "worse":
+                said.worse.append(other)
     return [said for said in out.values() if said.better or said.worse]
 
 

@@ -132,13 +132,18 @@ def claim_table(judged: list[Rule]) -> Table | None:
 
 
 def also_text(found: list[Judged], one: Judged) -> list[str]:
-    """What other metrics say of a claim at its point, a line a reference: those for it, those against."""
+    """What other figures say of a claim at its point, a line a reference: those for it, those against."""
+
+    def name(other: Judged) -> str:
+        n = other.outcome.interval.n
+        return SHORT[other.metric] + (f" ({n} seeds)" if n != one.outcome.interval.n else "")
+
     lines = []
     for said in also(found, one):
         sides = [
-            f"{side} {', '.join(SHORT[metric] for metric in metrics)}"
-            for side, metrics in (("for it", said.better), ("against it", said.worse))
-            if metrics
+            f"{side} {', '.join(map(name, others))}"
+            for side, others in (("for it", said.better), ("against it", said.worse))
+            if others
         ]
         where = "" if said.reference == one.reference else f"{WORDS[said.reference]}: "
         lines.append(where + "; ".join(sides))

@@ -129,11 +129,15 @@ def test_seeds_needed_have_the_power_they_say(times: int) -> None:
     benefit, sd, margin, draws = 6.0, 7.0, 5.0, 2000
     n = seeds_needed(benefit, sd, margin, ALPHA, times, times)
     assert n is not None
+    by_margin = seeds_needed(-1.0, sd, margin, ALPHA, times, times)
+    assert by_margin is not None
+    assert by_margin != n
     rng = np.random.default_rng(3)
-    for count, is_enough in ((n, True), (n - 2, False)):
-        p = [p_values(rng.normal(benefit, sd, count), 1, margin).better for _ in range(draws)]
-        power = sum(times * one <= ALPHA / 2 for one in p) / draws
-        assert (power > 0.8 - 4 * math.sqrt(0.16 / draws)) == is_enough or abs(power - 0.8) < 0.03
+    for mean, count, kind, error in ((benefit, n, "better", ALPHA / 2), (-1.0, by_margin, "less", ALPHA)):
+        for fewer, is_enough in ((0, True), (2, False)):
+            found = [p_values(rng.normal(mean, sd, count - fewer), 1, margin) for _ in range(draws)]
+            power = sum(times * getattr(one, kind) <= error for one in found) / draws
+            assert (power > 0.8 - 4 * math.sqrt(0.16 / draws)) == is_enough or abs(power - 0.8) < 0.03
     assert seeds_needed(0.0, 7.0, 5.0, ALPHA) is not None  # ends by the margin
     assert seeds_needed(5e-3, 7.0, 5e-3, ALPHA) is None  # neither test comes to an end
 
@@ -147,3 +151,23 @@ def test_seeds_needed_are_by_the_place_among_the_claims() -> None:
     found = [seeds_needed(mean, sd, 0.8, ALPHA, times, times) for times in (1, 3, 2, 1)]
     assert [end.needed for end in ends.values()] == found
     assert found[1] != found[3] != n
+
+
+def test_each_test_has_its_own_place_and_a_seed_more_is_needed_at_least() -> None:
+    """Of two claims beside the primary one, the nearer to the margin is last by `less`, first by `better`."""
+    n = 8
+    wide, near = noise(n, 3.0), noise(n) + 0.6
+    ends = corrected({"a": (near, 1, 1.0), "wide": (wide, 1, 2.5), "near": (near, 1, 1.0)}, "a", ALPHA)
+    assert {end.word for end in ends.values()} == {"inconclusive"}
+    assert ends["near"].p.better < ends["wide"].p.better
+    assert ends["near"].p.less > ends["wide"].p.less
+    assert ends["wide"].needed == seeds_needed(0.0, 3.0, 2.5, ALPHA, 1, 2)
+    assert ends["wide"].needed != seeds_needed(0.0, 3.0, 2.5, ALPHA, 2, 1)
+    assert ends["near"].needed == seeds_needed(0.6, 1.0, 1.0, ALPHA, 2, 1)
+    # Open by Holm's correction alone, where so many seeds would have had the power.
+    clear = noise(n) + 0.98
+    ends = corrected(dict.fromkeys("abcd", (clear, 1, 1.2)), "a", ALPHA)
+    assert ends["d"].word == "inconclusive"
+    assert seeds_needed(0.98, 1.0, 1.2, ALPHA) is not None
+    assert ends["d"].needed is not None
+    assert ends["d"].needed > n

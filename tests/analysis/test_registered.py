@@ -12,6 +12,7 @@ from alchemist.analysis import history
 from alchemist.analysis.registered import Also, alpha, also, has_ended, judged, kept, look, rows, together
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import StudySettings
+from alchemist.report.study_page import also_text
 
 GAINS = {"one": 10.0, "two": 0.0, "full": 10.5}  # of FD, by arm
 
@@ -219,9 +220,25 @@ def test_what_other_figures_say_of_a_claim() -> None:
     found.loc[is_one & is_drawn, "fd"] += 40.0
     found.loc[is_one & (found["point"] == "equal_images"), "fd"] += 80.0
     ends = judged(block, {"here": found}, block.seeds.all(), {"here": "once"})
-    told = {one.claim: also(ends, one) for one in ends if one.decides}
-    assert told["A"] == [Also("once", [], ["nll"]), Also("as_is", [], ["fd", "nll"])]
+    told = {one.claim: metrics(also(ends, one)) for one in ends if one.decides}
+    assert told["A"] == [("once", [], ["nll"]), ("as_is", [], ["fd", "nll"])]
     assert [one.asked.arm for one in ends if one.decides and one.outcome.word == "verified"] == ["one"]
     found.loc[is_one, "nll"] = 5.0
     ends = judged(block, {"here": found[~is_drawn]}, block.seeds.all(), {"here": "once"})
     assert [also(ends, one) for one in ends if one.decides] == [[], []]
+
+
+def metrics(said: list[Also]) -> list[tuple[str, list[str], list[str]]]:
+    """By reference, the metrics for a claim and those against it."""
+    return [(one.reference, [j.metric for j in one.better], [j.metric for j in one.worse]) for one in said]
+
+
+def test_the_later_look_that_turned_round_is_told_of_a_claim_that_had_ended() -> None:
+    block = study(pools={"here": {}}, looks=[4, 8])
+    first = judged(block, {"here": table(GAINS)}, range(100, 104), {"here": "once"})
+    turned = table({"one": -10.0, "two": 0.0, "full": -30.0})
+    both = kept(first, judged(block, {"here": turned}, block.seeds.all(), {"here": "once"}))
+    [ended] = [one for one in both if one.decides and one.claim == "A"]
+    assert (ended.outcome.word, ended.outcome.interval.n) == ("verified", 4)
+    assert metrics(also(both, ended)) == [("once", [], ["fd"]), ("as_is", [], ["fd"])]
+    assert also_text(both, ended)[0] == "against it FD (8 seeds)"

@@ -1,6 +1,8 @@
 """Verdicts of registered studies by their commands: each rule beside the others, nothing lost."""
 
+import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +141,35 @@ def test_a_claim_keeps_the_verdict_of_the_look_that_ended_it(repo: Path) -> None
 def test_a_look_that_ends_every_claim_ends_the_study(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     looked_at_twice()
     assert study() == ["emoji 100"]
-    assert "every claim has ended at 3 seeds: no further part is run" in capsys.readouterr().out
+    assert "every claim has ended: no further part is run" in capsys.readouterr().out
     assert study() == []
 
 
-def looked_at_twice() -> None:
-    """Registers a study of two claims on one pool, looked at after three seeds and after six."""
+def test_a_look_that_cannot_be_read_leaves_what_one_before_it_ended(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And no further part is run until it can."""
+    looked_at_twice(count=9, looks=[3, 6, 9])
+    study({**GAINS, "alchemist": 40.0, "full": 38.0}, parts=1)
+    study({**GAINS, "alchemist": math.nan, "full": 38.0}, parts=1)
+    assert (
+        "the look behind 3 seeds cannot be read: pool emoji has no fd at equal_epochs"
+        in capsys.readouterr().out
+    )
+    assert (
+        "<b>The look behind 3 seeds cannot be read:</b>" in Path("reports/studies/s/index.html").read_text()
+    )
+    assert [*rules("A").values(), *rules("B").values()] == ["verified", "inconclusive"]
+    with pytest.raises(Refusal, match="which decides A"):
+        part.run("s")
+
+
+def looked_at_twice(count: int = 6, looks: Sequence[int] = (3, 6)) -> None:
+    """Registers a study of two claims on one pool, looked at after three seeds and after six, or more."""
     claims = {name: STUDY["claims"][name] for name in "AB"}  # type: ignore[index]
     none = {"selections": [], "ratios": []}
-    seeds = {"first": 100, "count": 6, "part": 3}
-    write(claims=claims, pools={"emoji": {}}, further=none, looks=[3, 6], seeds=seeds)
+    seeds = {"first": 100, "count": count, "part": 3}
+    write(claims=claims, pools={"emoji": {}}, further=none, looks=[*looks], seeds=seeds)
     git("commit", "--quiet", "-am", "two looks")
     register.run("s")
 
