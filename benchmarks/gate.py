@@ -19,7 +19,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -39,6 +38,7 @@ from alchemist.raters.network import Group, Rater
 from alchemist.raters.proxy import Plain
 from alchemist.raters.score import ratings
 from alchemist.raters.table import rater_settings
+from benchmarks.validation import agreement
 
 Floats = NDArray[np.float64]
 PLAIN = "alchemist_no_group"
@@ -120,11 +120,6 @@ def settings_of(name: str) -> MetaRater:
     found = rater_settings(section(f"raters.{name}"), f"raters.{name}")
     assert isinstance(found, MetaRater)
     return found
-
-
-def agreement(one: Floats, other: Floats) -> float:
-    """Spearman's correlation of two ratings of the same pairs."""
-    return float(pd.Series(one).corr(pd.Series(other), method="spearman"))
 
 
 def held(network: Rater, seen: Tensor) -> Rater:

@@ -107,9 +107,10 @@ def one_rule(study: StudySettings, label: str, parts: Parts) -> study_page.Rule:
         pool: next((i for i, seed in enumerate(seeds) if seed not in have), len(seeds))
         for pool, have in done.items()
     }
+    last = registered.look(study, min(counts.values()))
     found: list[registered.Judged] = []
     at, cannot = 0, ""
-    for count in [look for look in study.looks if look <= min(counts.values())]:
+    for count in [each for each in study.looks if each <= last]:
         try:
             looked = of_pools(study, count, parts)
             tables = {pool: one.table for pool, one in looked.items()}

@@ -37,6 +37,8 @@ from alchemist.raters.compared import Compared
 from alchemist.raters.network import Group, Rater, batch_weights, rate
 from alchemist.raters.proxy import Plain
 from alchemist.raters.steps import rater_loss
+from benchmarks.gate import held
+from benchmarks.validation import agreement as spearman
 
 Floats = NDArray[np.float64]
 # The gate outside the softmax beside a baseline and by eq. 9 to the letter; in the temperature; as published.
@@ -54,10 +56,6 @@ SETTINGS_OF = {
 }
 
 
-def spearman(a: Floats, b: Floats) -> float:
-    return float(pd.Series(a).corr(pd.Series(b), method="spearman"))
-
-
 # ------------------------------------------------------------------------------ trained on a planted source
 
 
@@ -71,14 +69,8 @@ class Trained:
     seen: torch.Tensor  # features (N, C) of the pool
 
     def still(self) -> Rater:
-        """The same network, whose gate gives its value at a draw of the pool and hears nothing."""
-        held = copy.deepcopy(self.rater)
-        mean, variance = self.seen.mean(0), self.seen.var(0, correction=0)
-        with torch.no_grad():
-            at = self.rater.group[:-1](torch.cat([mean, variance]))
-            held.group[2].weight.zero_()
-            held.group[2].bias.copy_(at)
-        return held
+        """The same network, whose gate gives its value at the pool and hears nothing."""
+        return held(self.rater, self.seen)
 
     def ratings(self, rater: Rater, order: NDArray[np.int64] | None = None) -> Floats:
         """Of the pool as its settings have them, its rows rated in an order, 64 at once."""
