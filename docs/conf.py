@@ -32,6 +32,8 @@ myst_heading_anchors = 6
 myst_update_mathjax = False
 
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = [("print.css", {"media": "print"})]
 html_title = project
 html_math_renderer = "mathml"
 html_copy_source = False
