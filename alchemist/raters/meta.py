@@ -96,7 +96,7 @@ def numbers_of(run: Plain, part: str, number: int) -> NDArray[np.int64]:
 
 
 def warmup_steps(settings: MetaRater, budget: RateSettings) -> int:
-    """Steps at the start of a run in which the reference model alone trains (credit `reference`)."""
+    """Steps at the start of a run in which the reference model alone trains."""
     return int((settings.reference_warmup or 0.0) * (budget.images // budget.batch))
 
 
@@ -104,12 +104,12 @@ def meta_train(run: Plain, settings: MetaRater, rater: Rater) -> list[dict[str, 
     """Trains the rater in place, and a proxy of the run's seed, on the pool and the validation split.
 
     Every step takes one batch of either, whatever the credit, so that raters compare at an equal
-    budget of images. What the credits make of a step:
+    budget of images. For the first `reference_warmup` of the steps, where there is one, the reference model
+    alone trains, plainly, on the train batches (eq. 4); then the proxy takes its weights over, with an
+    optimiser that starts afresh, and its schedule of u starts. What the credits make of a step from there:
 
-    `reference`: for the first `reference_warmup` of the steps the reference model alone trains, plainly,
-    on the train batches (eq. 4); then the proxy takes its weights over, with an optimiser of its own that
-    starts afresh, and its schedule of u starts. From there the proxy takes the usual step and the
-    reference a step on the weighted train loss; gamma lies in the rater's rate.
+    `reference`: the proxy takes the usual step and the reference model a step on the weighted train loss;
+    gamma lies in the rater's rate.
     `unrolled`: K steps form a window (the run's last may be shorter), with one step of the rater, so a run
     has a K-th of the rater steps. Its inner steps are virtual: they take the window's K train batches,
     then the proxy takes its K common steps on the same batches with the same weights. In the first

@@ -141,9 +141,9 @@ def start(proxy: Generator, rater: Rater, settings: MetaRater, budget: RateSetti
 
 
 def take_over(state: MetaState) -> None:
-    """theta := theta_hat: the proxy gets the reference's weights, and its optimiser starts afresh."""
-    assert state.reference is not None
-    put_back(state.proxy, moved(state.reference))
+    """theta := theta_hat: the proxy gets the reference's weights, if it is not it, and a fresh optimiser."""
+    if state.reference is not None:
+        put_back(state.proxy, moved(state.reference))
     state.proxy_adam.state.clear()
 
 
@@ -193,13 +193,12 @@ def proxy_step_from(state: MetaState, step: Step, slope: credit.Parameters, budg
 def reference_step(state: MetaState, step: Step, shares: Tensor, budget: RateSettings) -> Tensor:
     """One step of the reference model on sum_i W_i L_i alone; gives its losses before it, detached.
 
-    It sees the proxy's chance, so that credits differ by the models alone.
+    It sees the proxy's chance, so that credits differ by the models alone. Where a credit has no such model,
+    it is the proxy until that takes over: eq. 4 asks for no second one.
     """
-    assert state.reference is not None
-    assert state.reference_adam is not None
-    train = Passes(state.reference, step.train, step.train_chance, budget)
-    losses = train.weighted(shares.detach())
-    state.watch("reference", descend(state.reference, state.reference_adam, losses, budget.clip))
+    model, adam = state.reference or state.proxy, state.reference_adam or state.proxy_adam
+    train = Passes(model, step.train, step.train_chance, budget)
+    state.watch("reference", descend(model, adam, train.weighted(shares.detach()), budget.clip))
     return train.found
 
 

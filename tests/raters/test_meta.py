@@ -67,8 +67,13 @@ def test_a_window_counts_every_train_image_once(tmp_path: Path, data: Encoded, c
     assert not torch.equal(weights_of(state.rater), weights_of(new_rater(codec)))
 
 
+WARMED = "penalty, behind eq. 4"
+
+
 def short(credit: str) -> MetaRater:
-    """Settings of a run of five steps, of which the reference's warm-up is two."""
+    """Settings of a run of five steps, of which the warm-up by eq. 4 is two."""
+    if credit == WARMED:
+        return of_credit("penalty", reference_warmup=0.4)
     return of_credit(credit, **({"reference_warmup": 0.4} if credit == "reference" else {}))
 
 
@@ -87,7 +92,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, data: Encoded, codec: Sta
     return trained
 
 
-@pytest.mark.parametrize("credit", CREDITS)
+@pytest.mark.parametrize("credit", [*CREDITS, WARMED])
 def test_equal_seeds_give_equal_raters_bit_for_bit(
     tmp_path: Path, data: Encoded, codec: StarCodec, unbroken: Whole, credit: str
 ) -> None:
@@ -101,18 +106,21 @@ def test_equal_seeds_give_equal_raters_bit_for_bit(
     for row in log:
         assert row["weight_sd"] == pytest.approx((1 / row["effective_sample_share"] - 1) ** 0.5, abs=1e-3)
         assert -1 <= row["credit_loss_correlation"] <= 1
-    assert credit == "reference" or log[0]["upper_weight"] == 1.0
+    assert short(credit).reference_warmup or log[0]["upper_weight"] == 1.0
     if credit == "penalty":
         assert all(row["credit_mean"] == -row["train_loss"] for row in log)
     if credit in ("alignment", "unrolled"):
         assert all(0.1 < row["credit_sd"] / row["credit_scale"] < 10 for row in log[1:])
 
 
-@pytest.mark.parametrize(("credit", "alive"), [*((credit, 24) for credit in CREDITS), ("reference", 8)])
+@pytest.mark.parametrize(
+    ("credit", "alive"),
+    [*((credit, 24) for credit in CREDITS), ("reference", 8), (WARMED, 8), (WARMED, 16), (WARMED, 24)],
+)
 def test_a_killed_rater_run_ends_where_an_unbroken_one_does(
     tmp_path: Path, data: Encoded, codec: StarCodec, unbroken: Whole, credit: str, alive: int
 ) -> None:
-    """Killed late, and within the reference's warm-up of 16 images."""
+    """Killed late, within the warm-up of 16 images, and as it ends."""
     settings = short(credit)
     whole, log = unbroken(credit)
 
@@ -231,6 +239,25 @@ def test_nothing_but_the_reference_moves_in_the_warm_up(
     assert log[0]["upper_weight"] == 1.0, "the schedule starts behind the warm-up"
     assert log[0]["credit_mean"] == pytest.approx(0, abs=1e-6), "at first both are one model"
     assert log[-1]["credit_mean"] < 0, "later only one of them trains on these pairs alone"
+
+
+def test_behind_eq_4_each_credit_meets_the_proxy_that_the_reference_model_became(
+    tmp_path: Path, data: Encoded, codec: StarCodec
+) -> None:
+    """Ten plain steps on pairs of the pool, then the eleventh's losses; without them the proxy is another."""
+
+    def losses(credit: str, warmup: float | None, images: int) -> tuple[float, float]:
+        settings = of_credit(credit, group="none", reference_warmup=warmup, upper_weight=0.5, upper_decay=0.0)
+        folder = tmp_path / f"{credit}-{warmup}"
+        _, log = train_rater(folder, data, codec, settings=settings, images=images)
+        row = next(row for row in log if row["images"] == 88)
+        return row["train_loss"], row["validation_loss"]
+
+    reference = losses("reference", 0.75, 112)
+    assert losses("penalty", 0.75, 112) == reference
+    assert losses("alignment", 0.75, 112) == pytest.approx(reference, rel=1e-5)
+    assert losses("unrolled", 0.75, 112) == pytest.approx(reference, rel=1e-5)
+    assert losses("penalty", None, 112) != pytest.approx(reference, rel=1e-4)
 
 
 def test_correlation_is_pearsons_and_zero_where_one_side_is_constant() -> None:

@@ -72,9 +72,10 @@ def test_credits_cost_in_the_order_of_their_passes(bench: Bench) -> None:
     assert np.isfinite(list(costs.values())).all()
 
 
-def test_the_warm_up_of_the_reference_costs_plain_steps(bench: Bench) -> None:
+@pytest.mark.parametrize("credit", ["penalty", "reference"])
+def test_a_warm_up_by_eq_4_costs_plain_steps(bench: Bench, credit: str) -> None:
     plain = 3 * forward_flops(
         bench.proxy().losses, bench.data.batch(bench.data.pool().numbers[:8]), training=True
     )
-    without, half = (bench.counted(of_credit("reference", reference_warmup=share)) for share in (0.0, 0.5))
+    without, half = (bench.counted(of_credit(credit, reference_warmup=share)) for share in (0.0, 0.5))
     assert half == pytest.approx(0.5 * without + 0.5 * 160 * plain, rel=1e-9)

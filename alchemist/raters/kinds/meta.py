@@ -28,7 +28,8 @@ class MetaRater(SeededRater):
         default=None,
         ge=0,
         lt=1,
-        description="of credit reference alone: share of the run in which eq. 4 trains both models plainly",
+        description="share of the run in which eq. 4 trains the proxy alone, plainly, on pairs of the pool; "
+        "null for none, as published; credit reference wants a number",
     )
     unroll_steps: int | None = Field(
         default=None, ge=1, le=16, description="of credit unrolled alone: inner steps K of one window"
@@ -92,8 +93,8 @@ class MetaRater(SeededRater):
     def _of_the_credit(cls, value: float | None, info: ValidationInfo) -> float | None:
         uses = {"reference_warmup": "reference", "unroll_steps": "unrolled"}[str(info.field_name)]
         credit = info.data.get("credit", uses)
-        if value is not None and credit != uses:
-            raise ValueError(f"it should be null, because only credit {uses} uses it")
+        if value is not None and uses == "unrolled" != credit:
+            raise ValueError("it should be null, because only credit unrolled uses it")
         if value is None and info.data.get("credit") == uses:
             raise ValueError(f"it should be a number, because credit {uses} uses it")
         return value

@@ -6,6 +6,7 @@ import pytest
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.rater import seeded, table_name
+from alchemist.raters.kinds.meta import MetaRater
 from alchemist.raters.table import KINDS, LISTS, rater_settings
 
 LOSS = {"kind": "loss", "direction": -1}
@@ -43,7 +44,6 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(value: Any) -> None:
     ("changes", "words"),
     [
         ({"unroll_steps": 2}, "it should be null, because only credit unrolled uses it"),
-        ({"reference_warmup": 0.2}, "it should be null, because only credit reference uses it"),
         ({"credit": "unrolled", "baseline": "none"}, "it should be a number, because credit unrolled"),
         ({"credit": "reference", "baseline": "none"}, "it should be a number, because credit reference"),
         ({"credit": "alignment"}, "baseline should be none"),
@@ -58,3 +58,13 @@ def test_a_value_that_the_credit_or_group_would_ignore_is_refused(
     rater_settings(META, "raters.r")
     with pytest.raises(Refusal, match=words):
         rater_settings({**META, **changes}, "raters.r")
+
+
+@pytest.mark.parametrize("credit", ["penalty", "alignment"])
+def test_eq_4_goes_before_any_credit_for_a_share_of_the_run(credit: str) -> None:
+    block = {**META, "credit": credit, "baseline": "none", "reference_warmup": 0.2}
+    found = rater_settings(block, "raters.r")
+    assert isinstance(found, MetaRater)
+    assert found.reference_warmup == 0.2
+    with pytest.raises(Refusal, match=r"raters\.r\.reference_warmup is 1\.0; .* less than 1"):
+        rater_settings({**block, "reference_warmup": 1.0}, "raters.r")

@@ -1,0 +1,35 @@
+"""How alike raters rank, from tables that are written here."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from alchemist.core import tables
+from benchmarks.ranks import of_kinds, read
+
+
+def write(folder: Path, rater: str, seed: int, rating: list[float]) -> None:
+    rows = {"id": list("abcdx"), "rating": [*rating, 9.0], "lent": [False] * 4 + [True]}
+    path = folder / rater / f"{seed}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tables.write(path, pd.DataFrame(rows))
+
+
+def test_kinds_have_their_mean_percentiles_over_seeds_and_lent_pairs_none(tmp_path: Path) -> None:
+    write(tmp_path, "one", 0, [4.0, 3.0, 2.0, 1.0])
+    write(tmp_path, "one", 3, [1.0, 3.0, 2.0, 4.0])
+    write(tmp_path, "two", 0, [0.1, 0.2, 0.3, 0.4])
+    ratings = read(tmp_path, ["one", "two"])
+    assert {rater: sorted(found) for rater, found in ratings.items()} == {"one": [0, 3], "two": [0]}
+    assert list(ratings["one"][0].index) == list("abcd")
+    found = of_kinds(ratings, pd.Series(["plain", "plain", "noise", "noise", "plain"], index=list("abcdx")))
+    # Of four pairs the percentiles are 12.5, 37.5, 62.5, 87.5, the best first.
+    assert found["one"]["plain"] == pytest.approx((43.75, 26.517), abs=1e-3)  # 25 and 62.5
+    assert found["one"]["noise"][0] == 56.25
+    assert found["two"]["plain"][0] == 75.0
+
+
+def test_a_rater_without_a_rating_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="lost has no rating of a seed; run dvc repro with it in the grid"):
+        read(tmp_path, ["lost"])
