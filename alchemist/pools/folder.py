@@ -135,7 +135,10 @@ def _caption(path: Path, root: Path, links: bool) -> tuple[str | None, str]:
 
 
 def _metadata(root: Path, path: Path, listed: Seen, links: bool) -> Iterator[Found]:
-    """The pairs that a metadata file lists; file_name is relative to it. Adds their marks to `listed`."""
+    """The pairs that a metadata file lists; file_name is relative to it. Adds their marks to `listed`.
+
+    A caption stands under `caption` or else under `text`, as folders for `imagefolder` have it.
+    """
     here = PurePosixPath(path.parent.relative_to(root).as_posix())
     if not links and leads_out(path, root):
         yield Found(text((here / path.name).as_posix()), None, None, OUTSIDE)
@@ -146,7 +149,7 @@ def _metadata(root: Path, path: Path, listed: Seen, links: bool) -> Iterator[Fou
         if line is None:
             yield Found(place, None, None, UNREADABLE_METADATA)
             continue
-        file_name, caption = line.get("file_name"), line.get("caption")
+        file_name, caption = line.get("file_name"), line.get("caption", line.get("text"))
         caption = caption if isinstance(caption, str) else None
         if not isinstance(file_name, str) or not file_name:
             yield Found(place, caption, None, MISSING_IMAGE)
@@ -174,9 +177,10 @@ def _csv_lines(path: Path) -> _Lines:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = csv_rows(file)
         names = next(rows, None) or []
-        if not {"file_name", "caption"} <= set(names):
+        if "file_name" not in names or not {"caption", "text"} & set(names):
             raise Refusal(
-                f"{path} has the columns {', '.join(names) or 'none'}; it needs file_name and caption."
+                f"{path} has the columns {', '.join(names) or 'none'}; it needs file_name and caption "
+                "(or text)."
             )
         for number, row in enumerate(rows, 2):  # the header is line 1
             yield number, None if row is None else dict(zip(names, row, strict=False))

@@ -16,7 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 from PIL import Image
-from pool_helpers import emoji_pool, encoded, outcomes, picture, settled, user_pool, write_pair, write_tar
+from pool_helpers import (
+    emoji_pool,
+    encoded,
+    outcomes,
+    picture,
+    records,
+    settled,
+    user_pool,
+    write_pair,
+    write_tar,
+)
 
 from alchemist.core import files, stateless
 from alchemist.core.refusal import Refusal
@@ -258,6 +268,9 @@ def test_trainers_read_the_folder_with_metadata(tmp_path, kind) -> None:
         whole = (tmp_path / "mine/a b" / f"{number:03d}{suffix}").read_bytes() if kind == "folder" else None
         wanted = pixels(whole or encoded(picture(number)))
         assert np.array_equal(np.asarray(row["image"].convert("RGB")), wanted)
+    # And so does this repo, as a pool: those pairs by their ids, and nothing else of the folder.
+    again = {one.id: one.caption for one in records(user_pool(out)) if not one.reason}
+    assert again == {one: by[one] for one in done.kept}
 
 
 def test_new_tars_are_read_by_webdataset_and_by_this_repo(tmp_path, monkeypatch) -> None:

@@ -172,6 +172,24 @@ def test_metadata(tmp_path, kind):
     assert outcomes(user_pool(root)) == wanted
 
 
+def test_a_caption_stands_under_caption_or_else_under_text(tmp_path):
+    for number, name in enumerate(["lines", "both", "half", "sub/table"]):
+        write_pair(tmp_path, name, None, number)
+    rows = [
+        {"file_name": "lines.png", "text": "of imagefolder"},
+        {"file_name": "both.png", "text": "not it", "caption": "its caption"},
+        {"file_name": "half.png", "text": "not it", "caption": None},
+    ]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "sub/metadata.csv").write_text("file_name,text\ntable.png,of a table\n")
+    assert {record.id: (record.caption, record.reason) for record in records(user_pool(tmp_path))} == {
+        "lines": ("of imagefolder", ""),
+        "both": ("its caption", ""),
+        "half": ("", base.MISSING_CAPTION),
+        "sub/table": ("of a table", ""),
+    }
+
+
 def test_metadata_in_a_subfolder_is_relative_to_it(tmp_path):
     write_pair(tmp_path, "sub/one", None, 0)
     (tmp_path / "sub/metadata.csv").write_text("file_name,caption\none.png,words\n")
@@ -256,9 +274,11 @@ def test_of_a_sidecar_no_more_is_read_than_a_caption_may_have(tmp_path):
 
 def test_metadata_without_its_columns_is_refused(tmp_path):
     write_pair(tmp_path, "one", None, 0)
-    (tmp_path / "metadata.csv").write_text("image,text\none.png,words\n")
-    with pytest.raises(Refusal, match="has the columns image, text; it needs file_name and caption"):
-        outcomes(user_pool(tmp_path))
+    for columns in ("image,text", "file_name,words"):
+        (tmp_path / "metadata.csv").write_text(f"{columns}\none.png,words\n")
+        told = f"has the columns {columns.replace(',', ', ')}; it needs file_name and caption"
+        with pytest.raises(Refusal, match=told):
+            outcomes(user_pool(tmp_path))
 
 
 def test_the_expected_number_is_that_of_images(folder):
