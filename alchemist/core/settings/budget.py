@@ -98,7 +98,7 @@ class RateSettings(Settings):
         default=320, ge=0, description="images in which the learning rates rise from zero"
     )
     caption_dropout: float = Field(
-        default=0.1, ge=0, le=1, description="share of captions left out, for the proxy"
+        default=0.1, ge=0, le=1, description="share of captions left out, of what proxy and rater train on"
     )
     reference_group: int = Field(
         default=255, ge=1, description="pairs of the pool beside which every pair is rated"
