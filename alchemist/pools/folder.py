@@ -183,7 +183,8 @@ def _csv_lines(path: Path) -> _Lines:
                 "(or text)."
             )
         for number, row in enumerate(rows, 2):  # the header is line 1
-            yield number, None if row is None else dict(zip(names, row, strict=False))
+            # What a short row lacks is None, so that no other column takes its place.
+            yield number, None if row is None else dict(itertools.zip_longest(names, row[: len(names)]))
 
 
 def _json_lines(path: Path) -> _Lines:

@@ -34,7 +34,7 @@ def upper_weight(settings: MetaRater, step: int, steps: int) -> float:
 
     It starts at `upper_weight` and falls by `upper_decay` at each of `epochs` equal parts of the
     run (the published schedule: 1.0, less 0.03 an epoch). While u is 1 the proxy sees validation
-    pairs alone: that is the warm-up.
+    pairs alone: the published warm-up.
     """
     epoch = step * settings.epochs // steps
     return max(0.0, settings.upper_weight - settings.upper_decay * epoch)

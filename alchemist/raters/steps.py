@@ -196,9 +196,10 @@ def reference_step(state: MetaState, step: Step, shares: Tensor, budget: RateSet
     It sees the proxy's chance, so that credits differ by the models alone. Where a credit has no such model,
     it is the proxy until that takes over: eq. 4 asks for no second one.
     """
+    of = "proxy" if state.reference is None else "reference"
     model, adam = state.reference or state.proxy, state.reference_adam or state.proxy_adam
     train = Passes(model, step.train, step.train_chance, budget)
-    state.watch("reference", descend(model, adam, train.weighted(shares.detach()), budget.clip))
+    state.watch(of, descend(model, adam, train.weighted(shares.detach()), budget.clip))
     return train.found
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from alchemist.analysis.agreement import rank_correlations
 from alchemist.core import tables
 from benchmarks.ranks import of_kinds, read
 
 
-def write(folder: Path, rater: str, seed: int, rating: list[float]) -> None:
+def write(folder: Path, rater: str, seed: int | str, rating: list[float]) -> None:
     rows = {"id": list("abcdx"), "rating": [*rating, 9.0], "lent": [False] * 4 + [True]}
     path = folder / rater / f"{seed}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,6 +31,18 @@ def test_kinds_have_their_mean_percentiles_over_seeds_and_lent_pairs_none(tmp_pa
     assert found["two"]["plain"][0] == 75.0
 
 
+def test_a_rater_that_needs_no_seed_stands_under_every_seed(tmp_path: Path) -> None:
+    write(tmp_path, "pixels", "all", [1.0, 2.0, 3.0, 4.0])
+    assert list(read(tmp_path, ["pixels"])["pixels"]) == [0]
+    for seed in (3, 5):
+        write(tmp_path, "two", seed, [0.1, 0.2, 0.3, 0.4])
+    ratings = read(tmp_path, ["pixels", "two"])
+    assert list(ratings["pixels"]) == [3, 5]
+    between, own = (c for c in rank_correlations(ratings) if "two" in (c.first, c.second))
+    assert (between.mean, between.n) == (pytest.approx(1.0), 2)
+    assert (own.mean, own.n) == (pytest.approx(1.0), 1)
+
+
 def test_a_rater_without_a_rating_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="lost has no rating of a seed; run dvc repro with it in the grid"):
+    with pytest.raises(SystemExit, match="lost has no rating; run dvc repro with lost in the grid"):
         read(tmp_path, ["lost"])

@@ -269,8 +269,8 @@ def test_trainers_read_the_folder_with_metadata(tmp_path, kind) -> None:
         wanted = pixels(whole or encoded(picture(number)))
         assert np.array_equal(np.asarray(row["image"].convert("RGB")), wanted)
     # And so does this repo, as a pool: those pairs by their ids, and nothing else of the folder.
-    again = {one.id: one.caption for one in records(user_pool(out)) if not one.reason}
-    assert again == {one: by[one] for one in done.kept}
+    again = {one.id: (one.caption, one.reason) for one in records(user_pool(out))}
+    assert again == {one: (by[one], "") for one in done.kept}
 
 
 def test_new_tars_are_read_by_webdataset_and_by_this_repo(tmp_path, monkeypatch) -> None:

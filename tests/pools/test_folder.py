@@ -173,7 +173,7 @@ def test_metadata(tmp_path, kind):
 
 
 def test_a_caption_stands_under_caption_or_else_under_text(tmp_path):
-    for number, name in enumerate(["lines", "both", "half", "sub/table"]):
+    for number, name in enumerate(["lines", "both", "half", "sub/table", "sub/short", "sub/long"]):
         write_pair(tmp_path, name, None, number)
     rows = [
         {"file_name": "lines.png", "text": "of imagefolder"},
@@ -181,12 +181,20 @@ def test_a_caption_stands_under_caption_or_else_under_text(tmp_path):
         {"file_name": "half.png", "text": "not it", "caption": None},
     ]
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (tmp_path / "sub/metadata.csv").write_text("file_name,text\ntable.png,of a table\n")
+    rows = [
+        "file_name,text,caption",
+        "table.png,,of a table",
+        "short.png,not it",
+        "long.png,not it,its own,4",
+    ]
+    (tmp_path / "sub/metadata.csv").write_text("\n".join(rows))
     assert {record.id: (record.caption, record.reason) for record in records(user_pool(tmp_path))} == {
         "lines": ("of imagefolder", ""),
         "both": ("its caption", ""),
         "half": ("", base.MISSING_CAPTION),
         "sub/table": ("of a table", ""),
+        "sub/short": ("", base.MISSING_CAPTION),
+        "sub/long": ("its own", ""),
     }
 
 

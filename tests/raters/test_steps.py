@@ -307,6 +307,26 @@ def test_the_reference_sees_train_pairs_alone_and_the_proxy_takes_its_weights_ov
     assert torch.equal(weights_of(state.rater), before)
 
 
+@pytest.mark.parametrize("credit", ["penalty", "alignment", "unrolled"])
+def test_a_credit_without_a_reference_model_warms_its_proxy_and_starts_its_optimiser_afresh(
+    data: Encoded, codec: StarCodec, credit: str
+) -> None:
+    settings, shares = of_credit(credit, reference_warmup=0.2), torch.full((8,), 1 / 8)
+    state = start(StarGenerator(TINY, codec, 0), new_rater(codec), settings, BUDGET)
+    beside = start(StarGenerator(TINY, codec, 0), new_rater(codec), of_credit("reference"), BUDGET)
+    losses = [reference_step(one, step_of(data, 0.7), shares, BUDGET) for one in (state, beside)]
+    assert torch.equal(*losses)
+    assert state.proxy_adam.state
+    assert set(state.taken_norms()) == {"proxy"}
+    assert set(beside.taken_norms()) == {"reference"}
+    moved = weights_of(state.proxy).clone()
+    for one in (state, beside):
+        take_over(one)
+    assert torch.equal(weights_of(state.proxy), moved)
+    assert torch.equal(weights_of(beside.proxy), moved)
+    assert not state.proxy_adam.state, "its moments were of another loss"
+
+
 # --- the rater's own step ---
 
 
