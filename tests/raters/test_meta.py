@@ -246,18 +246,18 @@ def test_behind_eq_4_each_credit_meets_the_proxy_that_the_reference_model_became
 ) -> None:
     """Ten plain steps on pairs of the pool, then the eleventh's losses; without them the proxy is another."""
 
-    def losses(credit: str, warmup: float | None, images: int) -> tuple[float, float]:
+    def losses(credit: str, warmup: float | None = 0.75) -> tuple[float, float]:
         settings = of_credit(credit, group="none", reference_warmup=warmup, upper_weight=0.5, upper_decay=0.0)
         folder = tmp_path / f"{credit}-{warmup}"
-        _, log = train_rater(folder, data, codec, settings=settings, images=images)
+        _, log = train_rater(folder, data, codec, settings=settings, images=112)
         row = next(row for row in log if row["images"] == 88)
         return row["train_loss"], row["validation_loss"]
 
-    reference = losses("reference", 0.75, 112)
-    assert losses("penalty", 0.75, 112) == reference
-    assert losses("alignment", 0.75, 112) == pytest.approx(reference, rel=1e-5)
-    assert losses("unrolled", 0.75, 112) == pytest.approx(reference, rel=1e-5)
-    assert losses("penalty", None, 112) != pytest.approx(reference, rel=1e-4)
+    reference = losses("reference")
+    assert losses("penalty") == reference
+    assert losses("alignment") == pytest.approx(reference, rel=1e-5)
+    assert losses("unrolled") == pytest.approx(reference, rel=1e-5)
+    assert losses("penalty", None) != pytest.approx(reference, rel=1e-4)
 
 
 def test_correlation_is_pearsons_and_zero_where_one_side_is_constant() -> None:
