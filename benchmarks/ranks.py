@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from alchemist.analysis.agreement import Ratings, percentiles, rank_correlations
+from alchemist.analysis.agreement import Ratings, rank_correlations
 from alchemist.core import tables
 from alchemist.core.refusal import Refusal
 from alchemist.pools.truth import read_truth
+from alchemist.report.makeup import kind_percentiles
 
 
 def read(folder: Path, raters: list[str]) -> Ratings:
@@ -25,27 +26,24 @@ def read(folder: Path, raters: list[str]) -> Ratings:
 
     One that needs no seed stands under every seed of the others.
     """
-    out: dict[str, dict[int, pd.Series[float]]] = {}
-    for rater in raters:
-        for path in sorted((folder / rater).glob("*.parquet")):
-            table = tables.read(path, ["id", "rating", "lent"]).query("not lent").set_index("id")
-            out.setdefault(rater, {})[-1 if path.stem == "all" else int(path.stem)] = table["rating"]
-        if rater not in out:
+    tables_of = {rater: sorted((folder / rater).glob("*.parquet")) for rater in raters}
+    for rater, paths in tables_of.items():
+        if not paths:
             raise SystemExit(f"{folder / rater} has no rating; run dvc repro with {rater} in the grid.")
-    seeds = sorted({seed for found in out.values() for seed in found if seed >= 0}) or [0]
-    return {n: dict.fromkeys(seeds, found[-1]) if -1 in found else found for n, found in out.items()}
-
-
-def of_kinds(ratings: Ratings, kinds: "pd.Series[str]") -> dict[str, dict[str, tuple[float, float]]]:
-    """Mean percentile of each kind by rater: mean and standard deviation over seeds, NaN of one."""
-    out = {}
-    for rater, by_seed in ratings.items():
-        rows = pd.DataFrame(
-            {seed: percentiles(one).groupby(kinds.reindex(one.index)).mean() for seed, one in by_seed.items()}
-        ).T
-        both = zip(rows.mean(), rows.std(ddof=1), strict=True)
-        out[rater] = {str(kind): (float(a), float(b)) for kind, (a, b) in zip(rows, both, strict=True)}
+    seeds = {int(path.stem) for paths in tables_of.values() for path in paths if path.stem != "all"}
+    out: dict[str, dict[int, pd.Series[float]]] = {}
+    for rater, paths in tables_of.items():
+        found = {path.stem: _rating(path) for path in paths}
+        if "all" in found:
+            out[rater] = dict.fromkeys(sorted(seeds) or [0], found["all"])
+        else:
+            out[rater] = {int(name): rating for name, rating in found.items()}
     return out
+
+
+def _rating(path: Path) -> "pd.Series[float]":
+    table = tables.read(path, ["id", "rating", "lent"]).query("not lent")
+    return table.set_index("id")["rating"]
 
 
 def main() -> None:
@@ -63,9 +61,11 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     for c in rank_correlations(ratings):
         print(f"{c.first}, {c.second}: Spearman {c.mean:.3f} [{c.low:.3f}, {c.high:.3f}], n {c.n}")
-    for rater, found in of_kinds(ratings, planted).items() if len(planted) else ():
-        places = ", ".join(f"{kind} {mean:.1f} (sd {sd:.1f})" for kind, (mean, sd) in found.items())
-        print(f"{rater}: {places}")
+    for rater, by_seed in ratings.items() if len(planted) else ():
+        places = []
+        for kind, of in kind_percentiles(by_seed, planted).items():
+            places.append(f"{kind} {of.mean:.1f}" + ("" if of.sd is None else f" (sd {of.sd:.1f})"))
+        print(f"{rater}: {', '.join(places)}")
 
 
 if __name__ == "__main__":

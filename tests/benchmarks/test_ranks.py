@@ -7,7 +7,8 @@ import pytest
 
 from alchemist.analysis.agreement import rank_correlations
 from alchemist.core import tables
-from benchmarks.ranks import of_kinds, read
+from alchemist.report.makeup import kind_percentiles
+from benchmarks.ranks import read
 
 
 def write(folder: Path, rater: str, seed: int | str, rating: list[float]) -> None:
@@ -24,11 +25,13 @@ def test_kinds_have_their_mean_percentiles_over_seeds_and_lent_pairs_none(tmp_pa
     ratings = read(tmp_path, ["one", "two"])
     assert {rater: sorted(found) for rater, found in ratings.items()} == {"one": [0, 3], "two": [0]}
     assert list(ratings["one"][0].index) == list("abcd")
-    found = of_kinds(ratings, pd.Series(["plain", "plain", "noise", "noise", "plain"], index=list("abcdx")))
+    kinds = pd.Series(["plain", "plain", "noise", "noise", "plain"], index=list("abcdx"))
+    found = {rater: kind_percentiles(by_seed, kinds) for rater, by_seed in ratings.items()}
     # Of four pairs the percentiles are 12.5, 37.5, 62.5, 87.5, the best first.
-    assert found["one"]["plain"] == pytest.approx((43.75, 26.517), abs=1e-3)  # 25 and 62.5
-    assert found["one"]["noise"][0] == 56.25
-    assert found["two"]["plain"][0] == 75.0
+    plain = found["one"]["plain"]
+    assert (plain.mean, plain.sd) == pytest.approx((43.75, 26.517), abs=1e-3)  # 25 and 62.5
+    assert found["one"]["noise"].mean == 56.25
+    assert found["two"]["plain"].mean == 75.0
 
 
 def test_a_rater_that_needs_no_seed_stands_under_every_seed(tmp_path: Path) -> None:
