@@ -10,11 +10,12 @@ deviation over seeds.
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import pandas as pd
 
-from alchemist.analysis.agreement import Ratings, rank_correlations
+from alchemist.analysis.agreement import RankCorrelation, Ratings, rank_correlations
 from alchemist.core import tables
 from alchemist.core.refusal import Refusal
 from alchemist.pools.truth import read_truth
@@ -46,6 +47,17 @@ def _rating(path: Path) -> "pd.Series[float]":
     return table.set_index("id")["rating"]
 
 
+def words(c: RankCorrelation) -> str:
+    """What a line says of two raters, also where nothing can be compared."""
+    if not c.n:
+        return (
+            "nothing to compare, one seed" if c.first == c.second else "nothing to compare, no seed of both"
+        )
+    if math.isnan(c.mean):
+        return f"nothing to compare, a rating is constant, n {c.n}"
+    return f"Spearman {c.mean:.3f} [{c.low:.3f}, {c.high:.3f}], n {c.n}"
+
+
 def main() -> None:
     """Prints a line for every two raters, and one for each."""
     parser = argparse.ArgumentParser(
@@ -60,7 +72,7 @@ def main() -> None:
     except Refusal as error:
         raise SystemExit(str(error)) from None
     for c in rank_correlations(ratings):
-        print(f"{c.first}, {c.second}: Spearman {c.mean:.3f} [{c.low:.3f}, {c.high:.3f}], n {c.n}")
+        print(f"{c.first}, {c.second}: {words(c)}")
     for rater, by_seed in ratings.items() if len(planted) else ():
         places = []
         for kind, of in kind_percentiles(by_seed, planted).items():

@@ -8,7 +8,7 @@ import pytest
 from alchemist.analysis.agreement import rank_correlations
 from alchemist.core import tables
 from alchemist.report.makeup import kind_percentiles
-from benchmarks.ranks import read
+from benchmarks.ranks import read, words
 
 
 def write(folder: Path, rater: str, seed: int | str, rating: list[float]) -> None:
@@ -44,6 +44,18 @@ def test_a_rater_that_needs_no_seed_stands_under_every_seed(tmp_path: Path) -> N
     between, own = (c for c in rank_correlations(ratings) if "two" in (c.first, c.second))
     assert (between.mean, between.n) == (pytest.approx(1.0), 2)
     assert (own.mean, own.n) == (pytest.approx(1.0), 1)
+
+
+def test_what_cannot_be_compared_is_told_in_words(tmp_path: Path) -> None:
+    write(tmp_path, "one", 0, [4.0, 3.0, 2.0, 1.0])
+    write(tmp_path, "two", 1, [1.0, 2.0, 4.0, 3.0])
+    write(tmp_path, "two", 2, [1.0, 2.0, 3.0, 4.0])
+    write(tmp_path, "flat", 1, [1.0, 1.0, 1.0, 1.0])
+    lines = {(c.first, c.second): words(c) for c in rank_correlations(read(tmp_path, ["one", "two", "flat"]))}
+    assert lines["one", "one"] == "nothing to compare, one seed"
+    assert lines["one", "two"] == "nothing to compare, no seed of both"
+    assert lines["two", "two"] == "Spearman 0.800 [0.800, 0.800], n 1"
+    assert lines["two", "flat"] == "nothing to compare, a rating is constant, n 1"
 
 
 def test_a_rater_without_a_rating_is_told(tmp_path: Path) -> None:
