@@ -12,7 +12,7 @@ import json
 import math
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -159,17 +159,26 @@ def as_number(value: Any) -> float:
         return math.nan
 
 
-def as_extra(value: Any, is_text: bool) -> Extra:
-    """A value of a column that is kept beside: text, or a number; of truth values 1 and 0."""
-    if is_text:
-        return text(value[:LONGEST]) if isinstance(value, str) else ""
+def extras(keep: Iterable[str], values: Mapping[str, Any], texts: Container[str]) -> dict[str, Extra]:
+    """What is kept beside of a pair's values by column: text of those in `texts`, of the others numbers."""
+    return {name: (_as_text if name in texts else _as_amount)(values.get(name)) for name in keep}
+
+
+def _as_text(value: Any) -> str:
+    """Text as it is, and a number or truth value as JSON has it; "" for all else, and where it is missing."""
+    if isinstance(value, bool | int | float) and value == value:  # noqa: PLR0124
+        value = json.dumps(value)
+    return text(value[:LONGEST]) if isinstance(value, str) else ""
+
+
+def _as_amount(value: Any) -> float:
+    """As `as_number`, and of truth values 1 and 0."""
     return float(value) if isinstance(value, bool) else as_number(value)
 
 
-def check_kept(names: tuple[str, ...]) -> None:
-    """Refuses a kept column that would stand in the place of the pairs' own ids."""
-    if "id" in names:
-        raise Refusal("keep holds 'id', which is what the table of kept columns calls a pair's own id.")
+def caption_in(facts: Mapping[str, Any]) -> Any:
+    """What stands under `caption`, or else under `text`, as `imagefolder` and webdataset's JSON have it."""
+    return facts.get("caption", facts.get("text"))
 
 
 def clean_caption(caption: str | None) -> tuple[str, str]:

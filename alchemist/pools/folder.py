@@ -10,15 +10,17 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.pool import KeepingPool
 from alchemist.pools.base import (
     MISSING_IMAGE,
     OUTSIDE,
     UNREADABLE_METADATA,
     Found,
     caption_file,
+    caption_in,
     checked_path,
     digest,
+    extras,
     id_text,
     inside,
     json_of,
@@ -34,7 +36,7 @@ from alchemist.pools.seen import Seen
 _Lines = Iterator[tuple[int, dict[str, Any] | None]]
 
 
-class FolderPool(UserPool):
+class FolderPool(KeepingPool):
     """Image files with captions beside them."""
 
     groups_everywhere: ClassVar[bool] = False
@@ -57,25 +59,32 @@ def read(pool: FolderPool) -> Iterator[Found]:
     """Lines of metadata files first, then images that none of them lists, with sidecar captions.
 
     An id is the path below the folder without its suffix, or a metadata file's field `id`.
-    Raises Refusal where the path is no folder or holds no image, or a metadata file lacks its columns.
+    What is kept beside is text, and "" of an image that no metadata file lists. Raises Refusal where the path
+    is no folder or holds no image, or a metadata file lacks its columns.
     """
     root = _root(pool)
     if not any(_is_image(path) or _is_metadata(path) for path in walk(root)):
         raise Refusal(
             f"path is {pool.path!r}, which holds no image; legal suffixes are {', '.join(sorted(SUFFIXES))}."
         )
-    pairs = _pairs(root, pool.links)
+    if pool.keep and not any(_is_metadata(path) for path in walk(root)):
+        raise Refusal(
+            f"keep is {list(pool.keep)}, and {pool.path!r} holds no metadata.csv and no metadata.jsonl."
+        )
+    pairs = _pairs(root, pool)
     # Every pair comes with its folder as its group.
     yield from pairs if pool.group == "parent" else (replace(pair, group=None) for pair in pairs)
 
 
-def _pairs(root: Path, links: bool) -> Iterator[Found]:
+def _pairs(root: Path, pool: FolderPool) -> Iterator[Found]:
     listed = Seen()  # what `_mark` gives
     for path in walk(root):
         if _is_metadata(path):
-            yield from _metadata(root, path, listed, links)
+            yield from _metadata(root, path, listed, pool)
+    nothing = extras(pool.keep, {}, pool.keep)
     for folder, paths in itertools.groupby(walk(root), key=lambda path: path.parent):
-        yield from _sidecars(root, folder, paths, listed, links)
+        for pair in _sidecars(root, folder, paths, listed, pool.links):
+            yield replace(pair, extra=nothing)
 
 
 def _mark(path: Path) -> bytes:
@@ -134,22 +143,22 @@ def _caption(path: Path, root: Path, links: bool) -> tuple[str | None, str]:
 # ---------------------------------------------------------------------- metadata files
 
 
-def _metadata(root: Path, path: Path, listed: Seen, links: bool) -> Iterator[Found]:
+def _metadata(root: Path, path: Path, listed: Seen, pool: FolderPool) -> Iterator[Found]:
     """The pairs that a metadata file lists; file_name is relative to it. Adds their marks to `listed`.
 
     A caption stands under `caption` or else under `text`, as folders for `imagefolder` have it.
     """
     here = PurePosixPath(path.parent.relative_to(root).as_posix())
-    if not links and leads_out(path, root):
+    if not pool.links and leads_out(path, root):
         yield Found(text((here / path.name).as_posix()), None, None, OUTSIDE)
         return
-    lines = _csv_lines(path) if path.suffix == ".csv" else _json_lines(path)
+    lines = _csv_lines(path, pool.keep) if path.suffix == ".csv" else _json_lines(path)
     for number, line in lines:
         place = text(f"{(here / path.name).as_posix()}:{number}")  # the id of a line that names no image
         if line is None:
             yield Found(place, None, None, UNREADABLE_METADATA)
             continue
-        file_name, caption = line.get("file_name"), line.get("caption", line.get("text"))
+        file_name, caption = line.get("file_name"), caption_in(line)
         caption = caption if isinstance(caption, str) else None
         if not isinstance(file_name, str) or not file_name:
             yield Found(place, caption, None, MISSING_IMAGE)
@@ -161,15 +170,15 @@ def _metadata(root: Path, path: Path, listed: Seen, links: bool) -> Iterator[Fou
         listed.add(_mark(picture))
         relative = here / PurePosixPath(file_name)
         name = id_text(line.get("id")) or text(os.path.splitext(relative)[0])
-        parent = text(relative.parent.as_posix())
+        parent, extra = text(relative.parent.as_posix()), extras(pool.keep, line, pool.keep)
         if os.path.isfile(picture):
-            is_out = not links and leads_out(picture, root)
-            yield Found(name, caption, Span(picture), OUTSIDE if is_out else "", parent)
+            is_out = not pool.links and leads_out(picture, root)
+            yield Found(name, caption, Span(picture), OUTSIDE if is_out else "", parent, extra)
         else:
-            yield Found(name, caption, None, MISSING_IMAGE, parent)
+            yield Found(name, caption, None, MISSING_IMAGE, parent, extra)
 
 
-def _csv_lines(path: Path) -> _Lines:
+def _csv_lines(path: Path, keep: tuple[str, ...]) -> _Lines:
     """Numbered lines; None in place of one that cannot be read. Refuses wrong columns.
 
     Bytes that are not UTF-8 are lone surrogates, which no caption may have and a file's name may.
@@ -182,6 +191,8 @@ def _csv_lines(path: Path) -> _Lines:
                 f"{path} has the columns {', '.join(names) or 'none'}; it needs file_name and caption "
                 "(or text)."
             )
+        if lacking := next((name for name in keep if name not in names), None):
+            raise Refusal(f"keep is {lacking!r}, which {path} lacks; its columns are {', '.join(names)}.")
         for number, row in enumerate(rows, 2):  # the header is line 1
             # What a short row lacks is None, so that no other column takes its place.
             yield number, None if row is None else dict(itertools.zip_longest(names, row[: len(names)]))

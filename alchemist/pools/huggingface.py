@@ -13,14 +13,13 @@ from pydantic import Field
 
 from alchemist.core import hub, process
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.pool import KeepingPool
 from alchemist.pools.base import (
     MISSING_IMAGE,
     TOO_LARGE,
     UNREADABLE_METADATA,
     Found,
-    as_extra,
-    check_kept,
+    extras,
     id_text,
 )
 from alchemist.pools.parquet import ColumnsSettings, is_text, plain
@@ -34,7 +33,7 @@ _LARGE = 1_000_000  # bytes of a column
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-class HuggingFacePool(UserPool):
+class HuggingFacePool(KeepingPool):
     """A data set of the Hugging Face hub, or a folder of one."""
 
     format: Literal["huggingface"] = Field(
@@ -53,7 +52,6 @@ class HuggingFacePool(UserPool):
         default="train", min_length=1, description="of the data set; all of our splits are of it"
     )
     columns: ColumnsSettings = Field(default=ColumnsSettings(), description="names of the columns")
-    keep: tuple[str, ...] = Field(default=(), description="columns of numbers or text that are kept beside")
 
     def on_hub(self) -> bool:
         """See UserPool.on_hub."""
@@ -94,7 +92,7 @@ def read(pool: HuggingFacePool) -> Iterator[Found]:
                 caption if isinstance(caption, str) else None,
                 image,
                 reason,
-                extra={name: as_extra(value.get(name), name in texts) for name in pool.keep},
+                extra=extras(pool.keep, value, texts),
             )
             number += 1
         _let_go(batch)
@@ -182,7 +180,6 @@ def _check(pool: HuggingFacePool, data: "Dataset") -> None:
     """Refuses columns that the data set lacks or that hold something else."""
     from datasets import Image, Value
 
-    check_kept(pool.keep)
     columns = pool.columns
     named = [
         ("columns.image", columns.image),

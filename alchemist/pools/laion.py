@@ -17,7 +17,7 @@ from pydantic import Field
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
-from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.pool import KeepingPool
 from alchemist.pools import pages, parquet
 from alchemist.pools.base import (
     DOWNLOAD_FAILED,
@@ -29,17 +29,14 @@ from alchemist.pools.base import (
     UNREADABLE_FILE,
     UNREADABLE_METADATA,
     Found,
-    as_extra,
-    check_kept,
+    extras,
     files_of,
     id_text,
-    parse_json,
     text,
 )
 from alchemist.pools.image import decode
 from alchemist.pools.place import BROKEN, HeavyPages, Span, Unreadable, fetch
-from alchemist.pools.row import Extra
-from alchemist.pools.webdataset import Parts, caption_of, grouped, image_of
+from alchemist.pools.webdataset import Parts, caption_of, facts_of, grouped, image_of
 
 ROWS = 100_000  # of a shard, ten times as many as img2dataset writes
 FAILED = {"failed_to_download": DOWNLOAD_FAILED, "failed_to_resize": RESIZE_FAILED}  # by img2dataset's status
@@ -59,13 +56,12 @@ class WebColumnsSettings(Settings):
     )
 
 
-class LaionPool(UserPool):
+class LaionPool(KeepingPool):
     """Tars of img2dataset, with a parquet file beside each."""
 
     format: Literal["laion"] = Field(description="tars of img2dataset with their parquet files")
     path: str = Field(min_length=1, description="a folder of tars, or one tar")
     columns: WebColumnsSettings = Field(default=WebColumnsSettings(), description="names of the columns")
-    keep: tuple[str, ...] = Field(default=(), description="columns of numbers or text that are kept beside")
     group: Literal["url", "perceptual"] = Field(
         default="url",
         description="what shares a split: url: pictures of one host and path, whatever the query; "
@@ -105,23 +101,21 @@ def _named(pool: LaionPool) -> parquet.Named:
 
 def _check(pool: LaionPool) -> set[str]:
     """The columns of `keep` that hold text. Refuses files that lack a column, before any is read."""
-    check_kept(pool.keep)
-    texts: set[str] | None = None
+    opened, kinds = 0, dict[str, bool]()
     for _, path in files_of(pool, ".tar"):
         file = parquet.opened(_table(path))
         if file is None:
             continue
         with file:
             parquet.check_columns(_table(path), file, _named(pool))
-            fields = {name: file.schema_arrow.field(name) for name in pool.keep}
-        found = {name for name, field in fields.items() if parquet.is_text(name, field.type)}
-        texts = found if texts is None else texts
-    if texts is None:
+            parquet.add_kinds(kinds, pool.keep, _table(path), file.schema_arrow)
+            opened += 1
+    if not opened:
         raise Refusal(
             f"path is {pool.path!r}, which holds no tar with a parquet file beside it, as img2dataset writes "
             "them; for tars alone the format is webdataset."
         )
-    return texts
+    return {name for name, is_text in kinds.items() if is_text}
 
 
 def _shard(pool: LaionPool, name: str, path: Path, texts: set[str]) -> Iterator[Found]:
@@ -134,7 +128,7 @@ def _shard(pool: LaionPool, name: str, path: Path, texts: set[str]) -> Iterator[
         if key is None:
             yield Found(name, None, None, TRUNCATED_TAR)
         else:
-            facts = rows.pop(key) if key in rows else _json(parts)
+            facts = rows.pop(key) if key in rows else facts_of(parts)
             yield _pair(pool, f"{stem}/{text(key)}", facts, parts, texts)
     for key, facts in rows.items():
         status = facts[pool.columns.status]
@@ -171,13 +165,6 @@ def _rows(pool: LaionPool, path: Path) -> tuple[dict[str, dict[str, Any]], str]:
     return rows, ""
 
 
-def _json(parts: Parts) -> dict[str, Any]:
-    """What a pair's own JSON says, which is the same as its row."""
-    content = parts.get("json")
-    facts = parse_json(content) if isinstance(content, bytes) else None
-    return facts if isinstance(facts, dict) else {}
-
-
 def _pair(pool: LaionPool, place: str, facts: dict[str, Any], parts: Parts, texts: set[str]) -> Found:
     (image, missing), column = image_of(parts), pool.columns.caption
     own, group = _identity(pool, facts)
@@ -191,8 +178,7 @@ def _pair(pool: LaionPool, place: str, facts: dict[str, Any], parts: Parts, text
     fault = missing or fault
     if image is not None and pool.group == "perceptual":
         group = _difference_hash(image, pool.largest) or group
-    extra: dict[str, Extra] = {name: as_extra(facts.get(name), name in texts) for name in pool.keep}
-    return Found(own, caption, image, fault, group, extra)
+    return Found(own, caption, image, fault, group, extras(pool.keep, facts, texts))
 
 
 def _identity(pool: LaionPool, facts: dict[str, Any]) -> tuple[str, str | None]:

@@ -11,9 +11,9 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
-from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.pool import KeepingPool, UserPool
 from alchemist.pools import pages
-from alchemist.pools.base import HEAVY_ROWS, TEXT_BYTES, UNREADABLE_FILE, Found, files_of, id_text
+from alchemist.pools.base import HEAVY_ROWS, TEXT_BYTES, UNREADABLE_FILE, Found, extras, files_of, id_text
 from alchemist.pools.place import BROKEN, Cell, HeavyPages
 
 BATCH = 1024  # rows whose captions are in memory at once
@@ -42,7 +42,7 @@ class ColumnsSettings(Settings):
         return name
 
 
-class ParquetPool(UserPool):
+class ParquetPool(KeepingPool):
     """Tables with a column of encoded images."""
 
     format: Literal["parquet"] = Field(description="tables with a column of encoded images")
@@ -58,25 +58,32 @@ def read(pool: ParquetPool) -> Iterator[Found]:
 
     An id is the value of the column of ids, or where there is none the file's name and the row's
     number. Raises Refusal where the path does not exist or holds no parquet file, a file lacks a column
-    or its column of images holds something else.
+    or its column of images holds something else, or one that is kept neither numbers nor text.
     """
     columns = pool.columns
+    kinds: dict[str, bool] = {}
+    for _, path, file in _files(pool, _named(pool), columns.image) if pool.keep else ():
+        if file is not None:
+            add_kinds(kinds, pool.keep, path, file.schema_arrow)
+    texts = {name for name, is_text in kinds.items() if is_text}
 
     def pair(row: dict[str, Any], place: str) -> Found:
         caption = row[columns.caption]
         own = id_text(row[columns.id]) if columns.id else ""
-        return Found(own or place, caption if isinstance(caption, str) else None, None)
+        caption = caption if isinstance(caption, str) else None
+        return Found(own or place, caption, None, extra=extras(pool.keep, row, texts))
 
-    return pairs(pool, _named(columns), columns.image, pair)
+    return pairs(pool, _named(pool), columns.image, pair)
 
 
 def expected(pool: ParquetPool) -> int | None:
     """The rows of all files that can be opened. Raises Refusal as `read` does."""
-    return row_count(pool, _named(pool.columns), pool.columns.image)
+    return row_count(pool, _named(pool), pool.columns.image)
 
 
-def _named(columns: ColumnsSettings) -> list[tuple[str, str]]:
-    return [(f"columns.{key}", name) for key, name in columns if name is not None]
+def _named(pool: ParquetPool) -> "Named":
+    named = [(f"columns.{key}", name) for key, name in pool.columns if name is not None]
+    return [*named, *(("keep", name) for name in pool.keep)]
 
 
 # ---------------------------------------------------------------------- for every format of parquet files
@@ -186,10 +193,25 @@ def values(
             yield dict(zip(columns, row, strict=True))
 
 
+def add_kinds(kinds: dict[str, bool], keep: tuple[str, ...], path: Path, schema: pa.Schema) -> None:
+    """Adds whether each column that is kept beside holds text in a file; one without a value may be either.
+
+    Raises Refusal where it holds no numbers either, or another file says otherwise.
+    """
+    for name in keep:
+        kind = schema.field(name).type
+        if not pa.types.is_null(kind) and kinds.setdefault(name, is_text(name, kind)) != is_text(name, kind):
+            raise Refusal(
+                f"keep holds {name!r}, which is of type {kind} in {path} and of another in files before it; "
+                "keep a column that is text in all files, or numbers in all."
+            )
+
+
 def is_text(name: str, kind: pa.DataType) -> bool:
     """Whether a column that is kept beside holds text. Raises Refusal where it holds no numbers either."""
     types = pa.types
-    if types.is_string(kind) or types.is_large_string(kind):
+    kind = kind.value_type if types.is_dictionary(kind) else kind  # as pandas writes categories
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return True
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         raise Refusal(f"keep holds {name!r}, which is of type {kind}; keep numbers or text.")

@@ -9,7 +9,7 @@ from typing import IO, Any, Literal
 
 from pydantic import Field
 
-from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.pool import KeepingPool
 from alchemist.pools.base import (
     LINE,
     MISSING_CAPTION,
@@ -19,7 +19,9 @@ from alchemist.pools.base import (
     TRUNCATED_TAR,
     UNREADABLE_CAPTION,
     Found,
+    caption_in,
     decoded,
+    extras,
     files_of,
     parse_json,
     text,
@@ -33,7 +35,7 @@ _HEADERS = 1 << 18  # bytes of the headers of a member, long names and links amo
 Parts = dict[str, bytes | Span | str]  # of a pair, by suffix: an image's place, all else's bytes, or a reason
 
 
-class WebDatasetPool(UserPool):
+class WebDatasetPool(KeepingPool):
     """Tar files with an image and a text a pair."""
 
     format: Literal["webdataset"] = Field(description="tar files with an image and a text a pair")
@@ -50,7 +52,7 @@ def read(pool: WebDatasetPool) -> Iterator[Found]:
     the path does not exist or holds no tar.
     """
     for name, path in files_of(pool, ".tar"):
-        yield from _tar(name, path)
+        yield from _tar(pool, name, path)
 
 
 def expected(pool: WebDatasetPool) -> int | None:
@@ -58,13 +60,13 @@ def expected(pool: WebDatasetPool) -> int | None:
     return None
 
 
-def _tar(name: str, path: Path) -> Iterator[Found]:
+def _tar(pool: WebDatasetPool, name: str, path: Path) -> Iterator[Found]:
     """The pairs of one tar. One that breaks off gives what was read and one row under its own name."""
     for key, parts in grouped(path):
         if key is None:
             yield Found(name, None, None, TRUNCATED_TAR)
         else:
-            yield _pair(f"{name.removesuffix('.tar')}/{key}", parts)
+            yield _pair(pool, f"{name.removesuffix('.tar')}/{key}", parts)
 
 
 def grouped(path: Path) -> Iterator[tuple[str | None, Parts]]:
@@ -105,10 +107,19 @@ def image_of(parts: Parts) -> tuple[Span | None, str]:
     return None, MISSING_IMAGE
 
 
-def _pair(name: str, parts: Parts) -> Found:
+def _pair(pool: WebDatasetPool, name: str, parts: Parts) -> Found:
     picture, missing = image_of(parts)
     caption, fault = caption_of(parts)
-    return Found(text(name), caption, picture, missing or fault)
+    facts = facts_of(parts) if pool.keep else {}
+    extra = extras(pool.keep, facts, pool.keep)
+    return Found(text(name), caption, picture, missing or fault, extra=extra)
+
+
+def facts_of(parts: Parts) -> dict[str, Any]:
+    """What a pair's JSON says; nothing where there is none, or no object in it."""
+    content = parts.get("json")
+    facts = parse_json(content) if isinstance(content, bytes) else None
+    return facts if isinstance(facts, dict) else {}
 
 
 def caption_of(parts: Parts) -> tuple[str | None, str]:
@@ -125,7 +136,7 @@ def caption_of(parts: Parts) -> tuple[str | None, str]:
         value = parse_json(facts)
         if not isinstance(value, dict):
             return None, UNREADABLE_CAPTION
-        caption = value.get("caption", value.get("text"))
+        caption = caption_in(value)
         return (caption, "") if isinstance(caption, str) else (None, MISSING_CAPTION)
     return None, facts if isinstance(facts, str) else MISSING_CAPTION
 

@@ -211,7 +211,7 @@ def test_layouts_that_do_not_fit_are_refused(folder, tmp_path):
         ({"columns": {"sha256": "md5"}}, r"columns.sha256 is 'md5', which .* lacks"),
         ({"keep": ["aesthetic"]}, r"keep is 'aesthetic', which .* lacks"),
         ({"keep": ["tags"]}, r"keep holds 'tags', which is of type list.*; keep numbers or text"),
-        ({"keep": ["width", "id"]}, r"keep holds 'id', which is what the table"),
+        ({"keep": ["width", "id"]}, r"pools.mine.keep is .*id should not be among them"),
     ):
         with pytest.raises(Refusal, match=told):
             next(records(user_pool(folder, "laion", **changes)))

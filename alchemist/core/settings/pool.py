@@ -6,7 +6,7 @@ formats is `alchemist.pools.read.FORMATS`.
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from alchemist.core.settings import Settings
 from alchemist.core.settings.copies import CopiesSettings
@@ -129,3 +129,21 @@ class UserPool(PoolSettings):
     def on_hub(self) -> bool:
         """Whether a `path` that does not exist is a name on a hub."""
         return False
+
+
+class KeepingPool(UserPool):
+    """A pool whose files may say more of a pair than its caption."""
+
+    # Left out of a dump where there is none, so that a pool without it has the card that it always had.
+    keep: tuple[str, ...] = Field(
+        default=(),
+        exclude_if=lambda names: not names,
+        description="columns of numbers or text that are kept beside; those of csv and JSON are text",
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _leaves_ids(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if "id" in names:
+            raise ValueError("id should not be among them: it is what their table calls a pair's own id")
+        return names

@@ -93,7 +93,7 @@ class MetaRater(SeededRater):
     def _of_the_credit(cls, value: float | None, info: ValidationInfo) -> float | None:
         uses = {"reference_warmup": "reference", "unroll_steps": "unrolled"}[str(info.field_name)]
         credit = info.data.get("credit", uses)
-        if value is not None and uses == "unrolled" != credit:
+        if value is not None and uses == "unrolled" and credit != "unrolled":
             raise ValueError("it should be null, because only credit unrolled uses it")
         if value is None and info.data.get("credit") == uses:
             raise ValueError(f"it should be a number, because credit {uses} uses it")
