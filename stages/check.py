@@ -57,13 +57,12 @@ def was_read(params: Params, others: dict[str, Any]) -> bool:
     card: dict[str, Any] = files.read_json(POOL / store.CARD)
     read = {card.get("pool"): card.get("settings", {})}
     read |= {name: other["settings"] for name, other in card.get("others", {}).items()}
-    # What a card leaves out decides nothing of what was read.
-    settings = {
-        name: {
-            key: value for key, value in params.pools[name].model_dump().items() if key in read.get(name, {})
-        }
-        for name in (params.pool, *others)
-    }
+    settings = {}
+    for name in (params.pool, *others):
+        # What a card leaves out decides nothing of what was read, but for what it leaves out by its value.
+        pool, in_card = params.pools[name], read.get(name, {})
+        by_value = {key for key, one in type(pool).model_fields.items() if one.exclude_if}
+        settings[name] = {k: v for k, v in pool.model_dump().items() if k in in_card or k in by_value}
     return files.json_text(settings) == files.json_text(read) and copies_were_found(params)
 
 

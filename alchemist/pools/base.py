@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.pool import KeepingPool, UserPool
 from alchemist.pools.place import Place
 from alchemist.pools.row import Extra, Image
 from alchemist.pools.seen import Seen
@@ -164,8 +164,19 @@ def extras(keep: Iterable[str], values: Mapping[str, Any], texts: Container[str]
     return {name: (_as_text if name in texts else _as_amount)(values.get(name)) for name in keep}
 
 
+def all_kept(pairs: Iterable[Found], pool: KeepingPool) -> Iterator[Found]:
+    """The pairs, of files that list no columns. Raises Refusal behind the last for a column that none has."""
+    missing, count = set(pool.keep), 0
+    for pair in pairs:
+        missing -= {name for name in missing if pair.extra.get(name)}
+        count += 1
+        yield pair
+    if missing and count:
+        raise Refusal(f"keep holds {min(missing)!r}, which no pair of {pool.path!r} has.")
+
+
 def _as_text(value: Any) -> str:
-    """Text as it is, and a number or truth value as JSON has it; "" for all else, and where it is missing."""
+    """Text, and a number or truth value as JSON has it; "" for all else, and where it is missing."""
     if isinstance(value, bool | int | float) and value == value:  # noqa: PLR0124
         value = json.dumps(value)
     return text(value[:LONGEST]) if isinstance(value, str) else ""

@@ -16,6 +16,7 @@ from alchemist.pools.base import (
     OUTSIDE,
     UNREADABLE_METADATA,
     Found,
+    all_kept,
     caption_file,
     caption_in,
     checked_path,
@@ -60,18 +61,14 @@ def read(pool: FolderPool) -> Iterator[Found]:
 
     An id is the path below the folder without its suffix, or a metadata file's field `id`.
     What is kept beside is text, and "" of an image that no metadata file lists. Raises Refusal where the path
-    is no folder or holds no image, or a metadata file lacks its columns.
+    is no folder or holds no image, a metadata file lacks its columns, or no pair has one that should be kept.
     """
-    root = _root(pool)
+    root = _checked(pool)
     if not any(_is_image(path) or _is_metadata(path) for path in walk(root)):
         raise Refusal(
             f"path is {pool.path!r}, which holds no image; legal suffixes are {', '.join(sorted(SUFFIXES))}."
         )
-    if pool.keep and not any(_is_metadata(path) for path in walk(root)):
-        raise Refusal(
-            f"keep is {list(pool.keep)}, and {pool.path!r} holds no metadata.csv and no metadata.jsonl."
-        )
-    pairs = _pairs(root, pool)
+    pairs = all_kept(_pairs(root, pool), pool)
     # Every pair comes with its folder as its group.
     yield from pairs if pool.group == "parent" else (replace(pair, group=None) for pair in pairs)
 
@@ -93,14 +90,25 @@ def _mark(path: Path) -> bytes:
 
 
 def expected(pool: FolderPool) -> int | None:
-    """The number of image files. Raises Refusal where the path is no folder."""
-    return sum(_is_image(path) for path in walk(_root(pool)))
+    """The number of image files. Raises Refusal where the path is no folder, or metadata lack columns."""
+    return sum(_is_image(path) for path in walk(_checked(pool)))
 
 
-def _root(pool: FolderPool) -> Path:
+def _checked(pool: FolderPool) -> Path:
+    """The folder, once the columns of its metadata files are known to be there."""
     root = checked_path(pool)
     if not root.is_dir():
         raise Refusal(f"path is {pool.path!r}; for format folder it should be a folder.")
+    is_told = not pool.keep
+    for path in walk(root):
+        if _is_metadata(path) and (pool.links or not leads_out(path, root)):
+            is_told = True
+            if path.suffix == ".csv":
+                next(_csv_lines(path, pool.keep), None)
+    if not is_told:
+        raise Refusal(
+            f"keep is {list(pool.keep)}, and {pool.path!r} holds no metadata.csv and no metadata.jsonl."
+        )
     return root
 
 
@@ -191,8 +199,10 @@ def _csv_lines(path: Path, keep: tuple[str, ...]) -> _Lines:
                 f"{path} has the columns {', '.join(names) or 'none'}; it needs file_name and caption "
                 "(or text)."
             )
-        if lacking := next((name for name in keep if name not in names), None):
-            raise Refusal(f"keep is {lacking!r}, which {path} lacks; its columns are {', '.join(names)}.")
+        for name in keep:
+            if names.count(name) != 1:
+                has = "has more than once" if name in names else "lacks"
+                raise Refusal(f"keep is {name!r}, which {path} {has}; its columns are {', '.join(names)}.")
         for number, row in enumerate(rows, 2):  # the header is line 1
             # What a short row lacks is None, so that no other column takes its place.
             yield number, None if row is None else dict(itertools.zip_longest(names, row[: len(names)]))

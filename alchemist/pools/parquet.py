@@ -60,12 +60,7 @@ def read(pool: ParquetPool) -> Iterator[Found]:
     number. Raises Refusal where the path does not exist or holds no parquet file, a file lacks a column
     or its column of images holds something else, or one that is kept neither numbers nor text.
     """
-    columns = pool.columns
-    kinds: dict[str, bool] = {}
-    for _, path, file in _files(pool, _named(pool), columns.image) if pool.keep else ():
-        if file is not None:
-            add_kinds(kinds, pool.keep, path, file.schema_arrow)
-    texts = {name for name, is_text in kinds.items() if is_text}
+    columns, texts = pool.columns, _texts(pool)
 
     def pair(row: dict[str, Any], place: str) -> Found:
         caption = row[columns.caption]
@@ -78,7 +73,17 @@ def read(pool: ParquetPool) -> Iterator[Found]:
 
 def expected(pool: ParquetPool) -> int | None:
     """The rows of all files that can be opened. Raises Refusal as `read` does."""
+    _texts(pool)
     return row_count(pool, _named(pool), pool.columns.image)
+
+
+def _texts(pool: ParquetPool) -> set[str]:
+    """The columns of `keep` that hold text. Raises Refusal as `add_kinds` does."""
+    kinds: dict[str, bool] = {}
+    for _, path, file in _files(pool, _named(pool), pool.columns.image) if pool.keep else ():
+        if file is not None:
+            add_kinds(kinds, pool.keep, path, file.schema_arrow)
+    return {name for name, is_text in kinds.items() if is_text}
 
 
 def _named(pool: ParquetPool) -> "Named":
@@ -168,11 +173,12 @@ def opened(path: Path) -> pq.ParquetFile | None:
 
 
 def check_columns(path: Path, file: pq.ParquetFile, named: Named) -> None:
-    """Refuses a file that lacks a column."""
+    """Refuses a file that lacks a column, or has it more than once."""
     for key, column in named:
-        if column not in file.schema_arrow.names:
-            names = ", ".join(file.schema_arrow.names)
-            raise Refusal(f"{key} is {column!r}, which {path} lacks; its columns are {names}.")
+        names = file.schema_arrow.names
+        if names.count(column) != 1:
+            has = "has more than once" if column in names else "lacks"
+            raise Refusal(f"{key} is {column!r}, which {path} {has}; its columns are {', '.join(names)}.")
 
 
 def values(

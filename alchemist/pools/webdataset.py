@@ -19,6 +19,7 @@ from alchemist.pools.base import (
     TRUNCATED_TAR,
     UNREADABLE_CAPTION,
     Found,
+    all_kept,
     caption_in,
     decoded,
     extras,
@@ -49,10 +50,10 @@ def read(pool: WebDatasetPool) -> Iterator[Found]:
     """The pairs of every tar, in the order of the tars' names and of the members in each.
 
     An id is the tar's path below the folder without its suffix, and the key. Raises Refusal where
-    the path does not exist or holds no tar.
+    the path does not exist or holds no tar, or no pair has a column that should be kept.
     """
-    for name, path in files_of(pool, ".tar"):
-        yield from _tar(pool, name, path)
+    tars = files_of(pool, ".tar")
+    yield from all_kept((pair for name, path in tars for pair in _tar(pool, name, path)), pool)
 
 
 def expected(pool: WebDatasetPool) -> int | None:

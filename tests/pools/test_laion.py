@@ -215,6 +215,14 @@ def test_layouts_that_do_not_fit_are_refused(folder, tmp_path):
     ):
         with pytest.raises(Refusal, match=told):
             next(records(user_pool(folder, "laion", **changes)))
+    write_shard(folder, 2, [(6, row(6, "6"))])
+    table = pq.read_table(folder / "00002.parquet")
+    words = table.drop_columns("similarity").append_column("similarity", pa.array(["high"]))
+    pq.write_table(words, folder / "00002.parquet")
+    with pytest.raises(
+        Refusal, match=r"keep holds 'similarity', which is of type .* in .*00002\.parquet and of"
+    ):
+        next(records(user_pool(folder, "laion", keep=["similarity"])))
     alone = tmp_path / "alone"
     write_tar(alone / "a.tar", [("0.jpg", image(0)), ("0.txt", b"words")])
     with pytest.raises(Refusal, match=r"holds no tar with a parquet file beside it.* webdataset"):

@@ -1,16 +1,20 @@
 """`python -m stages.check` tells what is wrong with params.yaml before DVC is started, in one sentence."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from pool_helpers import settled, write_pair
 from tiny import REPO
 
 from alchemist.core.refusal import Refusal
 from alchemist.params.check import check as check_params
 from alchemist.params.here import check_here
+from alchemist.pools.read import pool_settings
 from stages import check
 from stages.params_file import read_params
 
@@ -156,6 +160,28 @@ def test_what_is_named_and_not_there_is_told_before_any_work(changes: Changes, s
 )  # fmt: skip
 def test_what_the_grid_in_force_does_not_need_here_may_be_missing(changes: Changes) -> None:
     assert told(edited(changes)) == ""
+
+
+def test_a_pool_was_read_by_other_settings_once_another_column_should_be_kept() -> None:
+    shares = {"meta_validation": 0.3, "evaluation": 0.3, "scorer": 0.2}
+    block = {"splits": shares, "copies": {"find": False}, "format": "folder", "path": "my-pairs"}
+    lines = []
+    for number in range(30):
+        write_pair(Path("my-pairs"), f"{number}", None, number)
+        lines.append({"file_name": f"{number}.png", "text": f"{number}", "origin": "y", "score": 1})
+    Path("my-pairs/metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    given = {**yaml.safe_load(PARAMS), "pool": "mine"}
+
+    def read(**changes: object) -> bool:
+        given["pools"]["mine"] = {**block, **changes}
+        return check.was_read(check_params(given), {})
+
+    for keep in ({}, {"keep": ["origin"]}):
+        settled(Path(), pool_settings({**block, **keep}, "pools.mine"))
+        assert read(**keep)
+        assert not read(keep=["score"])
+        assert read() == (not keep)
+        assert not read(**keep, links=True)
 
 
 def test_the_files_of_a_pool_may_be_gone_once_it_was_read() -> None:

@@ -135,7 +135,7 @@ class KeepingPool(UserPool):
     """A pool whose files may say more of a pair than its caption."""
 
     # Left out of a dump where there is none, so that a pool without it has the card that it always had.
-    keep: tuple[str, ...] = Field(
+    keep: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=(),
         exclude_if=lambda names: not names,
         description="columns of numbers or text that are kept beside; those of csv and JSON are text",
