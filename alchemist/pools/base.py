@@ -164,6 +164,13 @@ def extras(keep: Iterable[str], values: Mapping[str, Any], texts: Container[str]
     return {name: (_as_text if name in texts else _as_amount)(values.get(name)) for name in keep}
 
 
+def check_column(key: str, name: str, names: list[str], path: Path) -> None:
+    """Refuses a file that lacks a column, or has it more than once."""
+    if names.count(name) != 1:
+        has = "has more than once" if name in names else "lacks"
+        raise Refusal(f"{key} is {name!r}, which {path} {has}; its columns are {', '.join(names)}.")
+
+
 def all_kept(pairs: Iterable[Found], pool: KeepingPool) -> Iterator[Found]:
     """The pairs, of files that list no columns. Raises Refusal behind the last for a column that none has."""
     missing, count = set(pool.keep), 0

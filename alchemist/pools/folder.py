@@ -19,6 +19,7 @@ from alchemist.pools.base import (
     all_kept,
     caption_file,
     caption_in,
+    check_column,
     checked_path,
     digest,
     extras,
@@ -63,7 +64,7 @@ def read(pool: FolderPool) -> Iterator[Found]:
     What is kept beside is text, and "" of an image that no metadata file lists. Raises Refusal where the path
     is no folder or holds no image, a metadata file lacks its columns, or no pair has one that should be kept.
     """
-    root = _checked(pool)
+    root, _ = _surveyed(pool)
     if not any(_is_image(path) or _is_metadata(path) for path in walk(root)):
         raise Refusal(
             f"path is {pool.path!r}, which holds no image; legal suffixes are {', '.join(sorted(SUFFIXES))}."
@@ -78,10 +79,8 @@ def _pairs(root: Path, pool: FolderPool) -> Iterator[Found]:
     for path in walk(root):
         if _is_metadata(path):
             yield from _metadata(root, path, listed, pool)
-    nothing = extras(pool.keep, {}, pool.keep)
     for folder, paths in itertools.groupby(walk(root), key=lambda path: path.parent):
-        for pair in _sidecars(root, folder, paths, listed, pool.links):
-            yield replace(pair, extra=nothing)
+        yield from _sidecars(root, folder, paths, listed, pool)
 
 
 def _mark(path: Path) -> bytes:
@@ -91,16 +90,17 @@ def _mark(path: Path) -> bytes:
 
 def expected(pool: FolderPool) -> int | None:
     """The number of image files. Raises Refusal where the path is no folder, or metadata lack columns."""
-    return sum(_is_image(path) for path in walk(_checked(pool)))
+    return _surveyed(pool)[1]
 
 
-def _checked(pool: FolderPool) -> Path:
-    """The folder, once the columns of its metadata files are known to be there."""
+def _surveyed(pool: FolderPool) -> tuple[Path, int]:
+    """The folder and the number of its images, once the columns of metadata files are known to be there."""
     root = checked_path(pool)
     if not root.is_dir():
         raise Refusal(f"path is {pool.path!r}; for format folder it should be a folder.")
-    is_told = not pool.keep
+    images, is_told = 0, not pool.keep
     for path in walk(root):
+        images += _is_image(path)
         if _is_metadata(path) and (pool.links or not leads_out(path, root)):
             is_told = True
             if path.suffix == ".csv":
@@ -109,7 +109,7 @@ def _checked(pool: FolderPool) -> Path:
         raise Refusal(
             f"keep is {list(pool.keep)}, and {pool.path!r} holds no metadata.csv and no metadata.jsonl."
         )
-    return root
+    return root, images
 
 
 def _is_image(path: Path) -> bool:
@@ -123,24 +123,26 @@ def _is_metadata(path: Path) -> bool:
 # ---------------------------------------------------------------------- sidecar captions
 
 
-def _sidecars(root: Path, folder: Path, paths: Iterator[Path], listed: Seen, links: bool) -> Iterator[Found]:
+def _sidecars(
+    root: Path, folder: Path, paths: Iterator[Path], listed: Seen, pool: FolderPool
+) -> Iterator[Found]:
     """The pairs of one folder, by stem. Of its paths the names alone are held: all may lie in one folder."""
     stems: dict[str, list[str]] = {}
     for path in paths:
         if _is_image(path) or path.suffix.lower() == ".txt":
             stems.setdefault(path.stem, []).append(path.name)
-    parent = folder.relative_to(root).as_posix()
+    parent, extra = folder.relative_to(root).as_posix(), extras(pool.keep, {}, pool.keep)
     for stem, names in stems.items():
         pictures = [folder / name for name in names if _is_image(Path(name))]
         captions = [folder / name for name in names if not _is_image(Path(name))]
         name = text((PurePosixPath(parent) / stem).as_posix())
-        caption, fault = _caption(captions[0], root, links) if captions else (None, "")
+        caption, fault = _caption(captions[0], root, pool.links) if captions else (None, "")
         for picture in pictures:
             if _mark(picture) not in listed:
-                is_out = not links and leads_out(picture, root)
-                yield Found(name, caption, Span(picture), OUTSIDE if is_out else fault, text(parent))
+                is_out = not pool.links and leads_out(picture, root)
+                yield Found(name, caption, Span(picture), OUTSIDE if is_out else fault, text(parent), extra)
         if not pictures:
-            yield Found(name, caption, None, MISSING_IMAGE, text(parent))
+            yield Found(name, caption, None, MISSING_IMAGE, text(parent), extra)
 
 
 def _caption(path: Path, root: Path, links: bool) -> tuple[str | None, str]:
@@ -200,9 +202,7 @@ def _csv_lines(path: Path, keep: tuple[str, ...]) -> _Lines:
                 "(or text)."
             )
         for name in keep:
-            if names.count(name) != 1:
-                has = "has more than once" if name in names else "lacks"
-                raise Refusal(f"keep is {name!r}, which {path} {has}; its columns are {', '.join(names)}.")
+            check_column("keep", name, names, path)
         for number, row in enumerate(rows, 2):  # the header is line 1
             # What a short row lacks is None, so that no other column takes its place.
             yield number, None if row is None else dict(itertools.zip_longest(names, row[: len(names)]))

@@ -128,7 +128,7 @@ def _shard(pool: LaionPool, name: str, path: Path, texts: set[str]) -> Iterator[
         if key is None:
             yield Found(name, None, None, TRUNCATED_TAR)
         else:
-            facts = rows.pop(key) if key in rows else facts_of(parts)
+            facts = rows.pop(key) if key in rows else facts_of(parts) or {}
             yield _pair(pool, f"{stem}/{text(key)}", facts, parts, texts)
     for key, facts in rows.items():
         status = facts[pool.columns.status]

@@ -13,7 +13,16 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings import Settings
 from alchemist.core.settings.pool import KeepingPool, UserPool
 from alchemist.pools import pages
-from alchemist.pools.base import HEAVY_ROWS, TEXT_BYTES, UNREADABLE_FILE, Found, extras, files_of, id_text
+from alchemist.pools.base import (
+    HEAVY_ROWS,
+    TEXT_BYTES,
+    UNREADABLE_FILE,
+    Found,
+    check_column,
+    extras,
+    files_of,
+    id_text,
+)
 from alchemist.pools.place import BROKEN, Cell, HeavyPages
 
 BATCH = 1024  # rows whose captions are in memory at once
@@ -175,10 +184,7 @@ def opened(path: Path) -> pq.ParquetFile | None:
 def check_columns(path: Path, file: pq.ParquetFile, named: Named) -> None:
     """Refuses a file that lacks a column, or has it more than once."""
     for key, column in named:
-        names = file.schema_arrow.names
-        if names.count(column) != 1:
-            has = "has more than once" if column in names else "lacks"
-            raise Refusal(f"{key} is {column!r}, which {path} {has}; its columns are {', '.join(names)}.")
+        check_column(key, column, file.schema_arrow.names, path)
 
 
 def values(
@@ -206,7 +212,10 @@ def add_kinds(kinds: dict[str, bool], keep: tuple[str, ...], path: Path, schema:
     """
     for name in keep:
         kind = schema.field(name).type
-        if not pa.types.is_null(kind) and kinds.setdefault(name, is_text(name, kind)) != is_text(name, kind):
+        if pa.types.is_null(kind):
+            continue
+        here = is_text(name, kind)
+        if kinds.setdefault(name, here) != here:
             raise Refusal(
                 f"keep holds {name!r}, which is of type {kind} in {path} and of another in files before it; "
                 "keep a column that is text in all files, or numbers in all."

@@ -111,16 +111,16 @@ def image_of(parts: Parts) -> tuple[Span | None, str]:
 def _pair(pool: WebDatasetPool, name: str, parts: Parts) -> Found:
     picture, missing = image_of(parts)
     caption, fault = caption_of(parts)
-    facts = facts_of(parts) if pool.keep else {}
-    extra = extras(pool.keep, facts, pool.keep)
+    facts = facts_of(parts) if pool.keep else None
+    extra = extras(pool.keep, facts or {}, pool.keep)
     return Found(text(name), caption, picture, missing or fault, extra=extra)
 
 
-def facts_of(parts: Parts) -> dict[str, Any]:
-    """What a pair's JSON says; nothing where there is none, or no object in it."""
+def facts_of(parts: Parts) -> dict[str, Any] | None:
+    """What a pair's JSON says; None where there is none, or no object in it."""
     content = parts.get("json")
     facts = parse_json(content) if isinstance(content, bytes) else None
-    return facts if isinstance(facts, dict) else {}
+    return facts if isinstance(facts, dict) else None
 
 
 def caption_of(parts: Parts) -> tuple[str | None, str]:
@@ -134,8 +134,8 @@ def caption_of(parts: Parts) -> tuple[str | None, str]:
     if isinstance(words, str):
         return None, words
     if isinstance(facts, bytes):
-        value = parse_json(facts)
-        if not isinstance(value, dict):
+        value = facts_of(parts)
+        if value is None:
             return None, UNREADABLE_CAPTION
         caption = caption_in(value)
         return (caption, "") if isinstance(caption, str) else (None, MISSING_CAPTION)
