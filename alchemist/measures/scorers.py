@@ -138,8 +138,8 @@ def load_lit(folder: Path, device: torch.device = CPU, captions: bool = True) ->
         raise Refusal(f"{folder} holds no {WEIGHTS} with its {CONFIG}; run the stage scorer.")
     with init_empty_weights():  # no first values, which would be replaced
         scorer = _lit(**files.read_json(folder / CONFIG), captions=captions, pretrained=False)
-    # Copied out of the file, where they begin at any byte: on a processor that is not Intel's MKL's products of one
-    # row have other last digits there than in memory that is aligned, as of a scorer that has been fitted.
+    # Copied out of the file, where they begin at any byte: on a processor that is not Intel's, MKL's products
+    # of one row have other last digits there than in aligned memory, where a fitted scorer's weights are.
     with safe_open(folder / WEIGHTS, "pt") as file:
         stored = {name: file.get_tensor(name).clone() for name in scorer.model.state_dict()}
     scorer.model.load_state_dict(stored, assign=True)
