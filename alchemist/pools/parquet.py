@@ -24,6 +24,7 @@ from alchemist.pools.base import (
     id_text,
 )
 from alchemist.pools.place import BROKEN, Cell, HeavyPages
+from alchemist.pools.row import ORIGIN
 
 BATCH = 1024  # rows whose captions are in memory at once
 TOGETHER = 8_000_000  # bytes of their values
@@ -223,14 +224,17 @@ def add_kinds(kinds: dict[str, bool], keep: tuple[str, ...], path: Path, schema:
 
 
 def is_text(name: str, kind: pa.DataType) -> bool:
-    """Whether a column that is kept beside holds text. Raises Refusal where it holds no numbers either."""
+    """Whether a column that is kept beside is kept as text. Raises Refusal where it holds no numbers either.
+
+    An origin is, whatever it holds: it is a name, and whole numbers beyond 2**53 would be others as doubles.
+    """
     types = pa.types
     kind = kind.value_type if types.is_dictionary(kind) else kind  # as pandas writes categories
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return True
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         raise Refusal(f"keep holds {name!r}, which is of type {kind}; keep numbers or text.")
-    return False
+    return name == ORIGIN
 
 
 def _is_bytes(column: pa.DataType) -> bool:

@@ -123,6 +123,17 @@ def test_of_parquet_numbers_are_numbers_and_text_text(tmp_path):
     assert isinstance(found["a.parquet:0"]["votes"], float)
 
 
+def test_an_origin_is_text_whatever_a_table_holds(tmp_path):
+    """Two sources of whole numbers that are one as doubles stay two, and "7" is what a JSON's 7 is."""
+    near = [2**60 + 1, 2**60 + 2]
+    table(tmp_path / "a.parquet", [0, 1, 2], origin=pa.array([*near, None]), other=pa.array([*near, None]))
+    table(tmp_path / "b.parquet", [3], origin=["museum"], other=[7])
+    table(tmp_path / "c.parquet", [4], origin=[7], other=[7])
+    found = kept(user_pool(tmp_path, "parquet", keep=["origin", "other"]))
+    assert [one["origin"] for one in found.values()] == [*map(str, near), "", "museum", "7"]
+    assert len({one["other"] for one in found.values() if one["other"] > 7}) == 1
+
+
 def test_of_parquet_what_does_not_fit_is_refused_before_any_pair(tmp_path):
     table(tmp_path / "a.parquet", [0], kind=["museum"], tags=[["x"]])
     table(tmp_path / "b.parquet", [1], kind=[7])
