@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from alchemist.core import hub
+from alchemist.core import files, hub
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.launcher import PYTHON
@@ -16,7 +16,7 @@ from alchemist.core.settings.text import TextSettings, of_family
 from alchemist.core.shown import shown
 from alchemist.params.families import models_named
 from alchemist.params.whole import Params
-from alchemist.raters.kinds.meta import MetaRater
+from alchemist.raters.kinds.meta import CARD, TRAINING, MetaRater
 
 
 def check_here(params: Params, assets: Path, was_read: bool) -> None:
@@ -81,7 +81,10 @@ def _of_text(text: TextSettings) -> str | None:
 
 
 def _carried(params: Params, folder: Path) -> None:
-    """Raters that were trained elsewhere have weights for every seed."""
+    """Raters that were trained elsewhere have weights for every seed, trained as their blocks say.
+
+    Else a value of training beside `weights` would be silently without effect.
+    """
     for name in params.grid.rated():
         rater = params.raters[name]
         if not isinstance(rater, MetaRater) or rater.weights is None:
@@ -92,3 +95,19 @@ def _carried(params: Params, folder: Path) -> None:
                     f"raters.{name}.weights is {shown(rater.weights)}; {folder} has no such rater of the "
                     f"seed {seed}, which grid.seeds holds, and null trains a rater here."
                 )
+            _as_trained(name, rater, folder / rater.weights / str(seed))
+
+
+def _as_trained(name: str, rater: MetaRater, source: Path) -> None:
+    """A damaged card is told where the weights are read, in the stage rate."""
+    card = files.read_json(source / CARD, files.ASSET_REMEDY) if (source / CARD).is_file() else None
+    trained = card.get("rater") if isinstance(card, dict) else None
+    if not isinstance(trained, dict):
+        return
+    for key in TRAINING:
+        here, there = getattr(rater, key), trained.get(key, MetaRater.model_fields[key].default)
+        if here != there:
+            raise Refusal(
+                f"raters.{name}.{key} is {shown(here)}, and {source} was trained with {shown(there)}; beside "
+                "weights, which no training here changes, that is legal."
+            )

@@ -19,6 +19,7 @@ from alchemist.pools import store
 from alchemist.pools.index import COLUMNS, is_rated, part
 from alchemist.raters import score, shipped
 from alchemist.raters.groups import of_captions
+from alchemist.raters.kinds.meta import CARD
 
 READ = [*COLUMNS, "caption", *store.PLACE[1:]]  # of the index
 
@@ -31,8 +32,8 @@ class Scoring:
         self.batch, self.device = batch, device
         self.card, self.network, self.group, self.settings, self.codec = shipped.load(rater, codec, device)
         self.rule = shipped.rule(rater)
-        settings = parse(TEXTS[self.card.text["kind"]], self.card.text, f"{rater / shipped.CARD}: text")
-        self.text = text.load(settings, f"{rater / shipped.CARD}: text", device)
+        settings = parse(TEXTS[self.card.text["kind"]], self.card.text, f"{rater / CARD}: text")
+        self.text = text.load(settings, f"{rater / CARD}: text", device)
         if self.text.digest != self.card.text_sha256:
             raise Refusal(
                 f"{rater} rates beside states of the text encoder {self.card.text_sha256[:12]}, and "

@@ -31,11 +31,11 @@ from alchemist.models import family
 from alchemist.models.family import Codec, Family
 from alchemist.raters.compared import Compared
 from alchemist.raters.groups import Groups
-from alchemist.raters.kinds.meta import MetaRater
+from alchemist.raters.kinds.meta import CARD, MetaRater
 from alchemist.raters.network import Group, Rater
 
 RULE = "rule"
-WEIGHTS, REFERENCE, CARD = "rater.safetensors", "reference.safetensors", "card.json"
+WEIGHTS, REFERENCE = "rater.safetensors", "reference.safetensors"
 HASHES = ("initial_sha256", "weights_sha256", "reference_sha256")
 COPIED = "copy the folder anew from where it was trained"
 

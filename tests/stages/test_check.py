@@ -133,6 +133,10 @@ MINE = ("pool: emoji", "pool: mine")
         ([("weights: emoji-small", "weights: emoji-large"),
           ("{rater: alchemist, sampler: shift", "{rater: alchemist_carried, sampler: shift"), ALONE],
          "raters.alchemist_carried.weights is 'emoji-large'; assets/raters has no such rater of the seed 0,"),
+        ([("weights: emoji-small", "weights: emoji-small, upper_weight: 0.5"),
+          ("{rater: alchemist, sampler: shift", "{rater: alchemist_carried, sampler: shift"), ALONE],
+         "raters.alchemist_carried.upper_weight is 0.5, and assets/raters/emoji-small/0 was trained with "
+         "1.0; beside weights, which no training here changes, that is legal."),
         ([MINE], "pools.mine.path is 'my-pairs', which does not exist; it should be the folder or the"),
         ([("families: [star]", "families: [star, flux]"),
           ("raters: [], models: []", "raters: [], models: [flux_s]"),

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from alchemist.raters.proxy import Found
     from alchemist.raters.run import Run
 
+CARD = "card.json"  # in the folder of a trained one, see `alchemist.raters.shipped`
+# What steers a rater's training alone: beside weights that were trained elsewhere it changes nothing.
+TRAINING = (
+    "credit", "reference_warmup", "unroll_steps", "baseline", "upper_weight", "upper_decay", "epochs"
+)  # fmt: skip
+
 
 class MetaRater(SeededRater):
     """A network trained with gradient signals from a proxy (Alchemist)."""
