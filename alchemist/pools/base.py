@@ -183,7 +183,12 @@ def all_kept(pairs: Iterable[Found], pool: KeepingPool) -> Iterator[Found]:
 
 
 def _as_text(value: Any) -> str:
-    """Text, and a number or truth value as JSON has it; "" for all else, and where it is missing."""
+    """Text, and a number or truth value as JSON has it; "" for all else, and where it is missing.
+
+    A whole number has no ".0", since tables make fractions of a column's where one is missing.
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
     if isinstance(value, bool | int | float) and value == value:  # noqa: PLR0124
         value = json.dumps(value)
     return text(value[:LONGEST]) if isinstance(value, str) else ""

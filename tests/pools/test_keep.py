@@ -129,8 +129,9 @@ def test_an_origin_is_text_whatever_a_table_holds(tmp_path):
     table(tmp_path / "a.parquet", [0, 1, 2], origin=pa.array([*near, None]), other=pa.array([*near, None]))
     table(tmp_path / "b.parquet", [3], origin=["museum"], other=[7])
     table(tmp_path / "c.parquet", [4], origin=[7], other=[7])
+    table(tmp_path / "d.parquet", [5, 6], origin=[7.0, None], other=[7, 7])  # as pandas writes [7, None]
     found = kept(user_pool(tmp_path, "parquet", keep=["origin", "other"]))
-    assert [one["origin"] for one in found.values()] == [*map(str, near), "", "museum", "7"]
+    assert [one["origin"] for one in found.values()] == [*map(str, near), "", "museum", "7", "7", ""]
     assert len({one["other"] for one in found.values() if one["other"] > 7}) == 1
 
 
