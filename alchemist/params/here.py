@@ -99,7 +99,7 @@ def _carried(params: Params, folder: Path) -> None:
 
 
 def _as_trained(name: str, rater: MetaRater, source: Path) -> None:
-    """Raises Refusal where the card says otherwise; one without a word of it is told where weights are read."""
+    """Raises Refusal where the card says otherwise; what lacks a word of it is told in the stage rate."""
     card = files.read_json(source / CARD, files.ASSET_REMEDY) if (source / CARD).is_file() else None
     trained = card.get("rater") if isinstance(card, dict) else None
     if not isinstance(trained, dict):
