@@ -38,7 +38,8 @@ class Grid:
         # Values under which a setting that is left out shows.
         params["raters"]["clip_score"] |= {"direction": -1}
         params["raters"]["carried"] = params["raters"]["alchemist_carried"] | {"weights": "ours"}
-        params["raters"]["alchemist_groups"] |= {"groups": {"by": "caption_length", "a_step": 2}}
+        for name in ("alchemist_groups", "alchemist_within"):
+            params["raters"][name] |= {"groups": {"by": "caption_length", "a_step": 2}}
         scale = params["scales"]["tiny"]
         scale["encode"] |= {"text": {"star": {"kind": "minilm", "pieces": 8}}}
         scale["scorer"] |= {"seed": 7}

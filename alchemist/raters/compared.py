@@ -1,4 +1,4 @@
-"""Ratings under group `compared`: a pair's own group among all of the pool's, and its place in that group."""
+"""Ratings where pairs have groups: a pair's own among all of the pool's, and its place in that group."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +24,17 @@ class Compared:
     @staticmethod
     @torch.no_grad()
     def of(
-        rater: Rater, features: Tensor, counts: list[int], groups: Groups, bound: float | None
+        rater: Rater,
+        features: Tensor,
+        counts: list[int],
+        groups: Groups,
+        bound: float | None,
+        gated: bool = True,
     ) -> "Compared":
-        """From the features (N, C) of some pairs of each group, `counts` of them, group behind group."""
+        """From the features (N, C) of some pairs of each group, `counts` of them, group behind group.
+
+        Not `gated`, as under group `within`, every group's pairs have a mean of one.
+        """
         wide = features.double().split(counts)
         mean = torch.stack([one.mean(0) for one in wide])
         variance = torch.stack([one.var(0, correction=1) for one in wide])
@@ -34,7 +42,7 @@ class Compared:
         share = sizes / sizes.sum()
         # --- gates of all groups, on one scale, such that they are one in the mean over the pool's pairs
         gates = rater.group_logits(mean.float(), variance.float()).double()
-        apart = gates - (share * gates).sum()
+        apart = gates - (share * gates).sum() if gated else torch.zeros_like(gates)
         scaled = bounded(apart, apart.abs().max(), bound)
         gains = scaled - (share.log() + scaled).logsumexp(0)
         # --- logits of each group's pairs, as they lie in it

@@ -76,7 +76,7 @@ def bounded(centred: Tensor, largest: Tensor | float, bound: float | None) -> Te
 class Weights:
     """Of a batch: `shares` sum to one (they weigh the proxy's loss, times B: mean one), `rating`
     is W of eq. 9, which the rater's loss differentiates, and `gate` the group head's scalar; under group
-    `compared` the largest share of a group of the step, from one over their count up."""
+    `compared` the largest share of a group of the step, from one over their count up, which `within` has."""
 
     shares: Tensor
     rating: Tensor
@@ -92,10 +92,12 @@ def batch_weights(
     times (1/2 + gate), so that eq. 9 cannot shrink all weights at once. `none`: W = softmax.
     `double_softmax`: W = softmax(gate x softmax(sigmoid)), the published numerics, where a second softmax
     over numbers in (0, e / B) leaves every weight within a few percent of 1 / B; no bound applies.
-    `compared`: the batch is `groups` groups of equal size behind one another, see `compared_weights`.
+    `compared`, and `within`, where no gate acts: the batch is `groups` groups of equal size behind one
+    another, see `compared_weights`.
     """
-    if group == "compared":
-        return compared_weights(rater, features.view(groups, -1, features.shape[-1]), bound)
+    if group in ("compared", "within"):
+        apart = features.view(groups, -1, features.shape[-1])
+        return compared_weights(rater, apart, bound, gated=group == "compared")
     if group == "double_softmax":
         gate, ratings = _published(rater, features)
         shares = ratings.softmax(0)
@@ -113,19 +115,20 @@ def batch_weights(
     return Weights(shares, shares * gate if group == "product" else shares, gate)
 
 
-def compared_weights(rater: Rater, features: Tensor, bound: float | None) -> Weights:
+def compared_weights(rater: Rater, features: Tensor, bound: float | None, gated: bool = True) -> Weights:
     """W = softmax over groups of their logits x softmax within each of its pairs', of features (G, K, C).
 
     W sums to one, so that a constant taken off all credits changes no gradient: eq. 9 needs no baseline here.
     The gradient by the groups' logits sums to zero, s_g (sum over h of s_h C_h - C_g) where C_g is the
     weighted mean of a group's credits, so that no common shift drives them to an end; both softmaxes are
-    bounded.
+    bounded. Not `gated`, all groups of a step weigh alike: the same batches and the same softmax within a
+    group, by which what the gate does is told from what they do.
     """
     logits = rater.logits(features)
     centred = logits - logits.mean(1, keepdim=True)
     within = bounded(centred, centred.abs().amax(1, keepdim=True), bound).softmax(1)
     gates = rater.group_logits(features.mean(1), features.var(1, correction=1))
-    apart = gates - gates.mean()
+    apart = gates - gates.mean() if gated else torch.zeros_like(gates)
     between = bounded(apart, apart.abs().max(), bound).softmax(0)
     shares = (between[:, None] * within).flatten()
     return Weights(shares, shares, between.max())

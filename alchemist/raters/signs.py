@@ -218,7 +218,7 @@ def _trained(
         found.append(sign("memorised", 1 - held_out / train, bounds.memorised))
     if validation:
         found.append(sign("passes", budget.images / validation, bounds.passes))
-    if settings.group not in ("none", "compared"):  # which has shares of groups, that run to no end
+    if settings.group not in ("none", "compared", "within"):  # shares of groups run to no end
         gate = at_end(log, "gate")
         found += [sign("gate_zero", gate, bounds.gate), sign("gate_one", 1 - gate, bounds.gate)]
     share = at_end(log, "effective_sample_share")

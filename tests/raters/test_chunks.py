@@ -111,6 +111,7 @@ CASES = [(credit, "product", 0.7) for credit in CREDITS] + [
     ("penalty", "temperature", 0.7),
     ("penalty", "double_softmax", 0.7),
     ("penalty", "compared", 0.7),
+    ("penalty", "within", 0.7),
     ("unrolled", "compared", 0.7),
 ]
 
@@ -123,7 +124,7 @@ def test_a_raters_step_is_the_same_in_chunks(
     own: dict[str, object] = {"group": group}
     if group == "double_softmax":
         own |= {"rating_mode": "batch", "bound": None}
-    if group == "compared":
+    if group in ("compared", "within"):
         own["groups"] = GroupsSettings(a_step=2)
     settings = of_credit(credit, **own)
     if credit == "unrolled":

@@ -1,4 +1,4 @@
-"""A gate that compares groups: weights, gradients, ratings, and a planted bad group."""
+"""A gate that compares groups, and none where they are: weights, gradients, ratings, a planted bad group."""
 
 from pathlib import Path
 
@@ -66,6 +66,23 @@ def test_weights_are_a_softmax_of_groups_times_one_within_each(rater: Rater, bou
         if bound is not None:
             centred = centred * min(1.0, bound / float(centred.abs().max()))
         torch.testing.assert_close(one / one.sum(), centred.softmax(0))
+
+
+@pytest.mark.parametrize("bound", [None, 0.5])
+def test_without_a_gate_groups_weigh_alike_and_their_pairs_as_with_it(
+    rater: Rater, bound: float | None
+) -> None:
+    some = 4 * features(4, 8)
+    with_it = batch_weights(rater, some, "compared", bound, 4).shares.view(4, 8)
+    weights = batch_weights(rater, some, "within", bound, 4)
+    without = weights.shares.view(4, 8)
+    assert torch.equal(weights.shares, weights.rating)
+    torch.testing.assert_close(without.sum(1), torch.full((4,), 0.25))
+    torch.testing.assert_close(4 * without, with_it / with_it.sum(1, keepdim=True))
+    assert float((with_it.sum(1) - 0.25).abs().max()) > 1e-3
+    rater_loss(weights.rating, torch.arange(32.0)).backward()
+    assert all(one.grad is None or not one.grad.any() for one in rater.group.parameters())
+    assert any(one.grad is not None and one.grad.any() for one in rater.parameters())
 
 
 def test_the_gates_gradient_sums_to_zero_and_no_constant_credit_moves_it(rater: Rater) -> None:

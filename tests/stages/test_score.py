@@ -74,7 +74,7 @@ def test_ratings_are_those_of_the_stage_rate_whatever_the_shards(
     assert trained.corr(pd.Series(found["one"], trained.index), method="spearman") > 0.999
 
 
-@pytest.mark.parametrize("name", ["alchemist_groups", "alchemist_groups_embedding"])
+@pytest.mark.parametrize("name", ["alchemist_groups", "alchemist_groups_embedding", "alchemist_within"])
 def test_groups_of_captions_are_told_by_what_the_rater_ships(grid: Grid, name: str) -> None:
     trained = grid.rate(name)
     folder = Path(f"data/raters/{name}/{SEED}")
@@ -84,6 +84,8 @@ def test_groups_of_captions_are_told_by_what_the_rater_ships(grid: Grid, name: s
     facts = files.read_json(grid.folder / folder / "rating.json")["groups"]
     assert sum(one["pairs"] for one in facts) == len(trained)
     assert sum(one["pairs"] * one["weight"] for one in facts) == pytest.approx(len(trained))
+    alike = all(one["weight"] == pytest.approx(1) for one in facts)
+    assert alike == (name == "alchemist_within")
     sources = {**grid.params.raters[name].model_dump(), "groups": {"by": "source"}}
     with pytest.raises(Refusal, match=r"rates by groups of sources, which are those of the pool emoji alone"):
         scored(grid, altered(grid, folder, f"{name}-source", rater=sources), "no")

@@ -40,17 +40,18 @@ class MetaRater(SeededRater):
     unroll_steps: int | None = Field(
         default=None, ge=1, le=16, description="of credit unrolled alone: inner steps K of one window"
     )
-    group: Literal["product", "temperature", "none", "double_softmax", "compared"] = Field(
+    group: Literal["product", "temperature", "none", "double_softmax", "compared", "within"] = Field(
         default="product",
         description="product: gate times softmax, as in the paper; temperature: the gate scales the logits; "
         "double_softmax: as published, a softmax over gate times softmax of sigmoids; compared: a softmax "
-        "over a step's groups times one within each, of groups that are properties of the pairs",
+        "over a step's groups times one within each, of groups that are properties of the pairs; within: "
+        "the same without a gate, by which what the gate does is told from what such batches do",
     )
     # Left out of a dump where there is none, so that a rater without it has the card that it always had.
     groups: GroupsSettings | None = Field(
         default=None,
         exclude_if=lambda held: held is None,
-        description="of group compared alone: which pairs are a group",
+        description="of groups compared and within alone: which pairs are a group",
     )
     rating_mode: Literal["reference_group", "batch"] = Field(
         default="reference_group",
@@ -111,10 +112,13 @@ class MetaRater(SeededRater):
             raise ValueError("group double_softmax and rating_mode batch go together, as published")
         if self.group == "double_softmax" and self.bound is not None:
             raise ValueError("bound should be null under group double_softmax, whose logits pass a sigmoid")
-        if self.group == "compared" and self.groups is None:
-            raise ValueError("groups should be a block, because group compared uses it; {} has its defaults")
-        if self.group != "compared" and self.groups is not None:
-            raise ValueError("groups should be null, because only group compared uses it")
+        grouped = self.group in ("compared", "within")
+        if grouped and self.groups is None:
+            raise ValueError(
+                f"groups should be a block, because group {self.group} uses it; {{}} has its defaults"
+            )
+        if not grouped and self.groups is not None:
+            raise ValueError("groups should be null, because only groups compared and within use it")
         if self.credit != "penalty" and self.baseline != "none":
             raise ValueError(
                 "baseline should be none, because the validation loss is one of credit penalty alone"
@@ -159,7 +163,8 @@ def rate(run: "Run", settings: MetaRater) -> "Found":
         known = run.groups.members(run.seed, budget.reference_group)
         members, begun, further = np.concatenate(known), run.elapsed(), sum(map(len, known))
         features = score.pooled_features(network, data, members, budget.score_batch)
-        group = Compared.of(network, features, [len(one) for one in known], run.groups, settings.bound)
+        counts, gated = [len(one) for one in known], settings.group == "compared"
+        group = Compared.of(network, features, counts, run.groups, settings.bound, gated)
         facts["groups"] = group.facts(run.groups)
     rating = score.rate_pool(
         network, data, run.rated, group, settings, budget.score_batch, run.scored, run.groups
@@ -197,7 +202,7 @@ def _carry(run: "Run", network: "Rater", source: Path, key: str, group: str) -> 
                 f"{here[:12]}; a rater that was trained beside the same one is legal."
             )
     trained = card.rater.get("group")
-    if trained != group and "compared" in (trained, group):  # whose group head reads other figures
+    if trained != group and {"compared", "within"} & {trained, group}:  # whose batches are of groups
         raise Refusal(f"{key} names {source}, trained under group {trained}, and here it is {group}; "
                       f"group {trained} is legal.")  # fmt: skip
     try:
