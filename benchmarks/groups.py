@@ -69,7 +69,7 @@ def figures(data: Path, rater: str, seeds: list[int], seed: int) -> dict[str, fl
         gates = pd.Series(
             {one["name"]: one["weight"] for one in facts.get("groups", []) if "weight" in one}, dtype=float
         )
-        if set(worst) <= set(gates.index):
+        if set(worst) <= set(gates.index) and gates.std() > 1e-9:  # under group within all are one
             out |= {"place by gate": place(gates, worst), "weight": float(gates[worst].mean())}
     for name, other in (
         ("with plain", ratings(data, PLAIN, seed)),

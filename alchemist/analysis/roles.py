@@ -110,7 +110,7 @@ def _distance(selection: SelectionSettings, rater: RaterSettings) -> tuple[bool,
         return None
     return (
         selection.sampler != "shift_gsample",
-        rater.weights is not None or rater.credit != "penalty" or rater.group == "none",
+        rater.weights is not None or rater.credit != "penalty" or rater.group in ("none", "within"),
         rater.group != "product",
         not selection.plain(),
     )

@@ -1,4 +1,4 @@
-"""Groups of a pool's pairs: which pair is of which, and those of a step, which group `compared` compares.
+"""Groups of a pool's pairs: which pair is of which, and those of a step.
 
 A pair's group is a property of the pair, and no seed, batch or order of rows changes it. Whether a group is a
 good one is learned, never told.

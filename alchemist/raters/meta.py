@@ -86,7 +86,7 @@ def step_at(run: Plain, settings: MetaRater, number: int, device: torch.device) 
 def numbers_of(run: Plain, part: str, number: int) -> NDArray[np.int64]:
     """Row numbers of the batch of step `number`, of the part `pool` or `validation`.
 
-    Under group `compared` those of the pool are some groups' behind one another.
+    Under groups `compared` and `within` those of the pool are some groups' behind one another.
     """
     size = run.budget.batch
     if part == "pool" and run.groups is not None:

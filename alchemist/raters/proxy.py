@@ -38,7 +38,7 @@ class Plain:
     trained: Callable[[int, str], object]  # hears of images trained on, and of the loss in words
     scored: Tick  # hears of pairs scored
     name: str = field(kw_only=True)  # of the block of `raters:`
-    groups: Groups | None = field(default=None, kw_only=True)  # of the pool, under group compared
+    groups: Groups | None = field(default=None, kw_only=True)  # of the pool, under groups compared and within
 
 
 @dataclass(frozen=True)

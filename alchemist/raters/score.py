@@ -81,7 +81,7 @@ def ratings(
 ) -> Tensor:
     """Ratings (B,) of a batch's features.
 
-    `beside` is not used under rating_mode `batch`, and the pairs' groups (B,) under group `compared` alone.
+    `beside` is not used under rating_mode `batch`, and the pairs' groups (B,) where it has any.
     """
     if isinstance(beside, Compared):
         assert labels is not None
@@ -102,7 +102,7 @@ def rate_pool(
     tick: Tick,
     groups: Groups | None = None,
 ) -> Floats:
-    """Ratings of rows, in their order; `groups` are those of the pool, under group `compared`.
+    """Ratings of rows, in their order; `groups` are those of the pool, where a rater has any.
 
     Under rating_mode `batch` they depend on `batch`, on the order of rows and on every neighbour, as
     published; the last batch, where smaller, gets larger shares.

@@ -2,7 +2,7 @@
 
     rater.safetensors       trunk and heads
     reference.safetensors   logits, sums and squares of the reference group, beside which every pair is rated;
-                            of group compared what is known of each group, and which captions are of which
+                            where pairs have groups, what is known of each, and which captions are of which
     card.json               what it is made of and what it can rate: `Card`
     manifest.json           hashes of all
 
@@ -50,7 +50,7 @@ def save_rater(folder: Path, network: Rater, beside: Group | Compared, groups: G
 
 
 def rule(folder: Path) -> NDArray[np.float64]:
-    """How the groups of a rater of group compared are told, see `groups.Groups`; empty for all others."""
+    """How the groups of a rater that has some are told, see `groups.Groups`; empty for all others."""
     held = load_file(folder / REFERENCE)
     return held[RULE].numpy() if RULE in held else np.empty(0)
 

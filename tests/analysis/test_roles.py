@@ -73,6 +73,11 @@ def test_a_gate_that_compares_groups_has_the_same_control() -> None:
     found = Roles.of(study("apart", "four", selections=selections, raters=raters))
     assert (found.alchemist, found.no_group) == ("apart", "four")
     assert Roles.of(study("apart", "one", selections=selections, raters=raters)).alchemist == "one"
+    # Groups without a gate are a control, whatever the order.
+    raters["within"] = raters["apart"] | {"group": "within"}
+    selections["within"] = {"rater": "within", "sampler": "shift_gsample"}
+    assert Roles.of(study("within", "apart", selections=selections, raters=raters)).alchemist == "apart"
+    assert Roles.of(study("within", "four", selections=selections, raters=raters)).alchemist is None
 
 
 def test_a_rater_with_weights_plays_no_role() -> None:

@@ -65,6 +65,8 @@ def test_a_rating_that_is_one_value_for_many_pairs_fires_of_any_kind():
 def test_a_rater_without_a_gate_or_a_log_has_no_signs_of_them():
     bare = META | {"group": "none", "baseline": "none"}
     assert fired(block=bare, rows=log(gate=1e-9)) == set()
+    for group in ("compared", "within"):  # whose gate in the log is a share
+        assert fired(block=bare | {"group": group, "groups": {}}, rows=log(gate=1.0)) == set()
     carried = signs(rater_settings(META | {"weights": "there"}, "x"), BUDGET, [], DISTINCT, 5)
     assert [one.name for one in carried] == ["equal"]
 

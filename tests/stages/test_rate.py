@@ -138,9 +138,10 @@ def test_a_carried_rater_rates_by_the_weights_of_its_seed(grid: Grid) -> None:
 
     params = grid.folder / "data/params.json"
     before, wanted = params.read_bytes(), files.read_sealed(params)
-    wanted["raters"]["carried"] |= {"group": "compared", "groups": {"a_step": 2}}
-    files.write_json(params, files.sealed(wanted))
-    refused("trained under group product, and here it is compared; group product is legal")
+    for group in ("compared", "within"):
+        wanted["raters"]["carried"] |= {"group": group, "groups": {"a_step": 2}}
+        files.write_json(params, files.sealed(wanted))
+        refused(f"trained under group product, and here it is {group}; group product is legal")
     params.write_bytes(before)
     path = folder / f"{SEED}/rater.safetensors"
     content = path.read_bytes()

@@ -1,4 +1,5 @@
-"""`raters.RATER.groups`: which pairs are a group, of loss_within and of meta under group `compared`."""
+"""`raters.RATER.groups`: which pairs are a group, of loss_within and of meta under groups `compared` and
+`within`."""
 
 from typing import Literal
 
@@ -24,7 +25,7 @@ class StrataSettings(Settings):
 
 
 class GroupsSettings(StrataSettings):
-    """Groups under group `compared`, some of which a step compares."""
+    """Groups under groups `compared` and `within`, some of which are in a step."""
 
     a_step: int = Field(
         default=4,
