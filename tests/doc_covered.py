@@ -125,8 +125,8 @@ COVERED: list[tuple[str, str, str]] = [
     *(
         (rf"python -m benchmarks\.{name} .*", DOCS, f"python -m benchmarks.{name} ")
         for name in (
-            "raters", "ranks", "samplers", "groups", "copies planted", "copies pairs", "layouts", "pilot",
-            "signs", "guidance",
+            "raters", "ranks", "halves", "samplers", "groups", "copies planted", "copies pairs", "layouts",
+            "pilot", "signs", "guidance",
         )
     ),
     (r"make torture( TORTURE=.*)?|python -m torture PART", DOCS, "make torture TORTURE="),
