@@ -7,8 +7,8 @@ pairs look like the references cannot be seen from its targets. So of each selec
 FD of its pictures to the references of every view; of the same given back by the codec, to references as
 they are and to such as the codec gave back (whose distance from a target is the tokenised FD). Then, where
 ids begin with folders, the share of each in per cent. FD falls with the number of pictures: compare subsets
-of one size, and no view with another. Networks run on the CPU, as the references' have to have.
-It takes some three minutes for 10,000 pairs.
+of one size, and no view with another. Networks run on the CPU, where those of the references have to have
+run. It takes some three minutes for 10,000 pairs.
 """
 
 import argparse
@@ -83,8 +83,12 @@ def main() -> None:
     noted = EvaluateSettings(**files.read_json(data / "scorer/card.json")["evaluate"])
     by = features.extractor(noted.features, noted.feature_size, CPU, noted.weights)
     codec = family.load(asked.family).codec(data / "codec" / asked.family, CPU)
-    real = seen(data / "pool", rows, lambda images: features.extract(images, by, BATCH))
-    back = seen(data / "pool", rows, lambda images: features.extract(codec.reconstruct(images), by, BATCH))
+
+    def features_of(images: Pictures) -> Floats:
+        both = (features.extract(shown, by, BATCH) for shown in (images, codec.reconstruct(images)))
+        return np.stack(list(both), axis=1)
+
+    real, back = np.moveaxis(seen(data / "pool", rows, features_of), 1, 0)
     floors = data / "floors" / asked.family
     beside = pd.read_parquet(floors / "references.parquet")
     references = of_views(beside, np.load(floors / "real.npy"))
