@@ -42,15 +42,15 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     said = [*every[::-1], {"commit": "not registered", **now}]
     parts, strange = looks.read_parts(name, [study_of(asked, one["rule"]) for one in said], asked)
     commits = [one["commit"] for one in every]
-    first = min(
-        (commits.index(f["registered"]) for _, f in parts if f["registered"] in commits), default=None
-    )
+    seen = [facts["registered"] for _, facts in looks.parts(name)]  # also those that do not count
+    first = min((commits.index(commit) for commit in seen if commit in commits), default=len(commits))
+    first = min([first, *(number - 1 for number, one in enumerate(every) if one.get("behind"))])
     registered_rules = [one["rule"] for one in every]
     rules: list[tuple[str, str, StudySettings]] = []
     for number, one in enumerate(said):
         own = study_of(asked, one["rule"])
         if own not in [other for *_, other in rules]:
-            late = number < len(every) and first is not None and registered_rules.index(one["rule"]) > first
+            late = number < len(every) and registered_rules.index(one["rule"]) > first
             label = f"registered by {one['commit'][:10]}" + (", after figures were there" if late else "")
             rules.append((one["commit"], label if number < len(every) else "in force, not registered", own))
     judged = [looks.one_rule(own, label, parts) for _, label, own in rules]

@@ -15,7 +15,7 @@ from alchemist.core.refusal import Refusal
 from alchemist.core.settings.study import StudySettings
 from alchemist.params.registered import changed, decides, study_of, values
 from alchemist.params.whole import Params
-from stages import registration, revision, stage
+from stages import looks, registration, revision, stage
 from stages.overlay import laid_over
 
 KEPT = Path("reports")
@@ -41,6 +41,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
         )
     path = registration.STUDIES / name / registration.REGISTERED
     new = {"commit": commit, **found, "run_sha256": registration.digest(found["run"])}
+    new["behind"] = [part.name for part, _ in looks.parts(name)]  # whose place others may take
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, {"registrations": [*before, new]})
     print(*(lines if before else []), f"wrote {path}: {name} by commit {commit}; commit it too", sep="\n")

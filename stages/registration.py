@@ -17,6 +17,9 @@ from stages.revision import git
 PARAMS, STUDIES, REGISTERED = Path("params.yaml"), Path("reports/studies"), "registered.json"
 JUDGED_BY = (
     "stages/looks.py",
+    "stages/judge.py",  # which once held it
+    "alchemist/core/settings/study.py",
+    "alchemist/params/registered.py",
     *(
         f"alchemist/analysis/{name}.py"
         for name in ("equal_cost", "metrics", "outcomes", "registered", "statistics")

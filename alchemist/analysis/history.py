@@ -11,8 +11,8 @@ COLUMNS = [
     "run", "commit", "registered", "pool", "scale", "reference", "claim", "what", "metric", "point",
     "decides", "n", "mean", "low", "high", "p", "verdict",
 ]  # fmt: skip
-# Of one row: its figure too, so that a run which found another one at the same commit is added beside.
-KEY = [name for name in COLUMNS if name not in ("decides", "low", "high", "p", "verdict")]
+# Of one row: figure and verdict too, so that what was found otherwise at the same commit is added beside.
+KEY = [name for name in COLUMNS if name not in ("decides", "low", "high", "p")]
 
 
 def empty() -> pd.DataFrame:

@@ -24,6 +24,7 @@ from scipy import stats
 from alchemist.analysis.statistics import Interval, holm, holm_factors, paired
 
 Word = Literal["verified", "falsified", "inconclusive"]
+Kind = Literal["better", "less"]  # of the tests that end a claim
 POWER = 0.8  # at which the seeds are reckoned that would end a claim
 MOST = 1000  # of those seeds; more are not told
 
@@ -49,7 +50,7 @@ class Outcome:
     corrected: Tests  # by which it is decided: after Holm's, but for the primary claim
     word: Word
     why: str  # a few words
-    needed: int | None  # seeds that end it, see `seeds_needed`; None: over 1,000, or ended
+    needed: int | None  # seeds that end it, see `_needed`; None: over 1,000, or ended
 
 
 Claimed = tuple[ArrayLike, Literal[-1, 1], float]  # differences, sign of a benefit, margin
@@ -60,16 +61,14 @@ def corrected(claims: Mapping[str, Claimed], primary: str, alpha: float) -> dict
     p = {name: p_values(*claim) for name, claim in claims.items()}
     others = {name: one for name, one in p.items() if name != primary}
     shared = after_holm(others)
-    better_times = holm_factors({name: one.better for name, one in others.items()})
-    less_times = holm_factors({name: one.less for name, one in others.items()})
     out = {}
     for name, (found, better, margin) in claims.items():
         tests = shared.get(name, p[name])
         word, why = decided(tests, alpha)
         interval, needed = paired(found, 1 - alpha), None
         if word == "inconclusive":
-            times = (better_times.get(name, 1), less_times.get(name, 1))
-            needed = seeds_needed(better * interval.mean, interval.sd, margin, alpha, *times)
+            sharing = others if name in others else {name: p[name]}
+            needed = _needed(name, {other: (claims[other], one) for other, one in sharing.items()}, alpha)
             needed = needed and max(needed, interval.n + 1)
         out[name] = Outcome(interval, better, margin, p[name], tests, word, why, needed)
     return out
@@ -86,14 +85,17 @@ def p_values(differences: ArrayLike, better: Literal[-1, 1], margin: float) -> T
     """The one-sided t-tests of a claim; of n >= 2 differences."""
     benefit = better * np.asarray(differences, dtype=np.float64)
     mean, error = float(benefit.mean()), float(benefit.std(ddof=1)) / math.sqrt(len(benefit))
+    if (benefit == benefit[0]).all():  # whose mean may round
+        mean, error = float(benefit[0]), 0.0
 
-    def above(value: float) -> float:
+    def above(gain: float) -> float:
+        """P of a mean that lies above 0 by so much."""
         if error == 0:
-            return 0.5 if mean == value else float(mean < value)
-        return float(stats.t.sf((mean - value) / error, len(benefit) - 1))
+            return 0.5 if gain == 0 else float(gain < 0)
+        return float(stats.t.sf(gain / error, len(benefit) - 1))
 
-    gain, less = above(0.0), 1 - above(margin)
-    return Tests(better=gain, worse=1 - gain, less=less, equal=max(less, above(-margin)))
+    less = above(margin - mean)
+    return Tests(better=above(mean), worse=above(-mean), less=less, equal=max(less, above(mean + margin)))
 
 
 def decided(p: Tests, alpha: float) -> tuple[Word, str]:
@@ -108,28 +110,46 @@ def decided(p: Tests, alpha: float) -> tuple[Word, str]:
     return "falsified", "equal within the margin" if p.equal <= alpha else "not better by the margin"
 
 
-def seeds_needed(
-    benefit: float, sd: float, margin: float, alpha: float, better: int = 1, less: int = 1
-) -> int | None:
-    """The least n at which either test ends a claim of this true benefit with a power of .8.
+def _needed(name: str, sharing: Mapping[str, tuple[Claimed, Tests]], alpha: float) -> int | None:
+    """Seeds by which either test ends a claim, if means, spreads and the order of the claims stay.
 
-    By the noncentral t. `better` and `less` are what Holm's correction multiplies the p values of the two
-    tests by: as if the claim kept its place among the others. None beyond 1,000 seeds, as for a benefit near
-    the margin or near 0 with nothing in between told apart.
+    Holm's correction steps down: no claim is rejected before those of smaller p are, so it needs no fewer
+    seeds than they do.
     """
+
+    def by(kind: Kind) -> float:
+        most = 0.0
+        for other, times in holm_factors({n: getattr(p, kind) for n, (_, p) in sharing.items()}).items():
+            (differences, better, margin), _ = sharing[other]
+            benefit = better * np.asarray(differences, dtype=np.float64)
+            spread = float(benefit.std(ddof=1))
+            most = max(most, seeds_needed(kind, float(benefit.mean()), spread, margin, alpha, times))
+            if other == name:
+                break
+        return most
+
+    least = min(by("better"), by("less"))
+    return None if least == math.inf else int(least)
+
+
+def seeds_needed(kind: Kind, benefit: float, sd: float, margin: float, alpha: float, times: int = 1) -> float:
+    """The least n at which a test ends a claim of this true benefit with a power of .8.
+
+    By the noncentral t. `times` is what Holm's correction multiplies the test's p values by. Infinite beyond
+    1,000 seeds, as `better` is for no benefit and `less` for one of the margin.
+    """
+    gain, error = (benefit, alpha / 2) if kind == "better" else (margin - benefit, alpha)
     if sd == 0:
-        return 2
+        return 2 if gain > 0 else math.inf
 
     def is_enough(n: int) -> bool:
-        root, freedom = math.sqrt(n), n - 1
-        verified = stats.nct.sf(stats.t.ppf(1 - alpha / 2 / better, freedom), freedom, benefit / sd * root)
-        falsified = stats.nct.cdf(stats.t.ppf(alpha / less, freedom), freedom, (benefit - margin) / sd * root)
-        return bool(np.nan_to_num(max(verified, falsified)) >= POWER)
+        cut = stats.t.isf(error / times, n - 1)
+        return bool(np.nan_to_num(stats.nct.sf(cut, n - 1, gain / sd * math.sqrt(n))) >= POWER)
 
     enough = 2
     while not is_enough(enough):
         if enough >= MOST:
-            return None
+            return math.inf
         enough = min(2 * enough, MOST)
     short = enough // 2
     while enough - short > 1:  # power rises with n

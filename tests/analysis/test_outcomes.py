@@ -70,6 +70,12 @@ def test_the_tests_are_the_one_sample_t_tests() -> None:
     assert (found.p.better <= ALPHA / 2) == (found.interval.high < 0)
 
 
+@pytest.mark.parametrize("value", [0.02, 0.1, 0.3])  # whose mean rounds
+def test_equal_differences_of_the_margin_are_open(value: float) -> None:
+    p = p_values([value] * 12, 1, value)
+    assert (p.better, p.worse, p.less, p.equal) == (0.0, 1.0, 0.5, 0.5)
+
+
 def test_it_does_not_matter_which_arm_is_named_first() -> None:
     d = np.random.default_rng(1).normal(1, 3, 8)
     one, other = outcome(d, 1, 2.0, ALPHA), outcome(-d, -1, 2.0, ALPHA)
@@ -127,10 +133,8 @@ def test_equal_differences() -> None:
 def test_seeds_needed_have_the_power_they_say(times: int) -> None:
     """Also of a claim whose p values Holm's correction multiplies."""
     benefit, sd, margin, draws = 6.0, 7.0, 5.0, 2000
-    n = seeds_needed(benefit, sd, margin, ALPHA, times, times)
-    assert n is not None
-    by_margin = seeds_needed(-1.0, sd, margin, ALPHA, times, times)
-    assert by_margin is not None
+    n = int(seeds_needed("better", benefit, sd, margin, ALPHA, times))
+    by_margin = int(seeds_needed("less", -1.0, sd, margin, ALPHA, times))
     assert by_margin != n
     rng = np.random.default_rng(3)
     for mean, count, kind, error in ((benefit, n, "better", ALPHA / 2), (-1.0, by_margin, "less", ALPHA)):
@@ -138,19 +142,24 @@ def test_seeds_needed_have_the_power_they_say(times: int) -> None:
             found = [p_values(rng.normal(mean, sd, count - fewer), 1, margin) for _ in range(draws)]
             power = sum(times * getattr(one, kind) <= error for one in found) / draws
             assert (power > 0.8 - 4 * math.sqrt(0.16 / draws)) == is_enough or abs(power - 0.8) < 0.03
-    assert seeds_needed(0.0, 7.0, 5.0, ALPHA) is not None  # ends by the margin
-    assert seeds_needed(5e-3, 7.0, 5e-3, ALPHA) is None  # neither test comes to an end
+    assert [seeds_needed("better", 0.0, 7.0, 5.0, ALPHA), seeds_needed("less", 5.0, 7.0, 5.0, ALPHA)] == [
+        math.inf, math.inf,
+    ]  # fmt: skip
+    assert outcome(noise(6, 7.0) + 5e-3, 1, 5e-3, ALPHA).needed is None  # neither test comes to an end
 
 
-def test_seeds_needed_are_by_the_place_among_the_claims() -> None:
-    """Of one mean and spread each claim needs what its place in Holm's order leaves of the error."""
-    gains, n = 0.75 + noise(8), 8
-    ends = corrected(dict.fromkeys("abcd", (gains, 1, 0.8)), "a", ALPHA)
+def test_seeds_needed_are_no_fewer_than_those_of_claims_ahead() -> None:
+    """Holm's correction steps down, so that of claims that are alike each waits for the first."""
+    n = 8
+    claims = {
+        name: (gain + noise(n), 1, 0.8) for name, gain in zip("abcd", (0.75, 0.75, 0.74, 0.73), strict=True)
+    }
+    ends = corrected(claims, "a", ALPHA)
     assert {end.word for end in ends.values()} == {"inconclusive"}
-    mean, sd = ends["a"].interval.mean, ends["a"].interval.sd
-    found = [seeds_needed(mean, sd, 0.8, ALPHA, times, times) for times in (1, 3, 2, 1)]
-    assert [end.needed for end in ends.values()] == found
-    assert found[1] != found[3] != n
+    alone = [seeds_needed("better", 0.75, 1.0, 0.8, ALPHA, times) for times in (1, 3)]
+    assert n < alone[0] < alone[1]
+    assert [end.needed for end in ends.values()] == [alone[0], *[alone[1]] * 3]
+    assert seeds_needed("better", 0.73, 1.0, 0.8, ALPHA, 1) < alone[1]
 
 
 def test_each_test_has_its_own_place_and_a_seed_more_is_needed_at_least() -> None:
@@ -161,13 +170,12 @@ def test_each_test_has_its_own_place_and_a_seed_more_is_needed_at_least() -> Non
     assert {end.word for end in ends.values()} == {"inconclusive"}
     assert ends["near"].p.better < ends["wide"].p.better
     assert ends["near"].p.less > ends["wide"].p.less
-    assert ends["wide"].needed == seeds_needed(0.0, 3.0, 2.5, ALPHA, 1, 2)
-    assert ends["wide"].needed != seeds_needed(0.0, 3.0, 2.5, ALPHA, 2, 1)
-    assert ends["near"].needed == seeds_needed(0.6, 1.0, 1.0, ALPHA, 2, 1)
+    assert ends["wide"].needed == seeds_needed("less", 0.0, 3.0, 2.5, ALPHA, 2)
+    assert ends["wide"].needed != seeds_needed("less", 0.0, 3.0, 2.5, ALPHA, 1)
+    assert ends["near"].needed == seeds_needed("better", 0.6, 1.0, 1.0, ALPHA, 2)
     # Open by Holm's correction alone, where so many seeds would have had the power.
     clear = noise(n) + 0.98
     ends = corrected(dict.fromkeys("abcd", (clear, 1, 1.2)), "a", ALPHA)
     assert ends["d"].word == "inconclusive"
-    assert seeds_needed(0.98, 1.0, 1.2, ALPHA) is not None
     assert ends["d"].needed is not None
     assert ends["d"].needed > n

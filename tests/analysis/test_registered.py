@@ -184,7 +184,8 @@ def test_history_keeps_a_run_that_found_something_else_at_the_same_commit() -> N
     both = history.added(history.added(history.empty(), found[0]), found[1])
     other = [one for one in both["metric"] if one == "fd"]  # of nll both runs found the same
     assert len(other) == 2 * (found[0]["metric"] == "fd").sum()
-    assert len(history.added(both, found[0].assign(scale="small"))) == len(both) + len(found[0])
+    for change in ({"scale": "small"}, {"verdict": "inconclusive: open"}):  # of code that changed
+        assert len(history.added(both, found[0].assign(**change))) == len(both) + len(found[0])
     read = pd.read_csv(io.StringIO(both.to_csv(index=False)))
     assert len(history.added(read, pd.concat(found))) == len(both)
 

@@ -200,6 +200,17 @@ def test_a_changed_rule_stands_beside_the_one_before(repo: Path) -> None:
     assert f"registered by {head[:10]}, after figures were there" in page
 
 
+def test_a_rule_is_late_behind_parts_of_another_run_too(repo: Path) -> None:
+    register.run("s")
+    study()
+    write(margins={"fd": 50.0, "nll": 0.02}, values={"scales.tiny.train.images": 3200})
+    git("commit", "--quiet", "-am", "another margin and a shorter run, whose parts take the place of those")
+    register.run("s")
+    study()
+    page, head = Path("reports/studies/s/index.html").read_text(), revision.head() or ""
+    assert f"registered by {head[:10]}, after figures were there" in page
+
+
 def test_history_has_what_a_rule_says_that_another_took_the_place_of(repo: Path) -> None:
     register.run("s")
     old = revision.head() or ""
