@@ -111,7 +111,7 @@ def outside(error: Exception) -> str | None:
     if PEER.search(told) and os.environ.get("WORLD_SIZE", "1") != "1":
         return "another of the processes ended before this one; what it said tells why."
     if isinstance(error, FileNotFoundError):
-        return f"{error.filename or error} is missing; dvc repro runs the stage that writes it."
+        return f"{error.filename or error} is missing; dvc repro makes what a stage writes."
     # Libraries have errors of their own for a disk that is full.
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or FULL.search(told):
         return "the disk is full; what was saved is whole, so make room and run the same command again."

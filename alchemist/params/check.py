@@ -39,6 +39,9 @@ def check(params: Any) -> Params:
     for key, names in rater_lists(whole.grid).items():
         kinds = {k: v for k, v in whole.raters.items() if LISTS[v.kind] == key.rpartition(".")[2]}
         for name in names:
+            other = name in whole.raters and name not in kinds
+            if other and (own := LISTS[whole.raters[name].kind]) in ("embeddings", "heuristics", "oracles"):
+                raise Refusal(f"{key} holds {name}, which belongs in grid.{own}; move it there.")
             legal.one_of(key, name, kinds)
     if whole.grid.oracles and not isinstance(whole.pools[whole.pool], EmojiPool):
         raise Refusal(
@@ -75,10 +78,20 @@ def _pools(params: Params) -> None:
                 raise Refusal(
                     f"{key} is {shown(other)}, which is another split too; each should be another pool."
                 )
+            if _where(legal_names[other]) == _where(pool):
+                raise Refusal(
+                    f"{key} is {shown(other)}, whose path is {shown(pool.path)} as that of {name}; a pool of "
+                    "other files is legal."
+                )
             if name in _below(other, legal_names):
                 raise Refusal(
                     f"{key} is {shown(other)}, whose own splits lead back to {name}; no circle is legal."
                 )
+
+
+def _where(pool: UserPool) -> tuple[str, str, object]:
+    """Format, path, and split of the data set where the format has such: which files a pool is of."""
+    return pool.format, pool.path, getattr(pool, "split", None)
 
 
 def _below(name: str, pools: Mapping[str, UserPool]) -> set[str]:
@@ -167,7 +180,8 @@ def _contrasts(params: Params) -> None:
             arm = getattr(contrast, side)
             raise Refusal(
                 f"contrasts.{name}.{side} is {shown(arm)}; the grid has no cell {arm} at ratio "
-                f"{contrast.ratio} for model {model}, so {key} cannot ask for it."
+                f"{contrast.ratio} for model {model}, so {key} cannot ask for it; add it, or ask for "
+                "another or for none."
             )
         if contrast.metric == "nll" and not params.models[model].has_likelihood:
             raise Refusal(

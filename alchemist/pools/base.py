@@ -26,6 +26,7 @@ from alchemist.pools.seen import Seen
 # Reasons why a pair is not used. Few and fixed, so that they can be counted.
 MISSING_IMAGE = "missing image"
 UNREADABLE_IMAGE = "unreadable image"
+OTHER_SUFFIX = "image of a suffix that is not read"
 ANIMATED = "animated image"
 TOO_LARGE = "image that takes more memory than the pool's key largest"
 HEAVY_ROWS = "rows of a parquet file that take more memory than the pool's key largest"
@@ -69,7 +70,7 @@ class Found:
         Cell(path, "image", 7)    row 7 of a parquet file, counted through its row groups; the column holds
                                   encoded bytes or structs with a field bytes. Pairs of a file in the order
                                   of its rows, so that each row group is read once.
-        bytes                     for what has no place (a compressed member of a zip): kept in data/pool
+        bytes                     for what has no place (a compressed member of a zip): kept in data/read
 
     A null cell, a file that is gone and bytes that are no image get their reasons when they are read.
     """
@@ -98,7 +99,10 @@ class Record:
 
 
 class Adapter(Protocol):
-    """What the module of a format of a person's files gives; `alchemist.pools.read.ADAPTERS` lists them."""
+    """What the module of a format of a person's files gives; `alchemist.pools.read.ADAPTERS` lists them.
+
+    `HINTS` may say by reason what the format reads, for a pool most of whose pairs have that reason.
+    """
 
     BLOCK: type[Any]  # the class of the format's blocks of `pools:`, a kind of UserPool
 

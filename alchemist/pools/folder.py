@@ -12,7 +12,9 @@ from pydantic import Field
 from alchemist.core.refusal import Refusal
 from alchemist.core.settings.pool import KeepingPool
 from alchemist.pools.base import (
+    MISSING_CAPTION,
     MISSING_IMAGE,
+    OTHER_SUFFIX,
     OUTSIDE,
     UNREADABLE_METADATA,
     Found,
@@ -30,7 +32,7 @@ from alchemist.pools.base import (
     text,
     walk,
 )
-from alchemist.pools.image import SUFFIXES
+from alchemist.pools.image import SUFFIXES, UNREAD
 from alchemist.pools.lines import csv_rows, lines
 from alchemist.pools.place import Span
 from alchemist.pools.seen import Seen
@@ -55,6 +57,10 @@ class FolderPool(KeepingPool):
 
 
 BLOCK = FolderPool
+HINTS = {
+    MISSING_IMAGE: f"images are read of the suffixes {', '.join(sorted(SUFFIXES))}",
+    MISSING_CAPTION: "a caption is a .txt of the image's name, or stands under caption or text of metadata",
+}
 
 
 def read(pool: FolderPool) -> Iterator[Found]:
@@ -116,6 +122,10 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def _is_unread(path: Path) -> bool:
+    return path.suffix.lower() in UNREAD
+
+
 def _is_metadata(path: Path) -> bool:
     return path.name in ("metadata.csv", "metadata.jsonl")
 
@@ -129,20 +139,23 @@ def _sidecars(
     """The pairs of one folder, by stem. Of its paths the names alone are held: all may lie in one folder."""
     stems: dict[str, list[str]] = {}
     for path in paths:
-        if _is_image(path) or path.suffix.lower() == ".txt":
+        if _is_image(path) or _is_unread(path) or path.suffix.lower() == ".txt":
             stems.setdefault(path.stem, []).append(path.name)
     parent, extra = folder.relative_to(root).as_posix(), extras(pool.keep, {}, pool.keep)
     for stem, names in stems.items():
-        pictures = [folder / name for name in names if _is_image(Path(name))]
-        captions = [folder / name for name in names if not _is_image(Path(name))]
+        paths_of = [folder / name for name in names]
+        pictures = [path for path in paths_of if _is_image(path)]
+        unread = [path for path in paths_of if _is_unread(path)]
+        captions = [path for path in paths_of if path.suffix.lower() == ".txt"]
         name = text((PurePosixPath(parent) / stem).as_posix())
         caption, fault = _caption(captions[0], root, pool.links) if captions else (None, "")
         for picture in pictures:
             if _mark(picture) not in listed:
                 is_out = not pool.links and leads_out(picture, root)
                 yield Found(name, caption, Span(picture), OUTSIDE if is_out else fault, text(parent), extra)
-        if not pictures:
-            yield Found(name, caption, None, MISSING_IMAGE, text(parent), extra)
+        if not pictures and all(_mark(path) not in listed for path in unread):
+            reason = OTHER_SUFFIX if unread else MISSING_IMAGE
+            yield Found(name, caption, None, reason, text(parent), extra)
 
 
 def _caption(path: Path, root: Path, links: bool) -> tuple[str | None, str]:
@@ -168,7 +181,7 @@ def _metadata(root: Path, path: Path, listed: Seen, pool: FolderPool) -> Iterato
         if line is None:
             yield Found(place, None, None, UNREADABLE_METADATA)
             continue
-        file_name, caption = line.get("file_name"), caption_in(line)
+        file_name, caption = _below(line.get("file_name"), path.parent), caption_in(line)
         caption = caption if isinstance(caption, str) else None
         if not isinstance(file_name, str) or not file_name:
             yield Found(place, caption, None, MISSING_IMAGE)
@@ -181,11 +194,19 @@ def _metadata(root: Path, path: Path, listed: Seen, pool: FolderPool) -> Iterato
         relative = here / PurePosixPath(file_name)
         name = id_text(line.get("id")) or text(os.path.splitext(relative)[0])
         parent, extra = text(relative.parent.as_posix()), extras(pool.keep, line, pool.keep)
-        if os.path.isfile(picture):
+        if _is_unread(picture):
+            yield Found(name, caption, None, OTHER_SUFFIX, parent, extra)
+        elif os.path.isfile(picture):
             is_out = not pool.links and leads_out(picture, root)
             yield Found(name, caption, Span(picture), OUTSIDE if is_out else "", parent, extra)
         else:
             yield Found(name, caption, None, MISSING_IMAGE, parent, extra)
+
+
+def _below(file_name: Any, folder: Path) -> Any:
+    """A whole path as one from its metadata file's folder on, where it leads there; all else as it is."""
+    before = f"{folder.absolute()}{os.sep}"
+    return file_name.removeprefix(before) if isinstance(file_name, str) else file_name
 
 
 def _csv_lines(path: Path, keep: tuple[str, ...]) -> _Lines:
@@ -199,7 +220,7 @@ def _csv_lines(path: Path, keep: tuple[str, ...]) -> _Lines:
         if "file_name" not in names or not {"caption", "text"} & set(names):
             raise Refusal(
                 f"{path} has the columns {', '.join(names) or 'none'}; it needs file_name and caption "
-                "(or text)."
+                "(or text), in UTF-8."
             )
         for name in keep:
             check_column("keep", name, names, path)

@@ -16,6 +16,7 @@ from alchemist.pools import header, memory
 from alchemist.pools.base import ANIMATED, MISSING_IMAGE, TOO_LARGE, UNREADABLE_IMAGE
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+UNREAD = {".avif", ".heic", ".heif", ".ico", ".jp2", ".jxl", ".psd", ".svg"}  # whose pairs are told
 # Pillow knows sixty formats, some of which start other programs; these are what pools hold.
 _DECODERS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which warns too: `decode` counts bytes instead

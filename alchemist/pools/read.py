@@ -198,8 +198,11 @@ def _why(pool: UserPool, where: str, counts: Counter[str]) -> str:
         **dict.fromkeys((DUPLICATE, NEAR, NEAR_SPLIT), copies),
         **dict.fromkeys((OTHER_SPLIT, OTHER_GROUP), elsewhere),
         **dict.fromkeys((TOO_LARGE, HEAVY_ROWS), large),
-        **({OUTSIDE: f"{where}.links is false"} if isinstance(pool, FolderPool) else {}),
+        **getattr(ADAPTERS[pool.format], "HINTS", {}),
     }
+    if isinstance(pool, FolderPool):
+        links = "" if pool.links else f"{where}.links is false, and "
+        words[OUTSIDE] = f"{links}a file_name is a path from its metadata file's folder on, without .."
     return f": {words[what]}" if what in words else ""
 
 

@@ -14,6 +14,7 @@ from alchemist.pools.base import (
     LINE,
     MISSING_CAPTION,
     MISSING_IMAGE,
+    OTHER_SUFFIX,
     SPARSE,
     TEXT_BYTES,
     TRUNCATED_TAR,
@@ -27,10 +28,11 @@ from alchemist.pools.base import (
     parse_json,
     text,
 )
-from alchemist.pools.image import SUFFIXES
+from alchemist.pools.image import SUFFIXES, UNREAD
 from alchemist.pools.place import Span
 
 _IMAGES = {suffix.removeprefix(".") for suffix in SUFFIXES}
+_UNREAD = {suffix.removeprefix(".") for suffix in UNREAD}
 _CAPTIONS = {"txt", "json"}
 _HEADERS = 1 << 18  # bytes of the headers of a member, long names and links among them
 Parts = dict[str, bytes | Span | str]  # of a pair, by suffix: an image's place, all else's bytes, or a reason
@@ -44,6 +46,10 @@ class WebDatasetPool(KeepingPool):
 
 
 BLOCK = WebDatasetPool
+HINTS = {
+    MISSING_IMAGE: "a pair's members have one name but for the suffix",
+    MISSING_CAPTION: "a caption is a .txt of the image's name, or stands under caption or text of its .json",
+}
 
 
 def read(pool: WebDatasetPool) -> Iterator[Found]:
@@ -105,7 +111,7 @@ def image_of(parts: Parts) -> tuple[Span | None, str]:
     for suffix in (suffix for suffix in parts if suffix in _IMAGES):
         content = parts[suffix]
         return (content, "") if isinstance(content, Span) else (None, str(content))
-    return None, MISSING_IMAGE
+    return None, OTHER_SUFFIX if _UNREAD & parts.keys() else MISSING_IMAGE
 
 
 def _pair(pool: WebDatasetPool, name: str, parts: Parts) -> Found:
@@ -155,7 +161,7 @@ def _members(path: Path) -> Iterator[tuple[str | None, str, bytes | Span | str]]
                 vars(tar)["members"] = []  # or the archive object grows with every member
                 folder, _, base = member.name.rpartition("/")
                 stem, _, suffix = base.partition(".")
-                if not member.isfile() or not stem or suffix.lower() not in _IMAGES | _CAPTIONS:
+                if not member.isfile() or not stem or suffix.lower() not in _IMAGES | _UNREAD | _CAPTIONS:
                     continue
                 key, suffix = f"{folder}/{stem}" if folder else stem, suffix.lower()
                 yield key, suffix, _content(path, file, member, suffix)
@@ -174,6 +180,8 @@ def _content(path: Path, file: IO[bytes], member: tarfile.TarInfo, suffix: str) 
         return SPARSE
     if suffix in _IMAGES:
         return Span(path, member.offset_data, member.size)
+    if suffix in _UNREAD:
+        return OTHER_SUFFIX
     if suffix == "json" and member.size > LINE:
         return UNREADABLE_CAPTION
     size = min(member.size, TEXT_BYTES if suffix == "txt" else LINE)

@@ -14,6 +14,7 @@ from alchemist.models.outline import META, alive_bytes, loss_flops
 from alchemist.models.training import forward_flops
 from alchemist.raters import steps
 from alchemist.raters.kinds.meta import MetaRater
+from alchemist.raters.meta import phases
 from alchemist.raters.network import Rater, Weights
 
 MANY = 64  # pairs of a pass whose bytes are more than those of parameters
@@ -39,7 +40,10 @@ def train_flops(
     if settings.weights is not None:
         return 0.0
     warm = settings.reference_warmup or 0.0
-    each = (1 - warm) * _step_flops(settings, budget, pairs, proxy(), rater())
+    each = (1 - warm) * sum(
+        share * _step_flops(settings, budget, pairs, proxy(), rater(), upper)
+        for upper, share in phases(settings, budget).items()
+    )
     return (each + warm * _plain_flops(proxy(), pairs) if warm else each) * budget.images
 
 
@@ -99,12 +103,11 @@ def _window(pairs: Batch, upper: float, first: int, wide: int) -> list[steps.Ste
 
 
 def _step_flops(
-    settings: MetaRater, budget: RateSettings, pairs: Batch, proxy: Generator, rater: Rater
+    settings: MetaRater, budget: RateSettings, pairs: Batch, proxy: Generator, rater: Rater, upper: float
 ) -> float:
-    """FLOPs an image of a window of steps that moves the rater, which the first of unrolled ones does not."""
+    """FLOPs an image at that u of a window that moves the rater, as the first of unrolled steps does not."""
     state = steps.start(proxy, rater, settings, budget)
     count, wide = len(pairs), settings.unroll_steps or 1
-    upper = min(settings.upper_weight, 1 - settings.upper_decay)  # below 1, as after the first epoch
     counted = 0
     for number in range(2 if settings.credit == "unrolled" else 1):
         window = _window(pairs, upper, number * wide, wide)

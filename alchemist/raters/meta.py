@@ -40,6 +40,17 @@ def upper_weight(settings: MetaRater, step: int, steps: int) -> float:
     return max(0.0, settings.upper_weight - settings.upper_decay * epoch)
 
 
+def phases(settings: MetaRater, budget: RateSettings) -> dict[float, float]:
+    """A u of 1, or one below it, and the share of the steps behind the warm-up that have such a u.
+
+    A step costs less at a u of 1, where the proxy's has no part of the train batch.
+    """
+    steps = budget.images // budget.batch - warmup_steps(settings, budget)
+    every = [upper_weight(settings, step, steps) for step in range(steps)]
+    ones = every.count(1.0) / steps
+    return {upper: share for upper, share in ((1.0, ones), (min(every), 1 - ones)) if share}
+
+
 def correlation(a: Tensor, b: Tensor) -> float:
     """Pearson's, 0 where one of the two is constant."""
     return float(torch.corrcoef(torch.stack([a, b]))[0, 1].nan_to_num())

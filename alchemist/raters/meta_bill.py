@@ -11,7 +11,7 @@ from alchemist.core.fingerprint import fingerprint
 from alchemist.core.scratch import Scratch
 from alchemist.models.training import forward_flops
 from alchemist.raters.kinds.meta import MetaRater
-from alchemist.raters.meta import meta_train
+from alchemist.raters.meta import meta_train, phases
 from alchemist.raters.network import Rater
 from alchemist.raters.proxy import Plain
 
@@ -24,16 +24,18 @@ def train_flops(run: Plain, settings: MetaRater, network: Callable[[int], Rater]
     pairs = run.data.batch(run.pool.numbers[: run.budget.batch]).to(devices.of(proxy))
     pairs = pairs[world.mine(len(pairs))]
     plain = 3 * forward_flops(proxy.losses, pairs, training=True)
-    each = (1 - warm) * _step_flops(run, settings, network) + warm * plain
+    parts = phases(settings, run.budget).items()
+    behind = sum(share * _step_flops(run, settings, network, upper) for upper, share in parts)
+    each = (1 - warm) * behind + warm * plain
     return each * run.budget.images
 
 
-def _step_flops(run: Plain, settings: MetaRater, network: Callable[[int], Rater]) -> float:
-    """FLOPs an image of the pool after the warm-up: what a second window of steps adds, on trial networks."""
+def _step_flops(run: Plain, settings: MetaRater, network: Callable[[int], Rater], upper: float) -> float:
+    """FLOPs an image of the pool at that u: what a second window of steps adds, on trial networks."""
     window = settings.model_copy(
         update={
             "epochs": 1,
-            "upper_weight": min(settings.upper_weight, 1 - settings.upper_decay),
+            "upper_weight": upper,
             "reference_warmup": None if settings.reference_warmup is None else 0.0,
         }
     )

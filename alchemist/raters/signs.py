@@ -45,8 +45,8 @@ LAWS: dict[str, Law] = {
     "gate_zero": Law(
         "gate of the group head at the end",
         "below",
-        "Set the rater's baseline to validation, or its group to temperature or none: behind a gate of zero "
-        "the rater learns nothing more.",
+        "Set the rater's baseline to validation where it is none, or its group to temperature or none: "
+        "behind a gate of zero the rater learns nothing more.",
     ),
     "gate_one": Law(
         "distance of the gate from one at the end",

@@ -397,6 +397,24 @@ def test_wrong_splits_are_told(splits: dict[str, Any], others: dict[str, Any], t
     assert "\n" not in str(refused.value)
 
 
+def test_a_split_is_of_other_files_than_its_pool() -> None:
+    params = with_pools({"evaluation": {"pool": "a"}, "meta_validation": 0.1, "scorer": 0.1}, a=NONE)
+    params["pools"]["a"] |= {key: params["pools"]["mine"][key] for key in ("format", "path")}
+    with pytest.raises(Refusal) as refused:
+        check(params)
+    assert "evaluation.pool is 'a', whose path is 'my-pairs' as that of mine; a pool of" in str(refused.value)
+    params["pools"]["a"]["path"] = "others"
+    assert check(params).pools["a"].path == "others"
+
+
+def test_a_rater_of_another_list_is_sent_there() -> None:
+    params = edited("grid.raters", ["alchemist", "clarity"])
+    with pytest.raises(
+        Refusal, match=r"^grid\.raters holds clarity, which belongs in grid\.heuristics; move it"
+    ):
+        check(params)
+
+
 def test_ids_alone_need_neither_an_evaluation_split_nor_a_scorer() -> None:
     """Raters by embeddings do, since they rate by the networks of stage scorer."""
     check(with_pools({"evaluation": 0, "scorer": 0}))

@@ -71,7 +71,7 @@ def test_another_family_may_stand_alone() -> None:
          "grid.others has star, which is the family of roles.proxy (s); leave it out there."),
         ({"grid__others__flux__raters": ["alchemist"]}, "grid.others.flux.raters holds alchemist, which is "
          "in grid.raters already; a rating of another family is a block of its own, as alchemist_flux:"),
-        ({"grid__others__flux__raters": ["clarity"]}, "grid.others.flux.raters is 'clarity'; legal values"),
+        ({"grid__others__flux__raters": ["clarity"]}, "holds clarity, which belongs in grid.heuristics"),
         ({"grid__others__flux__raters": []}, "rater alchemist_flux is not in grid.raters; add it there."),
         ({"grid__others__flux__modles": ["flux_xs"]},
          "grid.others.flux.modles is not a known key, nearest to models; legal keys are proxy, rater,"),

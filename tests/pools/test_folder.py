@@ -300,5 +300,45 @@ def test_a_folder_of_nothing_but_links_is_told_which_key_reads_them(tmp_path):
     (tmp_path / "images").mkdir()
     for suffix in (".png", ".txt"):
         (tmp_path / "images" / f"one{suffix}").symlink_to(tmp_path / "away" / f"one{suffix}")
-    with pytest.raises(Refusal, match=r"1 x path outside the folder\): pools\.mine\.links is false; "):
+    with pytest.raises(
+        Refusal, match=r"1 x path outside the folder\): pools\.mine\.links is false, and a file"
+    ):
         list(rows(user_pool(tmp_path / "images"), 1, "mine"))
+
+
+def test_a_whole_path_counts_where_it_leads_below_its_metadata_file(tmp_path):
+    write_pair(tmp_path / "images/sub", "one", None, 1)
+    write_pair(tmp_path / "away", "two", None, 2)
+    names = [tmp_path / "images/sub/one.png", tmp_path / "away/two.png", tmp_path / "images/../away/two.png"]
+    lines = [json.dumps({"file_name": str(name), "caption": "words"}) for name in names]
+    (tmp_path / "images/metadata.jsonl").write_text("\n".join(lines))
+    found = outcomes(user_pool(tmp_path / "images", links=True))
+    assert found.pop("sub/one") == ""
+    assert set(found.values()) == {base.OUTSIDE}
+    assert len(found) == 2
+    (tmp_path / "images/metadata.jsonl").write_text(lines[1])
+    with pytest.raises(Refusal) as refused:  # and links, which are read, are not blamed
+        list(rows(user_pool(tmp_path / "images", links=True), 1, "mine"))
+    assert "a file_name is a path from its metadata file's folder on" in str(refused.value)
+    assert "links" not in str(refused.value)
+
+
+def test_images_of_other_suffixes_are_told_once_each(tmp_path):
+    for name in ("words.avif", "alone.HEIC", "listed.svg", "both.avif"):
+        (tmp_path / name).write_bytes(b"not read")
+    for name in ("words", "both", "imageless"):
+        (tmp_path / f"{name}.txt").write_text("words")
+    write_pair(tmp_path, "both", None, 1)
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "listed.svg", "caption": "words"}')
+    (tmp_path / "notes.md").write_text("not a pair")
+    assert outcomes(user_pool(tmp_path)) == {
+        "words": base.OTHER_SUFFIX, "alone": base.OTHER_SUFFIX, "listed": base.OTHER_SUFFIX, "both": "",
+        "imageless": base.MISSING_IMAGE,
+    }  # fmt: skip
+
+
+def test_a_pool_without_captions_is_told_where_they_are_read(tmp_path):
+    write_pair(tmp_path, "one", None, 1)
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "one.png", "prompt": "words"}')
+    with pytest.raises(Refusal, match=r"1 x missing caption\): .* stands under caption or text of metadata"):
+        list(rows(user_pool(tmp_path), 1, "mine"))

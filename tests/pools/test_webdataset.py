@@ -37,6 +37,8 @@ def tars(tmp_path):
             ("next.txt", b"words"),
             ("next.png", encoded(picture(8))),
             ("next.txt", b"the key comes again, at once"),
+            ("other.avif", b"not read"),
+            ("other.txt", b"words"),
         ],
     )
     return root
@@ -56,6 +58,7 @@ def test_webdataset_gives_every_pair_an_outcome(tars):
         "a/00000/text#2": base.DUPLICATE_ID,
         "a/00000/next": "",
         "a/00000/next#2": base.DUPLICATE_ID,
+        "a/00000/other": base.OTHER_SUFFIX,
     }
     captions = {r.id.split("/")[-1]: r.caption for r in records(pool)}
     assert (captions["text"], captions["json"], captions["named"]) == ("words", "a caption", "text alone")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import TINY, tiny_tokenizer
 from rater_helpers import BUDGET, CREDITS, new_rater, of_credit, run_of
+from torch.utils.flop_counter import FlopCounterMode
 
 from alchemist.core.scratch import Scratch
 from alchemist.families.star.generator import StarCodec, StarGenerator, StarTrunk
@@ -20,6 +21,7 @@ from alchemist.raters import forecast, meta_bill
 from alchemist.raters.kinds.loss import LossRater
 from alchemist.raters.kinds.random import RandomRater
 from alchemist.raters.kinds.reference_loss import ReferenceLossRater
+from alchemist.raters.meta import meta_train
 from alchemist.raters.network import Rater
 
 META = torch.device("meta")
@@ -63,6 +65,20 @@ def test_a_forecast_of_each_credit_is_its_bill(
         found = forecast.train_flops(settings, BUDGET, here, proxy, rater)
     # A CPU's fused steps have a few products more in their backward pass.
     assert found == pytest.approx(billed, rel=5e-4)
+
+
+@pytest.mark.parametrize("credit", ["penalty", "reference"])  # without a warm-up and with one
+def test_a_bill_is_what_the_whole_run_takes(
+    codec: StarCodec, data: Encoded, tmp_path: Path, credit: str
+) -> None:
+    """A third of the steps that move the rater have a u of 1, and cost less."""
+    settings, budget = of_credit(credit, epochs=3), BUDGET.model_copy(update={"images": 8 * 30})
+    run = run_of(data, lambda seed: StarGenerator(TINY, codec, seed), Scratch(tmp_path, "m"), budget=budget)
+    with FlopCounterMode(display=False) as counter:
+        meta_train(run, settings, new_rater(codec))
+    billed = meta_bill.train_flops(run, settings, lambda seed: new_rater(codec, seed=seed))
+    # A warm-up is billed thrice its forward pass, of which the backward pass takes a little less than two.
+    assert billed == pytest.approx(counter.get_total_flops(), rel=5e-3)
 
 
 def test_plain_raters_are_billed_by_their_proxies_and_passes(codec: StarCodec, data: Encoded) -> None:

@@ -46,13 +46,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory, data: Encoded, codec: StarCo
 
 
 def test_a_run_of_eq_9_costs_both_batches_and_the_rater(bench: Bench) -> None:
-    """At u < 1: forward and backward of the proxy on both batches, and of the rater on the train batch."""
-    settings = SETTINGS.model_copy(update={"upper_weight": 0.7})
+    """Forward and backward of the proxy on both batches, at u = 1 forward alone on one, and of the rater."""
     proxy, rater = bench.proxy(), bench.network()
     pairs = bench.data.batch(bench.data.pool().numbers[:8])
     own, of_rater = (forward_flops(of, pairs, training=True) for of in (proxy.losses, rater.features))
     # The last backward pass stops at the input; captions of the batches differ in length.
-    assert bench.counted(settings) == pytest.approx(160 * (3 * 2 * own + 3 * of_rater), rel=0.12)
+    for upper, passes in ((0.7, 3 + 3), (1.0, 3 + 1)):
+        settings = SETTINGS.model_copy(update={"upper_weight": upper, "upper_decay": 0.0})
+        assert bench.counted(settings) == pytest.approx(160 * (passes * own + 3 * of_rater), rel=0.12)
 
 
 @pytest.mark.parametrize("credit", ["penalty", "reference"])  # with a warm-up and without

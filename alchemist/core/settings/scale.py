@@ -1,4 +1,4 @@
-"""The blocks `scales.NAME`: budgets. Defaults are those of the scale `tiny`."""
+"""The blocks `scales.NAME`: budgets. Defaults are those of `tiny`, but for `pretrain` and `sample.flux`."""
 
 from typing import Any
 
