@@ -121,9 +121,8 @@ def _needed(name: str, sharing: Mapping[str, tuple[Claimed, Tests]], alpha: floa
         most = 0.0
         for other, times in holm_factors({n: getattr(p, kind) for n, (_, p) in sharing.items()}).items():
             (differences, better, margin), _ = sharing[other]
-            benefit = better * np.asarray(differences, dtype=np.float64)
-            spread = float(benefit.std(ddof=1))
-            most = max(most, seeds_needed(kind, float(benefit.mean()), spread, margin, alpha, times))
+            seen = paired(differences, 1 - alpha)
+            most = max(most, seeds_needed(kind, better * seen.mean, seen.sd, margin, alpha, times))
             if other == name:
                 break
         return most

@@ -1,5 +1,7 @@
 """What must fit together across the blocks of params.yaml."""
 
+import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +10,7 @@ from alchemist.core.settings import legal
 from alchemist.core.settings.evaluation import LIT
 from alchemist.core.settings.grid import GridSettings
 from alchemist.core.settings.groups import GroupsSettings, StrataSettings
-from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.pool import KeepingPool, UserPool
 from alchemist.core.settings.rater import RaterSettings
 from alchemist.core.settings.selection import SelectionSettings
 from alchemist.core.settings.text import T5ClipText, of_family
@@ -39,8 +41,8 @@ def check(params: Any) -> Params:
     for key, names in rater_lists(whole.grid).items():
         kinds = {k: v for k, v in whole.raters.items() if LISTS[v.kind] == key.rpartition(".")[2]}
         for name in names:
-            other = name in whole.raters and name not in kinds
-            if other and (own := LISTS[whole.raters[name].kind]) in ("embeddings", "heuristics", "oracles"):
+            if name in whole.raters and name not in kinds:
+                own = LISTS[whole.raters[name].kind]
                 raise Refusal(f"{key} holds {name}, which belongs in grid.{own}; move it there.")
             legal.one_of(key, name, kinds)
     if whole.grid.oracles and not isinstance(whole.pools[whole.pool], EmojiPool):
@@ -70,7 +72,7 @@ def _pools(params: Params) -> None:
     legal_names = {name: pool for name, pool in params.pools.items() if isinstance(pool, UserPool)}
     for name, pool in legal_names.items():
         keys = {"meta_val": "meta_validation"}
-        others = pool.splits.others()
+        others, told = pool.splits.others(), {_files(pool): name}
         for split, other in others.items():
             key = f"pools.{name}.splits.{keys.get(split, split)}.pool"
             legal.one_of(key, other, {k: v for k, v in legal_names.items() if k != name})
@@ -78,10 +80,10 @@ def _pools(params: Params) -> None:
                 raise Refusal(
                     f"{key} is {shown(other)}, which is another split too; each should be another pool."
                 )
-            if _where(legal_names[other]) == _where(pool):
+            if (first := told.setdefault(_files(legal_names[other]), other)) != other:
                 raise Refusal(
-                    f"{key} is {shown(other)}, whose path is {shown(pool.path)} as that of {name}; a pool of "
-                    "other files is legal."
+                    f"{key} is {shown(other)}, whose files are those of {first}; a pool of other files is "
+                    "legal."
                 )
             if name in _below(other, legal_names):
                 raise Refusal(
@@ -89,9 +91,11 @@ def _pools(params: Params) -> None:
                 )
 
 
-def _where(pool: UserPool) -> tuple[str, str, object]:
-    """Format, path, and split of the data set where the format has such: which files a pool is of."""
-    return pool.format, pool.path, getattr(pool, "split", None)
+def _files(pool: UserPool) -> str:
+    """What says which pairs a pool is of: its format, path, and all that only its format has."""
+    common = {*UserPool.model_fields, *KeepingPool.model_fields} - {"format", "path"}
+    told = pool.model_dump(mode="json", exclude=common)
+    return json.dumps(told | {"path": os.path.normpath(pool.path)}, sort_keys=True)
 
 
 def _below(name: str, pools: Mapping[str, UserPool]) -> set[str]:

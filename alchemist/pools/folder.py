@@ -1,5 +1,6 @@
 """Format folder: image files with captions in sidecar text files, or in metadata.csv or metadata.jsonl."""
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterator
@@ -58,7 +59,8 @@ class FolderPool(KeepingPool):
 
 BLOCK = FolderPool
 HINTS = {
-    MISSING_IMAGE: f"images are read of the suffixes {', '.join(sorted(SUFFIXES))}",
+    MISSING_IMAGE: "an image has the name of its .txt, or lies where file_name leads from metadata on",
+    OTHER_SUFFIX: f"images are read of the suffixes {', '.join(sorted(SUFFIXES))}",
     MISSING_CAPTION: "a caption is a .txt of the image's name, or stands under caption or text of metadata",
 }
 
@@ -194,9 +196,7 @@ def _metadata(root: Path, path: Path, listed: Seen, pool: FolderPool) -> Iterato
         relative = here / PurePosixPath(file_name)
         name = id_text(line.get("id")) or text(os.path.splitext(relative)[0])
         parent, extra = text(relative.parent.as_posix()), extras(pool.keep, line, pool.keep)
-        if _is_unread(picture):
-            yield Found(name, caption, None, OTHER_SUFFIX, parent, extra)
-        elif os.path.isfile(picture):
+        if os.path.isfile(picture):
             is_out = not pool.links and leads_out(picture, root)
             yield Found(name, caption, Span(picture), OUTSIDE if is_out else "", parent, extra)
         else:
@@ -205,8 +205,13 @@ def _metadata(root: Path, path: Path, listed: Seen, pool: FolderPool) -> Iterato
 
 def _below(file_name: Any, folder: Path) -> Any:
     """A whole path as one from its metadata file's folder on, where it leads there; all else as it is."""
-    before = f"{folder.absolute()}{os.sep}"
-    return file_name.removeprefix(before) if isinstance(file_name, str) else file_name
+    if not isinstance(file_name, str) or not os.path.isabs(file_name) or "\0" in file_name:
+        return file_name
+    above, name = os.path.split(file_name)
+    for way in (os.path.abspath, os.path.realpath):  # as it is written, and behind links
+        with contextlib.suppress(ValueError):
+            return (Path(way(above)).relative_to(way(folder)) / name).as_posix()
+    return file_name
 
 
 def _csv_lines(path: Path, keep: tuple[str, ...]) -> _Lines:

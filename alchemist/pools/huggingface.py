@@ -22,7 +22,7 @@ from alchemist.pools.base import (
     extras,
     id_text,
 )
-from alchemist.pools.parquet import ColumnsSettings, is_string, is_text, plain
+from alchemist.pools.parquet import HINTS, ColumnsSettings, is_text, plain  # noqa: F401 (hints of this one too)
 from alchemist.pools.place import Span, image_bytes, image_size
 
 if TYPE_CHECKING:
@@ -199,12 +199,6 @@ def _check(pool: HuggingFacePool, data: "Dataset") -> None:
         raise Refusal(
             f"columns.image is {columns.image!r}, which is of type {image} in {pool.path}; it should hold "
             "images or their encoded bytes."
-        )
-    caption = data.features.arrow_schema.field(columns.caption).type
-    if columns.caption != columns.image and not (is_string(caption) or pa.types.is_null(caption)):
-        raise Refusal(
-            f"columns.caption is {columns.caption!r}, which is of type {caption} in {pool.path}; it should "
-            "hold text."
         )
     for name in pool.keep:
         is_text(name, data.features.arrow_schema.field(name).type)

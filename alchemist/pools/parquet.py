@@ -15,6 +15,7 @@ from alchemist.core.settings.pool import KeepingPool, UserPool
 from alchemist.pools import pages
 from alchemist.pools.base import (
     HEAVY_ROWS,
+    MISSING_CAPTION,
     TEXT_BYTES,
     UNREADABLE_FILE,
     Found,
@@ -61,6 +62,7 @@ class ParquetPool(KeepingPool):
 
 
 BLOCK = ParquetPool
+HINTS = {MISSING_CAPTION: "the column that columns.caption names should hold text"}
 
 
 def read(pool: ParquetPool) -> Iterator[Found]:
@@ -169,17 +171,7 @@ def _files(pool: UserPool, named: Named, image: str) -> Iterator[tuple[str, Path
                     f"columns.image is {image!r}, which is of type {found} in {path}; "
                     "it should hold encoded bytes, or a struct with a field bytes."
                 )
-            _check_captions(path, file, dict(named))
             yield name, path, file
-
-
-def _check_captions(path: Path, file: pq.ParquetFile, named: dict[str, str]) -> None:
-    """Refuses a column of captions that holds no text; one without a value may."""
-    if (name := named.get("columns.caption")) is None:
-        return
-    kind = file.schema_arrow.field(name).type
-    if not (is_string(kind) or pa.types.is_null(kind)):
-        raise Refusal(f"columns.caption is {name!r}, which is of type {kind} in {path}; it should hold text.")
 
 
 def opened(path: Path) -> pq.ParquetFile | None:
@@ -233,22 +225,15 @@ def add_kinds(kinds: dict[str, bool], keep: tuple[str, ...], path: Path, schema:
             )
 
 
-def is_string(kind: pa.DataType) -> bool:
-    """Whether a column holds text, plain or as pandas writes categories."""
-    types = pa.types
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
 def is_text(name: str, kind: pa.DataType) -> bool:
     """Whether a column that is kept beside is kept as text. Raises Refusal where it holds no numbers either.
 
     An origin is, whatever it holds: it is a name, and whole numbers beyond 2**53 would be others as doubles.
     """
     types = pa.types
-    if is_string(kind):
+    kind = kind.value_type if types.is_dictionary(kind) else kind  # as pandas writes categories
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return True
-    kind = kind.value_type if types.is_dictionary(kind) else kind
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         raise Refusal(f"keep holds {name!r}, which is of type {kind}; keep numbers or text.")
     return name == ORIGIN

@@ -47,7 +47,8 @@ class WebDatasetPool(KeepingPool):
 
 BLOCK = WebDatasetPool
 HINTS = {
-    MISSING_IMAGE: "a pair's members have one name but for the suffix",
+    MISSING_IMAGE: f"an image has its caption's name and a suffix of {', '.join(sorted(SUFFIXES))}",
+    OTHER_SUFFIX: f"images are read of the suffixes {', '.join(sorted(SUFFIXES))}",
     MISSING_CAPTION: "a caption is a .txt of the image's name, or stands under caption or text of its .json",
 }
 
@@ -108,10 +109,11 @@ def names(path: Path) -> Iterator[tuple[str, int]]:
 
 def image_of(parts: Parts) -> tuple[Span | None, str]:
     """Where the image of a pair lies, and the reason why it cannot be used, or ""."""
-    for suffix in (suffix for suffix in parts if suffix in _IMAGES):
-        content = parts[suffix]
-        return (content, "") if isinstance(content, Span) else (None, str(content))
-    return None, OTHER_SUFFIX if _UNREAD & parts.keys() else MISSING_IMAGE
+    for kinds in (_IMAGES, _UNREAD):
+        for suffix in (suffix for suffix in parts if suffix in kinds):
+            content = parts[suffix]
+            return (content, "") if isinstance(content, Span) else (None, str(content))
+    return None, MISSING_IMAGE
 
 
 def _pair(pool: WebDatasetPool, name: str, parts: Parts) -> Found:

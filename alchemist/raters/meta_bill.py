@@ -1,5 +1,6 @@
 """FLOPs of training a meta-trained rater, counted on a trial of two windows of steps."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -43,9 +44,9 @@ def _step_flops(run: Plain, settings: MetaRater, network: Callable[[int], Rater]
     counted = []
     for windows in (1, 2):  # of unrolled steps, the first moves no rater
         short = run.budget.model_copy(update={"images": windows * images})
-        mark = fingerprint(of=run.scratch.mark, windows=windows)
+        mark = fingerprint(of=run.scratch.mark, windows=windows, upper=upper)
         with (
-            Scratch(run.scratch.folder.parent, mark) as trial,
+            Scratch(run.scratch.folder.parent, mark, math.inf) as trial,  # one that went on would count less
             FlopCounterMode(display=False) as counter,
         ):
             one = replace(run, seed=0, budget=short, scratch=trial, trained=lambda n, words: None)

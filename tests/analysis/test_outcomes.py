@@ -71,7 +71,7 @@ def test_the_tests_are_the_one_sample_t_tests() -> None:
 
 
 @pytest.mark.parametrize("value", [0.02, 0.1, 0.3])  # whose mean rounds
-def test_equal_differences_of_the_margin_are_open(value: float) -> None:
+def test_equal_differences_of_the_margin_are_not_below_it(value: float) -> None:
     p = p_values([value] * 12, 1, value)
     assert (p.better, p.worse, p.less, p.equal) == (0.0, 1.0, 0.5, 0.5)
 
@@ -173,6 +173,9 @@ def test_each_test_has_its_own_place_and_a_seed_more_is_needed_at_least() -> Non
     assert ends["wide"].needed == seeds_needed("less", 0.0, 3.0, 2.5, ALPHA, 2)
     assert ends["wide"].needed != seeds_needed("less", 0.0, 3.0, 2.5, ALPHA, 1)
     assert ends["near"].needed == seeds_needed("better", 0.6, 1.0, 1.0, ALPHA, 2)
+    # Equal differences ahead, whose spread rounds to more than none, delay nothing.
+    ends = corrected({"a": (near, 1, 1.0), "equal": ([0.1] * n, 1, 0.1), "near": (near, 1, 1.0)}, "a", ALPHA)
+    assert ends["near"].needed == seeds_needed("better", 0.6, 1.0, 1.0, ALPHA, 1)
     # Open by Holm's correction alone, where so many seeds would have had the power.
     clear = noise(n) + 0.98
     ends = corrected(dict.fromkeys("abcd", (clear, 1, 1.2)), "a", ALPHA)

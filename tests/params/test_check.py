@@ -90,7 +90,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         ("grid.selections", ["alchemy"], "'alchemy', nearest to alchemist; legal values are oracle, random,"),
         ("grid.raters", ["random"], "whose rater alchemist is not in grid.raters; add it there."),
         ("grid.oracles", [], "whose rater oracle is not in grid.oracles; add it there."),
-        ("grid.oracles", ["loss"], "grid.oracles is 'loss'; legal values are oracle."),
+        ("grid.oracles", ["loss"], "grid.oracles holds loss, which belongs in grid.raters; move it there."),
         ("pool", "mine", "grid.oracles is oracle; it should be [], because pool mine has no truth."),
         ("raters.loss.kind", "gradient", "raters.loss.kind is 'gradient'; legal values are meta, loss,"),
         (
@@ -193,7 +193,7 @@ def test_the_contrasts_of_the_default_follow_a_sweep_of_ratios(ratios: list[floa
         ("raters.alchemist.group", "within", "groups should be a block, because group within uses it"),
         ("raters.alignment.baseline", "validation", "baseline should be none, because the validation loss"),
         ("raters.clarity.direction", 0, "raters.clarity.direction is 0; it should be 1 or -1."),
-        ("grid.heuristics", ["loss"], "grid.heuristics is 'loss'; legal values are colourfulness, clarity,"),
+        ("grid.heuristics", ["loss"], "grid.heuristics holds loss, which belongs in grid.raters"),
         (
             "grid.ablation",
             {"selections": ["loss_low"], "ratios": [1.0]},
@@ -402,9 +402,25 @@ def test_a_split_is_of_other_files_than_its_pool() -> None:
     params["pools"]["a"] |= {key: params["pools"]["mine"][key] for key in ("format", "path")}
     with pytest.raises(Refusal) as refused:
         check(params)
-    assert "evaluation.pool is 'a', whose path is 'my-pairs' as that of mine; a pool of" in str(refused.value)
+    assert "evaluation.pool is 'a', whose files are those of mine; a pool of" in str(refused.value)
     params["pools"]["a"]["path"] = "others"
     assert check(params).pools["a"].path == "others"
+
+
+def test_two_splits_are_of_other_files_than_each_other() -> None:
+    params = with_pools(
+        {"evaluation": {"pool": "a"}, "meta_validation": 0.1, "scorer": {"pool": "b"}}, a=NONE, b=NONE
+    )
+    params["pools"]["a"]["path"] = "./b/"
+    with pytest.raises(Refusal, match=r"scorer\.pool is 'b', whose files are those of a;"):
+        check(params)
+
+
+def test_files_of_one_path_that_the_format_tells_apart_may_be_two_pools() -> None:
+    params = with_pools({"evaluation": {"pool": "a"}, "meta_validation": 0.1, "scorer": 0.1}, a=NONE)
+    params["pools"]["mine"] |= {"format": "hpdv3", "path": "hp", "file": "train.json"}
+    params["pools"]["a"] |= {"format": "hpdv3", "path": "hp", "file": "test.json"}
+    assert check(params).pool == "mine"
 
 
 def test_a_rater_of_another_list_is_sent_there() -> None:

@@ -332,9 +332,18 @@ def test_images_of_other_suffixes_are_told_once_each(tmp_path):
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "listed.svg", "caption": "words"}')
     (tmp_path / "notes.md").write_text("not a pair")
     assert outcomes(user_pool(tmp_path)) == {
-        "words": base.OTHER_SUFFIX, "alone": base.OTHER_SUFFIX, "listed": base.OTHER_SUFFIX, "both": "",
-        "imageless": base.MISSING_IMAGE,
+        "words": base.OTHER_SUFFIX, "alone": base.OTHER_SUFFIX, "both": "", "imageless": base.MISSING_IMAGE,
+        "listed": base.UNREADABLE_IMAGE,  # by its bytes, as all that metadata list
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["{}", "{}/../images", "link"])
+def test_whole_paths_lead_below_by_links_and_detours_too(tmp_path, way):
+    write_pair(tmp_path / "images", "one", None, 1)
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    name = tmp_path / "images/one.png"
+    (tmp_path / "images/metadata.jsonl").write_text(json.dumps({"file_name": str(name), "caption": "words"}))
+    assert outcomes(user_pool(tmp_path / way.format("images"))) == {"one": ""}
 
 
 def test_a_pool_without_captions_is_told_where_they_are_read(tmp_path):

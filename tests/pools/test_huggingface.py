@@ -135,10 +135,6 @@ def test_one_split_of_several_is_read(saved):
             {"columns": {**COLUMNS, "image": "text", "caption": "image"}},
             r"columns.image is 'text', which is of type .*string",
         ),
-        (
-            {"columns": {**COLUMNS, "caption": "boxes"}},
-            r"columns.caption is 'boxes', which is of type list.*; it should hold text",
-        ),
         ({"keep": ["aesthetic"]}, r"keep is 'aesthetic', which .* lacks"),
         ({"keep": ["boxes"]}, r"keep holds 'boxes', which is of type list.*; keep numbers or text"),
     ],

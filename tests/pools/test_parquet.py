@@ -97,24 +97,6 @@ def test_parquet_columns_are_checked_before_anything_is_read(tmp_path):
         next(records(user_pool(tmp_path, "parquet", columns=columns)))
 
 
-@pytest.mark.parametrize("captions", [[1, 2], [["a"], ["b"]], [b"a", b"b"]])
-def test_a_column_of_captions_that_is_no_text_is_refused(tmp_path, captions):
-    pq.write_table(pa.table({"image": IMAGES[:2], "caption": captions}), tmp_path / "a.parquet")
-    with pytest.raises(
-        Refusal, match=r"columns.caption is 'caption', which is of type .*; it should hold text"
-    ):
-        next(records(user_pool(tmp_path, "parquet")))
-
-
-@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.null()])
-def test_text_of_any_kind_and_none_may_be_captions(tmp_path, kind):
-    captions = [None, None] if pa.types.is_null(kind) else ["one", "two"]
-    table = pa.table({"image": IMAGES[:2], "caption": pa.array(captions).cast(kind)})
-    pq.write_table(table, tmp_path / "a.parquet")
-    pool = user_pool(tmp_path, "parquet")
-    assert [record.caption for record in records(pool)] == [caption or "" for caption in captions]
-
-
 def test_a_files_rows_are_not_held_once_they_are_read(tmp_path):
     """Arrow's memory while a file of 64 row groups of 256 KiB is read: a few of them, not the file."""
     images = [bytes([row]) * 65_536 for row in range(256)]
