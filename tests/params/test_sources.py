@@ -13,12 +13,12 @@ PARAMS: dict[str, Any] = read_params(Path(__file__).parents[2] / "params.yaml")
 
 def test_each_pool_has_the_blocks_that_its_splits_name_and_no_others() -> None:
     params = copy.deepcopy(PARAMS)
-    params["pools"]["large"] = {"base": "mjhq30k", "resolution": 512}
+    params["pools"]["large"] = {"base": "mjhq30k", "resolution": 512, "path": "elsewhere"}
     params["pools"]["mine"]["splits"] = {"evaluation": {"pool": "large"}, "scorer": {"pool": "mjhq30k"}}
     check(params)
     found = passed_on(params)
     assert found["sources"]["mine"] == {
-        "large": {**params["pools"]["mjhq30k"], "resolution": 512}, "mjhq30k": params["pools"]["mjhq30k"],
+        "large": {**params["pools"]["mjhq30k"], "resolution": 512, "path": "elsewhere"}, "mjhq30k": params["pools"]["mjhq30k"],
         "mine": params["pools"]["mine"],
     }  # fmt: skip
     assert found["sources"]["emoji"] == {"emoji": params["pools"]["emoji"]}
