@@ -18,8 +18,8 @@ def test_each_pool_has_the_blocks_that_its_splits_name_and_no_others() -> None:
     check(params)
     found = passed_on(params)
     assert found["sources"]["mine"] == {
-        "large": {**params["pools"]["mjhq30k"], "resolution": 512, "path": "elsewhere"}, "mjhq30k": params["pools"]["mjhq30k"],
-        "mine": params["pools"]["mine"],
+        "large": {**params["pools"]["mjhq30k"], "resolution": 512, "path": "elsewhere"},
+        "mjhq30k": params["pools"]["mjhq30k"], "mine": params["pools"]["mine"],
     }  # fmt: skip
     assert found["sources"]["emoji"] == {"emoji": params["pools"]["emoji"]}
     assert set(found["sources"]) == set(params["pools"])
