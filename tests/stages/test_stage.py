@@ -38,7 +38,7 @@ def ends(error: BaseException) -> Callable[[], None]:
         (ends(SafetensorError(f"Error while serializing: I/O error: {FULL[1]} (os error 28)")), 1,
          "error: the disk is full"),
         (ends(MemoryError()), 1, "error: memory is full; a smaller batch or chunk in params.yaml"),
-        (lambda: Path("/nothing").read_text(), 1, "error: /nothing is missing; dvc repro runs the stage"),
+        (lambda: Path("/nothing").read_text(), 1, "error: /nothing is missing; dvc repro makes what a stage"),
         (lambda: files.write_json(Path("/dev/null/x"), 1), 1, "error: /dev/null cannot be read or written: "),
         (lambda: Path("/").read_text(), 1, "error: / cannot be read or written: Is a directory."),
         (ends(KeyboardInterrupt()), 130, "stopped; the same command again goes on from what it last saved."),

@@ -1,6 +1,6 @@
 """Blocks of `scales:` that say how much is spent on encoding, rating and training.
 
-Defaults are those of the scale `tiny`, but for pretraining, so that a scale says what it spends otherwise.
+Defaults are those of the scale `tiny`, so that a scale says what it spends otherwise.
 """
 
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""The blocks `scales.NAME`: budgets. Defaults are those of `tiny`, but for `pretrain` and `sample.flux`."""
+"""The blocks `scales.NAME`: budgets. Defaults are those of the scale `tiny`."""
 
 from typing import Any
 
