@@ -12,10 +12,11 @@ difference before the run. Neither: inconclusive. With no true benefit a claim i
 studies; with one of the margin or more it is falsified in alpha of them (`benchmarks/verdicts.py` counts).
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,9 +68,8 @@ def corrected(claims: Mapping[str, Claimed], primary: str, alpha: float) -> dict
         word, why = decided(tests, alpha)
         interval, needed = paired(found, 1 - alpha), None
         if word == "inconclusive":
-            sharing = others if name in others else {name: p[name]}
-            needed = _needed(name, {other: (claims[other], one) for other, one in sharing.items()}, alpha)
-            needed = needed and max(needed, interval.n + 1)
+            seeds = _needed(claims, others if name in others else {name: p[name]}, alpha)[name]
+            needed = None if seeds == math.inf else max(int(seeds), interval.n + 1)
         out[name] = Outcome(interval, better, margin, p[name], tests, word, why, needed)
     return out
 
@@ -110,25 +110,24 @@ def decided(p: Tests, alpha: float) -> tuple[Word, str]:
     return "falsified", "equal within the margin" if p.equal <= alpha else "not better by the margin"
 
 
-def _needed(name: str, sharing: Mapping[str, tuple[Claimed, Tests]], alpha: float) -> int | None:
-    """Seeds by which either test ends a claim, if means, spreads and the order of the claims stay.
+def _needed(claims: Mapping[str, Claimed], p: Mapping[str, Tests], alpha: float) -> dict[str, float]:
+    """Seeds by which either test ends each claim of `p`, if means, spreads and the order of the claims stay.
 
     Holm's correction steps down: no claim is rejected before those of smaller p are, so it needs no fewer
     seeds than they do.
     """
 
-    def by(kind: Kind) -> float:
-        most = 0.0
-        for other, times in holm_factors({n: getattr(p, kind) for n, (_, p) in sharing.items()}).items():
-            (differences, better, margin), _ = sharing[other]
-            seen = paired(differences, 1 - alpha)
-            most = max(most, seeds_needed(kind, better * seen.mean, seen.sd, margin, alpha, times))
-            if other == name:
-                break
-        return most
+    def alone(kind: Kind, name: str, times: int) -> float:
+        differences, better, margin = claims[name]
+        seen = paired(differences, 1 - alpha)
+        return seeds_needed(kind, better * seen.mean, seen.sd, margin, alpha, times)
 
-    least = min(by("better"), by("less"))
-    return None if least == math.inf else int(least)
+    by_test = []
+    for kind in get_args(Kind):
+        order = holm_factors({name: getattr(one, kind) for name, one in p.items()})  # the smallest first
+        each = itertools.accumulate((alone(kind, name, times) for name, times in order.items()), max)
+        by_test.append(dict(zip(order, each, strict=True)))
+    return {name: min(found[name] for found in by_test) for name in p}
 
 
 def seeds_needed(kind: Kind, benefit: float, sd: float, margin: float, alpha: float, times: int = 1) -> float:

@@ -145,6 +145,7 @@ def test_seeds_needed_have_the_power_they_say(times: int) -> None:
     assert [seeds_needed("better", 0.0, 7.0, 5.0, ALPHA), seeds_needed("less", 5.0, 7.0, 5.0, ALPHA)] == [
         math.inf, math.inf,
     ]  # fmt: skip
+    assert seeds_needed("less", 0.0, 7.0, 5.0, ALPHA) < math.inf  # ends by the margin
     assert outcome(noise(6, 7.0) + 5e-3, 1, 5e-3, ALPHA).needed is None  # neither test comes to an end
 
 
@@ -180,5 +181,6 @@ def test_each_test_has_its_own_place_and_a_seed_more_is_needed_at_least() -> Non
     clear = noise(n) + 0.98
     ends = corrected(dict.fromkeys("abcd", (clear, 1, 1.2)), "a", ALPHA)
     assert ends["d"].word == "inconclusive"
+    assert seeds_needed("better", 0.98, 1.0, 1.2, ALPHA) < math.inf
     assert ends["d"].needed is not None
     assert ends["d"].needed > n
