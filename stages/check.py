@@ -7,17 +7,17 @@ import typer
 
 from alchemist.core import files
 from alchemist.core.refusal import Refusal
-from alchemist.core.settings.pool import UserPool
+from alchemist.core.settings.pool import PoolSettings, UserPool
 from alchemist.params import sizes
 from alchemist.params.check import check
 from alchemist.params.here import check_here
 from alchemist.params.sources import passed_on
 from alchemist.params.whole import Params
-from alchemist.pools import copies, store
+from alchemist.pools import base, copies, store
 from stages import stage
 from stages.params_file import check_others, read_params
 
-POOL, ASSETS = Path("data/pool"), Path("assets")
+READ, POOL, ASSETS = Path("data/read"), Path("data/pool"), Path("assets")
 
 
 def run(
@@ -44,6 +44,12 @@ def run(
             print("\n".join(sizes.told(sound, sizes.counted(POOL))))
         except Refusal as refused:  # by stage sizes too, unless the pool has other files by then
             print(f"of the pool as it was read: {refused}")
+        for name in whole["sources"][sound.pool]:
+            if path := changed_since(sound.pools[name]):
+                print(
+                    f"pools.{name} was read before {path} was written: `dvc repro --force prepare` reads it "
+                    "anew, which DVC does not by itself"
+                )
     if out is not None:
         files.write_json(out, files.sealed(whole))
 
@@ -71,6 +77,17 @@ def copies_were_found(params: Params) -> bool:
     pool, path = params.pools[params.pool], POOL / copies.FACTS
     found: dict[str, Any] = files.read_json(path) if path.is_file() else {}
     return not isinstance(pool, UserPool) or found.get("settings") == pool.copies.model_dump()
+
+
+def changed_since(pool: PoolSettings) -> Path | None:
+    """A file of the pool that was written, or put there, after the pool was read here; the first by name."""
+    card = READ / store.CARD
+    if not isinstance(pool, UserPool) or not card.is_file():
+        return None
+    root, since = Path(pool.path), card.stat().st_mtime_ns
+    paths = [root] if root.is_file() else base.walk(root)  # nothing below a name on a hub
+    # The time of the inode: a file that was moved or copied there may keep an older one of its content.
+    return next((path for path in paths if path.stat().st_ctime_ns > since), None)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """`python -m stages.check` tells what is wrong with params.yaml before DVC is started, in one sentence."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -186,6 +188,42 @@ def test_a_pool_was_read_by_other_settings_once_another_column_should_be_kept() 
         assert not read(keep=["score"])
         assert read() == (not keep)
         assert not read(**keep, links=True)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_files_that_were_written_after_the_pool_was_read_are_told(
+    split: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a split that is another pool, too; what stood there before is not, nor is a hidden file."""
+    for number in range(30):
+        write_pair(Path("my-pairs"), f"{number}", f"caption {number}", number)
+        write_pair(Path("theirs"), f"{number}", f"other {number}", 50 + number)
+    shares = {"meta_validation": 0.3, "evaluation": {"pool": "theirs"} if split else 0.3, "scorer": 0.2}
+    common = {"splits": shares, "copies": {"find": False}, "format": "folder"}
+    blocks = {"mine": {**common, "path": "my-pairs"}, "theirs": {"format": "folder", "path": "theirs"}}
+    pools = {name: pool_settings(block, f"pools.{name}") for name, block in blocks.items()}
+    settled(Path(), pools["mine"], **({"theirs": pools["theirs"]} if split else {}))
+    given = yaml.safe_load(PARAMS)
+    given["pool"], given["pools"] = "mine", {**given["pools"], **blocks}
+    Path("params.yaml").write_text(yaml.safe_dump(given))
+
+    def said() -> list[str]:
+        capsys.readouterr()
+        check.run()
+        return [line for line in capsys.readouterr().out.splitlines() if "was read before" in line]
+
+    assert said() == []
+    folder, name = ("theirs", "theirs") if split else ("my-pairs", "mine")
+    time.sleep(0.02)  # a file system's clock ticks more coarsely than the processor's
+    Path(folder, ".seen").write_text("")
+    assert said() == []
+    write_pair(Path("elsewhere"), "7", "a caption that was edited", 7)
+    os.utime("elsewhere/7.txt", (0, 0))  # as a copy that keeps the time of its content has it
+    os.replace("elsewhere/7.txt", f"{folder}/7.txt")
+    (line,) = said()
+    assert line.startswith(
+        f"pools.{name} was read before {folder}/7.txt was written: `dvc repro --force prep"
+    )
 
 
 def test_the_files_of_a_pool_may_be_gone_once_it_was_read() -> None:
