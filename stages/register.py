@@ -39,6 +39,11 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
             f"studies.{name} in params.yaml is not what the last commit has; commit it first, so that the "
             "commit tells when it was said."
         )
+    if edited := revision.edited():
+        raise Refusal(
+            f"{edited[0]} is not as the last commit has it; commit it first, since code decides too, and of "
+            "that the commit tells."
+        )
     path = registration.STUDIES / name / registration.REGISTERED
     new = {"commit": commit, **found, "run_sha256": registration.digest(found["run"])}
     new["behind"] = [part.name for part, _ in looks.parts(name)]  # whose place others may take

@@ -18,16 +18,24 @@ def select(table: pd.DataFrame, retention: float, sampler: Sampler) -> "pd.Serie
     says that it keeps fewer.
 
     Raises Refusal for an empty table, missing or repeated ids, ratings that are not finite, a
-    retention outside (0, 1], and a retention larger than what the sampler's values leave.
+    retention outside (0, 1], a retention larger than what the sampler's values leave, and a law that gives
+    no mask (N,) or keeps another number.
     """
     if not (isinstance(retention, int | float) and 0 < retention <= 1):
         raise Refusal(f"retention is {retention!r}; it should be larger than 0 and at most 1.")
     pool = checked(table, sampler.seed)
     sampler.fits(retention)
     count = kept_count(len(pool), retention)
-    kept = pool.ids[sampler.keep(pool, count, retention)].reset_index(drop=True)
-    assert len(kept) == count or (sampler.keeps_fewer() and 0 < len(kept) < count)
-    return kept
+    mask = np.asarray(sampler.keep(pool, count, retention))
+    if mask.dtype != np.bool_ or mask.shape != (len(pool),):
+        raise Refusal(
+            f"the sampler {sampler.sampler} gives {mask.dtype} of the shape {mask.shape}; a mask is legal, "
+            f"one bool for each of {len(pool)} pairs."
+        )
+    kept = int(mask.sum())
+    if kept != count and not (sampler.keeps_fewer() and 0 < kept < count):
+        raise Refusal(f"the sampler {sampler.sampler} keeps {kept} of {len(pool)} pairs; {count} are legal.")
+    return pool.ids[mask].reset_index(drop=True)
 
 
 def is_of(kept: "pd.Series[str]", table: pd.DataFrame, retention: float, law: Sampler) -> bool:

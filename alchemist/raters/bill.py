@@ -3,23 +3,31 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from alchemist.core import files, finite, tables
+from alchemist.core.refusal import Refusal
 
 SCHEMA = pa.schema([("id", pa.string()), ("rating", pa.float64()), ("lent", pa.bool_())])  # of the table
 
 
 def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike, lent: ArrayLike) -> None:
-    """The table id, rating, lent of N pairs, by id; higher is kept first. Raises Refusal for one that is no
-    number, with its id.
+    """The table id, rating, lent of N pairs, by id; higher is kept first. Raises Refusal for ratings that are
+    not N numbers, and for one that is not finite, with its id.
 
     `lent`: a person's own pair that a share put in another split than pool, so that no cell trains on it.
     """
-    table = pd.DataFrame({"id": ids, "rating": ratings, "lent": lent})
-    finite.check("rating", table["rating"].to_numpy(), table["id"].array, "another rater is legal")
+    found = np.asarray(ratings)
+    if found.dtype.kind not in "iuf" or found.shape != np.shape(ids):
+        raise Refusal(
+            f"the ratings are {found.dtype} of the shape {found.shape}; a number for each of "
+            f"{len(np.asarray(ids))} pairs is legal."
+        )
+    table = pd.DataFrame({"id": ids, "rating": found.astype(np.float64), "lent": lent})
+    finite.check("rating", found, table["id"].array, "another rater is legal")
     tables.write(out, table.sort_values("id", kind="stable").reset_index(drop=True))
 
 

@@ -353,6 +353,25 @@ def test_the_largest_legal_drop_survives_rounding() -> None:
             assert len(kept) == kept_count(count, retention)
 
 
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        ([0, 0, 1], "gives int64 of the shape (3,); a mask is legal, one bool for each of 6 pairs."),  # twice
+        ([True, True, True], "gives bool of the shape (3,); a mask is legal"),
+        ([True, True, False, False, False, False], "keeps 2 of 6 pairs; 3 are legal."),
+        ([True] * 6, "keeps 6 of 6 pairs; 3 are legal."),
+    ],
+)  # fmt: skip
+def test_a_law_that_keeps_no_such_half_is_refused(kept: list[Any], told: str) -> None:
+    class Odd(type(settings("topk"))):  # type: ignore[misc]
+        def keep(self, *_: object) -> Any:
+            return np.array(kept)
+
+    law = Odd(rater="r", sampler="topk")
+    with pytest.raises(Refusal, match=re.escape(f"the sampler topk {told}")):
+        select(pool(6), 0.5, law)
+
+
 def test_broken_tables_are_refused() -> None:
     table = pool(5)
     with pytest.raises(Refusal, match="rating table is empty"):

@@ -25,6 +25,14 @@ def test_only_what_is_committed_can_be_registered(repo: Path) -> None:
     with pytest.raises(Refusal, match="commit it first"):
         register.run("s")
     write()
+    code = Path("alchemist/raters/kinds/of_mine.py")  # a rater that the commit does not have
+    code.parent.mkdir(parents=True)
+    code.write_text("")
+    with pytest.raises(
+        Refusal, match=r"^alchemist/.* is not as the last commit has it; commit it first, since code"
+    ):
+        register.run("s")
+    code.unlink()
     register.run("s")
     found = registration.registrations("s")
     assert [one["commit"] for one in found] == [revision.head()]
