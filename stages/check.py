@@ -17,7 +17,7 @@ from alchemist.pools import base, copies, store
 from stages import stage
 from stages.params_file import check_others, read_params
 
-READ, POOL, ASSETS = Path("data/read"), Path("data/pool"), Path("assets")
+POOL, ASSETS, READING = Path("data/pool"), Path("assets"), Path("data/timings/prepare.json")
 
 
 def run(
@@ -47,8 +47,8 @@ def run(
         for name in whole["sources"][sound.pool]:
             if path := changed_since(sound.pools[name]):
                 print(
-                    f"pools.{name} was read before {path} was written: `dvc repro --force prepare` reads it "
-                    "anew, which DVC does not by itself"
+                    f"pools.{name} was read before {path} was written or touched: `dvc repro --force "
+                    "prepare` reads it anew, which DVC does not by itself"
                 )
     if out is not None:
         files.write_json(out, files.sealed(whole))
@@ -80,14 +80,21 @@ def copies_were_found(params: Params) -> bool:
 
 
 def changed_since(pool: PoolSettings) -> Path | None:
-    """A file of the pool that was written, or put there, after the pool was read here; the first by name."""
-    card = READ / store.CARD
-    if not isinstance(pool, UserPool) or not card.is_file():
+    """A file of the pool that was written, or put there, after its reading began; the first by name."""
+    began: float | None = files.read_json(READING).get("began") if READING.is_file() else None
+    if not isinstance(pool, UserPool) or began is None:
         return None
-    root, since = Path(pool.path), card.stat().st_mtime_ns
+    root = Path(pool.path)
     paths = [root] if root.is_file() else base.walk(root)  # nothing below a name on a hub
+    return next((path for path in paths if _changed(path) > began), None)
+
+
+def _changed(path: Path) -> float:
     # The time of the inode: a file that was moved or copied there may keep an older one of its content.
-    return next((path for path in paths if path.stat().st_ctime_ns > since), None)
+    try:
+        return max(path.stat().st_ctime, path.lstat().st_ctime)
+    except OSError:  # gone meanwhile
+        return 0.0
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Reads or composes the pool: pairs, splits, and a reason for every pair that cannot be used."""
 
 import os
+import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,8 +24,12 @@ def run(
     out: Annotated[Path, typer.Option(help="folder that the pool is written to", metavar="FOLDER")],
     truth_out: Annotated[Path, typer.Option(help="folder of the planted kinds", metavar="FOLDER")],
     time_out: Annotated[Path, typer.Option(help="JSON to write the stage's seconds to")],
-) -> None:
-    """Writes the pool's index and card as one folder, and what was planted or labelled as another."""
+) -> dict[str, Any]:
+    """Writes the pool's index and card as one folder, and what was planted or labelled as another.
+
+    When it began to read stands beside what it took: files that are written later, stage check names.
+    """
+    began = time.time()
     blocks = section(f"sources.{pool}")
     others = {name: pool_settings(value, f"pools.{name}") for name, value in blocks.items()}
     settings = others.pop(pool)
@@ -55,6 +60,7 @@ def run(
         if reason != "ok":
             typer.echo(f"{'rejected':<12}{count:>10,} {reason}")
     typer.echo(f"wrote {card['pairs']:,} pairs, {card['ok']:,} of them ok, to {out}")
+    return {"began": began}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def head() -> str | None:
 
 def edited() -> list[str]:
     """Files that make figures and differ from the commit."""
-    lines = (git("status", "--porcelain", "--", *MADE_BY) or "").splitlines()
+    lines = (git("status", "--porcelain", "--untracked-files=all", "--", *MADE_BY) or "").splitlines()
     return [line[3:] for line in lines]
 
 

@@ -41,7 +41,8 @@ def settled(folder, pool, **others):
     files.write_json(folder / "data/params.json", files.sealed(params))
     with contextlib.chdir(folder):
         clock = Path("data/time.json")
-        prepare.run("mine", Path("data/read"), Path("data/truth"), clock)
+        took = prepare.run("mine", Path("data/read"), Path("data/truth"), clock)
+        files.write_json(Path("data/timings/prepare.json"), files.sealed(took))
         copies.run("mine", Path("data/read"), Path("data/pool"), clock)
     return read_index(folder / "data/pool")
 

@@ -27,7 +27,7 @@ def write_table(out: Path, ids: ArrayLike, ratings: ArrayLike, lent: ArrayLike) 
             f"{len(np.asarray(ids))} pairs is legal."
         )
     table = pd.DataFrame({"id": ids, "rating": found.astype(np.float64), "lent": lent})
-    finite.check("rating", found, table["id"].array, "another rater is legal")
+    finite.check("rating", table["rating"].to_numpy(), table["id"].array, "another rater is legal")
     tables.write(out, table.sort_values("id", kind="stable").reset_index(drop=True))
 
 

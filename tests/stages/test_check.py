@@ -222,8 +222,10 @@ def test_files_that_were_written_after_the_pool_was_read_are_told(
     os.replace("elsewhere/7.txt", f"{folder}/7.txt")
     (line,) = said()
     assert line.startswith(
-        f"pools.{name} was read before {folder}/7.txt was written: `dvc repro --force prep"
+        f"pools.{name} was read before {folder}/7.txt was written or touched: `dvc repro --force "
     )
+    settled(Path(), pools["mine"], **({"theirs": pools["theirs"]} if split else {}))
+    assert said() == []  # read anew
 
 
 def test_the_files_of_a_pool_may_be_gone_once_it_was_read() -> None:
