@@ -98,7 +98,11 @@ def test_the_stage_parts_what_was_planted_from_the_pool(tmp_path):
     ]  # fmt: skip
     names = ["card.json", "images-00000.npy", "images-00001.npy", "images-00002.npy", "index.parquet"]
     assert sorted(path.name for path in (tmp_path / "data/pool").iterdir()) == [*names, "manifest.json"]
-    assert files.read_sealed(tmp_path / "data/timings/prepare.json").keys() == {"seconds", "peak_bytes"}
+    assert files.read_sealed(tmp_path / "data/timings/prepare.json").keys() == {
+        "began",
+        "seconds",
+        "peak_bytes",
+    }
 
 
 def test_the_stage_keeps_what_people_preferred_from_raters_and_trainers(tmp_path):
