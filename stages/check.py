@@ -1,5 +1,6 @@
 """Refuses a wrong params.yaml before any other stage runs, and passes it on as JSON."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,8 +45,9 @@ def run(
             print("\n".join(sizes.told(sound, sizes.counted(POOL))))
         except Refusal as refused:  # by stage sizes too, unless the pool has other files by then
             print(f"of the pool as it was read: {refused}")
+        began = reading_began()
         for name in whole["sources"][sound.pool]:
-            if path := changed_since(sound.pools[name]):
+            if path := changed_since(sound.pools[name], began):
                 print(
                     f"pools.{name} was read before {path} was written or touched: `dvc repro --force "
                     "prepare` reads it anew, which DVC does not by itself"
@@ -79,10 +81,17 @@ def copies_were_found(params: Params) -> bool:
     return not isinstance(pool, UserPool) or found.get("settings") == pool.copies.model_dump()
 
 
-def changed_since(pool: PoolSettings) -> Path | None:
+def reading_began() -> float:
+    """When stage prepare began to read (seconds since 1970); later than any file where nothing tells."""
+    try:
+        return float(files.read_sealed(READING).get("began", math.inf))
+    except (Refusal, FileNotFoundError):  # damaged or missing: DVC makes it again, and reads anew for it
+        return math.inf
+
+
+def changed_since(pool: PoolSettings, began: float) -> Path | None:
     """A file of the pool that was written, or put there, after its reading began; the first by name."""
-    began: float | None = files.read_json(READING).get("began") if READING.is_file() else None
-    if not isinstance(pool, UserPool) or began is None:
+    if not isinstance(pool, UserPool):
         return None
     root = Path(pool.path)
     paths = [root] if root.is_file() else base.walk(root)  # nothing below a name on a hub
