@@ -4,6 +4,7 @@ Writes into reports/studies/NAME/registered.json what decides of it, all blocks 
 params.yaml says so. A study that has changed is registered anew beside what it was: nothing is taken back.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -18,13 +19,14 @@ from alchemist.params.whole import Params
 from stages import looks, registration, revision, stage
 from stages.overlay import laid_over
 
-KEPT = Path("reports")
+KEPT, COMMAND = Path("reports"), Path(__file__).parents[1] / "study"
 
 
 def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None:
     """Adds a registration, where anything that decides is not as in the last one."""
     given, params = registration.read(name)
     study = params.studies[name]
+    _can_run(name, study, params)
     for pool in study.pools:  # what cannot run or be judged is refused before it is registered
         _can_be_judged(name, study, laid_over(Path(), values(params, study, pool, study.seeds.all()))[2])
     found, before = decides(given, name), registration.registrations(name)
@@ -50,6 +52,19 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, {"registrations": [*before, new]})
     print(*(lines if before else []), f"wrote {path}: {name} by commit {commit}; commit it too", sep="\n")
+
+
+def _can_run(name: str, study: StudySettings, params: Params) -> None:
+    """Refuses a name that ./study has for another of its runs, and a scale whose figures mean nothing."""
+    cases = re.findall(r"^  ([a-z0-9_]+(?: \| [a-z0-9_]+)*)\) # ", COMMAND.read_text(), re.MULTILINE)
+    if name in ("show", *" | ".join(cases).split(" | ")):
+        raise Refusal(f"studies.{name} has a name that ./study has for a run of its own; any other is legal.")
+    if not params.scales[study.scale].meaningful:
+        known = [scale for scale, block in params.scales.items() if block.meaningful]
+        raise Refusal(
+            f"studies.{name}.scale is {study.scale!r}, of which no figure means anything; legal are "
+            f"{', '.join(known)}."
+        )
 
 
 def _can_be_judged(name: str, study: StudySettings, laid: Params) -> None:

@@ -46,6 +46,33 @@ def test_only_what_is_committed_can_be_registered(repo: Path) -> None:
         register.run("t")
 
 
+@pytest.mark.parametrize(
+    ("name", "scale", "said"),
+    [
+        (
+            "table1",
+            "tiny",
+            r"^studies\.table1 has a name that \./study has for a run of its own; any other is",
+        ),
+        ("show", "tiny", r"^studies\.show has a name"),
+        (
+            "s",
+            "quick",
+            r"^studies\.s\.scale is 'quick', of which no figure means anything; legal are tiny, small",
+        ),
+    ],
+)
+def test_what_could_not_be_run_or_read_is_not_registered(
+    repo: Path, name: str, scale: str, said: str
+) -> None:
+    given = read_params(REPO / "params.yaml") | {"studies": {name: STUDY | {"scale": scale}}}
+    Path("params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+    git("commit", "--quiet", "-am", "as it is")
+    with pytest.raises(Refusal, match=said):
+        register.run(name)
+    assert not Path("reports").exists()
+
+
 def test_seeds_of_a_kept_run_are_not_fresh(repo: Path) -> None:
     Path("reports/small").mkdir(parents=True)
     pd.DataFrame({"seed": [0, 101], "fd": [1.0, 2.0]}).to_csv("reports/small/table.csv", index=False)
