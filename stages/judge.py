@@ -128,17 +128,18 @@ def is_told(one: dict[str, Any], name: str) -> bool | None:
 
 def arenas(
     params: Params, study: StudySettings, looked: Mapping[str, Looked]
-) -> dict[tuple[str, str], list[Entry]]:
-    """Cost and figure of every arm by pool and metric, by the reference that decides.
+) -> dict[tuple[str, str, str], list[Entry]]:
+    """Cost and figure of every arm by pool, reference and metric, by the reference that decides first.
 
     Of models without a likelihood there is no NLL.
     """
     controls = [FULL, *selected_by(params, "random"), *selected_by(params, "copies")]
     return {
-        (pool, metric): arena(one.by(one.reference).dropna(subset=metric), metric, controls)
+        (pool, reference, metric): arena(one.by(reference).dropna(subset=metric), metric, controls)
         for pool, one in looked.items()
+        for reference in one.references()
         for metric in told(study)
-        if metric in one.table and one.by(one.reference)[metric].notna().any()
+        if metric in one.table and one.by(reference)[metric].notna().any()
     }
 
 
@@ -154,8 +155,7 @@ def every_arm(
     controls = [*selected_by(params, "random"), *selected_by(params, "copies"), FULL]
     out = {}
     for pool, one in looked.items():
-        names = sorted(dict.fromkeys(one.table["reference"]), key=lambda name: name != one.reference)
-        for name in names:
+        for name in one.references():
             out[pool, name] = beside(one.by(name), study.point, told(study), controls, study.confidence)
     return out
 

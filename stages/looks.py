@@ -26,6 +26,10 @@ class Looked:
     table: pd.DataFrame  # of the seeds of the look, by every reference
     reference: str  # that decides
 
+    def references(self) -> list[str]:
+        """The one that decides, and the others."""
+        return sorted(dict.fromkeys(self.table["reference"]), key=lambda name: name != self.reference)
+
     def by(self, reference: str) -> pd.DataFrame:
         """Its rows by one reference."""
         return self.table[self.table["reference"] == reference]

@@ -33,6 +33,11 @@ class Entry:
         """Rating and training."""
         return self.rating + self.training
 
+    @property
+    def rating_images(self) -> float:
+        """Images of this training that take what the rating takes; NaN where nobody counted."""
+        return self.rating / self.training * self.images
+
 
 def arena(table: pd.DataFrame, metric: str, controls: Sequence[str] = (FULL, "random")) -> list[Entry]:
     """Every arm and checkpoint of a tidy table with `rate_tflop` and `train_tflop`, the cheapest first.

@@ -51,7 +51,7 @@ class StudyPage:
     judged: list[Rule]  # the registration in force first
     every: dict[tuple[str, str], list[Row]]  # by pool and reference; of the seeds of the last look
     reached: dict[str, list[Reached]]  # by pool, where a claim is decided at equal cost
-    arenas: dict[tuple[str, str], list[Entry]]  # by pool and metric; of the seeds of the last look
+    arenas: dict[tuple[str, str, str], list[Entry]]  # by pool, reference and metric; of those seeds too
 
 
 def render(page: StudyPage) -> str:
@@ -75,7 +75,10 @@ def render(page: StudyPage) -> str:
             for (pool, reference), found in page.every.items()
         ],
         reached=[(pool, reached_table(found)) for pool, found in page.reached.items()],
-        arenas=[(pool, arena_table(found, metric, names)) for (pool, metric), found in page.arenas.items()],
+        arenas=[
+            (pool, WORDS[reference], arena_table(found, metric, names))
+            for (pool, reference, metric), found in page.arenas.items()
+        ],
         parts=part_table(page.parts),
         views=sorted({(one["pool"], WORDS[one["reference"]]) for one in page.parts}),
         pools=_pools(page.parts),
@@ -268,11 +271,11 @@ def arena_table(found: list[Entry], metric: str, names: dict[str, str]) -> Table
         pays = "" if one.rating == 0 else "never" if math.isinf(one.pays_after) else number(one.pays_after)
         spent = [number(cost, 1) for cost in (one.rating, one.training, one.total)]
         figure = number(scale * one.figure, digits)
-        images = number(one.images)
+        images = [number(count) for count in (one.images, one.rating_images)]
         rows.append(
-            [arm_name(one.selection, one.ratio), one.model, where, images, *spent, figure, *front, pays]
+            [arm_name(one.selection, one.ratio), one.model, where, *images, *spent, figure, *front, pays]
         )
-    head = ["arm", "model", "at", "images", "rating, TFLOP", "training", "together"]
+    head = ["arm", "model", "at", "images", "and of the rating", "rating, TFLOP", "training", "together"]
     tail = ["on the front", "rating for nothing", "pays after"]
     return Table([*head, metric_name(metric, names), *tail], rows, left=3)
 

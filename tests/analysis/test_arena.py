@@ -37,6 +37,8 @@ def test_the_front_with_ratings_and_without(metric: str, sign: int) -> None:
     assert front == {("full", 500), ("rated", 500), ("full", 1000), ("rated", 1000)}
     assert {key for key, one in found.items() if one.front_without} == {("unknown", 500), ("unknown", 1000)}
     assert found["rated", 1000].figure == pytest.approx(sign * 300)
+    # 8 TFLOP of a rating, where 500 images of training take 10.
+    assert [found[key].rating_images for key in (("rated", 500), ("full", 1000))] == [400.0, 0.0]
     assert (found["rated", 1000].n, found["rated", 1000].points) == (2, ("equal_images", "best"))
 
 

@@ -108,11 +108,18 @@ def test_costs_beside_nll_are_of_models_that_have_one() -> None:
     table = pd.DataFrame(rows)
     found = judge.arenas(params, made_up(), {"here": looks.Looked(table, "once")})
     assert {key: [one.model for one in own] for key, own in found.items()} == {
-        ("here", "fd"): ["flux_s", "xs"],
-        ("here", "nll"): ["xs"],
+        ("here", "once", "fd"): ["flux_s", "xs"],
+        ("here", "once", "nll"): ["xs"],
     }
     without = judge.arenas(params, made_up(), {"here": looks.Looked(table.drop(columns="nll"), "once")})
-    assert [*without] == [("here", "fd")]
+    assert [*without] == [("here", "once", "fd")]
+    clean = table.assign(reference="clean", fd=100.0)  # first where it decides, and each by its own figures
+    both = judge.arenas(params, made_up(), {"here": looks.Looked(pd.concat([table, clean]), "clean")})
+    assert {key: own[0].figure for key, own in both.items() if key[2] == "fd"} == {
+        ("here", "clean", "fd"): 100.0,
+        ("here", "once", "fd"): 300.0,
+    }
+    assert [key[1] for key in both] == ["clean", "clean", "once", "once"]
 
 
 def test_between_looks_there_is_no_verdict(repo: Path) -> None:
