@@ -44,7 +44,7 @@ def test_all_parts_then_verdicts(repo: Path, capsys: pytest.CaptureFixture[str])
     assert "less random" in page  # every arm, by both references of both pools
     assert ">5.250 ± 0.000<small>+0.250 ± 0.000</small>" in page
     assert "The pairs that decide on emoji, emoji_crowded are informative ones alone" in page
-    assert page.count("<summary>emoji") == 4
+    assert page.count("<summary>emoji") == 8  # every arm, and what it took, on two pools by two references
     assert "<details open><summary>All metrics at equal epochs, copies counted once" in page  # as it decides
     past = pd.read_csv("reports/history.csv")
     assert len(past) == 3 * 2 * 2 * 2 * 3  # claims, pools, references, metrics, points
