@@ -26,7 +26,7 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     """Adds a registration, where anything that decides is not as in the last one."""
     given, params = registration.read(name)
     study = params.studies[name]
-    _can_run(name, study, params)
+    _has_its_own_name(name)
     for pool in study.pools:  # what cannot run or be judged is refused before it is registered
         _can_be_judged(name, study, laid_over(Path(), values(params, study, pool, study.seeds.all()))[2])
     found, before = decides(given, name), registration.registrations(name)
@@ -54,21 +54,22 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     print(*(lines if before else []), f"wrote {path}: {name} by commit {commit}; commit it too", sep="\n")
 
 
-def _can_run(name: str, study: StudySettings, params: Params) -> None:
-    """Refuses a name that ./study has for another of its runs, and a scale whose figures mean nothing."""
-    cases = re.findall(r"^  ([a-z0-9_]+(?: \| [a-z0-9_]+)*)\) # ", COMMAND.read_text(), re.MULTILINE)
+def _has_its_own_name(name: str) -> None:
+    """Refuses a name that ./study has for another of its runs."""
+    text = COMMAND.read_text(encoding="utf-8")
+    cases = re.findall(r"^  ([a-z0-9_]+(?: \| [a-z0-9_]+)*)\) # ", text, re.MULTILINE)
     if name in ("show", *" | ".join(cases).split(" | ")):
         raise Refusal(f"studies.{name} has a name that ./study has for a run of its own; any other is legal.")
-    if not params.scales[study.scale].meaningful:
-        known = [scale for scale, block in params.scales.items() if block.meaningful]
+
+
+def _can_be_judged(name: str, study: StudySettings, laid: Params) -> None:
+    """Refuses a scale whose figures mean nothing, and a claim without cells or without its metric."""
+    if not laid.scales[study.scale].meaningful:
+        known = [scale for scale, block in laid.scales.items() if block.meaningful]
         raise Refusal(
             f"studies.{name}.scale is {study.scale!r}, of which no figure means anything; legal are "
             f"{', '.join(known)}."
         )
-
-
-def _can_be_judged(name: str, study: StudySettings, laid: Params) -> None:
-    """Refuses a claim of which the grid has no cells, or whose model has not its metric."""
     for claim in study.claims:
         asked = study.claim(claim)
         if side := laid.grid.lacks(asked.arm, asked.against, asked.ratio, asked.model):

@@ -36,7 +36,7 @@ class Entry:
     @property
     def rating_images(self) -> float:
         """Images of this training that take what the rating takes; NaN where nobody counted."""
-        return self.rating / self.training * self.images
+        return self.rating / self.training * self.images if self.training else math.nan
 
 
 def arena(table: pd.DataFrame, metric: str, controls: Sequence[str] = (FULL, "random")) -> list[Entry]:

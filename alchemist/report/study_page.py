@@ -275,7 +275,7 @@ def arena_table(found: list[Entry], metric: str, names: dict[str, str]) -> Table
         rows.append(
             [arm_name(one.selection, one.ratio), one.model, where, *images, *spent, figure, *front, pays]
         )
-    head = ["arm", "model", "at", "images", "and of the rating", "rating, TFLOP", "training", "together"]
+    head = ["arm", "model", "at", "images", "rating, as images", "rating, TFLOP", "training", "together"]
     tail = ["on the front", "rating for nothing", "pays after"]
     return Table([*head, metric_name(metric, names), *tail], rows, left=3)
 
