@@ -54,11 +54,15 @@ def run(name: Annotated[str, typer.Argument(help="a block of studies")]) -> None
     print(*(lines if before else []), f"wrote {path}: {name} by commit {commit}; commit it too", sep="\n")
 
 
+def cases(command: Path) -> list[str]:
+    """Labels of the runs that ./study has of its own, as "table1" and "pools | icons"."""
+    text = command.read_text(encoding="utf-8")
+    return re.findall(r"^  ([a-z0-9_]+(?: \| [a-z0-9_]+)*)\) # ", text, re.MULTILINE)
+
+
 def _has_its_own_name(name: str) -> None:
     """Refuses a name that ./study has for another of its runs."""
-    text = COMMAND.read_text(encoding="utf-8")
-    cases = re.findall(r"^  ([a-z0-9_]+(?: \| [a-z0-9_]+)*)\) # ", text, re.MULTILINE)
-    if name in ("show", *" | ".join(cases).split(" | ")):
+    if name in ("show", *" | ".join(cases(COMMAND)).split(" | ")):
         raise Refusal(f"studies.{name} has a name that ./study has for a run of its own; any other is legal.")
 
 

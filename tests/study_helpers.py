@@ -1,17 +1,17 @@
 """The cases of ./study, and the block of a made-up registered study."""
 
 import copy
-import re
 from pathlib import Path
 from typing import Any
 
 from alchemist.core.settings import parse
 from alchemist.core.settings.study import StudySettings
+from stages import register
 
 
 def cases(root: Path) -> list[str]:
     """Labels of the script's cases, as "table1" and "pools | icons"."""
-    return re.findall(r"^  ([a-z0-9_]+(?: \| [a-z0-9_]+)*)\) # ", (root / "study").read_text(), re.MULTILINE)
+    return register.cases(root / "study")
 
 
 def names(root: Path) -> list[str]:
