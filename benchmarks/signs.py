@@ -5,11 +5,12 @@
 DATA is the folder `data` of a finished run: its params.json, ratings, raters, subsets and scores. The
 result of an arm and seed is its figure at equal images less that of the random subset of its size and seed,
 so more is worse. Each sign parts arms and seeds in those on which it fires and those on which it does not.
-Of several runs each counts where it has both parts, and stands at the mean of its own: pools differ in how
-far any arm is behind. It predicts where the t-interval of Welch of the difference between both parts lies
-above zero in FD or in NLL, and above or around it in the other, and where it fires on two arms at least:
-seeds of one arm share whatever else is wrong with it. Else it says nothing yet. `EVIDENCE` in
-alchemist/raters/signs.py holds what was found.
+Of several runs each counts where it has both parts, and stands at the middle of the two: pools differ in
+how far any arm is behind, and the mean of all of a run's results goes with its larger part, which makes a
+difference too small where runs differ in which part that is. It predicts where the t-interval of Welch of
+the difference between both parts lies above zero in FD or in NLL, and above or around it in the other, and
+where it fires on two arms at least: seeds of one arm share whatever else is wrong with it. Else it says
+nothing yet. `EVIDENCE` in alchemist/raters/signs.py holds what was found.
 """
 
 import sys
@@ -133,18 +134,22 @@ def find(found: Iterable[Result], sign: str) -> Finding:
     asked = [one for one in found if sign in one.fires]
     fired = [one for one in asked if one.fires[sign]]
     silent = [one for one in asked if not one.fires[sign]]
-    both = {one.run for one in fired} & {one.run for one in silent}
     gaps = {}
     for metric in FIGURES:
-        here = [one for one in asked if one.run in both and metric in one.worse]
-        mean = {
-            run: np.mean([one.worse[metric] for one in here if one.run == run])
-            for run in {one.run for one in here}
-        }
-        level = float(np.mean(list(mean.values()))) if mean else 0.0
+        by_run: dict[str, tuple[list[float], list[float]]] = {}  # where it fires, and elsewhere
+        for one in asked:
+            if metric in one.worse:
+                by_run.setdefault(one.run, ([], []))[not one.fires[sign]].append(one.worse[metric])
+        whole = [parts for parts in by_run.values() if all(parts)]
+        middles = [float(np.mean([np.mean(part) for part in parts])) for parts in whole]
+        level = float(np.mean(middles)) if middles else 0.0
         sides = [
-            [one.worse[metric] - mean[one.run] + level for one in here if one.fires[sign] == fires]
-            for fires in (True, False)
+            [
+                worse - middle + level
+                for parts, middle in zip(whole, middles, strict=True)
+                for worse in parts[side]
+            ]
+            for side in (0, 1)
         ]
         if min(map(len, sides)) >= 2:
             test = stats.ttest_ind(*sides, equal_var=False)

@@ -126,7 +126,7 @@ COVERED: list[tuple[str, str, str]] = [
         (rf"python -m benchmarks\.{name} .*", DOCS, f"python -m benchmarks.{name} ")
         for name in (
             "raters", "ranks", "halves", "samplers", "groups", "copies planted", "copies pairs", "layouts",
-            "pilot", "signs", "guidance",
+            "pilot", "signs", "spread", "guidance",
         )
     ),
     (r"make torture( TORTURE=.*)?|python -m torture PART", DOCS, "make torture TORTURE="),

@@ -70,6 +70,13 @@ def test_a_sign_that_goes_with_worse_results_predicts_whatever_the_pools_level()
     assert found.predicts
 
 
+def test_a_difference_is_told_whole_where_a_sign_fires_on_most_of_one_pool_and_on_few_of_another() -> None:
+    found = find([*leveled("a", 30, 8, (0, 1, 2)), *leveled("bb", -40, 8, (3,))], "s")
+    fired, silent, low, high = found.gaps["fd"]
+    assert abs(fired - silent - 8) < 1.5
+    assert low < 8 < high
+
+
 def test_pools_that_differ_in_level_tell_nothing_of_a_sign() -> None:
     """It fires on most of the pool where all is worse, and on few of the other; within each it is nothing."""
     found = find([*leveled("a", 30, 0, (0, 1, 2)), *leveled("bb", -40, 0, (3,))], "s")
