@@ -38,13 +38,14 @@ def read(studies: list[str], point: str) -> pd.DataFrame:
     """A row a cell at a point, by the reference that decides, with metrics under their short names."""
     found = []
     for study in studies:
-        for path, facts in parts(study):
+        kept = parts(study)
+        if not kept:
+            raise SystemExit(f"{study} has no part in reports/studies")
+        for path, facts in kept:
             short = {full: short for short, full in columns(facts["names"], facts["likelihood"]).items()}
             table = pd.read_csv(path).rename(columns=short)
             own = (table["point"] == point) & (table["reference"] == facts["reference"])
             found.append(table[own].assign(study=study))
-    if not found:
-        raise SystemExit(f"{', '.join(studies)} has no part in reports/studies")
     table = pd.concat(found, ignore_index=True)
     table["draws"] = [drawn(*row) for row in table[["selection", "rater"]].itertuples(index=False)]
     return table

@@ -66,6 +66,11 @@ def test_what_arms_share_by_seed_leaves_their_difference() -> None:
     assert beside["correlation"] > 0.9
 
 
+def test_a_study_without_a_part_is_named() -> None:
+    with pytest.raises(SystemExit, match="^naturel has no part in reports/studies$"):
+        read(["natural_clean", "naturel"], "equal_epochs")
+
+
 def test_the_kept_parts_of_a_study_are_read_by_the_reference_that_decides() -> None:
     table = read(["natural_clean"], "equal_epochs")
     assert set(table["reference"]) == {"clean"}
