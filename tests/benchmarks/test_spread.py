@@ -67,7 +67,7 @@ def test_what_arms_share_by_seed_leaves_their_difference() -> None:
 
 
 def test_a_study_without_a_part_is_named() -> None:
-    with pytest.raises(SystemExit, match="^naturel has no part in reports/studies$"):
+    with pytest.raises(SystemExit, match=r"^naturel has no part in reports/studies$"):
         read(["natural_clean", "naturel"], "equal_epochs")
 
 
