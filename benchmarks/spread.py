@@ -20,8 +20,11 @@ import numpy as np
 import pandas as pd
 
 from alchemist.analysis.grid import FULL
-from alchemist.analysis.metrics import METRICS, columns
-from stages.looks import parts
+from alchemist.analysis.metrics import measured, metric
+from alchemist.analysis.words import POINTS
+from alchemist.params.registered import study_of
+from stages.looks import read_parts
+from stages.registration import registrations
 
 ARM = ["study", "pool", "selection", "ratio", "model"]
 DRAWS = {"training": "the training", "subset": "and a random subset", "rating": "and a rating"}
@@ -38,12 +41,11 @@ def read(studies: list[str], point: str) -> pd.DataFrame:
     """A row a cell at a point, by the reference that decides, with metrics under their short names."""
     found = []
     for study in studies:
-        kept = parts(study)
+        asked = registrations(study)[-1:]
+        kept = [part for one in asked for part in read_parts(study, [study_of(one)], one)[0]]
         if not kept:
             raise SystemExit(f"{study} has no part in reports/studies")
-        for path, facts in kept:
-            short = {full: short for short, full in columns(facts["names"], facts["likelihood"]).items()}
-            table = pd.read_csv(path).rename(columns=short)
+        for table, facts in kept:
             own = (table["point"] == point) & (table["reference"] == facts["reference"])
             found.append(table[own].assign(study=study))
     table = pd.concat(found, ignore_index=True)
@@ -51,10 +53,10 @@ def read(studies: list[str], point: str) -> pd.DataFrame:
     return table
 
 
-def pooled(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+def pooled(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """By pool: the standard deviation of the arms' figures over seeds, each about its arm's mean, its degrees
     of freedom, how many arms, and the smallest and the largest standard deviation of one."""
-    arms = table.groupby(ARM)[metric].agg(["var", "count"]).query("count > 1").reset_index()
+    arms = table.groupby(ARM)[name].agg(["var", "count"]).query("count > 1").reset_index()
     arms["freedom"] = arms["count"] - 1
     arms["squares"] = arms["var"] * arms["freedom"]
     out = arms.groupby("pool").agg(
@@ -69,12 +71,12 @@ def pooled(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return out[["sd", "freedom", "arms", "least", "most"]]
 
 
-def pairs(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+def pairs(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """By pool: the middle standard deviation of a difference of two arms, and their mean correlation by seed.
     Everything, whose ratio is 1, is beside arms of every ratio."""
     rows = []
     for (study, pool, model), own in table.groupby(["study", "pool", "model"]):
-        wide = own.pivot_table(index="seed", columns=["selection", "ratio"], values=metric)
+        wide = own.pivot_table(index="seed", columns=["selection", "ratio"], values=name)
         for a, b in combinations(wide.columns, 2):
             if a[1] == b[1] or FULL in (a[0], b[0]):
                 both = wide[[a, b]].dropna()
@@ -89,25 +91,25 @@ def main() -> None:
     """Prints, for every metric there is, a line a pool and what a seed draws, and a line a pool of pairs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("studies", nargs="+")
-    parser.add_argument("--point", default="equal_images")
+    parser.add_argument("--point", choices=POINTS, default="equal_images")
     asked = parser.parse_args()
     table = read(asked.studies, asked.point)
-    for metric in METRICS:
-        if metric.name not in table or not table[metric.name].notna().any():
-            continue
-        digits = max(metric.digits, 1)
-        print(f"{metric.word}, {asked.point}")
+    for name in measured(table):
+        shown = metric(name)
+        print(f"{shown.word}, {asked.point}")
         for draws, said in DRAWS.items():
-            own = pooled(table[table["draws"] == draws], metric.name)
+            own = pooled(table[table["draws"] == draws], name)
             for pool, one in own.iterrows():
-                sd, least, most = (f"{one[key] * metric.scale:.{digits}f}" for key in ("sd", "least", "most"))
+                sd, least, most = (
+                    f"{one[key] * shown.scale:.{shown.digits}f}" for key in ("sd", "least", "most")
+                )
                 print(
                     f"  {pool}: {said} {sd} ({one['freedom']:.0f} degrees of freedom, "
                     f"{one['arms']:.0f} arms from {least} to {most})"
                 )
-        for pool, one in pairs(table, metric.name).iterrows():
+        for pool, one in pairs(table, name).iterrows():
             print(
-                f"  {pool}: difference of two arms {one['sd'] * metric.scale:.{digits}f}, "
+                f"  {pool}: difference of two arms {one['sd'] * shown.scale:.{shown.digits}f}, "
                 f"correlation {one['correlation']:.2f} ({one['pairs']:.0f} pairs)"
             )
 
